@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod document;
 pub mod duration;
 pub mod finding;
+pub mod manifest;
 pub mod name;
 pub mod policy;
 pub mod revision;
