@@ -1,0 +1,1 @@
+//! `render DIR`: all objects that the operator would make of the manifests in a folder.
