@@ -2,20 +2,31 @@
 //!
 //! Pure and deterministic: a function of the server, its plan and the operator's settings. No other path makes objects.
 
+mod api_key;
+mod config_map;
+mod deployment;
+mod metadata;
+mod secret;
+mod service;
+mod service_account;
+
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::McpServerSpec;
 
-use crate::{
-    credentials::api_key::ApiKey,
-    validate::{Object, ServerPlan},
-};
+pub use api_key::api_key_secret;
+pub use metadata::{config_map_name, credentials_secret_name, is_controlled_by, labels, url};
+
+use crate::validate::{Object, ServerPlan};
 
 /// The field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "portcullis-operator";
+/// Where a pod serves MCP.
+pub const MCP_PORT: u16 = 3000;
+/// Where a pod answers kubelet and the operator.
+pub const ADMIN_PORT: u16 = 9090;
 
 /// What the operator was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +49,17 @@ pub struct Objects {
 }
 
 /// All objects of a server; none while it has never been valid.
-pub fn objects(_server: &Object<McpServerSpec>, _plan: &ServerPlan, _settings: &Settings) -> Option<Objects> {
-    unimplemented!()
+pub fn objects(server: &Object<McpServerSpec>, plan: &ServerPlan, settings: &Settings) -> Option<Objects> {
+    let documents = plan.documents.as_ref()?;
+    let valid = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
+    Some(Objects {
+        service_account: service_account::service_account(server),
+        policy: config_map::policy(server, &documents.policy),
+        credentials: secret::credentials(server, &documents.credentials),
+        service: service::service(server),
+        deployment: valid.map(|spec| deployment::deployment(server, spec, settings)),
+    })
 }
 
-/// The Secret that a client's key is handed over in, named as its spec says, owned by the McpClient.
-pub fn api_key_secret(_client: &ObjectMeta, _secret_name: &str, _key: &ApiKey) -> Secret {
-    unimplemented!()
-}
-
-/// The labels that all objects and pods of a server carry, and that its Deployment and Service select pods by.
-pub fn labels(_server: &str) -> std::collections::BTreeMap<String, String> {
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;
