@@ -12,6 +12,7 @@ mod object;
 mod plan;
 
 pub use client::{client, server_of};
+pub use half::findings;
 pub use object::{NamespacedName, Object};
 pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan, Verdict};
 
@@ -32,7 +33,9 @@ pub fn server(input: &ServerInput) -> ServerPlan {
     for (asking, admission) in admit(&half, asking) {
         let name = asking.name();
         let outcome = match admission {
-            Admission::Refused(verdict) => ClientOutcome::refused(verdict),
+            Admission::Refused(verdict) => {
+                ClientOutcome { findings: asking.findings.clone(), ..ClientOutcome::refused(verdict) }
+            }
             Admission::By(rule) => {
                 let grant = grant::grant(&asking, rule, &half);
                 let outcome = grant.outcome(&asking, server_is_valid);

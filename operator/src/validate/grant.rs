@@ -169,6 +169,6 @@ impl Grant {
             allow_write: self.allow_write,
             limits: self.limits.clone(),
         };
-        ClientOutcome { granted: Some(granted), accepted, resolved_refs }
+        ClientOutcome { granted: Some(granted), findings: asking.findings.clone(), accepted, resolved_refs }
     }
 }

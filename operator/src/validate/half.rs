@@ -26,6 +26,14 @@ pub(super) fn half(input: &ServerInput) -> (Option<Half>, Findings) {
     (asked.or_else(|| published(input)), findings)
 }
 
+/// What is wrong with a McpServer by itself, whatever clients there are.
+pub fn findings(server: &Object<McpServerSpec>) -> Findings {
+    match &server.spec {
+        Ok(spec) => asked(server, spec).1,
+        Err(findings) => findings.clone(),
+    }
+}
+
 fn asked(server: &Object<McpServerSpec>, spec: &McpServerSpec) -> (Option<Half>, Findings) {
     let identity = identity(server, spec.replicas);
     let serving = Serving::from(spec);

@@ -62,6 +62,8 @@ pub struct Documents {
 pub struct ClientOutcome {
     /// What it may do; none where it is refused.
     pub granted: Option<Granted>,
+    /// What is wrong with the client, by itself or on this server; then it keeps at most what it had.
+    pub findings: Findings,
     /// The condition `Accepted` of its access to this server.
     pub accepted: Verdict,
     /// The condition `ResolvedRefs` of its access to this server.
@@ -93,7 +95,7 @@ impl Verdict {
 
 impl ClientOutcome {
     pub(super) fn refused(accepted: Verdict) -> Self {
-        Self { granted: None, accepted, resolved_refs: Verdict::server_found() }
+        Self { granted: None, findings: Findings::default(), accepted, resolved_refs: Verdict::server_found() }
     }
 
     pub(super) fn server_never_valid() -> Self {
