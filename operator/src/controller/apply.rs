@@ -115,7 +115,8 @@ impl Wanted {
         let mut value = self.value.clone();
         value["metadata"]["uid"] = live["metadata"]["uid"].clone();
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let request = self.api.patch(&self.name, &parameters, &Patch::Apply(value));
+        let patch = Patch::Apply(value);
+        let request = self.api.patch(&self.name, &parameters, &patch);
         call(self.doing("applying"), request).await.map(Applied::Patched)
     }
 

@@ -35,7 +35,9 @@ fn is_within(want: &Value, live: &Value) -> bool {
             }
         }),
         (Value::Array(want), Value::Array(live)) => match want.first().and_then(item_key) {
-            Some(_) => want.iter().all(|item| live.iter().any(|live| is_same_item(item, live) && is_within(item, live))),
+            Some(_) => {
+                want.iter().all(|item| live.iter().any(|live| is_same_item(item, live) && is_within(item, live)))
+            }
             None => want == live,
         },
         (want, live) => want == live || (is_empty(want) && is_empty(live)),
@@ -54,9 +56,10 @@ fn is_empty(value: &Value) -> bool {
 
 fn are_quantities_within(want: &Value, live: &Value) -> bool {
     let (Some(want), Some(live)) = (want.as_object(), live.as_object()) else { return want == live };
-    want.iter().all(|(name, want)| live.get(name).is_some_and(|live| {
-        want == live || quantity(want).is_some_and(|want| quantity(live) == Some(want))
-    }))
+    want.iter().all(|(name, want)| {
+        live.get(name)
+            .is_some_and(|live| want == live || quantity(want).is_some_and(|want| quantity(live) == Some(want)))
+    })
 }
 
 /// A quantity in thousandths, rounded up as the API server does; none where it is none.
@@ -241,7 +244,7 @@ mod tests {
         let pod = |cpu: &str, memory: &str| json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}});
         assert!(!differs(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US));
         assert!(differs(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US));
-        assert!(differs(&pod("half", "1Gi"), &pod("some", "1Gi"), US) , "what is no quantity is compared as it is");
+        assert!(differs(&pod("half", "1Gi"), &pod("some", "1Gi"), US), "what is no quantity is compared as it is");
     }
 
     #[test]

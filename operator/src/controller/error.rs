@@ -16,6 +16,9 @@ pub enum Error {
     Api { doing: String, source: Box<kube::Error> },
     #[error("{doing}: the API server did not answer within {CALL:?}")]
     Timeout { doing: String },
+    /// Nothing is known of the client's key: its spec has errors.
+    #[error("the spec has errors, so no key was made")]
+    Unreadable,
     #[error("the system gave no random bytes")]
     Random,
     #[error("an object that was built has no JSON form: {0}")]
@@ -48,19 +51,15 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NotOwned(_) => Reason::NotOwned,
+            Self::Unreadable => Reason::Invalid,
             _ => Reason::WriteFailed,
         }
     }
 
-    /// The status of the API server's refusal; 0 where it was none.
-    pub fn code(&self) -> u16 {
-        match self {
-            Self::Api { source, .. } => match &**source {
-                kube::Error::Api(status) => status.code,
-                _ => 0,
-            },
-            _ => 0,
-        }
+    /// Whether somebody else wrote or deleted the object just before: another look settles it.
+    pub fn is_conflict(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
     }
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, Resource, api::PostParams};
 use portcullis_crds::condition::Reason;
 use tokio::time::Instant;
 use tracing::debug;
@@ -77,6 +77,18 @@ impl Events {
         let is_within = *left > 0;
         *left = left.saturating_sub(1);
         is_within
+    }
+}
+
+/// How an event refers to a resource of ours.
+pub fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
     }
 }
 

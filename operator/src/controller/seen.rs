@@ -103,6 +103,14 @@ pub struct PodSeen {
     pub sync: Option<String>,
 }
 
+impl PodSeen {
+    /// Whether nothing differs but what nudges change.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let bare = |pod: &Self| Self { version: 0, sync: None, ..pod.clone() };
+        bare(self) == bare(other)
+    }
+}
+
 impl From<Pod> for PodSeen {
     fn from(pod: Pod) -> Self {
         let name = key(&pod.metadata);
@@ -122,9 +130,9 @@ impl From<Pod> for PodSeen {
             version,
             server,
             admin: status.pod_ip.filter(|ip| !ip.is_empty()).zip(port),
-            is_ready: status
-                .conditions
-                .is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")),
+            is_ready: status.conditions.is_some_and(|all| {
+                all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            }),
             is_running: states.iter().any(|state| state.state.as_ref().is_some_and(|state| state.running.is_some())),
             is_ending: has_ended || pod.metadata.deletion_timestamp.is_some(),
             restarts: states.iter().map(|state| state.restart_count).sum(),

@@ -98,7 +98,9 @@ fn hint(error: &watcher::Error) -> &'static str {
         return "";
     };
     match status.code {
-        404 => ": its CustomResourceDefinition is missing; `portcullis-operator crds | kubectl apply --server-side -f -` installs it",
+        404 => {
+            ": its CustomResourceDefinition is missing; `portcullis-operator crds | kubectl apply --server-side -f -` installs it"
+        }
         403 => ": the operator's account may not; see operator/rbac.yaml",
         _ => "",
     }
