@@ -5,33 +5,43 @@ CLUSTER_SOURCE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# package_of TOOL: the Debian package that has it
+# package_of TOOL: the Debian packages that have it
 package_of() {
   case $1 in
-    cc | gcc) echo "gcc libc6-dev" ;;
+    cc | gcc) echo gcc libc6-dev ;;
     ip | ss) echo iproute2 ;;
-    unshare | setsid | flock | mount) echo util-linux ;;
+    unshare | setsid | flock) echo util-linux ;;
     nft) echo nftables ;;
     pgrep) echo procps ;;
     awk) echo mawk ;;
-    cut | base64 | sha256sum) echo coreutils ;;
     busybox) echo busybox-static ;;
     libseccomp) echo libseccomp-dev ;;
     *) echo "$1" ;;
   esac
 }
 
-# need TOOL...: ends the program, saying what to install, if any is missing
-need() {
-  local tool missing='' packages=''
+# missing TOOL...: the Debian packages to install for those that are not there, on one line
+missing() {
+  local tool
   for tool in "$@"; do
-    command -v "$tool" >/dev/null && continue
-    [ "$tool" != go ] || die "needs Go 1.26 on PATH: https://go.dev/dl/ (Debian's own is too old)"
-    missing+=" $tool" packages+=" $(package_of "$tool")"
-  done
-  [ -z "$missing" ] || die "needs$missing: apt-get install$(tr ' ' '\n' <<<"$packages" | sort -u | tr '\n' ' ' | sed 's/ $//')"
+    case $tool in
+      libseccomp) [ -e /usr/include/seccomp.h ] || package_of "$tool" ;;
+      python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || package_of "$tool" ;;
+      *) command -v "$tool" >/dev/null || package_of "$tool" ;;
+    esac
+  done | tr ' ' '\n' | sort -u | paste -sd ' '
 }
-need_library() { pkg-config --exists "$1" || die "needs the library $1: apt-get install $(package_of "$1")"; }
+
+# need TOOL...: ends the program, naming what to install, if one is missing
+need() {
+  local packages
+  packages=$(missing "$@")
+  [ -z "$packages" ] || die "something is missing: apt-get install $packages"
+}
+
+# need_toolchain COMMAND WHERE: for what Debian has only too old
+need_toolchain() { command -v "$1" >/dev/null || die "needs '$1': $2"; }
+need_go() { need_toolchain go "Go 1.26, https://go.dev/dl/"; }
 
 # cache_of FILE...: a folder for what is built from these files; its name is a hash of what is in them
 cache_of() {
