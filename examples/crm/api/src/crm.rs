@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chrono::{SecondsFormat, Utc};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::generate;
@@ -186,7 +186,7 @@ impl Crm {
             id: notes.written,
             contact_id: contact.to_owned(),
             text,
-            created_at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            created_at: format!("{:.0}", Timestamp::now()),
         };
         let kept = notes.by_contact.entry(contact.to_owned()).or_default();
         if kept.len() == NOTES_PER_CONTACT {
