@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Response, header};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// Calls a tool and prints each answer as a line: `at`, `millis`, and `status`, `retryAfter`, `body` or `error`.
 #[derive(Parser)]
@@ -52,6 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .timeout(Duration::from_secs(5))
         .build()?;
     let mut ticks = tokio::time::interval(Duration::from_millis(cli.every.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..cli.count.unwrap_or(u64::MAX) {
         tokio::select! {
             () = async { ticks.tick().await; print(&call(&client, url, &cli).await) } => {}
