@@ -17,16 +17,9 @@ pub use wait::{eventually, free_port};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{doing}: {source}")]
-    Io {
-        doing: String,
-        source: std::io::Error,
-    },
+    Io { doing: String, source: std::io::Error },
     #[error("`{command}` failed ({status}):\n{output}")]
-    Command {
-        command: String,
-        status: std::process::ExitStatus,
-        output: String,
-    },
+    Command { command: String, status: std::process::ExitStatus, output: String },
     #[error("gave up after {seconds:.1} s: {what}")]
     Timeout { what: String, seconds: f64 },
     #[error("no {name} in {folder}: `cargo build --workspace --bins` makes it")]
