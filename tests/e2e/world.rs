@@ -14,9 +14,10 @@ use crate::pods::ServedPod;
 
 const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
 
+/// The operator ends before its cluster does.
 pub struct World {
-    pub cluster: ControlPlane,
     operator: Process,
+    pub cluster: ControlPlane,
 }
 
 /// A path of this repository.
@@ -47,7 +48,7 @@ impl World {
         let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
         let arguments = ["run", "--server-image", SERVER_IMAGE];
         let operator = Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap();
-        Self { cluster, operator }
+        Self { operator, cluster }
     }
 
     /// Ends everything, and looks for what was left behind.

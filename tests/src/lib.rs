@@ -1,6 +1,8 @@
 //! What the tests with real parts share: clusters, the API server's audit log, processes, and waiting. Everything started
 //! here ends with its value, also when a test fails. The tests themselves are in `tests/`, the cluster's recipe in `cluster/`.
 
+use std::fmt;
+
 mod audit;
 mod binary;
 mod cluster;
@@ -14,7 +16,7 @@ pub use process::Process;
 pub use wait::{eventually, free_port};
 
 /// Why a part of the harness could not do what a test asked of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
@@ -28,6 +30,13 @@ pub enum Error {
     Kubeconfig(#[from] kube::config::KubeconfigError),
     #[error(transparent)]
     Kube(#[from] kube::Error),
+}
+
+/// As its sentence: this is what a test prints that unwraps one.
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 impl Error {

@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{Error, eventually};
 
+/// How many lines of each program a failing test shows.
+const SHOWN_ON_FAILURE: usize = 40;
+
 type Lines = Arc<Mutex<Vec<String>>>;
 
 /// A running program.
@@ -94,6 +97,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let output = self.output();
+            let last = output.lines().count().saturating_sub(SHOWN_ON_FAILURE);
+            let shown: Vec<&str> = output.lines().skip(last).collect();
+            eprintln!("--- the end of what {} printed:\n{}", self.name, shown.join("\n"));
+        }
         // The group outlives its leader; while the leader is not waited for, its number cannot be somebody else's.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = kill_process_group(self.pid(), Signal::KILL);
