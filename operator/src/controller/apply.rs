@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    differs::{as_applied, differs},
+    differs::{as_applied, difference},
     error::{Error, NotOwned, call},
 };
 use crate::build::FIELD_MANAGER;
@@ -25,8 +25,8 @@ pub enum Applied {
     Unchanged,
     /// It was not there and was made.
     Created(DynamicObject),
-    /// It was another and was put right.
-    Patched(DynamicObject),
+    /// It was another and was put right; the field is the first that was not as it should be.
+    Patched { object: DynamicObject, field: String },
 }
 
 impl Applied {
@@ -34,7 +34,7 @@ impl Applied {
     pub fn written(self) -> Option<DynamicObject> {
         match self {
             Self::Unchanged => None,
-            Self::Created(object) | Self::Patched(object) => Some(object),
+            Self::Created(object) | Self::Patched { object, .. } => Some(object),
         }
     }
 }
@@ -80,10 +80,9 @@ impl Wanted {
             },
         };
         self.check_owner(&live)?;
-        if !differs(&self.value, &live, FIELD_MANAGER) {
-            return Ok(Applied::Unchanged);
-        }
-        self.patch(&live).await
+        let Some(field) = difference(&self.value, &live, FIELD_MANAGER) else { return Ok(Applied::Unchanged) };
+        let object = self.patch(&live).await?;
+        Ok(Applied::Patched { object, field })
     }
 
     /// What is there now.
@@ -101,7 +100,7 @@ impl Wanted {
         call(self.doing("creating"), self.api.create(&parameters, &object)).await.map(Applied::Created)
     }
 
-    async fn patch(&self, live: &Value) -> Result<Applied, Error> {
+    async fn patch(&self, live: &Value) -> Result<DynamicObject, Error> {
         if let Some(managed_fields) = as_applied(live, FIELD_MANAGER) {
             let metadata = json!({
                 "uid": live["metadata"]["uid"],
@@ -117,7 +116,7 @@ impl Wanted {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(value);
         let request = self.api.patch(&self.name, &parameters, &patch);
-        call(self.doing("applying"), request).await.map(Applied::Patched)
+        call(self.doing("applying"), request).await
     }
 
     /// Whether the live object's controller is that of the wanted one.

@@ -12,36 +12,46 @@ const ATOMIC_LISTS: &[&str] = &["sources", "items"];
 /// Maps of quantities: the API server writes `0.5` as `500m`.
 const QUANTITIES: &[&str] = &["limits", "requests"];
 
-/// Whether `want` must be written over `live`, for the field manager `manager`.
-pub fn differs(want: &Value, live: &Value, manager: &str) -> bool {
+/// The first field by which `live` is not what `want` says, for the field manager `manager`; none where nothing has to be
+/// written.
+pub fn difference(want: &Value, live: &Value, manager: &str) -> Option<String> {
     // Items of a list come without their type.
     let mut content = want.clone();
     if let Some(fields) = content.as_object_mut() {
         fields.retain(|name, _| name != "apiVersion" && name != "kind");
     }
-    !is_within(&content, live) || owned_fields(live, manager).iter().any(|owned| has_unwanted(owned, want))
+    let owned = owned_fields(live, manager);
+    missing(&content, live, "").or_else(|| owned.iter().find_map(|owned| unwanted(owned, want, "")))
 }
 
-/// Whether each leaf of `want` is the live one.
-fn is_within(want: &Value, live: &Value) -> bool {
+/// The first leaf of `want` that is not the live one.
+fn missing(want: &Value, live: &Value, at: &str) -> Option<String> {
     match (want, live) {
-        (Value::Object(want), Value::Object(live)) => want.iter().all(|(name, want)| {
-            let live = live.get(name);
-            match live {
-                None => is_empty(want),
-                Some(live) if ATOMIC_LISTS.contains(&name.as_str()) => want == live,
-                Some(live) if QUANTITIES.contains(&name.as_str()) => are_quantities_within(want, live),
-                Some(live) => is_within(want, live),
+        (Value::Object(want), Value::Object(live)) => want.iter().find_map(|(name, want)| {
+            let at = field(at, name);
+            match live.get(name) {
+                None => (!is_empty(want)).then_some(at),
+                Some(live) if ATOMIC_LISTS.contains(&name.as_str()) => (want != live).then_some(at),
+                Some(live) if QUANTITIES.contains(&name.as_str()) => (!are_quantities_within(want, live)).then_some(at),
+                Some(live) => missing(want, live, &at),
             }
         }),
-        (Value::Array(want), Value::Array(live)) => match want.first().and_then(item_key) {
-            Some(_) => {
-                want.iter().all(|item| live.iter().any(|live| is_same_item(item, live) && is_within(item, live)))
-            }
-            None => want == live,
-        },
-        (want, live) => want == live || (is_empty(want) && is_empty(live)),
+        (Value::Array(want), Value::Array(live)) if want.first().and_then(item_key).is_some() => {
+            want.iter().find_map(|item| {
+                let at = format!("{at}[{}]", item_key(item).map(|(_, key)| key.to_string()).unwrap_or_default());
+                match live.iter().find(|live| is_same_item(item, live)) {
+                    Some(live) => missing(item, live, &at),
+                    None => Some(at),
+                }
+            })
+        }
+        (want, live) if want == live || (is_empty(want) && is_empty(live)) => None,
+        _ => Some(at.to_owned()),
     }
+}
+
+fn field(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
 
 /// An empty object or list and none at all are one to the API server.
@@ -109,24 +119,23 @@ fn is_ours(entry: &Value, manager: &str) -> bool {
     entry["manager"] == manager && entry["subresource"].as_str().unwrap_or_default().is_empty()
 }
 
-/// Whether a field that is owned is not wanted.
-fn has_unwanted(owned: &Map<String, Value>, want: &Value) -> bool {
-    owned.iter().any(|(path, below)| {
-        let wanted = match path.split_once(':') {
-            Some(("f", name)) => want.get(name),
-            Some(("k", keys)) => item_of(want, keys),
+/// The first field that is owned and not wanted.
+fn unwanted(owned: &Map<String, Value>, want: &Value, at: &str) -> Option<String> {
+    owned.iter().find_map(|(path, below)| {
+        let (wanted, at) = match path.split_once(':') {
+            Some(("f", name)) => (want.get(name), field(at, name)),
+            Some(("k", keys)) => (item_of(want, keys), format!("{at}[{keys}]")),
             Some(("v", value)) => {
-                let value: Value = serde_json::from_str(value).unwrap_or_default();
-                want.as_array().and_then(|items| items.iter().find(|item| **item == value))
+                let item: Value = serde_json::from_str(value).unwrap_or_default();
+                (want.as_array().and_then(|items| items.iter().find(|it| **it == item)), format!("{at}[{value}]"))
             }
             // `.` is the node itself, which was found to be wanted; an index has no meaning outside of its time.
-            _ => return false,
+            _ => return None,
         };
         match (wanted, below.as_object()) {
-            (Some(wanted), Some(below)) => has_unwanted(below, wanted),
-            (Some(_), None) => false,
-            // The API server keeps the names of empty fields too.
-            (None, _) => !is_a_key_of(path, want),
+            (Some(wanted), Some(below)) => unwanted(below, wanted, &at),
+            (Some(_), None) => None,
+            (None, _) => Some(at),
         }
     })
 }
@@ -140,10 +149,6 @@ fn item_of<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
         None => name == "protocol" && value == "TCP",
     };
     list.as_array()?.iter().find(|item| keys.iter().all(|key| has_key(item, key)))
-}
-
-fn is_a_key_of(path: &str, want: &Value) -> bool {
-    path == "f:protocol" && want.get("containerPort").is_some()
 }
 
 /// The managedFields of an object that we made with POST, as if we had applied it; none where they are so already.
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_others_add_is_no_difference() {
-        assert!(!differs(&want(), &live("Apply", owned()), US));
+        assert_eq!(None, difference(&want(), &live("Apply", owned()), US));
     }
 
     #[test]
@@ -223,7 +228,7 @@ mod tests {
         ] {
             let mut live = live("Apply", owned());
             *live.pointer_mut(pointer).unwrap() = value;
-            assert!(differs(&want(), &live, US), "{pointer}");
+            assert_ne!(None, difference(&want(), &live, US), "{pointer}");
         }
     }
 
@@ -232,19 +237,23 @@ mod tests {
         for operation in ["Apply", "Update"] {
             let mut wanted = want();
             wanted["metadata"]["labels"] = json!({});
-            assert!(differs(&wanted, &live(operation, owned()), US));
+            assert_ne!(None, difference(&wanted, &live(operation, owned()), US));
             let mut wanted = want();
             wanted["spec"]["ports"] = json!([{"name": "mcp", "port": 4000}]);
-            assert!(differs(&wanted, &live(operation, owned()), US));
+            assert_ne!(None, difference(&wanted, &live(operation, owned()), US));
         }
     }
 
     #[test]
     fn a_quantity_in_other_words_is_no_difference() {
         let pod = |cpu: &str, memory: &str| json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}});
-        assert!(!differs(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US));
-        assert!(differs(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US));
-        assert!(differs(&pod("half", "1Gi"), &pod("some", "1Gi"), US), "what is no quantity is compared as it is");
+        assert_eq!(None, difference(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US));
+        assert_ne!(None, difference(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US));
+        assert_ne!(
+            None,
+            difference(&pod("half", "1Gi"), &pod("some", "1Gi"), US),
+            "what is no quantity is compared as it is"
+        );
     }
 
     #[test]

@@ -171,8 +171,8 @@ fn remember(
     }
     let what = match applied {
         Applied::Unchanged => return,
-        Applied::Created(_) => "was gone and was made again",
-        Applied::Patched(_) => "was changed by somebody else and was put back",
+        Applied::Created(_) => "was gone and was made again".to_owned(),
+        Applied::Patched { field, .. } => format!("was not as it should be in {field}, and was put back"),
     };
     if before == Some(wanted) {
         info!(server = %fetched.name, kind, "{what}");
