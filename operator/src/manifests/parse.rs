@@ -146,7 +146,10 @@ fn id(kind: Kind, metadata: &ObjectMeta) -> Option<ObjectId> {
     Some(ObjectId { kind, name: NamespacedName { namespace, name } })
 }
 
-fn decode<S: JsonSchema + DeserializeOwned>(fields: &mut Map<String, Value>, findings: &mut Findings) -> Option<S> {
+fn decode<S: JsonSchema + DeserializeOwned + 'static>(
+    fields: &mut Map<String, Value>,
+    findings: &mut Findings,
+) -> Option<S> {
     let Some(spec) = fields.remove("spec") else {
         findings.add("spec", "is missing");
         return None;
