@@ -36,8 +36,11 @@ pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
     for document in serde_yaml::Deserializer::from_str(text) {
         // serde_yaml's own value refuses duplicate keys, serde_json's does not.
         let value = serde_yaml::Value::deserialize(document).map_err(SyntaxError::from)?;
-        let value = serde_json::to_value(value)
-            .map_err(|_| SyntaxError { line: 1, column: 1, message: "has a key that is no string".into() })?;
+        let value = serde_json::to_value(value).map_err(|_| SyntaxError {
+            line: 1,
+            column: 1,
+            message: "has a key that is no string".into(),
+        })?;
         if !value.is_null() {
             documents.push(value);
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use portcullis_crds::manifest;
+use portcullis_crds::{manifest, reference};
 
 use crate::{build::Settings, render, run};
 
@@ -39,6 +39,9 @@ struct Crds {
     /// Write one file for each into this folder instead
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Write the reference page of their fields, conditions and reasons, as Markdown, into this file instead
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -91,25 +94,29 @@ fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
             String::new()
         }
         Command::Rbac => include_str!("../rbac.yaml").to_owned(),
-        Command::Crds(Crds { dir }) => crds(dir)?,
+        Command::Crds(asked) => crds(asked)?,
         Command::Validate(Folder { folder }) => render::validate(&folder)?,
         Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,
     })
 }
 
-fn crds(dir: Option<PathBuf>) -> Result<String, Box<dyn std::error::Error>> {
+fn crds(asked: Crds) -> Result<String, String> {
     let mut texts = Vec::new();
     for (name, definition) in manifest::all() {
-        let text = manifest::print(&definition)?;
-        match &dir {
-            Some(dir) => {
-                let path = dir.join(name);
-                fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-            }
-            None => texts.push(text),
-        }
+        texts.push((name, manifest::print(&definition).map_err(|error| error.to_string())?));
     }
-    Ok(texts.join("---\n"))
+    let write =
+        |path: PathBuf, text: &str| fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));
+    if asked.dir.is_none() && asked.reference.is_none() {
+        return Ok(texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n"));
+    }
+    if let Some(dir) = asked.dir {
+        texts.iter().try_for_each(|(name, text)| write(dir.join(name), text))?;
+    }
+    if let Some(file) = asked.reference {
+        write(file, &reference::resources())?;
+    }
+    Ok(String::new())
 }
 
 /// A reader that wants no more, such as `head`, is no failure.

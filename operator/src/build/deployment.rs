@@ -24,7 +24,7 @@ use portcullis_crds::{McpServerSpec, credentials, policy};
 
 use super::{
     ADMIN_PORT, MCP_PORT, Settings,
-    metadata::{config_map_name, credentials_secret_name, labels, of_server},
+    metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
 use crate::validate::Object;
 
@@ -40,7 +40,7 @@ const DRAIN: i64 = 30;
 const GRACE: i64 = 10;
 
 pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
-    let selector = LabelSelector { match_labels: Some(labels(server.name())), ..LabelSelector::default() };
+    let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
     Deployment {
         metadata: of_server(server, server.name().to_owned()),
         spec: Some(DeploymentSpec {

@@ -25,11 +25,18 @@ pub fn url(namespace: &str, server: &str) -> String {
     format!("http://{server}.{namespace}.svc:{MCP_PORT}/mcp")
 }
 
-/// The labels that all objects and pods of a server carry, and that its Deployment and Service select pods by.
+/// The labels that a server's Deployment and Service select its pods by. They can never change: a selector is immutable.
+pub fn selector(server: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".into(), "portcullis-server".into()),
+        ("app.kubernetes.io/instance".into(), server.to_owned()),
+    ])
+}
+
+/// The labels that all objects and pods of a server carry.
 pub fn labels(server: &str) -> BTreeMap<String, String> {
     let mut labels = part_of_portcullis();
-    labels.insert("app.kubernetes.io/name".into(), "portcullis-server".into());
-    labels.insert("app.kubernetes.io/instance".into(), server.to_owned());
+    labels.append(&mut selector(server));
     labels
 }
 

@@ -8,7 +8,7 @@ use portcullis_crds::McpServerSpec;
 
 use super::{
     MCP_PORT,
-    metadata::{labels, of_server},
+    metadata::{of_server, selector},
 };
 use crate::validate::Object;
 
@@ -17,7 +17,7 @@ pub(super) fn service(server: &Object<McpServerSpec>) -> Service {
         metadata: of_server(server, server.name().to_owned()),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".into()),
-            selector: Some(labels(server.name())),
+            selector: Some(selector(server.name())),
             ports: Some(vec![ServicePort {
                 name: Some("mcp".into()),
                 port: i32::from(MCP_PORT),

@@ -40,6 +40,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// A name that somebody else has taken is looked at this often.
 const LOOK_FOR_OWNER: Duration = Duration::from_secs(30);
 
+/// Of what is applied together the clients may come before their server: only after this is that worth a word.
+const SAME_APPLY: Duration = Duration::from_secs(3);
+
 /// Reconciles one client. Gives how long it may be left alone.
 ///
 /// # Errors
@@ -166,6 +169,11 @@ async fn report(
     };
     let now = Timestamp::now();
     let metadata = &client.object.metadata;
+    let age = metadata.creation_timestamp.as_ref().map(|made| now.duration_since(made.0));
+    let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or(SAME_APPLY);
+    if age < SAME_APPLY && servers.iter().any(|(_, heard)| heard.is_none()) {
+        return Ok(SAME_APPLY - age);
+    }
     let spec = client.object.spec.as_ref().ok();
     let facts = Facts {
         generation: metadata.generation,

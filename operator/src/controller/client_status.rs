@@ -48,10 +48,10 @@ pub fn status(facts: &Facts<'_>) -> McpClientStatus {
     };
     let servers: Vec<Access> = facts.servers.iter().map(|(name, heard)| access(facts, name, heard.as_ref())).collect();
     let ready = ready(facts, &accepted, &credentials, &servers);
-    let is_working = matches!(ready.reason, Reason::Publishing | Reason::WriteFailed)
+    let passes = |reason| matches!(reason, Reason::Publishing | Reason::WriteFailed | Reason::NoPods);
+    let is_working = !ready.is_true() && passes(ready.reason)
         || servers.iter().any(|server| server.synced.reason == Reason::Publishing);
-    let is_stalled =
-        !ready.is_true() && !matches!(ready.reason, Reason::Publishing | Reason::WriteFailed | Reason::NoPods);
+    let is_stalled = !ready.is_true() && !passes(ready.reason);
     let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
     let previous = facts.previous.map_or(&[][..], |status| &status.conditions);
     let scribe = Scribe { generation: facts.generation, previous, now: facts.now };

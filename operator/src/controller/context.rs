@@ -204,11 +204,13 @@ impl Context {
 
     /// Has a server published again: at once, or where it may wait, with whatever else changes within the second.
     pub fn publish(&self, server: NamespacedName, may_wait: bool) {
-        let memory = self.of_servers.known(&server);
-        let published_at = memory.and_then(|memory| lock(&memory).published_at);
-        let at = match published_at.filter(|_| may_wait) {
-            Some(published_at) => Instant::now().max(published_at + COLLECT),
-            None => Instant::now(),
+        let now = Instant::now();
+        let memory = self.of_servers.known(&server).filter(|_| may_wait);
+        let at = match memory.map(|memory| lock(&memory).published_at) {
+            Some(Some(published_at)) => now.max(published_at + COLLECT),
+            // Its first publication is being made just now.
+            Some(None) => now + COLLECT / 2,
+            None => now,
         };
         self.queue.add_at(Key::Server(server), at);
     }

@@ -111,7 +111,8 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Happening> 
             continue;
         }
         let is_good = condition.status == "True";
-        let is_warning = condition.status == "False" && condition.reason != Reason::Progressing.as_str();
+        let passes = [Reason::Progressing, Reason::Publishing, Reason::NoPods].map(Reason::as_str);
+        let is_warning = condition.status == "False" && !passes.contains(&condition.reason.as_str());
         // `PolicySynced` comes and goes with each edit; what is worth an event is that it failed.
         let is_told = is_warning || (is_good && condition.type_ == ConditionType::Ready.as_str());
         let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);

@@ -146,33 +146,31 @@ fn accesses(
 ) {
     let id = client_id(client);
     problems.extend(refused(folder, &id, &validate::client(&id.name.namespace, &client.spec)));
-    let mut add = |path: String, message: String, severity| {
-        problems.insert(Problem::object(folder.file(&id), &id, Finding::new(path, message), severity));
+    let problem = |path: String, message: String, severity| {
+        Problem::object(folder.file(&id), &id, Finding::new(path, message), severity)
     };
-    let mut more = Vec::new();
     for (n, access) in client.spec.access.iter().enumerate() {
         let at = format!("spec.access[{n}]");
         let server = validate::server_of(&access.server_ref, &id.name.namespace);
         let Some((_, plan)) = servers.get(&server) else {
             if !folder.names(&ObjectId { kind: Kind::McpServer, name: server.clone() }) {
                 let message = format!("McpServer {server} is not in this folder");
-                add(format!("{at}.serverRef"), message, Severity::Warning);
+                problems.insert(problem(format!("{at}.serverRef"), message, Severity::Warning));
             }
             continue;
         };
         let Some(outcome) = plan.outcomes.get(&id.name) else { continue };
-        more.push(outcome);
-        match (outcome.accepted.status, outcome.accepted.reason) {
-            (_, Reason::ServerInvalid | Reason::Invalid) | (true, Reason::Granted) => {}
-            (true, _) => add(at.clone(), outcome.accepted.message.clone(), Severity::Warning),
-            (false, _) => add(at.clone(), outcome.accepted.message.clone(), Severity::Finding),
+        problems.extend(refused(folder, &id, &outcome.findings));
+        let severity = if outcome.accepted.status { Severity::Warning } else { Severity::Finding };
+        match outcome.accepted.reason {
+            Reason::ServerInvalid | Reason::Invalid | Reason::Granted => {}
+            _ => {
+                problems.insert(problem(at.clone(), outcome.accepted.message.clone(), severity));
+            }
         }
         for (m, message) in missing_tools(&access.tools, &server, plan, outcome) {
-            add(format!("{at}.tools[{m}]"), message, Severity::Finding);
+            problems.insert(problem(format!("{at}.tools[{m}]"), message, Severity::Finding));
         }
-    }
-    for outcome in more {
-        problems.extend(refused(folder, &id, &outcome.findings));
     }
 }
 
