@@ -1,0 +1,7 @@
+//! The operator on a real API server, with the rights of its own account. No kubelet: pods stay pending, or are played.
+
+mod apply;
+mod clients;
+mod confirm;
+mod killed;
+mod world;
