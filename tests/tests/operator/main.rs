@@ -3,5 +3,7 @@
 mod apply;
 mod clients;
 mod confirm;
+mod gate;
 mod killed;
+mod kubelet;
 mod world;
