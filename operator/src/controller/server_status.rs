@@ -219,3 +219,6 @@ fn pod_revision(pod: &Pod) -> PodRevision {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
