@@ -134,10 +134,11 @@ impl<'a> Node<'a> {
 
 fn number(digits: &str) -> Value {
     // Short integers, that is nearly all numbers, need no parser.
-    if digits.len() < 19 && digits != "-0" {
-        if let Ok(integer) = digits.parse::<i64>() {
-            return Value::from(integer);
-        }
+    if digits.len() < 19
+        && digits != "-0"
+        && let Ok(integer) = digits.parse::<i64>()
+    {
+        return Value::from(integer);
     }
     serde_json::from_str(digits).expect("a number that was parsed must be one to serde_json")
 }
