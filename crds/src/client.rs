@@ -1,6 +1,7 @@
 //! `McpClient`: an agent or application, what it asks for on which server, and its credentials.
 //!
 //! What it gets is the intersection of what it asks and what the server's rule for its namespace allows.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 mod status;
 
@@ -29,7 +30,12 @@ pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, Ser
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Servers", type_ = "string", json_path = ".spec.access[*].serverRef.name"),
-    printcolumn(name = "Key", type_ = "string", json_path = ".status.apiKey.secretName", description = "The Secret with the API key"),
+    printcolumn(
+        name = "Key",
+        type_ = "string",
+        json_path = ".status.apiKey.secretName",
+        description = "The Secret with the API key"
+    ),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended", priority = 1),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

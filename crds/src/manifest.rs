@@ -1,0 +1,67 @@
+//! The CustomResourceDefinitions themselves, as `kubectl apply -f crds/` takes them.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::{client::McpClient, server::McpServer};
+
+/// The name of each file beside this crate, and the definition that it holds.
+pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
+    [("mcpclients.yaml", finish(McpClient::crd())), ("mcpservers.yaml", finish(McpServer::crd()))]
+}
+
+/// The text of a file: a comment about where it comes from, and the definition.
+///
+/// # Errors
+/// Never for a definition of this crate; the serializer's signature has it.
+pub fn print(definition: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
+    let text = serde_yaml::to_string(definition)?;
+    Ok(format!("# Printed by `portcullis-operator crds`; edit the types in crds/src instead.\n{text}"))
+}
+
+/// What the derived schema lacks or says in words that an API server warns about.
+fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(&definition).expect("a definition must have a JSON form");
+    signed_formats(&mut value);
+    // Until the operator saw the object nobody may take silence for success.
+    let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
+    for version in versions.into_iter().flatten() {
+        if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
+            status["default"] = json!({"observedGeneration": -1});
+        }
+    }
+    serde_json::from_value(value).expect("a definition with other formats must stay one")
+}
+
+/// Kubernetes knows `int32` and `int64`; the range of an unsigned number is in its minimum.
+fn signed_formats(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(format)) = map.get_mut("format")
+                && format.starts_with("uint")
+            {
+                *format = "int32".into();
+            }
+            map.values_mut().for_each(signed_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(signed_formats),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_files_are_what_the_types_say() {
+        for (name, definition) in super::all() {
+            let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+            let file = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                file,
+                super::print(&definition).unwrap(),
+                "run `make generate`: {name} is not what the types say"
+            );
+        }
+    }
+}
