@@ -1,6 +1,7 @@
 //! `McpClient`: an agent or application, what it asks for on which server, and its credentials.
 //!
 //! What it gets is the intersection of what it asks and what the server's rule for its namespace allows.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 mod status;
 

@@ -225,3 +225,103 @@ pub(crate) fn contract_of(value: &serde_json::Value) -> Result<(), Findings> {
         None => Err(Findings(vec![crate::Finding::new("contract", format!("is missing; it must be {CONTRACT}"))])),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+contract: 1
+server: {namespace: sales, name: crm, replicas: 2, hosts: [crm.sales.svc, crm]}
+spec:
+  backends: [{name: fixed, static: {}}, {name: crm-api, http: {url: "http://crm-api.sales.svc:8080"}}]
+  tools:
+    - name: get_contact
+      description: One contact.
+      backend: crm-api
+      http: {method: GET, path: "/contacts/{id}"}
+      inputSchema: {type: object, required: [id], properties: {id: {type: string, pattern: "^c[0-9]+$"}}}
+    - {name: about, description: About., backend: fixed, static: {text: A CRM.}}
+clients:
+  - {id: team/bot, uid: u2, tools: [about], maxRecordsPerQuery: 5, limits: [{requests: 60, per: 1m}]}
+  - {id: agent, uid: u1, tools: [get_contact, about], maxRecordsPerQuery: 10, limits: [{requests: 60, per: 1m}],
+     expiresAt: "2027-01-01T00:00:00Z"}
+"#;
+
+    fn with(from: &str, to: &str) -> String {
+        assert!(TEXT.contains(from), "{from}");
+        TEXT.replace(from, to)
+    }
+
+    fn refusals(text: &str) -> Vec<String> {
+        Policy::parse(text).unwrap_err().0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_policy_written_by_hand_is_read_sorted_and_printed_the_same_ever_after() {
+        let policy = Policy::parse(TEXT).unwrap();
+        let printed = policy.print().unwrap();
+        insta::assert_snapshot!(printed);
+        assert_eq!(Policy::parse(&printed).unwrap(), policy);
+    }
+
+    #[test]
+    fn what_is_refused_is_named_by_its_field() {
+        for (text, finding) in [
+            (with("contract: 1", "contract: 2"), "contract: is 2; this program reads 1"),
+            (with("contract: 1", "contract: 1\nrevision: ''"), "revision: must be 64 hexadecimal digits"),
+            (
+                with("contract: 1", &format!("contract: 1\nrevision: {}", "0".repeat(64))),
+                "revision: is not that of the content",
+            ),
+            (with("hosts:", "host:"), "server.host: unknown field"),
+            (with("tools: [about],", "tools: [abuot],"), "clients[1].tools[0]: `abuot` is no tool of this server"),
+            (with("id: team/bot", "id: agent"), "clients[1].id: `agent` is there twice"),
+            (
+                with("backend: crm-api", "backend: crm"),
+                "spec.tools[1].backend: `crm` is no backend of this server; there are: crm-api, fixed",
+            ),
+            (
+                with("http: {url: \"http://crm-api.sales.svc:8080\"}", "http: {url: \"http://x:1\"}, static: {}"),
+                "spec.backends[0]: exactly one of",
+            ),
+            (
+                with("/contacts/{id}", "/contacts/{no}"),
+                "spec.tools[1].http.path: `no` is no property of inputSchema; there are: id",
+            ),
+            (with("required: [id], ", ""), "spec.tools[1].http.path: `id` must be among"),
+            (with("replicas: 2", "replicas: 61"), "spec.limits.expensiveTools.requests: is 10 for 61 replicas"),
+            (
+                with("tools: [about], maxRecordsPerQuery: 5", "tools: [about]"),
+                "clients[0]: \"maxRecordsPerQuery\" is a required property",
+            ),
+            (with("per: 1m}]}", "per: 1d}]}"), "clients[0].limits[0].per: this does not match"),
+        ] {
+            let found = refusals(&text);
+            assert!(found.iter().any(|f| f.starts_with(finding)), "{finding}\nis not among\n{found:#?}");
+        }
+    }
+
+    #[test]
+    fn the_revision_is_that_of_the_content_whatever_its_order() {
+        let policy = Policy::parse(TEXT).unwrap();
+        let reordered = with("tools: [get_contact, about]", "tools: [about, get_contact]");
+        assert_eq!(Policy::parse(&reordered).unwrap().revision(), policy.revision());
+        let changed = with("maxRecordsPerQuery: 10", "maxRecordsPerQuery: 11");
+        assert_ne!(Policy::parse(&changed).unwrap().revision(), policy.revision());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_parses_to_the_same(text in "\\PC{0,40}", number in any::<i64>(), float in -1e9..1e9f64, uid in "[a-z0-9-]{1,20}") {
+            let mut policy = Policy::parse(TEXT).unwrap();
+            policy.clients[0].uid = uid;
+            policy.spec.tools[0].description = format!("x{text}");
+            policy.spec.tools[1].input_schema.0.insert("default".into(), serde_json::json!({"t": text, "n": number, "f": float}));
+            let policy = Policy::new(policy.server, policy.spec, policy.clients).unwrap();
+            prop_assert_eq!(Policy::parse(&policy.print().unwrap()).unwrap(), policy);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! `McpServer`: what is offered, by which backends, to whom, and how much of it.
 //!
 //! The types say what the API server enforces by schema and CEL; [`crate::check`] says the rest.
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 mod admission;
 mod backend;
