@@ -4,7 +4,11 @@
 //! library only reads the command line; everything it runs is here, so that tests can run it too.
 
 pub mod audit;
+pub mod backend;
+pub mod config;
 pub mod fingerprint;
+pub mod guard;
+pub mod identity;
 pub mod limiter;
 pub mod metrics;
 pub mod net;
