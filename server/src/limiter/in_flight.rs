@@ -34,10 +34,7 @@ impl InFlight {
         }
         shard.insert(identity, count + 1);
         drop(shard);
-        Some(InFlightGuard {
-            shards: self.0.clone(),
-            identity,
-        })
+        Some(InFlightGuard { shards: self.0.clone(), identity })
     }
 }
 

@@ -42,9 +42,7 @@ impl Log {
         } else if is_open || self.groups.len() < self.most_groups {
             0
         } else {
-            self.groups
-                .front()
-                .map_or(0, |oldest| oldest.saturating_add(self.per))
+            self.groups.front().map_or(0, |oldest| oldest.saturating_add(self.per))
         })
     }
 
@@ -54,10 +52,7 @@ impl Log {
     /// back: then the bound holds for the times that were asked with as well as for those that are kept.
     pub(super) fn take(&mut self, now: Moment) {
         debug_assert!(self.free_at() <= now);
-        let now = self
-            .groups
-            .back()
-            .map_or(now.as_nanos(), |last| now.as_nanos().max(*last));
+        let now = self.groups.back().map_or(now.as_nanos(), |last| now.as_nanos().max(*last));
         if self.in_newest < self.group_size {
             self.in_newest += 1;
             if let Some(newest) = self.groups.back_mut() {
@@ -74,9 +69,7 @@ impl Log {
 
     /// Whether nothing that was taken still counts.
     pub(super) fn is_idle(&self, now: Moment) -> bool {
-        self.groups
-            .back()
-            .is_none_or(|last| last.saturating_add(self.per) <= now.as_nanos())
+        self.groups.back().is_none_or(|last| last.saturating_add(self.per) <= now.as_nanos())
     }
 }
 
@@ -87,10 +80,7 @@ mod tests {
     use super::*;
 
     fn log(requests: u32, per: u64) -> Log {
-        Log::new(Rate {
-            requests,
-            per: Duration::from_nanos(per),
-        })
+        Log::new(Rate { requests, per: Duration::from_nanos(per) })
     }
 
     fn admit(log: &mut Log, now: u64) -> bool {
@@ -112,15 +102,9 @@ mod tests {
 
     #[test]
     fn a_burst_gets_all_that_is_allowed_and_no_more() {
-        for (requests, expected) in [
-            (0, 0),
-            (1, 1),
-            (10, 10),
-            (1024, 1024),
-            (1025, 1024),
-            (10_000, 10_000),
-            (99_999, 99_960),
-        ] {
+        for (requests, expected) in
+            [(0, 0), (1, 1), (10, 10), (1024, 1024), (1025, 1024), (10_000, 10_000), (99_999, 99_960)]
+        {
             let mut log = log(requests, 1_000);
             let admitted = (0..requests + 10).filter(|_| admit(&mut log, 5)).count();
             assert_eq!(admitted, expected, "{requests}");
@@ -136,10 +120,7 @@ mod tests {
             let log = log(requests, 1);
             let kept = log.group_size as usize * log.most_groups;
             let given_away = requests as usize - kept;
-            assert!(
-                given_away * 1_000 <= requests as usize,
-                "{requests}: {given_away}"
-            );
+            assert!(given_away * 1_000 <= requests as usize, "{requests}: {given_away}");
         }
     }
 }

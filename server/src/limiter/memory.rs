@@ -50,26 +50,16 @@ impl Limiter {
     /// # Panics
     /// With more than eight dimensions.
     pub fn admit(&self, dimensions: &[Dimension], now: Moment) -> Result<(), OverLimit> {
-        assert!(
-            dimensions.len() <= MOST_DIMENSIONS,
-            "a call must not have more than eight dimensions"
-        );
+        assert!(dimensions.len() <= MOST_DIMENSIONS, "a call must not have more than eight dimensions");
         let mut slots: [Option<(usize, Arc<Entry>)>; MOST_DIMENSIONS] = Default::default();
         for (slot, (index, dimension)) in slots.iter_mut().zip(dimensions.iter().enumerate()) {
             *slot = Some((index, self.entry(dimension, now)));
         }
         let slots = &mut slots[..dimensions.len()];
-        refuse(
-            slots
-                .iter()
-                .flatten()
-                .map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed))),
-            now,
-        )?;
+        refuse(slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed))), now)?;
 
         slots.sort_unstable_by_key(|slot| slot.as_ref().map(|(index, _)| dimensions[*index]));
-        let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; MOST_DIMENSIONS] =
-            Default::default();
+        let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; MOST_DIMENSIONS] = Default::default();
         let mut previous: Option<&Entry> = None;
         for (log, (index, entry)) in logs.iter_mut().zip(slots.iter().flatten()) {
             if previous.is_some_and(|previous| std::ptr::eq(previous, &**entry)) {
@@ -78,17 +68,10 @@ impl Limiter {
             *log = Some((*index, entry, entry.log.lock()));
             previous = Some(entry);
         }
-        refuse(
-            logs.iter()
-                .flatten()
-                .map(|(index, _, log)| (*index, log.free_at().as_nanos())),
-            now,
-        )?;
+        refuse(logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos())), now)?;
         for (_, entry, log) in logs.iter_mut().flatten() {
             log.take(now);
-            entry
-                .free_at
-                .store(log.free_at().as_nanos(), Ordering::Relaxed);
+            entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -102,43 +85,30 @@ impl Limiter {
         if shard.next_sweep <= now.as_nanos() {
             shard.next_sweep = (now + SWEEP_EVERY).as_nanos();
             // Copies are made under this shard's lock only: a log without any is in nobody's hands, and nothing is lost.
-            shard
-                .entries
-                .retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.log.lock().is_idle(now));
+            shard.entries.retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.log.lock().is_idle(now));
         }
-        shard
-            .entries
-            .entry(*dimension)
-            .or_insert_with(|| Arc::new(Entry::new(dimension)))
-            .clone()
+        shard.entries.entry(*dimension).or_insert_with(|| Arc::new(Entry::new(dimension))).clone()
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.read().entries.len())
-            .sum()
+        self.shards.iter().map(|shard| shard.read().entries.len()).sum()
     }
 }
 
 impl Entry {
     fn new(dimension: &Dimension) -> Self {
         let log = Log::new(dimension.rate);
-        Self {
-            free_at: AtomicU64::new(log.free_at().as_nanos()),
-            log: Mutex::new(log),
-        }
+        Self { free_at: AtomicU64::new(log.free_at().as_nanos()), log: Mutex::new(log) }
     }
 }
 
 /// Refuses by whichever dimension is free last, if that is after `now`.
 fn refuse(free: impl Iterator<Item = (usize, u64)>, now: Moment) -> Result<(), OverLimit> {
     match free.max_by_key(|(_, free_at)| *free_at) {
-        Some((dimension, free_at)) if free_at > now.as_nanos() => Err(OverLimit {
-            dimension,
-            retry_after: Duration::from_nanos(free_at - now.as_nanos()),
-        }),
+        Some((dimension, free_at)) if free_at > now.as_nanos() => {
+            Err(OverLimit { dimension, retry_after: Duration::from_nanos(free_at - now.as_nanos()) })
+        }
         _ => Ok(()),
     }
 }

@@ -62,10 +62,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
 impl<'a> Node<'a> {
     /// The member of an object; `None` where there is none, or this is no object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
-        self.as_object()?
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, node)| node)
+        self.as_object()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
     /// What a JSON pointer (RFC 6901) points to: `/items/0/name`, or an empty text for this node itself.
@@ -73,45 +70,30 @@ impl<'a> Node<'a> {
         if pointer.is_empty() {
             return Some(self);
         }
-        pointer
-            .strip_prefix('/')?
-            .split('/')
-            .try_fold(self, |node, token| {
-                let token = if token.contains('~') {
-                    Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
-                } else {
-                    Cow::Borrowed(token)
-                };
-                match &node.value {
-                    Json::Object(_) => node.get(&token),
-                    Json::Array(items) => items.get(array_index(&token)?),
-                    _ => None,
-                }
-            })
+        pointer.strip_prefix('/')?.split('/').try_fold(self, |node, token| {
+            let token = if token.contains('~') {
+                Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
+            } else {
+                Cow::Borrowed(token)
+            };
+            match &node.value {
+                Json::Object(_) => node.get(&token),
+                Json::Array(items) => items.get(array_index(&token)?),
+                _ => None,
+            }
+        })
     }
 
     pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
-        if let Json::Object(members) = &self.value {
-            Some(members)
-        } else {
-            None
-        }
+        if let Json::Object(members) = &self.value { Some(members) } else { None }
     }
 
     pub fn as_array(&self) -> Option<&[Node<'a>]> {
-        if let Json::Array(items) = &self.value {
-            Some(items)
-        } else {
-            None
-        }
+        if let Json::Array(items) = &self.value { Some(items) } else { None }
     }
 
     pub fn as_str(&self) -> Option<&str> {
-        if let Json::String(text) = &self.value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Json::String(text) = &self.value { Some(text) } else { None }
     }
 
     /// As serde_json would have read it: integers that fit 64 bits stay exact, other numbers become doubles.
@@ -122,12 +104,9 @@ impl<'a> Node<'a> {
             Json::Number(digits) => number(digits),
             Json::String(text) => Value::String(text.clone().into_owned()),
             Json::Array(items) => Value::Array(items.iter().map(Node::to_value).collect()),
-            Json::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|(name, node)| (name.clone().into_owned(), node.to_value()))
-                    .collect(),
-            ),
+            Json::Object(members) => {
+                Value::Object(members.iter().map(|(name, node)| (name.clone().into_owned(), node.to_value())).collect())
+            }
         }
     }
 }
@@ -145,8 +124,7 @@ fn number(digits: &str) -> Value {
 
 /// RFC 6901 knows no leading zeros and no signs.
 fn array_index(token: &str) -> Option<usize> {
-    let is_index =
-        token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
+    let is_index = token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
     if is_index { token.parse().ok() } else { None }
 }
 

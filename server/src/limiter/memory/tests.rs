@@ -16,13 +16,7 @@ fn at(nanos: u64) -> Moment {
 }
 
 fn dimension(key: Key, requests: u32, per: u64) -> Dimension {
-    Dimension {
-        key,
-        rate: Rate {
-            requests,
-            per: Duration::from_nanos(per),
-        },
-    }
+    Dimension { key, rate: Rate { requests, per: Duration::from_nanos(per) } }
 }
 
 /// The dimensions of a call as the guard builds them, with small numbers.
@@ -60,10 +54,7 @@ fn assert_no_span_has_more(admitted: &[(Vec<Dimension>, u64)]) {
     }
     for (dimension, times) in by_dimension {
         let most = most_in_a_span(times, u64::try_from(dimension.rate.per.as_nanos()).unwrap());
-        assert!(
-            most <= dimension.rate.requests as usize,
-            "{dimension:?} admitted {most}"
-        );
+        assert!(most <= dimension.rate.requests as usize, "{dimension:?} admitted {most}");
     }
 }
 
@@ -76,10 +67,7 @@ impl Model {
     fn admit(&mut self, dimensions: &[Dimension], now: u64) -> Result<(), u64> {
         let wait = dimensions.iter().map(|dimension| {
             let times = self.0.get(dimension).map_or(&[][..], Vec::as_slice);
-            let nth_last = times
-                .len()
-                .checked_sub(dimension.rate.requests as usize)
-                .map(|n| times[n]);
+            let nth_last = times.len().checked_sub(dimension.rate.requests as usize).map(|n| times[n]);
             let per = u64::try_from(dimension.rate.per.as_nanos()).unwrap();
             nth_last.map_or(0, |time| (time + per).saturating_sub(now))
         });
@@ -196,17 +184,10 @@ fn threads_at_one_moment_get_exactly_what_is_there() {
         let threads: Vec<_> = (0..4)
             .map(|client| {
                 let limiter = &limiter;
-                scope.spawn(move || {
-                    (0..100)
-                        .filter(|_| limiter.admit(&call(client, 0)[..1], at(7)).is_ok())
-                        .count()
-                })
+                scope.spawn(move || (0..100).filter(|_| limiter.admit(&call(client, 0)[..1], at(7)).is_ok()).count())
             })
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(admitted, 12);
 }
@@ -218,32 +199,18 @@ fn the_dimension_that_holds_longest_is_named_wherever_it_stands() {
     for _ in 0..2 {
         limiter.admit(&[tool, identity], at(0)).unwrap();
     }
-    for order in [
-        [global, tool, pool, identity],
-        [identity, pool, tool, global],
-    ] {
+    for order in [[global, tool, pool, identity], [identity, pool, tool, global]] {
         let over = limiter.admit(&order, at(30)).unwrap_err();
-        assert_eq!(
-            (order[over.dimension], over.retry_after),
-            (tool, Duration::from_nanos(70))
-        );
+        assert_eq!((order[over.dimension], over.retry_after), (tool, Duration::from_nanos(70)));
     }
 }
 
 #[test]
 fn another_rate_on_the_same_key_is_another_limit() {
     let limiter = Limiter::default();
-    let (slow, fast) = (
-        dimension(Key::Global, 1, 1_000),
-        dimension(Key::Global, 2, 10),
-    );
+    let (slow, fast) = (dimension(Key::Global, 1, 1_000), dimension(Key::Global, 2, 10));
     assert_eq!(limiter.admit(&[slow, fast], at(0)), Ok(()));
-    assert_eq!(
-        limiter
-            .admit(&[slow, fast], at(50))
-            .map_err(|over| over.dimension),
-        Err(0)
-    );
+    assert_eq!(limiter.admit(&[slow, fast], at(50)).map_err(|over| over.dimension), Err(0));
     assert_eq!(limiter.admit(&[fast], at(50)), Ok(()));
     assert_eq!(limiter.admit(&[slow, fast], at(1_000)), Ok(()));
 }
@@ -259,11 +226,7 @@ fn a_dimension_given_twice_counts_once() {
 
 #[test]
 fn a_limit_of_none_admits_nothing() {
-    assert!(
-        Limiter::default()
-            .admit(&[dimension(Key::Global, 0, 10)], at(1_000))
-            .is_err()
-    );
+    assert!(Limiter::default().admit(&[dimension(Key::Global, 0, 10)], at(1_000)).is_err());
 }
 
 #[test]
@@ -272,19 +235,14 @@ fn logs_that_nobody_needs_are_dropped() {
     let second = Duration::from_secs(1);
     let of = |n: u32| Dimension {
         key: Key::Identity(Fingerprint::of(&[&n.to_string()])),
-        rate: Rate {
-            requests: 5,
-            per: second,
-        },
+        rate: Rate { requests: 5, per: second },
     };
     for n in 0..2_000 {
         limiter.admit(&[of(n)], at(0)).unwrap();
     }
     assert_eq!(limiter.len(), 2_000);
     for n in 2_000..2_200 {
-        limiter
-            .admit(&[of(n)], Moment::from_nanos(0) + SWEEP_EVERY + second)
-            .unwrap();
+        limiter.admit(&[of(n)], Moment::from_nanos(0) + SWEEP_EVERY + second).unwrap();
     }
     assert_eq!(limiter.len(), 200);
 }

@@ -8,20 +8,11 @@ use super::{Json, MAX_DEPTH, Node, Refusal};
 const SMALL_OBJECT: usize = 16;
 
 pub(super) fn parse(text: &str) -> Result<Node<'_>, Refusal> {
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth: 0 };
     parser.skip_space();
     let node = parser.node()?;
     parser.skip_space();
-    if parser.at == text.len() {
-        Ok(node)
-    } else {
-        Err(Refusal::Syntax)
-    }
+    if parser.at == text.len() { Ok(node) } else { Err(Refusal::Syntax) }
 }
 
 struct Parser<'a> {
@@ -63,16 +54,10 @@ impl<'a> Parser<'a> {
             Some(b'n') => self.word("null", Json::Null)?,
             _ => return Err(Refusal::Syntax),
         };
-        Ok(Node {
-            raw: &self.text[from..self.at],
-            value,
-        })
+        Ok(Node { raw: &self.text[from..self.at], value })
     }
 
-    fn nested(
-        &mut self,
-        inner: fn(&mut Self) -> Result<Json<'a>, Refusal>,
-    ) -> Result<Json<'a>, Refusal> {
+    fn nested(&mut self, inner: fn(&mut Self) -> Result<Json<'a>, Refusal>) -> Result<Json<'a>, Refusal> {
         if self.depth == MAX_DEPTH {
             return Err(Refusal::TooDeep);
         }
@@ -192,11 +177,7 @@ impl<'a> Parser<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at > from {
-            Ok(self.at - from)
-        } else {
-            Err(Refusal::Syntax)
-        }
+        if self.at > from { Ok(self.at - from) } else { Err(Refusal::Syntax) }
     }
 
     /// From the opening quote to past the closing one.
@@ -217,10 +198,7 @@ impl<'a> Parser<'a> {
 
     fn skip_plain(&mut self) {
         let rest = &self.bytes[self.at..];
-        self.at += rest
-            .iter()
-            .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))
-            .unwrap_or(rest.len());
+        self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
     }
 
     fn escaped_string(&mut self, mut from: usize) -> Result<String, Refusal> {
@@ -274,15 +252,11 @@ impl<'a> Parser<'a> {
         if !(0xdc00..0xe000).contains(&second) {
             return Err(Refusal::LoneSurrogate);
         }
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
-            .ok_or(Refusal::LoneSurrogate)
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(Refusal::LoneSurrogate)
     }
 
     fn hex4(&mut self) -> Result<u32, Refusal> {
-        let digits = self
-            .bytes
-            .get(self.at..self.at + 4)
-            .ok_or(Refusal::Syntax)?;
+        let digits = self.bytes.get(self.at..self.at + 4).ok_or(Refusal::Syntax)?;
         self.at += 4;
         digits.iter().try_fold(0, |value, byte| {
             let digit = char::from(*byte).to_digit(16).ok_or(Refusal::Syntax)?;

@@ -18,10 +18,7 @@ fn a_message_reads_as_it_was_written() {
             text.trim(),
             Json::Object(vec![
                 ("id".into(), leaf("1.50", Json::Number("1.50"))),
-                (
-                    "m".into(),
-                    leaf(r#""a\u00e9\ud83d\ude00""#, Json::String("aé😀".into()))
-                ),
+                ("m".into(), leaf(r#""a\u00e9\ud83d\ude00""#, Json::String("aé😀".into()))),
                 (
                     "p".into(),
                     leaf(
@@ -98,19 +95,12 @@ fn nesting_is_accepted_to_the_bound_and_no_deeper() {
 fn a_duplicate_is_found_at_every_size() {
     for size in [1, 2, 15, 16, 17, 18, 100, 5_000] {
         let object = |last: usize| {
-            let members: Vec<_> = (0..size)
-                .chain([last])
-                .map(|n| format!("\"k{n}\":0"))
-                .collect();
+            let members: Vec<_> = (0..size).chain([last]).map(|n| format!("\"k{n}\":0")).collect();
             format!("{{{}}}", members.join(","))
         };
         assert_eq!(refusal(&object(size)), None, "{size}");
         for twice in [0, size / 2, size - 1] {
-            assert_eq!(
-                refusal(&object(twice)),
-                Some(Refusal::DuplicateKey),
-                "{size} {twice}"
-            );
+            assert_eq!(refusal(&object(twice)), Some(Refusal::DuplicateKey), "{size} {twice}");
         }
     }
 }
@@ -143,9 +133,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("finite", |f| f.is_finite())
-            .prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::from),
         any::<String>().prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 64, 20, |inner| {
