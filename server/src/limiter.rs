@@ -38,6 +38,12 @@ pub enum Key {
     Global,
 }
 
+impl From<portcullis_crds::server::Rate> for Rate {
+    fn from(rate: portcullis_crds::server::Rate) -> Self {
+        Self { requests: rate.requests, per: rate.per.to_std() }
+    }
+}
+
 impl Key {
     /// Which of `shards` it lives in. Fingerprints are evenly spread already.
     fn shard(&self, shards: usize) -> usize {
