@@ -9,6 +9,8 @@ mod call;
 mod other;
 mod records;
 
+pub use authorise::authorise;
+
 use bytes::Bytes;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What a record can say. Everything here is closed: names from the policy, numbers, and enums with their sentence.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, time::Duration};
 
 pub use portcullis_crds::server::Effect;
 
@@ -230,8 +230,11 @@ pub struct AuthFailed {
 /// Everything else that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
+    /// The addresses that it listens on, with the ports that it got.
     ServerStarted {
         version: &'static str,
+        listen: SocketAddr,
+        admin: SocketAddr,
     },
     ServerStopping,
     PolicyLoaded {

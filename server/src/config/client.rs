@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, sync::OnceLock, time::Duration};
 
-use bytes::Bytes;
 use portcullis_crds::{ClientId, ToolName, policy::PolicyClient, server::Limits};
 
 use crate::{
@@ -31,7 +30,7 @@ pub struct Client {
     /// Seconds since 1970.
     expires_at: Option<i64>,
     /// Its list of tools, in both eras, rendered when it first asks.
-    pub list: OnceLock<[Bytes; 2]>,
+    pub list: OnceLock<[String; 2]>,
 }
 
 /// Whether a client may do anything at all.

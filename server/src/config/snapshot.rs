@@ -13,11 +13,7 @@ use portcullis_crds::{
 
 use super::{Client, Tool};
 use crate::{
-    audit::{Overflow, arguments::DigestKey},
-    backend::HttpBackend,
-    metrics::Metrics,
-    protocol::error::quoted,
-    session::Sealer,
+    audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::error::quoted, session::Sealer,
 };
 
 /// What is served now.
@@ -31,7 +27,7 @@ pub struct Snapshot {
     /// Lower case, without ports.
     pub hosts: HashSet<String>,
     pub records_arguments: bool,
-    pub overflow: Overflow,
+    pub overflow: OnOverflow,
     pub log_level: LogLevel,
     /// Name and version, as JSON.
     pub server_info: String,
@@ -149,10 +145,7 @@ impl Snapshot {
             keys,
             hosts: policy.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             records_arguments: policy.spec.audit.arguments == AuditArguments::Shape,
-            overflow: match policy.spec.audit.on_overflow {
-                OnOverflow::Refuse => Overflow::Refuse,
-                OnOverflow::Drop => Overflow::Drop,
-            },
+            overflow: policy.spec.audit.on_overflow,
             log_level: policy.spec.log_level,
             server_info: format!(r#"{{"name":{name},"version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
             sealer,

@@ -11,7 +11,7 @@ use super::{
     records,
 };
 use crate::{
-    audit::record::{self, CallEnd, CallStart, LimitName, Record},
+    audit::record::{CallEnd, CallStart, LimitName, Record},
     backend::{Failure, Rendered, render_text},
     config::{StaticAnswer, Tool, Work},
     limiter::{Dimension, Key},
@@ -71,10 +71,7 @@ impl Guard {
         room.start(&CallStart {
             who: caller.who(),
             tool: tool.name.as_str(),
-            effect: match tool.effect {
-                Effect::Read => record::Effect::Read,
-                Effect::Write => record::Effect::Write,
-            },
+            effect: tool.effect,
             arguments: described.as_ref(),
         });
         if tool.effect == Effect::Write {

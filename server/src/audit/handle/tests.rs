@@ -146,7 +146,11 @@ fn every_other_record_has_its_line() {
     let audit = start(&sink, |_| {});
     let (who, refuse) = (Who { subject: Some("p1"), ..WHO }, OnOverflow::Refuse);
     for record in [
-        Record::ServerStarted { version: "0.1.0" },
+        Record::ServerStarted {
+            version: "0.1.0",
+            listen: "127.0.0.1:3000".parse().unwrap(),
+            admin: "127.0.0.1:9090".parse().unwrap(),
+        },
         Record::PolicyLoaded { revision: "r1", credentials_revision: Some("c1"), tools: 6, clients: 3 },
         Record::PolicyRefused { document: Document::Credentials, field: "clients[2].keys" },
         Record::AuthSuccess { who },
