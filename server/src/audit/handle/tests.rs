@@ -16,25 +16,31 @@ use crate::audit::{
 
 /// A sink that can be blocked and unblocked, and remembers what it was given.
 #[derive(Clone, Default)]
-struct Sink(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+struct Sink(Arc<Pipe>);
+
+#[derive(Default)]
+struct Pipe {
+    state: Mutex<(bool, Vec<u8>)>,
+    changed: Condvar,
+}
 
 impl Sink {
     fn block(&self, is_blocked: bool) {
-        self.0.0.lock().0 = is_blocked;
-        self.0.1.notify_all();
+        self.0.state.lock().0 = is_blocked;
+        self.0.changed.notify_all();
     }
 
     fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.0.lock().1.clone()).unwrap();
+        let text = String::from_utf8(self.0.state.lock().1.clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.0.lock();
+        let mut state = self.0.state.lock();
         while state.0 {
-            self.0.1.wait(&mut state);
+            self.0.changed.wait(&mut state);
         }
         state.1.extend_from_slice(bytes);
         Ok(bytes.len())
