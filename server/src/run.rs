@@ -1,7 +1,6 @@
 //! Puts the rooms together, serves, and ends well.
 
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
     sync::{
@@ -138,9 +137,9 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error))
 }
 
-fn told(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
+async fn told(mut stopped: watch::Receiver<bool>) {
     // A sender that is gone means the same.
-    async move { _ = stopped.wait_for(|stopped| *stopped).await }
+    _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Records of the server itself are taken even while the log is blocked.
