@@ -27,10 +27,7 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Calls of one expensive tool by one identity.
-    Tool {
-        identity: Fingerprint,
-        tool: Fingerprint,
-    },
+    Tool { identity: Fingerprint, tool: Fingerprint },
     /// Calls by one identity.
     Identity(Fingerprint),
     /// Whatever else an identity sends: refused calls, invalid ones, and those that are no tool calls.

@@ -31,10 +31,7 @@ impl DigestKey {
 impl Declared {
     /// `names` are the properties of the tool's schema; `values` those of them whose value is recorded too, where it is a
     /// boolean, a number, or a string of at most 64 bytes (the policy admits closed strings only).
-    pub fn new<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-        values: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, values: impl IntoIterator<Item = &'a str>) -> Self {
         let _ = (names.into_iter().count(), values.into_iter().count());
         unimplemented!()
     }

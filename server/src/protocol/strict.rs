@@ -58,10 +58,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
 impl<'a> Node<'a> {
     /// The member of an object; `None` where there is none, or this is no object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
-        self.as_object()?
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, node)| node)
+        self.as_object()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
     /// What a JSON pointer (RFC 6901) points to: `/items/0/name`, or `` for this node itself.
@@ -71,27 +68,15 @@ impl<'a> Node<'a> {
     }
 
     pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
-        if let Json::Object(members) = &self.value {
-            Some(members)
-        } else {
-            None
-        }
+        if let Json::Object(members) = &self.value { Some(members) } else { None }
     }
 
     pub fn as_array(&self) -> Option<&[Node<'a>]> {
-        if let Json::Array(items) = &self.value {
-            Some(items)
-        } else {
-            None
-        }
+        if let Json::Array(items) = &self.value { Some(items) } else { None }
     }
 
     pub fn as_str(&self) -> Option<&str> {
-        if let Json::String(text) = &self.value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Json::String(text) = &self.value { Some(text) } else { None }
     }
 
     /// As serde_json would have read it: integers that fit 64 bits stay exact, other numbers become doubles.
