@@ -60,7 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let sink = Audit::stdout().map_err(RunError::Audit)?;
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Audit)?;
     let log = Log::start(&audit, arguments.log_level)?;
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
     let store = Arc::new(Store::new(Parts { directory: arguments.config.clone(), metrics: metrics.clone() }));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
     reloads.tell(store.reload());
