@@ -27,7 +27,7 @@ lint: ## Formatting, clippy, and what the dependencies may be
 	scripts/deny
 
 generate: ## Write crds/*.yaml and the reference pages again, from the types
-	cargo run --quiet --package portcullis-crds --example dump
+	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
 
 e2e: ## The whole way on a real node (root)
 	@scripts/needs e2e

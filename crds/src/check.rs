@@ -52,7 +52,7 @@ pub fn serving(spec: &Serving, replicas: u16) -> Findings {
         findings.add("spec.authentication.apiKey.mode", "at least one method of authentication must be on");
     }
     for (n, rule) in spec.clients.iter().enumerate() {
-        client_rule(rule, spec, &format!("spec.clients[{n}]"), &mut findings);
+        client_rule(rule, spec, replicas, &format!("spec.clients[{n}]"), &mut findings);
     }
     limits(spec, replicas, &mut findings);
     findings
@@ -212,7 +212,7 @@ fn records(records: &Records, schema: &Map<String, Value>, at: &str, findings: &
     }
 }
 
-fn client_rule(rule: &ClientRule, spec: &Serving, at: &str, findings: &mut Findings) {
+fn client_rule(rule: &ClientRule, spec: &Serving, replicas: u16, at: &str, findings: &mut Findings) {
     for (n, name) in rule.allow.tools.iter().enumerate() {
         if name != "*" && !spec.tools.iter().any(|tool| tool.name.as_str() == name) {
             findings.add(format!("{at}.allow.tools[{n}]"), format!("`{name}` is no tool of this server"));
@@ -220,6 +220,7 @@ fn client_rule(rule: &ClientRule, spec: &Serving, at: &str, findings: &mut Findi
     }
     if let Some(rate) = rule.allow.limits {
         self::rate(rate, &format!("{at}.allow.limits"), findings);
+        share(rate.requests, replicas, &format!("{at}.allow.limits.requests"), findings);
     }
 }
 

@@ -68,6 +68,8 @@ vocabulary! {
         NotAllowed,
         /// The rule that admits this client has as many clients as it may; the oldest have precedence.
         TooManyClients,
+        /// An older client has the same credential; the older one keeps it.
+        IdentityConflict,
         /// The server's rule allows less than the access asks for; the message says what was left out.
         Narrowed,
         /// What was asked for was granted.

@@ -17,16 +17,30 @@ use serde_path_to_error::Segment;
 
 use crate::finding::{Finding, Findings};
 
+/// A text is no YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} column {column}: {message}")]
+pub struct SyntaxError {
+    /// Both count from 1.
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
 /// The documents of a YAML stream, as JSON. Empty ones are left out.
 ///
 /// # Errors
-/// The first syntax error or duplicate key, with its line and column.
-pub fn split(text: &str) -> Result<Vec<Value>, Finding> {
+/// The first syntax error or duplicate key.
+pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         // serde_yaml's own value refuses duplicate keys, serde_json's does not.
-        let value = serde_yaml::Value::deserialize(document).map_err(|error| Finding::new("", syntax(&error)))?;
-        let value = serde_json::to_value(value).map_err(|_| Finding::new("", "has a key that is no string"))?;
+        let value = serde_yaml::Value::deserialize(document).map_err(SyntaxError::from)?;
+        let value = serde_json::to_value(value).map_err(|_| SyntaxError {
+            line: 1,
+            column: 1,
+            message: "has a key that is no string".into(),
+        })?;
         if !value.is_null() {
             documents.push(value);
         }
@@ -34,14 +48,11 @@ pub fn split(text: &str) -> Result<Vec<Value>, Finding> {
     Ok(documents)
 }
 
-/// Where and what, in one sentence.
-fn syntax(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
-    match error.location() {
-        Some(at) if !text.contains("line") => {
-            format!("line {} column {}: {text}", at.line(), at.column())
-        }
-        _ => text,
+impl From<serde_yaml::Error> for SyntaxError {
+    fn from(error: serde_yaml::Error) -> Self {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let message = error.to_string().replacen(&format!(" at line {line} column {column}"), "", 1);
+        Self { line, column, message }
     }
 }
 
@@ -50,7 +61,7 @@ fn syntax(error: &serde_yaml::Error) -> String {
 /// # Errors
 /// As [`split`], and where there is none, or more than one.
 pub fn single(text: &str) -> Result<Value, Finding> {
-    let mut documents = split(text)?;
+    let mut documents = split(text).map_err(|error| Finding::new("", error.to_string()))?;
     match (documents.pop(), documents.is_empty()) {
         (Some(document), true) => Ok(document),
         (None, _) => Err(Finding::new("", "is empty")),
@@ -151,7 +162,7 @@ fn path<'a>(root: &str, segments: impl Iterator<Item = &'a str>) -> String {
     path
 }
 
-/// Each field that the schema does not have, with those that it has.
+/// Each field that the schema does not have, with those that it has; and what is in a set twice.
 fn unknown_fields(schema: &Value, value: &Value, at: &str, findings: &mut Findings) {
     match value {
         Value::Object(fields) => {
@@ -175,8 +186,12 @@ fn unknown_fields(schema: &Value, value: &Value, at: &str, findings: &mut Findin
             }
         }
         Value::Array(items) => {
+            let is_set = schema.get("x-kubernetes-list-type").is_some_and(|kind| kind == "set");
             if let Some(schema) = schema.get("items") {
                 for (n, item) in items.iter().enumerate() {
+                    if is_set && items[..n].contains(item) {
+                        findings.add(format!("{at}[{n}]"), "is there twice");
+                    }
                     unknown_fields(schema, item, &format!("{at}[{n}]"), findings);
                 }
             }
@@ -236,7 +251,7 @@ limits: {perClient: {requests: 0, per: 1m}}
     #[test]
     fn a_syntax_error_says_its_line() {
         let error = split("a: 1\nb: [1,\nc: }").unwrap_err();
-        assert!(error.message.contains("line 3"), "{error}");
+        assert_eq!((error.line, error.column), (3, 4), "{error}");
         let error = split("a: 1\na: 2").unwrap_err();
         assert!(error.message.contains("duplicate"), "{error}");
     }

@@ -200,12 +200,7 @@ impl Policy {
             }
             for (m, rate) in client.limits.iter().enumerate() {
                 check::rate(*rate, &format!("clients[{n}].limits[{m}]"), &mut findings);
-                check::share(
-                    rate.requests,
-                    self.server.replicas,
-                    &format!("clients[{n}].limits[{m}].requests"),
-                    &mut findings,
-                );
+                // A pod whose share of it is none admits nothing: that is no reason to refuse the others' changes.
             }
         }
         findings

@@ -21,8 +21,9 @@ use tokio::{
 
 #[derive(Default)]
 pub(super) struct Pulse {
-    /// Requests that began, and that ended with the last byte of their answer.
+    /// Requests that began, that were answered or given up, and that ended with the last byte of their answer.
     begun: AtomicU64,
+    answered: AtomicU64,
     ended: AtomicU64,
     /// Bytes came since the last request ended: those of the next one's head.
     heard: AtomicBool,
@@ -47,16 +48,17 @@ pub(super) enum Doing {
     Hearing { after: u64 },
     /// Nothing.
     Idling { after: u64 },
-    /// The peer does not take what is written.
+    /// Every request is answered, and the peer does not take the answers: by its socket, or by HTTP/2's flow control.
     Writing { after: u64 },
 }
 
 impl Pulse {
     pub(super) fn doing(&self) -> Doing {
-        let ended = self.ended.load(Relaxed);
-        if self.write_waits.load(Relaxed) {
+        let (begun, ended) = (self.begun.load(Relaxed), self.ended.load(Relaxed));
+        let is_answered = begun != ended && begun == self.answered.load(Relaxed);
+        if self.write_waits.load(Relaxed) || is_answered {
             Doing::Writing { after: self.writes.load(Relaxed) }
-        } else if self.begun.load(Relaxed) != ended {
+        } else if begun != ended {
             Doing::Answering
         } else if self.heard.load(Relaxed) && !self.is_http2.load(Relaxed) {
             Doing::Hearing { after: ended }
@@ -71,7 +73,7 @@ impl Pulse {
         if is_http2 {
             self.is_http2.store(true, Relaxed);
         }
-        Token(self.clone())
+        Token { pulse: self.clone(), is_answered: false }
     }
 
     /// Asks the connection to end when its requests have.
@@ -90,12 +92,24 @@ impl Pulse {
 }
 
 /// A request in flight.
-pub(super) struct Token(Arc<Pulse>);
+pub(super) struct Token {
+    pulse: Arc<Pulse>,
+    is_answered: bool,
+}
+
+impl Token {
+    fn answered(&mut self) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.pulse.answered.fetch_add(1, Relaxed);
+        }
+    }
+}
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.0.heard.store(false, Relaxed);
-        self.0.ended.fetch_add(1, Relaxed);
+        self.answered();
+        self.pulse.heard.store(false, Relaxed);
+        self.pulse.ended.fetch_add(1, Relaxed);
     }
 }
 
@@ -106,7 +120,8 @@ pub(super) struct Counted<B> {
 }
 
 impl<B> Counted<B> {
-    pub(super) fn new(body: B, token: Token) -> Self {
+    pub(super) fn new(body: B, mut token: Token) -> Self {
+        token.answered();
         Self { body, _token: token }
     }
 }

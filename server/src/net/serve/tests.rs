@@ -228,6 +228,20 @@ async fn a_peer_that_does_not_read_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_peer_that_opens_no_window_is_cut_off() {
+    let server = server(|_| {}).await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://x/large").body(Full::<Bytes>::default()).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    let began = Instant::now();
+    server.settles_at(0).await;
+    assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+    drop(unread);
+}
+
+#[tokio::test]
 async fn connections_are_bounded_of_one_peer_and_of_all() {
     for adjust in [|bounds: &mut Bounds| bounds.connections = 3, |bounds: &mut Bounds| bounds.connections_per_peer = 3]
     {

@@ -1,0 +1,27 @@
+//! The Secret that hands a client its API key.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use portcullis_crds::McpClient;
+
+use super::metadata::{controller, part_of_portcullis};
+use crate::credentials::api_key::{ApiKey, DATA_KEY};
+
+/// The Secret that a client's key is handed over in, named as its spec says, owned by the McpClient.
+pub fn api_key_secret(client: &ObjectMeta, secret_name: &str, key: &ApiKey) -> Secret {
+    let mut labels = part_of_portcullis();
+    labels.insert("app.kubernetes.io/name".into(), "portcullis-api-key".into());
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(secret_name.to_owned()),
+            namespace: client.namespace.clone(),
+            labels: Some(labels),
+            owner_references: Some(vec![controller::<McpClient>(client)]),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([(DATA_KEY.to_owned(), ByteString(key.as_str().as_bytes().to_vec()))])),
+        type_: Some("Opaque".into()),
+        ..Secret::default()
+    }
+}

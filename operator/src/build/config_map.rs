@@ -1,0 +1,18 @@
+//! The policy that the pods obey.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use portcullis_crds::{McpServerSpec, Policy, policy::FILE};
+
+use super::metadata::{config_map_name, of_server};
+use crate::validate::Object;
+
+pub(super) fn policy(server: &Object<McpServerSpec>, policy: &Policy) -> ConfigMap {
+    let text = policy.print().expect("a checked policy must have a YAML form");
+    ConfigMap {
+        metadata: of_server(server, config_map_name(server.name())),
+        data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}

@@ -1,0 +1,215 @@
+//! The pods: what they run, what they mount, and what they are kept from (restricted Pod Security).
+//!
+//! The policy's revision is not in the template: a change of policy never replaces a pod.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+            KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+            ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, TopologySpreadConstraint, Volume,
+            VolumeMount, VolumeProjection,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use portcullis_crds::{McpServerSpec, credentials, policy};
+
+use super::{
+    ADMIN_PORT, MCP_PORT, Settings,
+    metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
+};
+use crate::validate::Object;
+
+/// The name of the one container.
+const CONTAINER: &str = "server";
+/// Where the server finds its documents.
+const CONFIG: &str = "/etc/portcullis/config";
+/// Distroless images' user `nonroot`: nobody's on a usual node.
+const USER: i64 = 65532;
+/// How long a pod goes on answering what it has begun, in seconds.
+const DRAIN: i64 = 30;
+/// After the drain kubelet still waits this long for the process to end, in seconds.
+const GRACE: i64 = 10;
+
+pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
+    let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
+    Deployment {
+        metadata: of_server(server, server.name().to_owned()),
+        spec: Some(DeploymentSpec {
+            replicas: Some(i32::from(spec.replicas)),
+            selector: selector.clone(),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".into())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            revision_history_limit: Some(2),
+            progress_deadline_seconds: Some(600),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels(server.name())), ..ObjectMeta::default() }),
+                spec: Some(pod(server.name(), spec, settings, selector)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSelector) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(name.to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(spec, settings)],
+        volumes: Some(vec![config_volume(name)]),
+        termination_grace_period_seconds: Some(DRAIN + GRACE),
+        // On different nodes where there are some: one node's end is not the server's.
+        topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".into(),
+            when_unsatisfiable: "ScheduleAnyway".into(),
+            label_selector: Some(selector),
+            ..TopologySpreadConstraint::default()
+        }]),
+        restart_policy: Some("Always".into()),
+        dns_policy: Some("ClusterFirst".into()),
+        scheduler_name: Some("default-scheduler".into()),
+        ..PodSpec::default()
+    }
+}
+
+fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
+    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone());
+    Container {
+        name: CONTAINER.into(),
+        image: Some(settings.server_image.clone()),
+        image_pull_policy: Some(settings.image_pull_policy.clone()),
+        args: Some(vec![
+            "--config".into(),
+            CONFIG.into(),
+            "--listen".into(),
+            format!("0.0.0.0:{MCP_PORT}"),
+            "--admin".into(),
+            format!("0.0.0.0:{ADMIN_PORT}"),
+            "--drain".into(),
+            DRAIN.to_string(),
+        ]),
+        env: Some(vec![downward("POD_NAME", "metadata.name"), downward("POD_UID", "metadata.uid")]),
+        ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
+        resources: Some(resources.unwrap_or_else(modest_resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+            ..SecurityContext::default()
+        }),
+        startup_probe: Some(probe("/readyz", 1, 60)),
+        readiness_probe: Some(probe("/readyz", 5, 2)),
+        liveness_probe: Some(probe("/livez", 10, 3)),
+        volume_mounts: Some(vec![VolumeMount {
+            name: "config".into(),
+            mount_path: CONFIG.into(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        termination_message_path: Some("/dev/termination-log".into()),
+        termination_message_policy: Some("File".into()),
+        ..Container::default()
+    }
+}
+
+/// Both documents in one directory. Neither is optional: a pod starts once both are there.
+fn config_volume(name: &str) -> Volume {
+    let file = |file: &str| Some(vec![KeyToPath { key: file.into(), path: file.into(), mode: None }]);
+    Volume {
+        name: "config".into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(vec![
+                VolumeProjection {
+                    config_map: Some(ConfigMapProjection {
+                        name: config_map_name(name),
+                        items: file(policy::FILE),
+                        optional: None,
+                    }),
+                    ..VolumeProjection::default()
+                },
+                VolumeProjection {
+                    secret: Some(SecretProjection {
+                        name: credentials_secret_name(name),
+                        items: file(credentials::FILE),
+                        optional: None,
+                    }),
+                    ..VolumeProjection::default()
+                },
+            ]),
+        }),
+        ..Volume::default()
+    }
+}
+
+fn downward(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".into()), field_path: path.into() }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+/// What a server needs that has little to do; no limit of CPU, for a throttled guard slows every call.
+fn modest_resources() -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
+        pairs.iter().map(|(name, quantity)| ((*name).to_owned(), Quantity((*quantity).to_owned()))).collect()
+    };
+    ResourceRequirements {
+        requests: Some(quantities(&[("cpu", "50m"), ("memory", "64Mi")])),
+        limits: Some(quantities(&[("memory", "256Mi")])),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("admin".into()),
+            scheme: Some("HTTP".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(2),
+        success_threshold: Some(1),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,78 @@
+//! What all objects of a server have in common: their names, labels and owner.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use portcullis_crds::{McpServer, McpServerSpec, policy::CONTRACT};
+
+use super::MCP_PORT;
+use crate::validate::Object;
+
+/// The ConfigMap of a server's policy, by the version of the contract: the next one has another name, so that pods of
+/// both versions are served during an upgrade.
+pub fn config_map_name(server: &str) -> String {
+    format!("{server}-policy-v{CONTRACT}")
+}
+
+/// The Secret of a server's credentials.
+pub fn credentials_secret_name(server: &str) -> String {
+    format!("{server}-credentials")
+}
+
+/// Where agents in the cluster reach a server.
+pub fn url(namespace: &str, server: &str) -> String {
+    format!("http://{server}.{namespace}.svc:{MCP_PORT}/mcp")
+}
+
+/// The labels that a server's Deployment and Service select its pods by. They can never change: a selector is immutable.
+pub fn selector(server: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".into(), "portcullis-server".into()),
+        ("app.kubernetes.io/instance".into(), server.to_owned()),
+    ])
+}
+
+/// The labels that all objects and pods of a server carry.
+pub fn labels(server: &str) -> BTreeMap<String, String> {
+    let mut labels = part_of_portcullis();
+    labels.append(&mut selector(server));
+    labels
+}
+
+/// The labels of everything that the operator makes.
+pub(super) fn part_of_portcullis() -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/managed-by".into(), "portcullis-operator".into()),
+        ("app.kubernetes.io/part-of".into(), "portcullis".into()),
+    ])
+}
+
+/// The metadata of a server's object of this name.
+pub(super) fn of_server(server: &Object<McpServerSpec>, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(server.namespace().to_owned()),
+        labels: Some(labels(server.name())),
+        owner_references: Some(vec![controller::<McpServer>(&server.metadata)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The reference that makes an object another's: it is collected with it.
+pub(super) fn controller<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name.clone().unwrap_or_default(),
+        uid: owner.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Whether the controller of an object is this owner: the very one, not another of its name.
+pub fn is_controlled_by(object: &ObjectMeta, owner: &ObjectMeta) -> bool {
+    let mut owners = object.owner_references.iter().flatten();
+    owner.uid.is_some() && owners.any(|it| it.controller == Some(true) && Some(&it.uid) == owner.uid.as_ref())
+}

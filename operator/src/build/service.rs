@@ -1,0 +1,35 @@
+//! Where agents in the cluster reach the server. The admin port is in no Service: kubelet and the operator ask each pod.
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use portcullis_crds::McpServerSpec;
+
+use super::{
+    MCP_PORT,
+    metadata::{of_server, selector},
+};
+use crate::validate::Object;
+
+pub(super) fn service(server: &Object<McpServerSpec>) -> Service {
+    Service {
+        metadata: of_server(server, server.name().to_owned()),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".into()),
+            selector: Some(selector(server.name())),
+            ports: Some(vec![ServicePort {
+                name: Some("mcp".into()),
+                port: i32::from(MCP_PORT),
+                target_port: Some(IntOrString::String("mcp".into())),
+                protocol: Some("TCP".into()),
+                app_protocol: Some("http".into()),
+                ..ServicePort::default()
+            }]),
+            session_affinity: Some("None".into()),
+            internal_traffic_policy: Some("Cluster".into()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}

@@ -1,0 +1,12 @@
+//! Credentials: what to create, keep or leave alone, as a function of what exists. Pure; randomness comes in as an argument.
+
+pub mod api_key;
+
+use portcullis_crds::credentials::{SecretKey, ServerKeys};
+
+/// A server's own keys from random bytes.
+pub fn server_keys(random: [u8; 64]) -> ServerKeys {
+    let (sessions, arguments) = random.split_at(32);
+    let key = |bytes: &[u8]| SecretKey(std::array::from_fn(|n| bytes[n]));
+    ServerKeys { sessions: key(sessions), arguments: key(arguments) }
+}

@@ -1,0 +1,11 @@
+//! The operator: turns `McpServer` and `McpClient` resources into guarded MCP servers.
+//!
+//! [`validate`], [`build`] and [`credentials`] are pure: values in, values out, no clock, no randomness of their own.
+//! Around them are those that read and write: [`local`] on one machine, [`render`] and [`manifests`] on files.
+
+pub mod build;
+pub mod cli;
+pub mod credentials;
+pub mod manifests;
+pub mod render;
+pub mod validate;

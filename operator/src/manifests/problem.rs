@@ -1,0 +1,59 @@
+//! A finding, and where it was found.
+
+use std::fmt;
+
+use portcullis_crds::Finding;
+
+use super::ObjectId;
+
+/// What a finding means for what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file or object is not taken: its last good state stays.
+    Refused,
+    /// It is taken, and something that it asks for is not granted.
+    Finding,
+    /// Worth a look, and perhaps meant so.
+    Warning,
+}
+
+/// One finding: `server.yaml: McpServer sales/crm: spec.tools[3].backend: …`, or `server.yaml:12:3: …` where it is no YAML.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub file: String,
+    /// Line and column, counted from 1, of a syntax error.
+    pub position: Option<(usize, usize)>,
+    pub object: Option<ObjectId>,
+    pub finding: Finding,
+    pub severity: Severity,
+}
+
+impl Problem {
+    /// About a file as a whole.
+    pub fn file(file: &str, message: impl Into<String>) -> Self {
+        let finding = Finding::new("", message);
+        Self { file: file.to_owned(), position: None, object: None, finding, severity: Severity::Refused }
+    }
+
+    /// About an object in a file.
+    pub fn object(file: &str, object: &ObjectId, finding: Finding, severity: Severity) -> Self {
+        Self { file: file.to_owned(), position: None, object: Some(object.clone()), finding, severity }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        f.write_str(": ")?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        if let Some(object) = &self.object {
+            write!(f, "{object}: ")?;
+        }
+        self.finding.fmt(f)
+    }
+}

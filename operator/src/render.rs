@@ -1,0 +1,105 @@
+//! `validate DIR` and `render DIR`: the first two steps of a reconcile, on files.
+
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use serde::Serialize;
+
+use crate::{
+    build::{self, Settings},
+    credentials::api_key::ApiKey,
+    manifests::{self, Folder, FolderAlone, Problem, Review, Severity},
+};
+
+/// What rendered Secrets stand for.
+const HEADER: &str = "\
+# Printed by `portcullis-operator render`: what the operator makes of these manifests, to be read and compared.
+# It is not for `kubectl apply`: UIDs are made up, and Secrets are empty, for the operator makes the keys where it runs.
+";
+
+/// A folder could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {source}", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("{} holds no McpServer and no McpClient", folder.display())]
+    Empty { folder: PathBuf },
+    #[error("{}", lines(problems))]
+    Problems { problems: Vec<Problem> },
+    #[error("{0}")]
+    Yaml(#[from] serde_yaml::Error),
+}
+
+/// Says that a folder is good, and prints what to look at all the same.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn validate(folder: &Path) -> Result<String, Error> {
+    let (held, review) = good(folder)?;
+    let mut text = String::new();
+    if !review.problems.is_empty() {
+        writeln!(text, "{}", lines(&review.problems)).expect("a string must take text");
+    }
+    let (servers, clients) = (held.servers().count(), held.clients().count());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    writeln!(text, "OK: {servers} McpServer{}, {clients} McpClient{}", plural(servers), plural(clients))
+        .expect("a string must take text");
+    Ok(text)
+}
+
+/// All objects that the operator would make, as YAML; the same bytes for the same folder.
+///
+/// # Errors
+/// Everything that is wrong with the folder.
+pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
+    let (_, review) = good(folder)?;
+    let mut text = HEADER.to_owned();
+    for (server, plan) in review.servers.values() {
+        if let Some(objects) = build::objects(server, plan, settings) {
+            document(&mut text, &objects.service_account)?;
+            document(&mut text, &objects.policy)?;
+            document(&mut text, &emptied(objects.credentials))?;
+            document(&mut text, &objects.service)?;
+            document(&mut text, &objects.deployment)?;
+        }
+    }
+    for (client, secret_name) in review.secrets.values() {
+        document(&mut text, &emptied(build::api_key_secret(client, secret_name, &ApiKey::new([0; 32]))))?;
+    }
+    Ok(text)
+}
+
+/// The folder and its review, where there is nothing worse than a warning.
+fn good(folder: &Path) -> Result<(Folder, Review), Error> {
+    let files = manifests::read(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
+    let (held, mut problems) = Folder::default().update(&files);
+    let mut review = manifests::review(&held, &FolderAlone, |_| {});
+    problems.append(&mut review.problems);
+    problems.sort();
+    if problems.iter().any(|problem| problem.severity != Severity::Warning) {
+        return Err(Error::Problems { problems });
+    }
+    if held.servers().next().is_none() && held.clients().next().is_none() {
+        return Err(Error::Empty { folder: folder.to_owned() });
+    }
+    review.problems = problems;
+    Ok((held, review))
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn document(text: &mut String, object: &impl Serialize) -> Result<(), serde_yaml::Error> {
+    text.push_str("---\n");
+    text.push_str(&serde_yaml::to_string(object)?);
+    Ok(())
+}
+
+fn emptied(secret: Secret) -> Secret {
+    Secret { data: None, ..secret }
+}

@@ -1,0 +1,56 @@
+//! A resource as it was read, whether or not it could be understood.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::{Findings, McpClient, McpClientSpec, McpServer, McpServerSpec};
+
+/// A resource as it was read: its spec, or why that could not be decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object<S> {
+    pub metadata: ObjectMeta,
+    pub spec: Result<S, Findings>,
+}
+
+impl<S> Object<S> {
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub fn namespaced_name(&self) -> NamespacedName {
+        NamespacedName { namespace: self.namespace().to_owned(), name: self.name().to_owned() }
+    }
+}
+
+impl From<McpServer> for Object<McpServerSpec> {
+    fn from(server: McpServer) -> Self {
+        Self { metadata: server.metadata, spec: Ok(server.spec) }
+    }
+}
+
+impl From<McpClient> for Object<McpClientSpec> {
+    fn from(client: McpClient) -> Self {
+        Self { metadata: client.metadata, spec: Ok(client.spec) }
+    }
+}
+
+/// An object's namespace and name; printed as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

@@ -1,0 +1,107 @@
+//! What goes into the rules, and what comes out.
+
+use std::collections::BTreeMap;
+
+use portcullis_crds::{
+    Credentials, Findings, McpClientSpec, McpServerSpec, Policy,
+    client::Granted,
+    condition::Reason,
+    credentials::{ApiKeyDigest, ServerKeys},
+};
+
+use super::{NamespacedName, Object};
+
+/// Everything that decides what one server's pods obey.
+#[derive(Clone, Debug)]
+pub struct ServerInput {
+    pub server: Object<McpServerSpec>,
+    /// Each client that names the server, and each that the published policy holds and that still exists.
+    pub clients: Vec<ClientInput>,
+    /// What is published now, where it can be read.
+    pub published: Published,
+    /// Keys for the server, if none are published yet.
+    pub fresh_keys: ServerKeys,
+}
+
+/// One client, and its keys.
+#[derive(Clone, Debug)]
+pub struct ClientInput {
+    pub client: Object<McpClientSpec>,
+    /// The digests of its keys; empty while it has none. `None` where they could not be read now: those that are
+    /// published stay.
+    pub keys: Option<Vec<ApiKeyDigest>>,
+}
+
+/// The documents that are in force.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    pub policy: Option<Policy>,
+    pub credentials: Option<Credentials>,
+}
+
+/// What is to be published, and what to say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerPlan {
+    /// What is wrong with the McpServer. Where there is anything, the documents hold the published server half.
+    pub findings: Findings,
+    /// What the pods are to obey; none while the server has never been valid.
+    pub documents: Option<Documents>,
+    /// What became of each client of the input that names the server.
+    pub outcomes: BTreeMap<NamespacedName, ClientOutcome>,
+}
+
+/// The two documents of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Documents {
+    pub policy: Policy,
+    pub credentials: Credentials,
+}
+
+/// What became of one client on one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientOutcome {
+    /// What it may do; none where it is refused.
+    pub granted: Option<Granted>,
+    /// What is wrong with the client, by itself or on this server; then it keeps at most what it had.
+    pub findings: Findings,
+    /// The condition `Accepted` of its access to this server.
+    pub accepted: Verdict,
+    /// The condition `ResolvedRefs` of its access to this server.
+    pub resolved_refs: Verdict,
+}
+
+/// A condition, before it has a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub status: bool,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Verdict {
+    pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: true, reason, message: message.into() }
+    }
+
+    pub fn no(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: false, reason, message: message.into() }
+    }
+
+    /// The server is there; of the tools nothing is said.
+    pub(super) fn server_found() -> Self {
+        Self::yes(Reason::Resolved, "the McpServer is there")
+    }
+}
+
+impl ClientOutcome {
+    pub(super) fn refused(accepted: Verdict) -> Self {
+        Self { granted: None, findings: Findings::default(), accepted, resolved_refs: Verdict::server_found() }
+    }
+
+    pub(super) fn server_never_valid() -> Self {
+        Self::refused(Verdict::no(
+            Reason::ServerInvalid,
+            "the McpServer has errors and was never valid; its status names them",
+        ))
+    }
+}
