@@ -6,6 +6,8 @@
 pub mod build;
 pub mod cli;
 pub mod credentials;
+pub mod local;
 pub mod manifests;
+pub mod random;
 pub mod render;
 pub mod validate;

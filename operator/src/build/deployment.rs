@@ -34,10 +34,10 @@ const CONTAINER: &str = "server";
 const CONFIG: &str = "/etc/portcullis/config";
 /// Distroless images' user `nonroot`: nobody's on a usual node.
 const USER: i64 = 65532;
-/// How long a pod goes on answering what it has begun, in seconds.
-const DRAIN: i64 = 30;
-/// After the drain kubelet still waits this long for the process to end, in seconds.
-const GRACE: i64 = 10;
+/// How long a pod that is to end goes on accepting calls, in seconds: until every node has heard that it is gone.
+const DRAIN: i64 = 5;
+/// After that, how long it may take to finish what it has begun and to write its last records, in seconds.
+const FINISH: i64 = 40;
 
 pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
@@ -80,7 +80,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
         }),
         containers: vec![container(spec, settings)],
         volumes: Some(vec![config_volume(name)]),
-        termination_grace_period_seconds: Some(DRAIN + GRACE),
+        termination_grace_period_seconds: Some(DRAIN + FINISH),
         // On different nodes where there are some: one node's end is not the server's.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,

@@ -86,6 +86,21 @@ impl Folder {
         })
     }
 
+    /// Which objects there are.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys()
+    }
+
+    /// Which objects there are, and which some file names without being able to say what they are.
+    pub fn all_named(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys().chain(&self.named)
+    }
+
+    /// Whether each object that a file names could be decoded, now or before.
+    pub fn is_decoded(&self) -> bool {
+        self.named.iter().all(|id| self.objects.contains_key(id))
+    }
+
     /// The file that an object is from.
     pub fn file(&self, id: &ObjectId) -> &str {
         self.objects.get(id).map_or("", |held| &held.file)
