@@ -146,9 +146,10 @@ impl Policy {
         let value = document::single(text)?;
         contract_of(&value)?;
         let mut policy: Self = document::decode(value, "")?;
+        // Before the sort: a finding names the place in the document as it was written.
+        let mut findings = policy.check();
         policy.sort();
         let content = policy.content_revision();
-        let mut findings = policy.check();
         if policy.revision.is_some() && policy.revision != content {
             findings
                 .add("revision", "is not that of the content: the document was changed by hand; leave the field out");
@@ -189,12 +190,13 @@ impl Policy {
     fn check(&self) -> Findings {
         let mut findings = check::serving(&self.spec, self.server.replicas);
         let mut ids = std::collections::BTreeSet::new();
+        let tools: std::collections::BTreeSet<_> = self.spec.tools.iter().map(|tool| &tool.name).collect();
         for (n, client) in self.clients.iter().enumerate() {
             if !ids.insert(&client.id) {
                 findings.add(format!("clients[{n}].id"), format!("`{}` is there twice", client.id));
             }
             for (m, tool) in client.tools.iter().enumerate() {
-                if self.spec.tools.binary_search_by(|t| t.name.cmp(tool)).is_err() {
+                if !tools.contains(tool) {
                     findings.add(format!("clients[{n}].tools[{m}]"), format!("`{tool}` is no tool of this server"));
                 }
             }
