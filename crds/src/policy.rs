@@ -274,11 +274,11 @@ clients:
                 "revision: is not that of the content",
             ),
             (with("hosts:", "host:"), "server.host: unknown field"),
-            (with("tools: [about],", "tools: [abuot],"), "clients[1].tools[0]: `abuot` is no tool of this server"),
+            (with("tools: [about],", "tools: [abuot],"), "clients[0].tools[0]: `abuot` is no tool of this server"),
             (with("id: team/bot", "id: agent"), "clients[1].id: `agent` is there twice"),
             (
                 with("backend: crm-api", "backend: crm"),
-                "spec.tools[1].backend: `crm` is no backend of this server; there are: crm-api, fixed",
+                "spec.tools[0].backend: `crm` is no backend of this server; there are: fixed, crm-api",
             ),
             (
                 with("http: {url: \"http://crm-api.sales.svc:8080\"}", "http: {url: \"http://x:1\"}, static: {}"),
@@ -286,9 +286,9 @@ clients:
             ),
             (
                 with("/contacts/{id}", "/contacts/{no}"),
-                "spec.tools[1].http.path: `no` is no property of inputSchema; there are: id",
+                "spec.tools[0].http.path: `no` is no property of inputSchema; there are: id",
             ),
-            (with("required: [id], ", ""), "spec.tools[1].http.path: `id` must be among"),
+            (with("required: [id], ", ""), "spec.tools[0].http.path: `id` must be among"),
             (with("replicas: 2", "replicas: 61"), "spec.limits.expensiveTools.requests: is 10 for 61 replicas"),
             (
                 with("tools: [about], maxRecordsPerQuery: 5", "tools: [about]"),

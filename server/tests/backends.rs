@@ -1,5 +1,7 @@
 //! What reaches a backend, and what comes back of its answers.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
 mod support;
 
 use serde_json::{Value, json};

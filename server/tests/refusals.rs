@@ -1,5 +1,7 @@
 //! Every refusal of the table, as a caller sees it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Changes of the two documents while the server runs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
 mod support;
 
 use std::{

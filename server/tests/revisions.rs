@@ -1,5 +1,7 @@
 //! The revisions of MCP, from the first message to a call.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! How the server ends.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
 mod support;
 
 use serde_json::json;
