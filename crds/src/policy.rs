@@ -282,7 +282,7 @@ clients:
             ),
             (
                 with("http: {url: \"http://crm-api.sales.svc:8080\"}", "http: {url: \"http://x:1\"}, static: {}"),
-                "spec.backends[0]: exactly one of",
+                "spec.backends[1]: exactly one of",
             ),
             (
                 with("/contacts/{id}", "/contacts/{no}"),
