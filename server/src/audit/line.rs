@@ -103,9 +103,7 @@ impl Body {
     pub(super) fn record(&mut self, record: &Record<'_>) -> Event {
         match record {
             Record::ServerStarted { version, listen, admin } => {
-                self.text("version", version)
-                    .text("listen", &listen.to_string())
-                    .text("admin", &admin.to_string());
+                self.text("version", version).text("listen", &listen.to_string()).text("admin", &admin.to_string());
                 Event::ServerStarted
             }
             Record::ServerStopping => Event::ServerStopping,

@@ -1,6 +1,9 @@
 //! What a record can say. Everything here is closed: names from the policy, numbers, and enums with their sentence.
 
-use std::{net::{IpAddr, SocketAddr}, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 pub use portcullis_crds::server::Effect;
 
