@@ -8,6 +8,7 @@ pub mod cli;
 pub mod credentials;
 pub mod local;
 pub mod manifests;
+pub mod quantity;
 pub mod random;
 pub mod render;
 pub mod validate;

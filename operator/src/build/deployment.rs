@@ -26,7 +26,7 @@ use super::{
     ADMIN_PORT, MCP_PORT, Settings,
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
-use crate::validate::Object;
+use crate::{quantity, validate::Object};
 
 /// The name of the one container.
 const CONTAINER: &str = "server";
@@ -97,7 +97,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
 }
 
 fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
-    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone());
+    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone()).map(canonical);
     Container {
         name: CONTAINER.into(),
         image: Some(settings.server_image.clone()),
@@ -196,6 +196,17 @@ fn modest_resources() -> ResourceRequirements {
         limits: Some(quantities(&[("memory", "256Mi")])),
         ..ResourceRequirements::default()
     }
+}
+
+/// As the API server spells them.
+fn canonical(resources: ResourceRequirements) -> ResourceRequirements {
+    let spell = |quantities: Option<BTreeMap<String, Quantity>>| {
+        let spelled = |Quantity(text): Quantity| {
+            Quantity(text.parse::<quantity::Quantity>().map_or(text, |parsed| parsed.to_string()))
+        };
+        quantities.map(|all| all.into_iter().map(|(name, quantity)| (name, spelled(quantity))).collect())
+    };
+    ResourceRequirements { requests: spell(resources.requests), limits: spell(resources.limits), claims: None }
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

@@ -45,7 +45,7 @@ mod tests {
 
     fn client(id: &str, uid: &str, records: u32) -> String {
         format!(
-            "{{id: {id}, uid: {uid}, tools: [hello], maxRecordsPerQuery: {records}, limits: [{{requests: 1, per: 1m}}]}},"
+            "{{id: {id}, uid: '{uid}', tools: [hello], maxRecordsPerQuery: {records}, limits: [{{requests: 1, per: 1m}}]}},"
         )
     }
 

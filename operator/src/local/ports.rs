@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn ports_count_up_and_stay_with_their_server() {
         let mut ports = Ports::new("127.0.0.1:3000".parse().unwrap());
-        let mut take = |ports: &mut Ports, name| ports.take(&server(name)).unwrap().port();
+        let take = |ports: &mut Ports, name| ports.take(&server(name)).unwrap().port();
         assert_eq!([take(&mut ports, "a"), take(&mut ports, "b"), take(&mut ports, "a")], [3000, 3001, 3000]);
         ports.free(&server("a"));
         assert_eq!([take(&mut ports, "c"), take(&mut ports, "a")], [3000, 3002]);

@@ -12,7 +12,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio::{
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -91,6 +91,8 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
         let why = match spawn(&program, admin) {
             Err(error) => format!("{}: {error}", program.binary.display()),
             Ok(mut child) => {
+                // Held until the end: waiting for a child would close an input that is still its own.
+                let input = child.stdin.take();
                 let listening = async {
                     let (listen, bound) = addresses(&program.log, from).await;
                     // The next one listens where this one did, so that nobody has to be told.
@@ -99,11 +101,14 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
-                    _ = &mut stopped => return end(child).await,
+                    _ = &mut stopped => return end(child, input).await,
                     () = listening => return,
                     status = child.wait() => {
-                        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                        last_words(&program.log, from).map_or_else(|| status.clone(), |words| format!("{status}: {words}"))
+                        match (status, last_words(&program.log, from)) {
+                            (Ok(status), Some(words)) if status.code().is_some() => format!("{status}: {words}"),
+                            (Ok(status), _) => status.to_string(),
+                            (Err(error), _) => error.to_string(),
+                        }
                     }
                 }
             }
@@ -129,7 +134,7 @@ fn spawn(program: &Program, admin: SocketAddr) -> io::Result<Child> {
         .args(["--listen", &program.listen.to_string(), "--admin", &admin.to_string()])
         .args(["--instance", &program.server.name])
         // The pipe's other end is this process's: when it is gone, by whatever end, so is the server.
-        .args(["--allow-loopback-backends", "--stop-with-stdin"])
+        .args(["--allow-loopback-backends", "--stop-with-stdin", "--drain", "0"])
         .stdin(Stdio::piped())
         .stderr(log.try_clone()?)
         .stdout(log)
@@ -140,8 +145,8 @@ fn spawn(program: &Program, admin: SocketAddr) -> io::Result<Child> {
 }
 
 /// The end of its input tells it to stop.
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
+async fn end(mut child: Child, input: Option<ChildStdin>) {
+    drop(input);
     if timeout(END_WITHIN, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
@@ -187,8 +192,6 @@ fn tail(log: &Path, from: u64) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
 
     use super::*;
@@ -198,8 +201,10 @@ mod tests {
     /// A shell script in the place of a server.
     fn start(folder: &Path, script: &str) -> (Process, UnboundedReceiver<Event>) {
         let binary = folder.join("server");
-        fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).unwrap();
+        // Written by another process: one of this process's children would inherit an open file, and keep it busy.
+        let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$0"; chmod 700 "$0""#;
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.arg("-c").arg(write).arg(&binary).arg(script).status().unwrap().success());
         let (sender, events) = mpsc::unbounded_channel();
         let program = Program {
             server: NamespacedName { namespace: "sales".into(), name: "crm".into() },
@@ -224,6 +229,8 @@ mod tests {
         let (process, mut events) = start(folder.path(), &format!("{LISTENS}; read nothing; echo bye"));
         let event = timeout(SOON, events.recv()).await.unwrap();
         assert!(matches!(event, Some(Event::Listening { listen, .. }) if listen.port() == 3000));
+        sleep(LOOK * 5).await;
+        assert!(events.try_recv().is_err(), "it runs on while nobody stops it");
         process.stop().await;
         let log = fs::read_to_string(folder.path().join("logs/crm.log")).unwrap();
         assert!(log.ends_with("bye\n"), "{log}");
