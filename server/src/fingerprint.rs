@@ -1,0 +1,52 @@
+//! A short name for an identity or a tool, cheap to copy, hash and compare.
+//!
+//! The limiter, the sessions and later the shared store key their entries by it. It is a hash of the parts, the same in
+//! every replica and after every reload, and two different lists of parts do not share one.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// The first 128 bits of a SHA-256 over length-prefixed parts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// Of a list of parts: `["a", "bc"]` and `["ab", "c"]` differ.
+    pub fn of(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize()[..16]);
+        Self(short)
+    }
+
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({})", hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(Fingerprint::of(&["a", "bc"]), Fingerprint::of(&["ab", "c"]));
+        assert_ne!(Fingerprint::of(&["a"]), Fingerprint::of(&["a", ""]));
+        assert_eq!(Fingerprint::of(&["a", "bc"]), Fingerprint::of(&["a", "bc"]));
+    }
+}
