@@ -19,7 +19,7 @@ test: ## Everything that needs no root, with a real etcd, API server and control
 	tests/cluster/build --control-plane
 	$(MAKE) --no-print-directory lint
 	cargo build --workspace --bins
-	PORTCULLIS_BINARIES=$(abspath $(TARGET_DIR))/debug cargo test --workspace
+	PORTCULLIS_BINARIES=$(abspath $(TARGET_DIR))/debug scripts/with-clusters cargo test --workspace
 
 lint: ## Formatting, clippy, and what the dependencies may be
 	cargo fmt --all --check

@@ -33,9 +33,8 @@ impl ControlPlane {
     }
 
     async fn up(options: &[&str]) -> Result<Self, Error> {
-        // Short, and not where the test's own temporary folder may be: sockets in it have at most 107 bytes of path.
-        let made = tempfile::Builder::new().prefix("pc-").tempdir_in("/tmp");
-        let folder = Folder(made.map_err(Error::io("making a folder in /tmp"))?);
+        let made = tempfile::Builder::new().prefix("pc-").tempdir_in(parent());
+        let folder = Folder(made.map_err(Error::io("making a folder for a cluster"))?);
         run(script("up").args(options).arg(folder.path()))?;
         let client = client(&folder.path().join("kubeconfig")).await?;
         let audit = AuditLog::new(folder.path().join("log/audit.log"));
@@ -66,18 +65,22 @@ impl ControlPlane {
         self.folder.path()
     }
 
+    /// kubectl as the administrator, to be given arguments.
+    pub fn kubectl_command(&self) -> Command {
+        // The cluster's own: some machines have another kubectl on PATH.
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", "source \"$0/env\"; exec kubectl \"$@\""])
+            .arg(self.folder.path());
+        command
+    }
+
     /// Runs kubectl as the administrator, and gives what it printed.
     pub fn kubectl<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<String, Error> {
-        let folder = run(script("build").args(["--control-plane", "--path"]))?;
-        let mut command = Command::new(Path::new(folder.trim()).join("kubectl"));
-        command
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .args(arguments);
-        run(&mut command)
+        run(self.kubectl_command().args(arguments))
     }
 
     /// Gives the node an image `name` (such as `localhost/thing:1`) of one static binary.
@@ -148,6 +151,12 @@ async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
+}
+
+/// Where clusters live: `scripts/with-clusters` names a folder that it clears. Else /tmp, not the test's own temporary
+/// folder, which may be deep: sockets in it have at most 107 bytes of path.
+fn parent() -> PathBuf {
+    std::env::var_os("PORTCULLIS_CLUSTERS").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
 fn script(name: &str) -> Command {

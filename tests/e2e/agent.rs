@@ -1,0 +1,193 @@
+//! Agents inside the cluster: one that makes calls when asked to, and one that calls 20 times a second all the while.
+
+use std::time::Duration;
+
+use portcullis_tests::{ControlPlane, Process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const URL: &str = "http://crm.sales.svc:3000/mcp";
+
+/// One line of the agent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Answer {
+    pub at: String,
+    pub status: Option<u16>,
+    pub retry_after: Option<String>,
+    pub body: Value,
+    pub error: Option<String>,
+}
+
+impl Answer {
+    fn parse(line: &str) -> Self {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// The tool's result, as data.
+    pub fn result(&self) -> &Value {
+        assert_eq!(self.failure(), None);
+        &self.body["result"]["structuredContent"]
+    }
+
+    /// Why it is not the answer of a tool that did its work.
+    pub fn failure(&self) -> Option<String> {
+        let worked = self.status == Some(200)
+            && self.body["result"].is_object()
+            && self.body["result"]["isError"] != true;
+        (!worked).then(|| format!("{self:?}"))
+    }
+}
+
+fn pod(name: &str, arguments: &[&str], environment: Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "sales"},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "agent",
+                "image": "localhost/e2e-agent:e2e",
+                "imagePullPolicy": "Never",
+                "args": arguments,
+                "env": environment,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }],
+        },
+    })
+}
+
+fn run(cluster: &ControlPlane, pod: &Value) {
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let file = cluster.folder().join(format!("{name}.json"));
+    std::fs::write(&file, pod.to_string()).unwrap();
+    cluster
+        .kubectl(["apply", "-f", file.to_str().unwrap()])
+        .unwrap();
+    cluster
+        .kubectl([
+            "wait",
+            "--for=condition=Ready",
+            "-n",
+            "sales",
+            "pod",
+            name,
+            "--timeout=60s",
+        ])
+        .unwrap();
+}
+
+/// Starts the agent that `ask` uses.
+pub fn start_asked(cluster: &ControlPlane) {
+    run(cluster, &pod("asked", &[], json!([])));
+}
+
+/// Calls a tool from inside the cluster, through the Service.
+pub fn ask(
+    cluster: &ControlPlane,
+    key: &str,
+    tool: &str,
+    arguments: &Value,
+    count: u32,
+) -> Vec<Answer> {
+    let (arguments, count) = (arguments.to_string(), count.to_string());
+    let command = [
+        "exec",
+        "-n",
+        "sales",
+        "asked",
+        "--",
+        "/e2e-agent",
+        "--url",
+        URL,
+        "--key",
+        key,
+        "--tool",
+        tool,
+    ];
+    let options = ["--arguments", &arguments, "--count", &count];
+    let output = cluster.kubectl([&command[..], &options].concat()).unwrap();
+    output.lines().map(Answer::parse).collect()
+}
+
+/// The agent that calls all the while, with the key from its Secret, as an application would.
+pub struct Steady {
+    log: Process,
+}
+
+impl Steady {
+    pub async fn start(cluster: &ControlPlane) -> Self {
+        let secret = json!({"name": "customer-service-agent-key", "key": "api-key"});
+        let environment = json!([{"name": "API_KEY", "valueFrom": {"secretKeyRef": secret}}]);
+        let arguments = [
+            "--url",
+            URL,
+            "--tool",
+            "search_contacts",
+            "--arguments",
+            r#"{"query": "energy"}"#,
+            "--every",
+            "50",
+        ];
+        run(cluster, &pod("steady", &arguments, environment));
+        let log = cluster.kubectl_command();
+        let options = [
+            log.get_args().collect::<Vec<_>>(),
+            ["logs", "-f", "-n", "sales", "steady"]
+                .map(AsRef::as_ref)
+                .into(),
+        ]
+        .concat();
+        let log = Process::start(log.get_program(), options, &[]).unwrap();
+        log.line("status", Duration::from_secs(20)).await.unwrap();
+        Self { log }
+    }
+
+    fn answers(&self) -> Vec<Answer> {
+        let answers: Vec<_> = self
+            .log
+            .stdout()
+            .iter()
+            .map(|line| Answer::parse(line))
+            .collect();
+        assert!(answers.len() > 20, "only {} calls", answers.len());
+        answers
+    }
+
+    /// Every call so far worked.
+    pub fn assert_none_failed(&self) {
+        let answers = self.answers();
+        let failures: Vec<_> = answers.iter().filter_map(Answer::failure).collect();
+        assert_eq!(failures, Vec::<String>::new(), "of {} calls", answers.len());
+        println!(
+            "e2e: {} calls from inside, at 20 a second: none failed",
+            answers.len()
+        );
+    }
+
+    /// No server refused a call; connections to a killed pod may have broken.
+    pub fn assert_none_refused(&self) {
+        let answers = self.answers();
+        let refused: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.error.is_none())
+            .filter_map(Answer::failure)
+            .collect();
+        assert_eq!(refused, Vec::<String>::new());
+        let broken = answers
+            .iter()
+            .filter(|answer| answer.error.is_some())
+            .count();
+        println!(
+            "e2e: {} calls, {broken} broken by the pod that was killed",
+            answers.len()
+        );
+    }
+}

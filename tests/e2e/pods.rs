@@ -1,0 +1,106 @@
+//! One replica at a time, asked from this machine by the name that it is served under: how a test knows what each pod
+//! enforces, and since when.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use reqwest::{Client, Response, header};
+use serde_json::{Value, json};
+
+use crate::world::until;
+
+const HOST: &str = "crm.sales.svc";
+const PORT: u16 = 3000;
+
+/// A client for whom the server's name is this address.
+pub fn client(address: &str) -> Client {
+    let address: IpAddr = address.parse().unwrap();
+    let builder = Client::builder().resolve(HOST, SocketAddr::new(address, PORT));
+    builder.timeout(Duration::from_secs(5)).build().unwrap()
+}
+
+async fn post(client: &Client, key: &str, method: &str, params: Value) -> Result<Response, String> {
+    let request = client.post(format!("http://{HOST}:{PORT}/mcp"));
+    let request = request
+        .header("x-api-key", key)
+        .header(header::ACCEPT, "application/json, text/event-stream");
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    request
+        .json(&body)
+        .send()
+        .await
+        .map_err(|error| format!("{error:?}"))
+}
+
+/// Calls a tool, and gives the JSON-RPC answer.
+pub async fn call(
+    client: &Client,
+    key: &str,
+    tool: &str,
+    arguments: Value,
+) -> Result<Value, String> {
+    let response = post(
+        client,
+        key,
+        "tools/call",
+        json!({"name": tool, "arguments": arguments}),
+    )
+    .await?;
+    response.json().await.map_err(|error| format!("{error:?}"))
+}
+
+/// A replica of the server.
+pub struct ServedPod {
+    pub name: String,
+    client: Client,
+}
+
+impl ServedPod {
+    pub fn new(pod: &Pod) -> Self {
+        let address = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref())
+            .unwrap();
+        Self {
+            name: pod.metadata.name.clone().unwrap(),
+            client: client(address),
+        }
+    }
+
+    /// The HTTP status of a `tools/list` with this key.
+    pub async fn status(&self, key: &str) -> Option<u16> {
+        post(&self.client, key, "tools/list", json!({}))
+            .await
+            .ok()
+            .map(|response| response.status().as_u16())
+    }
+
+    pub async fn until_status(&self, key: &str, wanted: u16) {
+        until(30, async || match self.status(key).await {
+            Some(status) if status == wanted => Ok(()),
+            other => Err(format!("{} answers {other:?}, not {wanted}", self.name)),
+        })
+        .await;
+    }
+
+    /// Waits until this key is shown the tool, or is not.
+    pub async fn until_listed(&self, key: &str, tool: &str, wanted: bool) {
+        until(30, async || {
+            let response = post(&self.client, key, "tools/list", json!({})).await?;
+            let answer: Value = response
+                .json()
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            let tools = answer["result"]["tools"]
+                .as_array()
+                .ok_or_else(|| answer.to_string())?;
+            match tools.iter().any(|listed| listed["name"] == tool) {
+                listed if listed == wanted => Ok(()),
+                listed => Err(format!("{}: {tool} listed: {listed}", self.name)),
+            }
+        })
+        .await;
+    }
+}
