@@ -231,6 +231,13 @@ impl Connection {
         }
     }
 
+    /// The status of the next answer, without what follows its headers; `None` where there is no answer within `patience`.
+    pub async fn status(&mut self, patience: Duration) -> Option<u16> {
+        let end = timeout(patience, self.until(b"\r\n\r\n")).await.ok()?.ok()?;
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        head.split(' ').nth(1).and_then(|text| text.parse().ok())
+    }
+
     /// Waits until the other side closes, and gives what it still said; an error after `patience`.
     pub async fn closed(&mut self, patience: Duration) -> Result<Vec<u8>, Error> {
         let end = async {
