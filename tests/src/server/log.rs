@@ -1,7 +1,9 @@
 //! What a server prints. Read in threads of their own, so that its pipe never fills, unless a test says that nobody reads.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +21,8 @@ pub struct Log {
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
     gate: Arc<Gate>,
+    /// The reading end of stdout, once more.
+    pipe: Option<Arc<OwnedFd>>,
     readers: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -26,15 +30,16 @@ pub struct Log {
 #[derive(Default)]
 struct Gate {
     is_closed: Mutex<bool>,
+    is_forgetful: AtomicBool,
     opened: Condvar,
 }
 
 impl Log {
     pub(super) fn collect(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Result<Self, Error> {
-        let log = Self::default();
+        let mut log = Self::default();
         if let Some(stdout) = stdout {
-            rustix::pipe::fcntl_setpipe_size(&stdout, PIPE)
-                .map_err(|errno| Error::io("shrinking the pipe of stdout")(errno.into()))?;
+            let pipe = stdout.as_fd().try_clone_to_owned().map_err(Error::io("keeping the pipe of stdout"))?;
+            log.pipe = Some(Arc::new(pipe));
             log.read(Gated(stdout, Arc::clone(&log.gate)), &log.stdout);
         }
         if let Some(stderr) = stderr {
@@ -46,7 +51,7 @@ impl Log {
     fn read(&self, output: impl Read + Send + 'static, into: &Arc<Mutex<Vec<String>>>) {
         let into = Arc::clone(into);
         let reader = std::thread::spawn(move || {
-            let mut reader = BufReader::new(output);
+            let mut reader = BufReader::with_capacity(64 * 1024, output);
             let mut line = Vec::new();
             while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
                 lock(&into).push(String::from_utf8_lossy(&line).trim_end().to_owned());
@@ -57,8 +62,19 @@ impl Log {
     }
 
     /// From now on nobody reads stdout: after what is read already, its pipe fills.
-    pub fn pause(&self) {
+    pub async fn pause(&self) -> Result<(), Error> {
+        if let Some(pipe) = &self.pipe {
+            // Refused while the pipe holds more.
+            let shrink = async || rustix::pipe::fcntl_setpipe_size(pipe, PIPE).map(drop);
+            eventually(Duration::from_secs(10), shrink).await?;
+        }
         *lock(&self.gate.is_closed) = true;
+        Ok(())
+    }
+
+    /// From now on stdout is read and not kept: for a load that would print more than there is memory.
+    pub fn forget(&self) {
+        self.gate.is_forgetful.store(true, Ordering::Relaxed);
     }
 
     /// Reads on.
@@ -126,7 +142,12 @@ impl Read for Gated {
             is_closed = gate.opened.wait(is_closed).unwrap_or_else(PoisonError::into_inner);
         }
         drop(is_closed);
-        output.read(buffer)
+        loop {
+            let length = output.read(buffer)?;
+            if length == 0 || !gate.is_forgetful.load(Ordering::Relaxed) {
+                return Ok(length);
+            }
+        }
     }
 }
 

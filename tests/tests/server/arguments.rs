@@ -36,12 +36,85 @@ clients:
 /// Texts that mean something to somebody on the way.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
-        "plain", "", ".", "..", "...", "../..", "..\\..", "%2e", "%2e%2e", "%2E%2E%2F", "%252e", "%", "%zz", "%00", "/", "//", "/etc/passwd",
-        "a/b", "a\\b", "?", "a?b=c", "#", "a#b", "&", "a&limit=9999", "a=b", ";", "a;b", "+", "a b", "\r\n", "a\r\nX-Injected: 1\r\n\r\n",
-        "a\nb", "\0", "a\0b", "\"", "'", "\"}, \"admin\": true, \"x\": {\"", "' OR 1=1 --", "<script>", "{other}", "{v}", "{{", "}}", "${v}", "$(id)",
-        "`id`", "@", "a@evil.example", "http://evil.example/", "//evil.example", ":", ":80", "*", "[", "]", "\u{e9}", "日本語", "😀",
-        "\u{202e}abc", "\u{0}\u{1}\u{1f}\u{7f}\u{80}", "\u{feff}", "\u{fffd}", "ＡＢ", "．．", "／", "\u{2024}\u{2024}", "__proto__", "constructor",
-        "null", "true", "0", "-0", "1e400", "x-api-key", "HTTP/1.1", " leading", "trailing ", "\t",
+        "plain",
+        "",
+        ".",
+        "..",
+        "...",
+        "../..",
+        "..\\..",
+        "%2e",
+        "%2e%2e",
+        "%2E%2E%2F",
+        "%252e",
+        "%",
+        "%zz",
+        "%00",
+        "/",
+        "//",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "?",
+        "a?b=c",
+        "#",
+        "a#b",
+        "&",
+        "a&limit=9999",
+        "a=b",
+        ";",
+        "a;b",
+        "+",
+        "a b",
+        "\r\n",
+        "a\r\nX-Injected: 1\r\n\r\n",
+        "a\nb",
+        "\0",
+        "a\0b",
+        "\"",
+        "'",
+        "\"}, \"admin\": true, \"x\": {\"",
+        "' OR 1=1 --",
+        "<script>",
+        "{other}",
+        "{v}",
+        "{{",
+        "}}",
+        "${v}",
+        "$(id)",
+        "`id`",
+        "@",
+        "a@evil.example",
+        "http://evil.example/",
+        "//evil.example",
+        ":",
+        ":80",
+        "*",
+        "[",
+        "]",
+        "\u{e9}",
+        "日本語",
+        "😀",
+        "\u{202e}abc",
+        "\u{0}\u{1}\u{1f}\u{7f}\u{80}",
+        "\u{feff}",
+        "\u{fffd}",
+        "ＡＢ",
+        "．．",
+        "／",
+        "\u{2024}\u{2024}",
+        "__proto__",
+        "constructor",
+        "null",
+        "true",
+        "0",
+        "-0",
+        "1e400",
+        "x-api-key",
+        "HTTP/1.1",
+        " leading",
+        "trailing ",
+        "\t",
     ]
     .map(str::to_owned)
     .into();
@@ -162,9 +235,16 @@ async fn a_text_is_one_value_of_a_query() {
         let received = guarded.call("query", &json!({"v": text, "other": "OTHER"}).to_string()).await;
         let received = received.unwrap_or_else(|code| panic!("{shown:?}: {code}"));
         assert_eq!(frame(&received), frame(&plain), "{shown:?}");
-        let pairs: Vec<(&str, &str)> =
-            received.target.strip_prefix("/base/search?").unwrap().split('&').map(|pair| pair.split_once('=').unwrap()).collect();
-        let [("fixed", "1"), ("q", value)] = pairs[..] else { panic!("{shown:?} moved the query: {}", received.target) };
+        let pairs: Vec<(&str, &str)> = received
+            .target
+            .strip_prefix("/base/search?")
+            .unwrap()
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap())
+            .collect();
+        let [("fixed", "1"), ("q", value)] = pairs[..] else {
+            panic!("{shown:?} moved the query: {}", received.target)
+        };
         assert!(!value.contains(['#', ' ', '+']), "{shown:?}: {value}");
         assert_eq!(decoded(value), text, "{shown:?}");
     }
@@ -190,10 +270,31 @@ async fn values_of_other_types_keep_their_digits_and_their_keys() {
     let guarded = Guarded::start().await;
     let deep = format!("{}1{}", "[".repeat(59), "]".repeat(59));
     for value in [
-        "null", "true", "false", "0", "-0", "-1", "12345678901234567890123", "-12345678901234567890123", "0.1", "1.0", "1e2",
-        "1E-2", "100000000000000000000000000000000000000001", "0.1234567890123456789012345", "1.7976931348623157e308", "5e-324", "[]", "{}",
-        r#"{"__proto__":{"admin":true}}"#, r#"{"constructor":{"prototype":1}}"#, r#"{"":1}"#, r#"{"{other}":"{other}"}"#,
-        r#"{"b":1,"a":2}"#, r#"[1,"2",[3,{"four":null}]]"#, deep.as_str(),
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-1",
+        "12345678901234567890123",
+        "-12345678901234567890123",
+        "0.1",
+        "1.0",
+        "1e2",
+        "1E-2",
+        "100000000000000000000000000000000000000001",
+        "0.1234567890123456789012345",
+        "1.7976931348623157e308",
+        "5e-324",
+        "[]",
+        "{}",
+        r#"{"__proto__":{"admin":true}}"#,
+        r#"{"constructor":{"prototype":1}}"#,
+        r#"{"":1}"#,
+        r#"{"{other}":"{other}"}"#,
+        r#"{"b":1,"a":2}"#,
+        r#"[1,"2",[3,{"four":null}]]"#,
+        deep.as_str(),
     ] {
         let received = guarded.call("body", &format!(r#"{{"v":{value},"other":"OTHER"}}"#)).await;
         let text = match received {
@@ -208,7 +309,9 @@ async fn values_of_other_types_keep_their_digits_and_their_keys() {
         assert!(text.contains(&whole), "{value} is not whole in {text}");
         assert!(text.contains(&format!(r#"[1,{value}]"#)), "{value} is not in its list in {text}");
     }
-    for (value, code) in [("1e400", -32600), ("-1e400", -32600), ("01", -32700), ("NaN", -32700), ("\"\\ud800\"", -32700)] {
+    for (value, code) in
+        [("1e400", -32600), ("-1e400", -32600), ("01", -32700), ("NaN", -32700), ("\"\\ud800\"", -32700)]
+    {
         for tool in ["body", "query", "path"] {
             assert_eq!(guarded.call(tool, &format!(r#"{{"v":{value}}}"#)).await, Err(code), "{tool} {value}");
         }
@@ -238,8 +341,15 @@ async fn what_a_caller_sends_beside_the_arguments_reaches_no_backend() {
         "params": {"name": "path", "arguments": {"v": "plain"}, "_meta": {"progressToken": 1, "x": "canary"}}});
     let mut request = post(AGENT, &message);
     for (name, value) in [
-        ("X-Forwarded-For", "10.0.0.1"), ("Forwarded", "for=canary"), ("Cookie", "a=canary"), ("X-Canary", "canary"), ("User-Agent", "canary"),
-        ("Via", "canary"), ("Proxy-Authorization", "canary"), ("TE", "trailers"), ("X-HTTP-Method-Override", "DELETE"),
+        ("X-Forwarded-For", "10.0.0.1"),
+        ("Forwarded", "for=canary"),
+        ("Cookie", "a=canary"),
+        ("X-Canary", "canary"),
+        ("User-Agent", "canary"),
+        ("Via", "canary"),
+        ("Proxy-Authorization", "canary"),
+        ("TE", "trailers"),
+        ("X-HTTP-Method-Override", "DELETE"),
     ] {
         request = request.with(name, value);
     }
@@ -249,6 +359,9 @@ async fn what_a_caller_sends_beside_the_arguments_reaches_no_backend() {
     assert_eq!((received[0].target.as_str(), frame(&received[0])), ("/base/contacts/plain/history", frame(&plain)));
     let names: Vec<String> = received[0].headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     for name in &names {
-        assert!(["host", "accept", "user-agent", "accept-encoding", "content-type"].contains(&name.as_str()), "{names:?}");
+        assert!(
+            ["host", "accept", "user-agent", "accept-encoding", "content-type"].contains(&name.as_str()),
+            "{names:?}"
+        );
     }
 }

@@ -21,9 +21,9 @@ async fn talkative() -> Backend {
         match request.target.as_str() {
             target if target.contains("fails") => Reply::Json(500, canary),
             target if target.contains("missing") => Reply::Json(404, canary),
-            target if target.contains("garbage") => {
-                Reply::Bytes(b"HTTP/1.1 200 OK\r\nX-Canary: canary-51c6\r\nContent-Length: 12\r\n\r\n{canary-51c6".to_vec())
-            }
+            target if target.contains("garbage") => Reply::Bytes(
+                b"HTTP/1.1 200 OK\r\nX-Canary: canary-51c6\r\nContent-Length: 12\r\n\r\n{canary-51c6".to_vec(),
+            ),
             target if target.contains("hangs") => Reply::Silence,
             target if target.contains("closes") => Reply::Close,
             _ => Reply::Json(200, canary),
@@ -68,7 +68,10 @@ fn told(records: &[Value]) -> Vec<Value> {
 async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_nobody() {
     let backend = talkative().await;
     let text = policy_text(&backend.url())
-        .replace("description: Finds contacts.", "description: Finds contacts.\n      timeout: 300ms\n      expensive: true")
+        .replace(
+            "description: Finds contacts.",
+            "description: Finds contacts.\n      timeout: 300ms\n      expensive: true",
+        )
         .replacen("\nclients:", "\n  limits:\n    expensiveTools: {requests: 8, per: 1h}\nclients:", 1);
     let mut server = Server::start(&policy(&text).unwrap(), &keys()).await.unwrap();
     let wrong_key = format!("{CANARY}-{}", "x".repeat(40));
@@ -105,20 +108,36 @@ async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_nobody() {
     let post_text = |text: &str| Request::post("/mcp", text).with("x-api-key", AGENT);
     for request in [
         post_text(&format!(r#"{{"{CANARY}":"#)),
-        post_text(&format!(r#"{{"jsonrpc":"2.0","id":"{CANARY}","method":"{CANARY}","params":{{"{CANARY}":1,"{CANARY}":1}}}}"#)),
+        post_text(&format!(
+            r#"{{"jsonrpc":"2.0","id":"{CANARY}","method":"{CANARY}","params":{{"{CANARY}":1,"{CANARY}":1}}}}"#
+        )),
         post(AGENT, &rpc(CANARY, json!({CANARY: CANARY}))),
         post(AGENT, &rpc("tools/list", json!({"cursor": CANARY}))),
         post(AGENT, &rpc("tools/list", json!({}))).with("MCP-Protocol-Version", CANARY),
         post(AGENT, &rpc("tools/list", json!({}))).with("Mcp-Session-Id", CANARY).with("User-Agent", CANARY),
-        post(AGENT, &rpc("tools/list", json!({}))).with("Origin", CANARY).target(&format!("/{CANARY}?{CANARY}={CANARY}")),
-        post(AGENT, &rpc("initialize", json!({"protocolVersion": CANARY, "capabilities": {}, "clientInfo": {"name": CANARY, "version": CANARY}}))),
+        post(AGENT, &rpc("tools/list", json!({})))
+            .with("Origin", CANARY)
+            .target(&format!("/{CANARY}?{CANARY}={CANARY}")),
+        post(
+            AGENT,
+            &rpc(
+                "initialize",
+                json!({"protocolVersion": CANARY, "capabilities": {}, "clientInfo": {"name": CANARY, "version": CANARY}}),
+            ),
+        ),
         Request::get(&format!("/{CANARY}")).with("Host", CANARY),
     ] {
         server.ask(&request).await.unwrap();
     }
     // Documents that are refused: their findings may name fields, and repeat no value.
     let broken = text.replace("Says it again.", CANARY).replace("backend: fixed", &format!("backend: {CANARY}"));
-    server.config.write_text(Some(&broken), Some(&format!("contract: 1\nclients: [{{id: {CANARY}, uid: {CANARY}, apiKeys: {CANARY}}}]"))).unwrap();
+    server
+        .config
+        .write_text(
+            Some(&broken),
+            Some(&format!("contract: 1\nclients: [{{id: {CANARY}, uid: {CANARY}, apiKeys: {CANARY}}}]")),
+        )
+        .unwrap();
     server.log.event("policy_refused", PATIENCE).await.unwrap();
 
     server.signal(rustix::process::Signal::TERM).unwrap();
@@ -171,7 +190,10 @@ async fn a_record_has_every_field_that_it_promises() {
     assert_eq!(start["executionId"], end["executionId"]);
     assert_eq!(start["argsDigest"].as_str().map(str::len), Some(64));
     let success = server.log.event("auth_success", PATIENCE).await.unwrap();
-    assert_eq!(shown(&success, &[]), json!({"level": "info", "event": "auth_success", "revision": policy.revision(), "clientId": "agent", "keyId": key_id}));
+    assert_eq!(
+        shown(&success, &[]),
+        json!({"level": "info", "event": "auth_success", "revision": policy.revision(), "clientId": "agent", "keyId": key_id})
+    );
 }
 
 #[tokio::test]

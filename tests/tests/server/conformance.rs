@@ -37,17 +37,35 @@ async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
     let keys = credentials(&[ClientKey { client: "agent", uid: "uid-agent", key: KEY }]).unwrap();
     let mut server = Server::start(&policy(POLICY).unwrap(), &keys).await.unwrap();
     let mut passed = BTreeMap::new();
-    for scenario in ["server-initialize", "ping", "tools-list", "tools-call-simple-text", "json-schema-2020-12", "dns-rebinding-protection"] {
+    for scenario in [
+        "server-initialize",
+        "ping",
+        "tools-list",
+        "tools-call-simple-text",
+        "json-schema-2020-12",
+        "dns-rebinding-protection",
+    ] {
         let results = tempfile::tempdir().unwrap();
         let mut command = node();
         // The suite has no option for a header: it gets one where it sends.
         command.arg("--import").arg(Path::new(FOLDER).join("with-key.mjs")).env("PORTCULLIS_TEST_KEY", KEY);
         command.arg(package("@modelcontextprotocol/conformance/dist/index.js"));
-        command.args(["server", "--url", &format!("http://{}/mcp", server.listen), "--scenario", scenario, "--verbose"]);
+        command.args([
+            "server",
+            "--url",
+            &format!("http://{}/mcp", server.listen),
+            "--scenario",
+            scenario,
+            "--verbose",
+        ]);
         command.current_dir(results.path());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        let result = printed.lines().find(|line| line.starts_with("Passed: ")).unwrap_or_else(|| panic!("{scenario}: {printed}")).to_owned();
+        let result = printed
+            .lines()
+            .find(|line| line.starts_with("Passed: "))
+            .unwrap_or_else(|| panic!("{scenario}: {printed}"))
+            .to_owned();
         passed.insert(scenario, result);
     }
     let expected = BTreeMap::from([

@@ -39,7 +39,9 @@ clients:
 "
     );
     for id in CLIENTS {
-        text.push_str(&format!("  - {{id: {id}, uid: uid-{id}, tools: [cheap, dear], maxRecordsPerQuery: 1, limits: {client}}}\n"));
+        text.push_str(&format!(
+            "  - {{id: {id}, uid: uid-{id}, tools: [cheap, dear], maxRecordsPerQuery: 1, limits: {client}}}\n"
+        ));
     }
     policy(&text.replace("text: yes", "text: \"yes\"")).unwrap()
 }
@@ -104,13 +106,21 @@ async fn the_global_limit_holds_for_all_and_no_client_takes_more_than_its_share(
     assert_eq!(storm(server.listen, "three", "cheap", 160).await, BTreeMap::from([(200, 20), (429, 140)]));
     let refused = server.log.count("rate_limit_exceeded", 1, PATIENCE).await.unwrap();
     for (client, limit) in [("one", "share"), ("two", "share"), ("three", "global")] {
-        assert!(refused.iter().any(|record| record["clientId"] == client && record["limit"] == limit), "{client}: {refused:?}");
+        assert!(
+            refused.iter().any(|record| record["clientId"] == client && record["limit"] == limit),
+            "{client}: {refused:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_limits_of_a_client_all_hold() {
-    let server = start(&limited((1_000_000, 100), "[{requests: 1000, per: 30m}, {requests: 50, per: 1h}]", "{requests: 1000, per: 1h}")).await;
+    let server = start(&limited(
+        (1_000_000, 100),
+        "[{requests: 1000, per: 30m}, {requests: 50, per: 1h}]",
+        "{requests: 1000, per: 1h}",
+    ))
+    .await;
     assert_eq!(storm(server.listen, "one", "cheap", 160).await, BTreeMap::from([(200, 50), (429, 110)]));
 }
 

@@ -37,7 +37,8 @@ fn without_agent() -> State {
 
 /// The same name, made again: another UID, another key, and only one tool.
 fn made_again() -> State {
-    let text = policy_text(NOWHERE).replace("uid: uid-agent, tools: [echo, find, note]", "uid: uid-again, tools: [find]");
+    let text =
+        policy_text(NOWHERE).replace("uid: uid-agent, tools: [echo, find, note]", "uid: uid-again, tools: [find]");
     state(&text, Some(("uid-again", AGAIN)))
 }
 
@@ -45,7 +46,10 @@ fn made_again() -> State {
 async fn access(server: &Server, key: &str) -> Value {
     let list = server.ask(&post(key, &rpc("tools/list", json!({})))).await.unwrap();
     let echo = server.call(key, "echo", json!({"text": "x"})).await.unwrap();
-    let names: Value = list.json()["result"]["tools"].as_array().map(|tools| tools.iter().map(|tool| tool["name"].clone()).collect()).unwrap_or(Value::Null);
+    let names: Value = list.json()["result"]["tools"]
+        .as_array()
+        .map(|tools| tools.iter().map(|tool| tool["name"].clone()).collect())
+        .unwrap_or(Value::Null);
     match list.status {
         200 => json!({"tools": names, "echo": echo.json()["result"]["content"][0]["text"] == "you said x"}),
         status => {

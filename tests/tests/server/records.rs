@@ -77,7 +77,12 @@ async fn an_answer_without_its_list_is_a_tool_error_and_none_of_it_is_passed_on(
         let backend = Backend::start(move |_| Reply::Json(200, body.clone())).await.unwrap();
         let server = Server::start(&unlimited(&backend.url()), &keys()).await.unwrap();
         let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
-        assert_eq!((found.status, found.json()["result"]["isError"].clone()), (200, json!(true)), "{shown}: {}", found.text());
+        assert_eq!(
+            (found.status, found.json()["result"]["isError"].clone()),
+            (200, json!(true)),
+            "{shown}: {}",
+            found.text()
+        );
         assert!(!found.text().contains("canary"), "{shown}: {}", found.text());
     }
 }
@@ -85,7 +90,9 @@ async fn an_answer_without_its_list_is_a_tool_error_and_none_of_it_is_passed_on(
 #[tokio::test]
 async fn an_answer_that_is_no_good_json_is_a_tool_error() {
     let http = |body: &[u8]| {
-        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        let mut bytes =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len())
+                .into_bytes();
         bytes.extend_from_slice(body);
         bytes
     };
@@ -108,7 +115,12 @@ async fn an_answer_that_is_no_good_json_is_a_tool_error() {
         let backend = Backend::start(move |_| Reply::Bytes(bytes.clone())).await.unwrap();
         let server = Server::start(&unlimited(&backend.url()), &keys()).await.unwrap();
         let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
-        assert_eq!((found.status, found.json()["result"]["isError"].clone()), (200, json!(true)), "{shown}: {}", found.text());
+        assert_eq!(
+            (found.status, found.json()["result"]["isError"].clone()),
+            (200, json!(true)),
+            "{shown}: {}",
+            found.text()
+        );
         assert_eq!(backend.received().len(), 1, "{shown}: a call is never sent twice");
     }
 }
@@ -116,7 +128,8 @@ async fn an_answer_that_is_no_good_json_is_a_tool_error() {
 #[tokio::test]
 async fn a_backend_that_never_answers_is_a_tool_error_within_the_tools_timeout() {
     let backend = Backend::start(|_| Reply::Silence).await.unwrap();
-    let text = policy_text(&backend.url()).replace("description: Finds contacts.", "description: Finds contacts.\n      timeout: 200ms");
+    let text = policy_text(&backend.url())
+        .replace("description: Finds contacts.", "description: Finds contacts.\n      timeout: 200ms");
     let server = Server::start(&portcullis_tests::server::policy(&text).unwrap(), &keys()).await.unwrap();
     let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
     assert_eq!((found.status, found.json()["result"]["isError"].clone()), (200, json!(true)), "{}", found.text());

@@ -46,7 +46,11 @@ async fn who_does_not_prove_who_it_is_gets_a_401_in_the_words_of_its_mistake() {
             case("an empty key", post("", &list()), invalid.clone()),
             case("a key and more", post(&format!("{AGENT}x"), &list()), invalid.clone()),
             case("a key and less", post(&AGENT[1..], &list()), invalid.clone()),
-            case("a digest for the key", post(&portcullis_crds::credentials::KeyDigest::of(AGENT.as_bytes()).key_id(), &list()), invalid.clone()),
+            case(
+                "a digest for the key",
+                post(&portcullis_crds::credentials::KeyDigest::of(AGENT.as_bytes()).key_id(), &list()),
+                invalid.clone(),
+            ),
             case("a key twice", post(AGENT, &list()).with("x-api-key", AGENT), invalid.clone()),
             case("two keys", post(AGENT, &list()).with("x-api-key", READER), invalid.clone()),
             case("a key and a token", post(AGENT, &list()).with("Authorization", "Bearer x"), invalid),
@@ -70,7 +74,8 @@ async fn a_client_that_is_suspended_or_expired_gets_a_403_with_a_good_key() {
 
 #[tokio::test]
 async fn a_tool_that_is_denied_and_one_that_is_not_there_get_the_same_words() {
-    let text = policy_text(NOWHERE).replace("uid: uid-reader, tools: [echo, find, note]", "uid: uid-reader, tools: [find, note]");
+    let text = policy_text(NOWHERE)
+        .replace("uid: uid-reader, tools: [echo, find, note]", "uid: uid-reader, tools: [find, note]");
     let server = Server::start(&policy(&text).unwrap(), &keys()).await.unwrap();
     let denied = |name: &str| answer(200, error(-32602, &format!("Tool '{name}' is not permitted for this client")));
     check(
@@ -81,12 +86,17 @@ async fn a_tool_that_is_denied_and_one_that_is_not_there_get_the_same_words() {
             case("unknown", call(READER, "delete_everything", json!({})), denied("delete_everything")),
             case("unknown to all", call(AGENT, "delete_everything", json!({})), denied("delete_everything")),
             case("another case", call(AGENT, "Echo", json!({"text": "x"})), denied("Echo")),
-            case("denied before its arguments are looked at", call(READER, "echo", json!({"wrong": 1})), denied("echo")),
+            case(
+                "denied before its arguments are looked at",
+                call(READER, "echo", json!({"wrong": 1})),
+                denied("echo"),
+            ),
         ],
     )
     .await;
     let listed = server.ask(&post(READER, &list())).await.unwrap().json();
-    let names: Vec<&str> = listed["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        listed["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["find"]);
 }
 
@@ -120,8 +130,11 @@ async fn over_a_limit_it_is_a_429_that_says_when_to_come_back() {
     let text = text.replace("x: 1, ", "").replacen("{requests: 1000000, per: 1s}", "{requests: 1, per: 1h}", 1);
     let server = Server::start(&policy(&text).unwrap(), &keys()).await.unwrap();
     assert_eq!(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status, 200);
-    let request = post(AGENT, &json!({"jsonrpc": "2.0", "id": "é\"", "method": "tools/call",
-        "params": {"name": "echo", "arguments": {"text": "x"}}}));
+    let request = post(
+        AGENT,
+        &json!({"jsonrpc": "2.0", "id": "é\"", "method": "tools/call",
+        "params": {"name": "echo", "arguments": {"text": "x"}}}),
+    );
     let found = server.ask(&request).await.unwrap();
     let seconds: u64 = found.header("retry-after").unwrap().parse().unwrap();
     assert!((3500..=3600).contains(&seconds), "{seconds}");
@@ -154,7 +167,11 @@ async fn what_is_wrong_with_the_request_line_and_its_headers_has_a_status_of_its
         &server,
         vec![
             case("another method", good.clone().method("PUT"), not_allowed.clone()),
-            case("GET of a stream", Request::get("/mcp").with("x-api-key", AGENT).with("Accept", "text/event-stream"), not_allowed.clone()),
+            case(
+                "GET of a stream",
+                Request::get("/mcp").with("x-api-key", AGENT).with("Accept", "text/event-stream"),
+                not_allowed.clone(),
+            ),
             case("a method nobody knows", good.clone().method("BREW"), not_allowed),
             case("another path", good.clone().target("/"), not_found.clone()),
             case("a path below", good.clone().target("/mcp/"), not_found.clone()),
@@ -166,12 +183,17 @@ async fn what_is_wrong_with_the_request_line_and_its_headers_has_a_status_of_its
             case("no origin at all", good.clone().with("Origin", "null"), foreign),
             case("only text wanted", good.clone().replacing("Accept", "text/html"), not_acceptable),
             case("text sent", good.clone().replacing("Content-Type", "text/plain"), unsupported.clone()),
-            case("a form sent", good.clone().replacing("Content-Type", "application/x-www-form-urlencoded"), unsupported.clone()),
+            case(
+                "a form sent",
+                good.clone().replacing("Content-Type", "application/x-www-form-urlencoded"),
+                unsupported.clone(),
+            ),
             case("compressed", good.clone().with("Content-Encoding", "gzip"), unsupported),
         ],
     )
     .await;
-    for host in ["crm.sales.svc", "crm.sales.svc:3000", "CRM.sales.svc", "127.0.0.1:1", "[::1]:3000", "localhost:3000"] {
+    for host in ["crm.sales.svc", "crm.sales.svc:3000", "CRM.sales.svc", "127.0.0.1:1", "[::1]:3000", "localhost:3000"]
+    {
         let found = server.ask(&good.clone().replacing("Host", host)).await.unwrap();
         assert_eq!(found.status, 200, "{host}: {}", found.text());
     }
@@ -213,7 +235,8 @@ async fn headers_and_body_of_the_stateless_revision_must_agree() {
         assert!(message.starts_with("Header mismatch"), "{what}: {message}");
     }
     let old = server.ask(&post(AGENT, &list()).with("MCP-Protocol-Version", "1999-01-01")).await.unwrap();
-    let data = json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"], "requested": "1999-01-01"});
+    let data =
+        json!({"supported": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"], "requested": "1999-01-01"});
     let mut expected = error(-32022, "Unsupported protocol version");
     expected["error"]["data"] = data;
     assert_eq!(whole(&old), answer(400, expected));

@@ -61,9 +61,11 @@ async fn an_edit_takes_force_while_calls_go_on_and_none_of_them_fails() {
         let is_granted = edit % 2 == 1;
         server.config.write_policy(&with_echo(is_granted)).unwrap();
         let began = Instant::now();
-        eventually(PATIENCE, async || if can_echo(&server).await == is_granted { Ok(()) } else { Err("the last policy is in force") })
-            .await
-            .unwrap();
+        eventually(PATIENCE, async || {
+            if can_echo(&server).await == is_granted { Ok(()) } else { Err("the last policy is in force") }
+        })
+        .await
+        .unwrap();
         waits.push(began.elapsed());
         // Once in force it stays in force: no call goes back to an older one.
         for _ in 0..5 {
@@ -76,7 +78,12 @@ async fn an_edit_takes_force_while_calls_go_on_and_none_of_them_fails() {
         calls += ended.unwrap();
     }
     waits.sort();
-    println!("{} edits in force after {:?} at the median, {:?} at worst; {calls} calls meanwhile", waits.len(), waits[10], waits[19]);
+    println!(
+        "{} edits in force after {:?} at the median, {:?} at worst; {calls} calls meanwhile",
+        waits.len(),
+        waits[10],
+        waits[19]
+    );
     assert!(calls > 50, "{calls}");
     // The bound is 250 ms; a machine that builds something else meanwhile gets four times that for the median.
     assert!(waits[10] < Duration::from_secs(1), "{waits:?}");
@@ -107,7 +114,9 @@ async fn a_bad_file_keeps_the_last_good_one_in_force_and_health_says_which() {
     assert!(can_echo(&server).await);
     // The one that is good comes into force even while the other is bad.
     server.config.write_policy(&with_echo(false)).unwrap();
-    eventually(PATIENCE, async || if can_echo(&server).await { Err("the edit is not in force") } else { Ok(()) }).await.unwrap();
+    eventually(PATIENCE, async || if can_echo(&server).await { Err("the edit is not in force") } else { Ok(()) })
+        .await
+        .unwrap();
     server.config.write_text(Some(&good.0), Some(&good.1)).unwrap();
     eventually(PATIENCE, async || {
         let health = server.ask(&Request::get("/health")).await.map_err(|error| error.to_string())?;
@@ -134,7 +143,10 @@ async fn is_degraded(server: &Server, [policy, credentials]: [bool; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_finishes_every_call_that_was_begun_and_exits_with_0() {
-    let backend = Backend::start(|_| Reply::After(Duration::from_secs(1), Box::new(Reply::Json(200, json!({"items": []}))))).await.unwrap();
+    let backend =
+        Backend::start(|_| Reply::After(Duration::from_secs(1), Box::new(Reply::Json(200, json!({"items": []})))))
+            .await
+            .unwrap();
     let mut server = Server::start(&unlimited(&backend.url()), &keys()).await.unwrap();
     let address = server.listen;
     let mut calls = JoinSet::new();

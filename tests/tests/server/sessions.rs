@@ -37,7 +37,11 @@ async fn a_session_opened_on_one_replica_serves_on_another_and_on_one_that_start
     assert_eq!(whole(&there), whole(&here));
     drop((first, second));
     let third = Server::start(&policy, &keys).await.unwrap();
-    assert_eq!(whole(&third.ask(&within(&session, AGENT)).await.unwrap()), whole(&here), "a replica's death ends nothing");
+    assert_eq!(
+        whole(&third.ask(&within(&session, AGENT)).await.unwrap()),
+        whole(&here),
+        "a replica's death ends nothing"
+    );
 }
 
 #[tokio::test]
@@ -49,7 +53,8 @@ async fn a_session_of_another_or_of_nobody_is_a_404() {
 
     let stolen = server.ask(&within(&session, READER)).await.unwrap();
     assert_eq!(whole(&stolen), not_found(), "of another client");
-    let mut wrong: Vec<String> = ["x", "null", "0", "=?base64?eA==?=", "a b", "../..", &"A".repeat(4000)].map(str::to_owned).into();
+    let mut wrong: Vec<String> =
+        ["x", "null", "0", "=?base64?eA==?=", "a b", "../..", &"A".repeat(4000)].map(str::to_owned).into();
     wrong.push(format!("{session}A"));
     wrong.push(session[1..].to_owned());
     // Any bit of a sealed token matters.
@@ -67,10 +72,15 @@ async fn a_session_of_another_or_of_nobody_is_a_404() {
 
     // A client made again under the same name is another one.
     let again = policy(&policy_text(NOWHERE).replace("uid: uid-agent", "uid: uid-again")).unwrap();
-    let new = portcullis_tests::server::ClientKey { client: "agent", uid: "uid-again", key: "another-key-of-the-same-name" };
+    let new =
+        portcullis_tests::server::ClientKey { client: "agent", uid: "uid-again", key: "another-key-of-the-same-name" };
     let new_keys = portcullis_tests::server::credentials(&[new]).unwrap();
     server.reconfigure(&again, &new_keys).await.unwrap();
-    assert_eq!(whole(&server.ask(&within(&session, new.key)).await.unwrap()), not_found(), "of a client of the same name");
+    assert_eq!(
+        whole(&server.ask(&within(&session, new.key)).await.unwrap()),
+        not_found(),
+        "of a client of the same name"
+    );
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use portcullis_tests::eventually;
 use portcullis_tests::http::{Connection, Request};
 use portcullis_tests::server::{Server, call, post, rpc};
-use portcullis_tests::eventually;
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -40,25 +40,85 @@ fn request(random: &mut Random) -> Vec<u8> {
     let mut request = match random.below(4) {
         0 => call(AGENT, "echo", json!({"text": "x"})),
         1 => call(AGENT, "note", json!({"id": "7", "text": "x"})),
-        2 => post(AGENT, &rpc("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}))),
+        2 => post(
+            AGENT,
+            &rpc(
+                "initialize",
+                json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}),
+            ),
+        ),
         _ => post(READER, &rpc("tools/list", json!({})))
             .with("MCP-Protocol-Version", "2026-07-28")
             .with("Mcp-Method", "tools/list"),
     };
     for _ in 0..=random.below(3) {
         request = match random.below(10) {
-            0 => request.method(random.one_of(&["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "post", "X"])),
-            1 => request.target(random.one_of(&["/", "/mcp?x=1", "/mcp/../mcp", "//mcp", "/%6dcp", "/health", "/messages", "/sse", "*", "http://localhost/mcp", "http://evil/mcp"])),
+            0 => request
+                .method(random.one_of(&["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "post", "X"])),
+            1 => request.target(random.one_of(&[
+                "/",
+                "/mcp?x=1",
+                "/mcp/../mcp",
+                "//mcp",
+                "/%6dcp",
+                "/health",
+                "/messages",
+                "/sse",
+                "*",
+                "http://localhost/mcp",
+                "http://evil/mcp",
+            ])),
             2 => request.with(
-                random.one_of(&["x-api-key", "Authorization", "Origin", "Host", "Mcp-Session-Id", "Content-Type", "Accept", "Last-Event-ID", "Mcp-Name", "Mcp-Method", "MCP-Protocol-Version", "Expect", "Upgrade", "Connection", "X-Forwarded-For", "Cookie"]),
-                random.one_of(&["", "x", "100-continue", "websocket", "close", "2025-03-26", "2026-07-28", "\u{e9}", "a, b", "=?base64?!?=", AGENT]),
+                random.one_of(&[
+                    "x-api-key",
+                    "Authorization",
+                    "Origin",
+                    "Host",
+                    "Mcp-Session-Id",
+                    "Content-Type",
+                    "Accept",
+                    "Last-Event-ID",
+                    "Mcp-Name",
+                    "Mcp-Method",
+                    "MCP-Protocol-Version",
+                    "Expect",
+                    "Upgrade",
+                    "Connection",
+                    "X-Forwarded-For",
+                    "Cookie",
+                ]),
+                random.one_of(&[
+                    "",
+                    "x",
+                    "100-continue",
+                    "websocket",
+                    "close",
+                    "2025-03-26",
+                    "2026-07-28",
+                    "\u{e9}",
+                    "a, b",
+                    "=?base64?!?=",
+                    AGENT,
+                ]),
             ),
             3 => request.without(random.one_of(&["Host", "Accept", "Content-Type", "x-api-key"])),
             4 | 5 => mutated(request, random),
             6 => request.with("Content-Length", random.one_of(&["0", "5", "-1", "x", "99999999999999999999"])),
             7 => request.with("Transfer-Encoding", random.one_of(&["chunked", "gzip", "chunked, chunked", "identity"])),
-            8 => request.replacing("Content-Type", random.one_of(&["application/json; charset=utf-8", "application/json; charset=utf-16", "application/jsonp", "APPLICATION/JSON", ";"])),
-            _ => request.replacing("Accept", random.one_of(&["*/*", "application/json;q=0", "text/event-stream", ",", "a/b/c"])),
+            8 => request.replacing(
+                "Content-Type",
+                random.one_of(&[
+                    "application/json; charset=utf-8",
+                    "application/json; charset=utf-16",
+                    "application/jsonp",
+                    "APPLICATION/JSON",
+                    ";",
+                ]),
+            ),
+            _ => request.replacing(
+                "Accept",
+                random.one_of(&["*/*", "application/json;q=0", "text/event-stream", ",", "a/b/c"]),
+            ),
         };
     }
     let mut bytes = request.bytes();
@@ -84,7 +144,19 @@ fn mutated(mut request: Request, random: &mut Random) -> Request {
                 request.body.insert(at, byte);
             }
             _ => {
-                let word = random.one_of(&["null", "[[[[", "{\"a\":1,\"a\":1}", "1e999", "-0", "\\ud800", "\"", ",", "__proto__", "\u{0}", "\u{202e}"]);
+                let word = random.one_of(&[
+                    "null",
+                    "[[[[",
+                    "{\"a\":1,\"a\":1}",
+                    "1e999",
+                    "-0",
+                    "\\ud800",
+                    "\"",
+                    ",",
+                    "__proto__",
+                    "\u{0}",
+                    "\u{202e}",
+                ]);
                 request.body.splice(at..at, word.bytes());
             }
         }
