@@ -26,8 +26,8 @@ lint: ## Formatting, clippy, and what the dependencies may be
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	scripts/deny
 
-generate: ## Write crds/*.yaml again, from the types
-	cargo run --quiet --package portcullis-operator -- crds >crds/crds.yaml
+generate: ## Write crds/*.yaml and the reference pages again, from the types
+	cargo run --quiet --package portcullis-crds --example dump
 
 e2e: ## The whole way on a real node (root)
 	@scripts/needs e2e

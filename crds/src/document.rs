@@ -2,10 +2,18 @@
 //!
 //! The schema is the very one that the API server gets, so that a file is refused for what a cluster refuses.
 
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use jsonschema::{PatternOptions, Validator};
 use kube::core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::finding::{Finding, Findings};
 
@@ -65,36 +73,65 @@ pub fn structural_schema<T: JsonSchema>() -> Value {
         .to_value()
 }
 
+/// What refuses a value before it is decoded: made once for each type, for that takes longer than any use of it.
+struct Strictness {
+    schema: Value,
+    validator: Validator,
+}
+
+static STRICTNESS: LazyLock<Mutex<HashMap<TypeId, Arc<Strictness>>>> = LazyLock::new(Mutex::default);
+
+impl Strictness {
+    fn of<T: JsonSchema + 'static>() -> Result<Arc<Self>, Findings> {
+        let mut made = STRICTNESS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(strictness) = made.get(&TypeId::of::<T>()) {
+            return Ok(strictness.clone());
+        }
+        let mut schema = structural_schema::<T>();
+        admit_null(&mut schema);
+        let validator = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .offline()
+            .build(&schema)
+            .map_err(|error| Finding::new("", format!("the type's own schema is broken: {error}")))?;
+        let strictness = Arc::new(Self { schema, validator });
+        made.insert(TypeId::of::<T>(), strictness.clone());
+        Ok(strictness)
+    }
+}
+
 /// Decodes a value, refusing what the schema of its type refuses and every field that it does not have.
 ///
 /// # Errors
 /// All findings, their paths below `root`.
-pub fn decode<T: JsonSchema + DeserializeOwned>(value: Value, root: &str) -> Result<T, Findings> {
-    let mut schema = structural_schema::<T>();
+pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &str) -> Result<T, Findings> {
+    let strictness = Strictness::of::<T>()?;
     let mut findings = Findings::default();
-    unknown_fields(&schema, &value, root, &mut findings);
-    admit_null(&mut schema);
-    let validator = jsonschema::options()
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .offline()
-        .build(&schema)
-        .map_err(|error| Finding::new(root, format!("its own schema is broken: {error}")))?;
-    for error in validator.iter_errors(&value) {
+    unknown_fields(&strictness.schema, &value, root, &mut findings);
+    for error in strictness.validator.iter_errors(&value) {
         let path = path(root, error.instance_path().as_str().split('/').skip(1));
         findings.add(path, error.masked_with("this").to_string());
     }
     match serde_path_to_error::deserialize(value) {
         Ok(decoded) => findings.or(decoded),
         Err(error) => {
-            let segments = error.path().iter().map(ToString::to_string).collect::<Vec<_>>();
-            let segments = segments.iter().map(|s| s.trim_start_matches('[').trim_end_matches(']'));
-            let path = path(root, segments.filter(|s| !s.is_empty() && *s != "?" && *s != "."));
             if findings.is_empty() {
-                findings.add(path, error.into_inner().to_string());
+                findings.add(decoded_path(root, error.path()), error.into_inner().to_string());
             }
             Err(findings)
         }
     }
+}
+
+/// The path of what serde refused.
+fn decoded_path(root: &str, at: &serde_path_to_error::Path) -> String {
+    let segments = at.iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    let segments: Vec<_> = segments.collect();
+    path(root, segments.iter().map(String::as_str))
 }
 
 /// `spec.tools[3].backend` of the segments `tools`, `3`, `backend` below `spec`.
@@ -172,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{client::McpClientSpec, server::McpServerSpec};
 
-    fn findings<T: JsonSchema + DeserializeOwned>(text: &str) -> Vec<String> {
+    fn findings<T: JsonSchema + DeserializeOwned + 'static>(text: &str) -> Vec<String> {
         let decoded = decode::<T>(single(text).unwrap(), "spec");
         decoded.err().map_or_else(Vec::new, |findings| findings.0.iter().map(ToString::to_string).collect())
     }

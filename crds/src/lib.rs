@@ -13,6 +13,7 @@ pub mod finding;
 pub mod manifest;
 pub mod name;
 pub mod policy;
+pub mod reference;
 pub mod revision;
 pub mod schema;
 pub mod server;

@@ -32,9 +32,8 @@ impl Answer {
 
     /// Why it is not the answer of a tool that did its work.
     pub fn failure(&self) -> Option<String> {
-        let worked = self.status == Some(200)
-            && self.body["result"].is_object()
-            && self.body["result"]["isError"] != true;
+        let worked =
+            self.status == Some(200) && self.body["result"].is_object() && self.body["result"]["isError"] != true;
         (!worked).then(|| format!("{self:?}"))
     }
 }
@@ -68,20 +67,8 @@ fn run(cluster: &ControlPlane, pod: &Value) {
     let name = pod["metadata"]["name"].as_str().unwrap();
     let file = cluster.folder().join(format!("{name}.json"));
     std::fs::write(&file, pod.to_string()).unwrap();
-    cluster
-        .kubectl(["apply", "-f", file.to_str().unwrap()])
-        .unwrap();
-    cluster
-        .kubectl([
-            "wait",
-            "--for=condition=Ready",
-            "-n",
-            "sales",
-            "pod",
-            name,
-            "--timeout=60s",
-        ])
-        .unwrap();
+    cluster.kubectl(["apply", "-f", file.to_str().unwrap()]).unwrap();
+    cluster.kubectl(["wait", "--for=condition=Ready", "-n", "sales", "pod", name, "--timeout=60s"]).unwrap();
 }
 
 /// Starts the agent that `ask` uses.
@@ -90,28 +77,9 @@ pub fn start_asked(cluster: &ControlPlane) {
 }
 
 /// Calls a tool from inside the cluster, through the Service.
-pub fn ask(
-    cluster: &ControlPlane,
-    key: &str,
-    tool: &str,
-    arguments: &Value,
-    count: u32,
-) -> Vec<Answer> {
+pub fn ask(cluster: &ControlPlane, key: &str, tool: &str, arguments: &Value, count: u32) -> Vec<Answer> {
     let (arguments, count) = (arguments.to_string(), count.to_string());
-    let command = [
-        "exec",
-        "-n",
-        "sales",
-        "asked",
-        "--",
-        "/e2e-agent",
-        "--url",
-        URL,
-        "--key",
-        key,
-        "--tool",
-        tool,
-    ];
+    let command = ["exec", "-n", "sales", "asked", "--", "/e2e-agent", "--url", URL, "--key", key, "--tool", tool];
     let options = ["--arguments", &arguments, "--count", &count];
     let output = cluster.kubectl([&command[..], &options].concat()).unwrap();
     output.lines().map(Answer::parse).collect()
@@ -126,37 +94,20 @@ impl Steady {
     pub async fn start(cluster: &ControlPlane) -> Self {
         let secret = json!({"name": "customer-service-agent-key", "key": "api-key"});
         let environment = json!([{"name": "API_KEY", "valueFrom": {"secretKeyRef": secret}}]);
-        let arguments = [
-            "--url",
-            URL,
-            "--tool",
-            "search_contacts",
-            "--arguments",
-            r#"{"query": "energy"}"#,
-            "--every",
-            "50",
-        ];
+        let arguments =
+            ["--url", URL, "--tool", "search_contacts", "--arguments", r#"{"query": "energy"}"#, "--every", "50"];
         run(cluster, &pod("steady", &arguments, environment));
         let log = cluster.kubectl_command();
-        let options = [
-            log.get_args().collect::<Vec<_>>(),
-            ["logs", "-f", "-n", "sales", "steady"]
-                .map(AsRef::as_ref)
-                .into(),
-        ]
-        .concat();
+        let options =
+            [log.get_args().collect::<Vec<_>>(), ["logs", "-f", "-n", "sales", "steady"].map(AsRef::as_ref).into()]
+                .concat();
         let log = Process::start(log.get_program(), options, &[]).unwrap();
         log.line("status", Duration::from_secs(20)).await.unwrap();
         Self { log }
     }
 
     fn answers(&self) -> Vec<Answer> {
-        let answers: Vec<_> = self
-            .log
-            .stdout()
-            .iter()
-            .map(|line| Answer::parse(line))
-            .collect();
+        let answers: Vec<_> = self.log.stdout().iter().map(|line| Answer::parse(line)).collect();
         assert!(answers.len() > 20, "only {} calls", answers.len());
         answers
     }
@@ -166,28 +117,16 @@ impl Steady {
         let answers = self.answers();
         let failures: Vec<_> = answers.iter().filter_map(Answer::failure).collect();
         assert_eq!(failures, Vec::<String>::new(), "of {} calls", answers.len());
-        println!(
-            "e2e: {} calls from inside, at 20 a second: none failed",
-            answers.len()
-        );
+        println!("e2e: {} calls from inside, at 20 a second: none failed", answers.len());
     }
 
     /// No server refused a call; connections to a killed pod may have broken.
     pub fn assert_none_refused(&self) {
         let answers = self.answers();
-        let refused: Vec<_> = answers
-            .iter()
-            .filter(|answer| answer.error.is_none())
-            .filter_map(Answer::failure)
-            .collect();
+        let refused: Vec<_> =
+            answers.iter().filter(|answer| answer.error.is_none()).filter_map(Answer::failure).collect();
         assert_eq!(refused, Vec::<String>::new());
-        let broken = answers
-            .iter()
-            .filter(|answer| answer.error.is_some())
-            .count();
-        println!(
-            "e2e: {} calls, {broken} broken by the pod that was killed",
-            answers.len()
-        );
+        let broken = answers.iter().filter(|answer| answer.error.is_some()).count();
+        println!("e2e: {} calls, {broken} broken by the pod that was killed", answers.len());
     }
 }

@@ -22,31 +22,14 @@ pub fn client(address: &str) -> Client {
 
 async fn post(client: &Client, key: &str, method: &str, params: Value) -> Result<Response, String> {
     let request = client.post(format!("http://{HOST}:{PORT}/mcp"));
-    let request = request
-        .header("x-api-key", key)
-        .header(header::ACCEPT, "application/json, text/event-stream");
+    let request = request.header("x-api-key", key).header(header::ACCEPT, "application/json, text/event-stream");
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    request
-        .json(&body)
-        .send()
-        .await
-        .map_err(|error| format!("{error:?}"))
+    request.json(&body).send().await.map_err(|error| format!("{error:?}"))
 }
 
 /// Calls a tool, and gives the JSON-RPC answer.
-pub async fn call(
-    client: &Client,
-    key: &str,
-    tool: &str,
-    arguments: Value,
-) -> Result<Value, String> {
-    let response = post(
-        client,
-        key,
-        "tools/call",
-        json!({"name": tool, "arguments": arguments}),
-    )
-    .await?;
+pub async fn call(client: &Client, key: &str, tool: &str, arguments: Value) -> Result<Value, String> {
+    let response = post(client, key, "tools/call", json!({"name": tool, "arguments": arguments})).await?;
     response.json().await.map_err(|error| format!("{error:?}"))
 }
 
@@ -58,23 +41,13 @@ pub struct ServedPod {
 
 impl ServedPod {
     pub fn new(pod: &Pod) -> Self {
-        let address = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_deref())
-            .unwrap();
-        Self {
-            name: pod.metadata.name.clone().unwrap(),
-            client: client(address),
-        }
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).unwrap();
+        Self { name: pod.metadata.name.clone().unwrap(), client: client(address) }
     }
 
     /// The HTTP status of a `tools/list` with this key.
     pub async fn status(&self, key: &str) -> Option<u16> {
-        post(&self.client, key, "tools/list", json!({}))
-            .await
-            .ok()
-            .map(|response| response.status().as_u16())
+        post(&self.client, key, "tools/list", json!({})).await.ok().map(|response| response.status().as_u16())
     }
 
     pub async fn until_status(&self, key: &str, wanted: u16) {
@@ -89,13 +62,8 @@ impl ServedPod {
     pub async fn until_listed(&self, key: &str, tool: &str, wanted: bool) {
         until(30, async || {
             let response = post(&self.client, key, "tools/list", json!({})).await?;
-            let answer: Value = response
-                .json()
-                .await
-                .map_err(|error| format!("{error:?}"))?;
-            let tools = answer["result"]["tools"]
-                .as_array()
-                .ok_or_else(|| answer.to_string())?;
+            let answer: Value = response.json().await.map_err(|error| format!("{error:?}"))?;
+            let tools = answer["result"]["tools"].as_array().ok_or_else(|| answer.to_string())?;
             match tools.iter().any(|listed| listed["name"] == tool) {
                 listed if listed == wanted => Ok(()),
                 listed => Err(format!("{}: {tool} listed: {listed}", self.name)),

@@ -93,31 +93,19 @@ impl AuditLog {
 /// A last line that is not whole yet is left for the next look.
 fn writes(text: &str, user: &str) -> Vec<Write> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let events = whole
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Event>(line).ok());
-    events
-        .filter(|event| event.user.username == user)
-        .filter_map(write)
-        .collect()
+    let events = whole.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
+    events.filter(|event| event.user.username == user).filter_map(write).collect()
 }
 
 fn write(event: Event) -> Option<Write> {
-    if !matches!(
-        event.verb.as_str(),
-        "create" | "update" | "patch" | "delete" | "deletecollection"
-    ) {
+    if !matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection") {
         return None;
     }
     let object = event.object_ref.unwrap_or_default();
     if object.resource.ends_with("reviews") || object.subresource == "token" {
         return None;
     }
-    let subresource = if object.subresource.is_empty() {
-        String::new()
-    } else {
-        format!("/{}", object.subresource)
-    };
+    let subresource = if object.subresource.is_empty() { String::new() } else { format!("/{}", object.subresource) };
     Some(Write {
         verb: event.verb,
         resource: object.resource + &subresource,

@@ -17,10 +17,8 @@ static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::d
 pub fn binary(name: &str) -> Result<PathBuf, Error> {
     if let Some(folder) = std::env::var_os("PORTCULLIS_BINARIES") {
         let path = Path::new(&folder).join(name);
-        let missing = || Error::MissingBinary {
-            name: name.to_owned(),
-            folder: Path::new(&folder).display().to_string(),
-        };
+        let missing =
+            || Error::MissingBinary { name: name.to_owned(), folder: Path::new(&folder).display().to_string() };
         return path.canonicalize().map_err(|_| missing());
     }
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,35 +36,17 @@ struct Message {
 }
 
 fn build(name: &str) -> Result<PathBuf, Error> {
-    let arguments = [
-        "build",
-        "--quiet",
-        "--package",
-        name,
-        "--bin",
-        name,
-        "--message-format",
-        "json-render-diagnostics",
-    ];
+    let arguments =
+        ["build", "--quiet", "--package", name, "--bin", name, "--message-format", "json-render-diagnostics"];
     let mut command = Command::new(env!("CARGO"));
-    command
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(Error::io(format!("building {name}")))?;
+    let output = command.stderr(Stdio::inherit()).output().map_err(Error::io(format!("building {name}")))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    match messages
-        .filter_map(|message| message.executable)
-        .next_back()
-    {
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    match messages.filter_map(|message| message.executable).next_back() {
         Some(path) if output.status.success() => Ok(path),
         _ => Err(Error::Command {
             command: format!("cargo {}", arguments.join(" ")),

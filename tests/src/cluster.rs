@@ -38,11 +38,7 @@ impl ControlPlane {
         run(script("up").args(options).arg(folder.path()))?;
         let client = client(&folder.path().join("kubeconfig")).await?;
         let audit = AuditLog::new(folder.path().join("log/audit.log"));
-        Ok(Self {
-            folder,
-            client,
-            audit,
-        })
+        Ok(Self { folder, client, audit })
     }
 
     /// The administrator's kubeconfig.
@@ -69,62 +65,35 @@ impl ControlPlane {
     pub fn kubectl_command(&self) -> Command {
         // The cluster's own: some machines have another kubectl on PATH.
         let mut command = Command::new("bash");
-        command
-            .args(["-c", "source \"$0/env\"; exec kubectl \"$@\""])
-            .arg(self.folder.path());
+        command.args(["-c", "source \"$0/env\"; exec kubectl \"$@\""]).arg(self.folder.path());
         command
     }
 
     /// Runs kubectl as the administrator, and gives what it printed.
-    pub fn kubectl<A: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Result<String, Error> {
+    pub fn kubectl<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String, Error> {
         run(self.kubectl_command().args(arguments))
     }
 
     /// Gives the node an image `name` (such as `localhost/thing:1`) of one static binary.
     pub fn load_image(&self, name: &str, binary: &Path) -> Result<(), Error> {
-        run(script("load-image")
-            .arg(self.folder.path())
-            .arg(name)
-            .arg(binary))
-        .map(drop)
+        run(script("load-image").arg(self.folder.path()).arg(name).arg(binary)).map(drop)
     }
 
     /// A kubeconfig with the token of a service account, which must exist. What it may do is for RBAC to say; the audit log
     /// calls it `system:serviceaccount:NAMESPACE:NAME`.
-    pub async fn service_account_kubeconfig(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<PathBuf, Error> {
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(24 * 3600),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..TokenRequest::default()
-        };
-        let answer = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await?;
+        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         let token = answer.status.map(|status| status.token);
         let mut config = Kubeconfig::read_from(self.kubeconfig())?;
         for user in &mut config.auth_infos {
-            user.auth_info = Some(kube::config::AuthInfo {
-                token: token.clone().map(Into::into),
-                ..Default::default()
-            });
+            user.auth_info =
+                Some(kube::config::AuthInfo { token: token.clone().map(Into::into), ..Default::default() });
         }
-        let path = self
-            .folder
-            .path()
-            .join(format!("{namespace}-{name}.kubeconfig"));
-        let text = serde_json::to_string(&config)
-            .map_err(|error| Error::io("writing a kubeconfig")(error.into()))?;
+        let path = self.folder.path().join(format!("{namespace}-{name}.kubeconfig"));
+        let text = serde_json::to_string(&config).map_err(|error| Error::io("writing a kubeconfig")(error.into()))?;
         std::fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))?;
         Ok(path)
     }
@@ -160,28 +129,17 @@ fn parent() -> PathBuf {
 }
 
 fn script(name: &str) -> Command {
-    Command::new(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("cluster")
-            .join(name),
-    )
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster").join(name))
 }
 
 /// Runs a command to its end, and gives what it printed to stdout.
 fn run(command: &mut Command) -> Result<String, Error> {
     let shown = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(Error::io(shown.clone()))?;
+    let output = command.stdin(Stdio::null()).output().map_err(Error::io(shown.clone()))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
     }
     let output_text = stdout + &String::from_utf8_lossy(&output.stderr);
-    Err(Error::Command {
-        command: shown,
-        status: output.status,
-        output: output_text,
-    })
+    Err(Error::Command { command: shown, status: output.status, output: output_text })
 }

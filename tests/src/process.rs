@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{Error, eventually};
 
+/// How many lines of each program a failing test shows.
+const SHOWN_ON_FAILURE: usize = 40;
+
 type Lines = Arc<Mutex<Vec<String>>>;
 
 /// A running program.
@@ -30,26 +33,13 @@ impl Process {
         environment: &[(&str, &str)],
     ) -> Result<Self, Error> {
         let mut command = Command::new(&program);
-        command
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .process_group(0);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).envs(environment.iter().copied()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = program.as_ref().to_string_lossy().into_owned();
-        let mut child = command
-            .spawn()
-            .map_err(Error::io(format!("starting {name}")))?;
+        let mut child = command.spawn().map_err(Error::io(format!("starting {name}")))?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
-        Ok(Self {
-            name,
-            child,
-            stdout,
-            stderr,
-        })
+        Ok(Self { name, child, stdout, stderr })
     }
 
     pub fn pid(&self) -> Pid {
@@ -69,19 +59,10 @@ impl Process {
     /// The first line, of stdout before stderr, that contains `text`; waits for it for at most `timeout`.
     pub async fn line(&self, text: &str, timeout: Duration) -> Result<String, Error> {
         eventually(timeout, async || {
-            let found = [&self.stdout, &self.stderr].into_iter().find_map(|output| {
-                lines(output)
-                    .iter()
-                    .find(|line| line.contains(text))
-                    .cloned()
-            });
-            found.ok_or_else(|| {
-                format!(
-                    "{} did not print '{text}'; it printed:\n{}",
-                    self.name,
-                    self.output()
-                )
-            })
+            let found = [&self.stdout, &self.stderr]
+                .into_iter()
+                .find_map(|output| lines(output).iter().find(|line| line.contains(text)).cloned());
+            found.ok_or_else(|| format!("{} did not print '{text}'; it printed:\n{}", self.name, self.output()))
         })
         .await
     }
@@ -93,8 +74,7 @@ impl Process {
 
     /// Sends a signal to the process alone.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        kill_process(self.pid(), signal)
-            .map_err(|errno| Error::io(format!("signalling {}", self.name))(errno.into()))
+        kill_process(self.pid(), signal).map_err(|errno| Error::io(format!("signalling {}", self.name))(errno.into()))
     }
 
     /// Waits for its end, for at most `timeout`.
@@ -117,6 +97,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let output = self.output();
+            let last = output.lines().count().saturating_sub(SHOWN_ON_FAILURE);
+            let shown: Vec<&str> = output.lines().skip(last).collect();
+            eprintln!("--- the end of what {} printed:\n{}", self.name, shown.join("\n"));
+        }
         // The group outlives its leader; while the leader is not waited for, its number cannot be somebody else's.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = kill_process_group(self.pid(), Signal::KILL);

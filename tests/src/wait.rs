@@ -15,10 +15,7 @@ pub async fn eventually<T, E: std::fmt::Display>(
         match attempt().await {
             Ok(value) => return Ok(value),
             Err(missing) if began.elapsed() >= timeout => {
-                return Err(Error::Timeout {
-                    what: missing.to_string(),
-                    seconds: began.elapsed().as_secs_f64(),
-                });
+                return Err(Error::Timeout { what: missing.to_string(), seconds: began.elapsed().as_secs_f64() });
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

@@ -8,21 +8,12 @@ use kube::{Client, Config};
 use portcullis_tests::{ControlPlane, Write, eventually};
 
 fn named(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
 }
 
 fn write(verb: &str, resource: &str, namespace: &str, name: &str, code: u16) -> Write {
     let [verb, resource, namespace, name] = [verb, resource, namespace, name].map(str::to_owned);
-    Write {
-        verb,
-        resource,
-        namespace,
-        name,
-        code,
-    }
+    Write { verb, resource, namespace, name, code }
 }
 
 #[tokio::test]
@@ -33,52 +24,26 @@ async fn the_audit_log_shows_exactly_what_each_user_wrote() {
     let start = audit.mark().unwrap();
 
     namespaces
-        .create(
-            &PostParams::default(),
-            &Namespace {
-                metadata: named("sales"),
-                ..Namespace::default()
-            },
-        )
+        .create(&PostParams::default(), &Namespace { metadata: named("sales"), ..Namespace::default() })
         .await
         .unwrap();
     namespaces.get("sales").await.unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client, "sales");
-    let account = ServiceAccount {
-        metadata: named("agent"),
-        ..ServiceAccount::default()
-    };
-    accounts
-        .create(&PostParams::default(), &account)
-        .await
-        .unwrap();
+    let account = ServiceAccount { metadata: named("agent"), ..ServiceAccount::default() };
+    accounts.create(&PostParams::default(), &account).await.unwrap();
 
-    let kubeconfig = cluster
-        .service_account_kubeconfig("sales", "agent")
-        .await
-        .unwrap();
+    let kubeconfig = cluster.service_account_kubeconfig("sales", "agent").await.unwrap();
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default())
-        .await
-        .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
     let stranger: Api<ServiceAccount> = Api::namespaced(Client::try_from(config).unwrap(), "sales");
-    let refused = stranger
-        .delete("agent", &DeleteParams::default())
-        .await
-        .unwrap_err();
+    let refused = stranger.delete("agent", &DeleteParams::default()).await.unwrap_err();
     assert!(matches!(refused, kube::Error::Api(status) if status.code == 403));
 
-    let by_admin = [
-        write("create", "namespaces", "", "sales", 201),
-        write("create", "serviceaccounts", "sales", "agent", 201),
-    ];
+    let by_admin =
+        [write("create", "namespaces", "", "sales", 201), write("create", "serviceaccounts", "sales", "agent", 201)];
     let by_agent = [write("delete", "serviceaccounts", "sales", "agent", 403)];
     eventually(Duration::from_secs(5), async || {
-        let seen = |user| {
-            audit
-                .writes_since(start, user)
-                .map_err(|error| error.to_string())
-        };
+        let seen = |user| audit.writes_since(start, user).map_err(|error| error.to_string());
         match (seen("admin")?, seen("system:serviceaccount:sales:agent")?) {
             (admin, agent) if admin == by_admin && agent == by_agent => Ok(()),
             seen => Err(format!("the audit log has {seen:?}")),
@@ -86,8 +51,6 @@ async fn the_audit_log_shows_exactly_what_each_user_wrote() {
     })
     .await
     .unwrap();
-    let kubectl = cluster
-        .kubectl(["get", "namespace", "sales", "-o", "name"])
-        .unwrap();
+    let kubectl = cluster.kubectl(["get", "namespace", "sales", "-o", "name"]).unwrap();
     assert_eq!(kubectl, "namespace/sales\n");
 }

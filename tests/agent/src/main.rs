@@ -48,10 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     // A connection for each call: kept-alive ones would all stay with one of the Service's pods.
-    let client = Client::builder()
-        .pool_max_idle_per_host(0)
-        .timeout(Duration::from_secs(5))
-        .build()?;
+    let client = Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(5)).build()?;
     let mut ticks = tokio::time::interval(Duration::from_millis(cli.every.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..cli.count.unwrap_or(u64::MAX) {
@@ -63,10 +60,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "whoever runs the agent reads the answers here"
-)]
+#[expect(clippy::print_stdout, reason = "whoever runs the agent reads the answers here")]
 fn print(answer: &Value) {
     println!("{answer}");
 }
@@ -80,10 +74,8 @@ async fn call(client: &Client, url: &str, cli: &Cli) -> Value {
     });
     let at = Timestamp::now().to_string();
     let began = Instant::now();
-    let sent = client
-        .post(url)
-        .header("x-api-key", &cli.key)
-        .header(header::ACCEPT, "application/json, text/event-stream");
+    let sent =
+        client.post(url).header("x-api-key", &cli.key).header(header::ACCEPT, "application/json, text/event-stream");
     let answer = match sent.json(&request).send().await {
         Ok(response) => read(response).await,
         Err(error) => Err(error),
@@ -100,13 +92,7 @@ async fn call(client: &Client, url: &str, cli: &Cli) -> Value {
 async fn read(response: Response) -> Result<(u16, Option<String>, Value), reqwest::Error> {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(header::RETRY_AFTER);
-    let retry_after = retry_after
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let text = response.text().await?;
-    Ok((
-        status,
-        retry_after,
-        serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    ))
+    Ok((status, retry_after, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }

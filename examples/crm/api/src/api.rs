@@ -97,9 +97,7 @@ struct NewNote {
 fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
-        other => Err(ApiError::bad_request(format!(
-            "limit is {other}; it must be from 1 to {LIMIT_MAX}"
-        ))),
+        other => Err(ApiError::bad_request(format!("limit is {other}; it must be from 1 to {LIMIT_MAX}"))),
     }
 }
 
@@ -107,24 +105,18 @@ fn month(name: &str, asked: Option<String>) -> Result<Option<String>, ApiError> 
     let Some(asked) = asked else { return Ok(None) };
     let valid = match asked.split_once('-') {
         Some((year, month)) => {
-            let digits =
-                |text: &str, n| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit());
+            let digits = |text: &str, n| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit());
             digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
         }
         None => false,
     };
     if !valid {
-        return Err(ApiError::bad_request(format!(
-            "{name} is '{asked}'; it must be a month such as 2026-03"
-        )));
+        return Err(ApiError::bad_request(format!("{name} is '{asked}'; it must be a month such as 2026-03")));
     }
     Ok(Some(asked))
 }
 
-async fn contacts(
-    State(crm): State<Arc<Crm>>,
-    search: Parameters<Search>,
-) -> Result<Json<Value>, ApiError> {
+async fn contacts(State(crm): State<Arc<Crm>>, search: Parameters<Search>) -> Result<Json<Value>, ApiError> {
     let Query(search) = search?;
     let (items, total) = crm.search(&search.q, limit(search.limit)?);
     Ok(Json(json!({"items": items, "total": total})))
@@ -136,9 +128,7 @@ async fn history(
     page: Parameters<Page>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(page) = page?;
-    let items = crm
-        .history(&id, limit(page.limit)?)
-        .ok_or_else(|| ApiError::unknown_contact(&id))?;
+    let items = crm.history(&id, limit(page.limit)?).ok_or_else(|| ApiError::unknown_contact(&id))?;
     Ok(Json(json!({"items": items})))
 }
 
@@ -149,52 +139,33 @@ async fn create_note(
 ) -> Result<(StatusCode, Json<Note>), ApiError> {
     let Json(note) = note?;
     if note.text.trim().is_empty() || note.text.chars().count() > NOTE_MAX {
-        return Err(ApiError::bad_request(format!(
-            "text must have from 1 to {NOTE_MAX} characters"
-        )));
+        return Err(ApiError::bad_request(format!("text must have from 1 to {NOTE_MAX} characters")));
     }
-    let note = crm
-        .add_note(&id, note.text)
-        .ok_or_else(|| ApiError::unknown_contact(&id))?;
+    let note = crm.add_note(&id, note.text).ok_or_else(|| ApiError::unknown_contact(&id))?;
     Ok((StatusCode::CREATED, Json(note)))
 }
 
-async fn deals(
-    State(crm): State<Arc<Crm>>,
-    filter: Parameters<StageFilter>,
-) -> Result<Json<Value>, ApiError> {
+async fn deals(State(crm): State<Arc<Crm>>, filter: Parameters<StageFilter>) -> Result<Json<Value>, ApiError> {
     let Query(StageFilter { stage }) = filter?;
     let stage = match stage {
         None => None,
-        Some(asked) => Some(
-            Stage::ALL
-                .into_iter()
-                .find(|stage| stage.name() == asked)
-                .ok_or_else(|| {
-                    let names = Stage::ALL.map(Stage::name).join(", ");
-                    ApiError::bad_request(format!("stage is '{asked}'; it must be one of {names}"))
-                })?,
-        ),
+        Some(asked) => Some(Stage::ALL.into_iter().find(|stage| stage.name() == asked).ok_or_else(|| {
+            let names = Stage::ALL.map(Stage::name).join(", ");
+            ApiError::bad_request(format!("stage is '{asked}'; it must be one of {names}"))
+        })?),
     };
     Ok(Json(json!({"items": crm.deals(stage)})))
 }
 
-async fn revenue(
-    State(crm): State<Arc<Crm>>,
-    months: Parameters<Months>,
-) -> Result<Json<Value>, ApiError> {
+async fn revenue(State(crm): State<Arc<Crm>>, months: Parameters<Months>) -> Result<Json<Value>, ApiError> {
     let Query(months) = months?;
     let (from, to) = (month("from", months.from)?, month("to", months.to)?);
     if let (Some(from), Some(to)) = (&from, &to)
         && from > to
     {
-        return Err(ApiError::bad_request(format!(
-            "from ({from}) is after to ({to})"
-        )));
+        return Err(ApiError::bad_request(format!("from ({from}) is after to ({to})")));
     }
-    Ok(Json(
-        json!({"items": crm.revenue(from.as_deref(), to.as_deref())}),
-    ))
+    Ok(Json(json!({"items": crm.revenue(from.as_deref(), to.as_deref())})))
 }
 
 async fn metrics(State(crm): State<Arc<Crm>>) -> Json<Metrics> {

@@ -56,13 +56,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 5] = [
-        Self::Lead,
-        Self::Qualified,
-        Self::Proposal,
-        Self::Won,
-        Self::Lost,
-    ];
+    pub const ALL: [Self; 5] = [Self::Lead, Self::Qualified, Self::Proposal, Self::Won, Self::Lost];
 
     /// Its name in URLs and answers.
     pub fn name(self) -> &'static str {
@@ -130,10 +124,7 @@ struct Notes {
 
 impl Crm {
     pub fn new() -> Self {
-        Self {
-            data: generate::data(),
-            notes: Mutex::default(),
-        }
+        Self { data: generate::data(), notes: Mutex::default() }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -144,9 +135,7 @@ impl Crm {
     pub fn search(&self, query: &str, limit: usize) -> (Vec<&Contact>, usize) {
         let query = query.to_lowercase();
         let found = self.data.contacts.iter().filter(|contact| {
-            [&contact.name, &contact.email, &contact.company]
-                .iter()
-                .any(|text| text.to_lowercase().contains(&query))
+            [&contact.name, &contact.email, &contact.company].iter().any(|text| text.to_lowercase().contains(&query))
         });
         let found: Vec<_> = found.collect();
         let total = found.len();
@@ -161,17 +150,11 @@ impl Crm {
     pub fn history(&self, contact: &str, limit: usize) -> Option<Vec<HistoryEntry>> {
         let history = self.data.history.get(contact)?;
         let notes = self.notes();
-        let noted = notes
-            .by_contact
-            .get(contact)
-            .into_iter()
-            .flatten()
-            .rev()
-            .map(|note| HistoryEntry {
-                at: note.created_at.clone(),
-                kind: "note".to_owned(),
-                summary: note.text.clone(),
-            });
+        let noted = notes.by_contact.get(contact).into_iter().flatten().rev().map(|note| HistoryEntry {
+            at: note.created_at.clone(),
+            kind: "note".to_owned(),
+            summary: note.text.clone(),
+        });
         Some(noted.chain(history.iter().cloned()).take(limit).collect())
     }
 
@@ -204,58 +187,27 @@ impl Crm {
             *count += 1;
             *amount += deal.amount;
         }
-        let summary = |(stage, (count, amount))| StageSummary {
-            stage,
-            count,
-            amount,
-        };
-        stages
-            .into_iter()
-            .filter(|(stage, _)| only.is_none_or(|only| only == *stage))
-            .map(summary)
-            .collect()
+        let summary = |(stage, (count, amount))| StageSummary { stage, count, amount };
+        stages.into_iter().filter(|(stage, _)| only.is_none_or(|only| only == *stage)).map(summary).collect()
     }
 
     /// The months from `from` to `to`, both included; `YYYY-MM` sorts as text.
     pub fn revenue(&self, from: Option<&str>, to: Option<&str>) -> Vec<&Revenue> {
-        let within =
-            |month: &str| from.is_none_or(|from| from <= month) && to.is_none_or(|to| month <= to);
-        self.data
-            .revenue
-            .iter()
-            .filter(|revenue| within(&revenue.month))
-            .collect()
+        let within = |month: &str| from.is_none_or(|from| from <= month) && to.is_none_or(|to| month <= to);
+        self.data.revenue.iter().filter(|revenue| within(&revenue.month)).collect()
     }
 
     pub fn metrics(&self) -> Metrics {
-        let count = |stage| {
-            self.data
-                .deals
-                .iter()
-                .filter(|deal| deal.stage == stage)
-                .count()
-        };
+        let count = |stage| self.data.deals.iter().filter(|deal| deal.stage == stage).count();
         let open = |deal: &&Deal| !matches!(deal.stage, Stage::Won | Stage::Lost);
         let (won, lost) = (count(Stage::Won), count(Stage::Lost));
         let mut months = self.data.revenue.iter().rev().map(|revenue| revenue.amount);
         Metrics {
             contacts: self.data.contacts.len(),
-            companies: self
-                .data
-                .contacts
-                .iter()
-                .map(|contact| &contact.company)
-                .collect::<BTreeSet<_>>()
-                .len(),
+            companies: self.data.contacts.iter().map(|contact| &contact.company).collect::<BTreeSet<_>>().len(),
             notes: self.notes().by_contact.values().map(VecDeque::len).sum(),
             open_deals: self.data.deals.iter().filter(open).count(),
-            open_amount: self
-                .data
-                .deals
-                .iter()
-                .filter(open)
-                .map(|deal| deal.amount)
-                .sum(),
+            open_amount: self.data.deals.iter().filter(open).map(|deal| deal.amount).sum(),
             win_rate_percent: 100 * won / (won + lost).max(1),
             revenue_last_month: months.next().unwrap_or_default(),
             revenue_month_before: months.next().unwrap_or_default(),

@@ -16,10 +16,9 @@ const LAST_MONTH: (u32, u32) = (2026, 10);
 const MONTHS: u32 = 34;
 
 const FIRST_NAMES: [&str; 32] = [
-    "Amara", "Anders", "Beatriz", "Bruno", "Chiara", "Daniel", "Elif", "Emeka", "Fatima",
-    "Florian", "Greta", "Hana", "Hugo", "Ingrid", "Ivan", "Jana", "Kofi", "Lars", "Leila", "Luca",
-    "Maja", "Mateo", "Nadia", "Noah", "Olga", "Priya", "Rafael", "Saoirse", "Tomas", "Ulla", "Wei",
-    "Yusuf",
+    "Amara", "Anders", "Beatriz", "Bruno", "Chiara", "Daniel", "Elif", "Emeka", "Fatima", "Florian", "Greta", "Hana",
+    "Hugo", "Ingrid", "Ivan", "Jana", "Kofi", "Lars", "Leila", "Luca", "Maja", "Mateo", "Nadia", "Noah", "Olga",
+    "Priya", "Rafael", "Saoirse", "Tomas", "Ulla", "Wei", "Yusuf",
 ];
 const SURNAMES: [&str; 32] = [
     "Adeyemi",
@@ -117,17 +116,11 @@ const CITIES: [&str; 12] = [
 ];
 const HAPPENINGS: [(&str, &str); 10] = [
     ("call", "Asked about delivery times for the next quarter"),
-    (
-        "call",
-        "Went through the renewal terms; wants them in writing",
-    ),
+    ("call", "Went through the renewal terms; wants them in writing"),
     ("email", "Sent the revised quote"),
     ("email", "Confirmed the number of seats"),
     ("meeting", "Demonstrated the new reporting module"),
-    (
-        "meeting",
-        "Quarterly review: satisfied, interested in a second site",
-    ),
+    ("meeting", "Quarterly review: satisfied, interested in a second site"),
     ("support", "Reported a failed import; solved the same day"),
     ("support", "Asked for access for two new colleagues"),
     ("invoice", "Invoice paid"),
@@ -148,31 +141,17 @@ pub struct Data {
 pub fn data() -> Data {
     let mut random = SplitMix(SEED);
     let companies: Vec<String> = (0..COMPANIES).map(company).collect();
-    let contacts: Vec<Contact> = (1..=CONTACTS)
-        .map(|n| contact(&mut random, n, &companies))
-        .collect();
-    let history = contacts
-        .iter()
-        .map(|contact| (contact.id.clone(), history(&mut random)))
-        .collect();
+    let contacts: Vec<Contact> = (1..=CONTACTS).map(|n| contact(&mut random, n, &companies)).collect();
+    let history = contacts.iter().map(|contact| (contact.id.clone(), history(&mut random))).collect();
     let deals = (0..DEALS).map(|_| deal(&mut random)).collect();
     let revenue = (0..MONTHS).map(|n| revenue(&mut random, n)).collect();
-    Data {
-        contacts,
-        history,
-        deals,
-        revenue,
-    }
+    Data { contacts, history, deals, revenue }
 }
 
 /// Each number another company: 18 and 12 share factors, so the second word also moves on with each round.
 fn company(n: usize) -> String {
     let second = n % COMPANY_SECOND.len() + n / COMPANY_FIRST.len();
-    format!(
-        "{} {}",
-        COMPANY_FIRST[n % COMPANY_FIRST.len()],
-        COMPANY_SECOND[second % COMPANY_SECOND.len()]
-    )
+    format!("{} {}", COMPANY_FIRST[n % COMPANY_FIRST.len()], COMPANY_SECOND[second % COMPANY_SECOND.len()])
 }
 
 fn contact(random: &mut SplitMix, n: usize, companies: &[String]) -> Contact {
@@ -182,11 +161,7 @@ fn contact(random: &mut SplitMix, n: usize, companies: &[String]) -> Contact {
     Contact {
         id: format!("c-{n:04}"),
         name: format!("{first} {surname}"),
-        email: format!(
-            "{}.{}.{n}@{domain}.example",
-            first.to_lowercase(),
-            surname.to_lowercase()
-        ),
+        email: format!("{}.{}.{n}@{domain}.example", first.to_lowercase(), surname.to_lowercase()),
         company,
         title: (*random.pick(&TITLES)).to_owned(),
         city: (*random.pick(&CITIES)).to_owned(),
@@ -199,16 +174,8 @@ fn history(random: &mut SplitMix) -> Vec<HistoryEntry> {
         .map(|_| {
             let (kind, summary) = random.pick(&HAPPENINGS);
             let day = date(2024 + random.below(3), random);
-            let at = format!(
-                "{day}T{:02}:{:02}:00Z",
-                8 + random.below(10),
-                random.below(60)
-            );
-            HistoryEntry {
-                at,
-                kind: (*kind).to_owned(),
-                summary: (*summary).to_owned(),
-            }
+            let at = format!("{day}T{:02}:{:02}:00Z", 8 + random.below(10), random.below(60));
+            HistoryEntry { at, kind: (*kind).to_owned(), summary: (*summary).to_owned() }
         })
         .collect();
     entries.sort_by(|a, b| b.at.cmp(&a.at));
@@ -217,10 +184,7 @@ fn history(random: &mut SplitMix) -> Vec<HistoryEntry> {
 
 fn deal(random: &mut SplitMix) -> Deal {
     let stage = *random.pick(&Stage::ALL);
-    Deal {
-        stage,
-        amount: 500 * (2 + u64::from(random.below(240))),
-    }
+    Deal { stage, amount: 500 * (2 + u64::from(random.below(240))) }
 }
 
 /// A slow rise, a dip in August, a peak in December, and some noise.
@@ -233,21 +197,12 @@ fn revenue(random: &mut SplitMix, n: u32) -> Revenue {
         _ => 100,
     };
     let amount = u64::from((180_000 + 4_000 * n + random.below(30_000)) * season / 100);
-    Revenue {
-        month: format!("{year}-{month:02}"),
-        amount,
-        invoices: 60 + n + random.below(25),
-        currency: CURRENCY,
-    }
+    Revenue { month: format!("{year}-{month:02}"), amount, invoices: 60 + n + random.below(25), currency: CURRENCY }
 }
 
 /// A day of that year; none in November or December, so that none of the last year lies after the last month.
 fn date(year: u32, random: &mut SplitMix) -> String {
-    format!(
-        "{year}-{:02}-{:02}",
-        1 + random.below(10),
-        1 + random.below(28)
-    )
+    format!("{year}-{:02}-{:02}", 1 + random.below(10), 1 + random.below(28))
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): a few lines, and the same numbers everywhere.
@@ -290,14 +245,8 @@ mod tests {
     #[test]
     fn revenue_covers_each_month_once_up_to_the_last() {
         let revenue = data().revenue;
-        let months: Vec<&str> = revenue
-            .iter()
-            .map(|revenue| revenue.month.as_str())
-            .collect();
-        assert_eq!(
-            (months[0], months[11], months[33], months.len()),
-            ("2024-01", "2024-12", "2026-10", 34)
-        );
+        let months: Vec<&str> = revenue.iter().map(|revenue| revenue.month.as_str()).collect();
+        assert_eq!((months[0], months[11], months[33], months.len()), ("2024-01", "2024-12", "2026-10", 34));
         assert!(months.is_sorted());
     }
 

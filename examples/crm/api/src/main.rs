@@ -24,10 +24,7 @@ struct Cli {
 }
 
 #[tokio::main]
-#[expect(
-    clippy::print_stdout,
-    reason = "whoever starts this reads the address from here"
-)]
+#[expect(clippy::print_stdout, reason = "whoever starts this reads the address from here")]
 async fn main() -> std::io::Result<()> {
     let cli = Cli::parse();
     // Handlers of our own: the first process of a container is not ended by a signal that it does not handle.

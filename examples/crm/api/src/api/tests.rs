@@ -26,11 +26,7 @@ async fn a_search_finds_by_name_mail_or_company_and_counts_all() {
     let base = start().await;
     let (status, all) = get(&base, "/contacts?limit=500").await;
     assert_eq!(
-        (
-            status,
-            all["total"].as_u64(),
-            all["items"].as_array().map(Vec::len)
-        ),
+        (status, all["total"].as_u64(), all["items"].as_array().map(Vec::len)),
         (StatusCode::OK, Some(320), Some(320))
     );
     let first = &all["items"][0];
@@ -49,12 +45,7 @@ async fn a_search_finds_by_name_mail_or_company_and_counts_all() {
 async fn a_note_is_kept_and_leads_the_history() {
     let base = start().await;
     let url = format!("{base}/contacts/c-0007/notes");
-    let response = reqwest::Client::new()
-        .post(url)
-        .json(&json!({"text": "Prefers e-mail"}))
-        .send()
-        .await
-        .unwrap();
+    let response = reqwest::Client::new().post(url).json(&json!({"text": "Prefers e-mail"})).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
     let note: Value = response.json().await.unwrap();
     assert_eq!(
@@ -63,25 +54,14 @@ async fn a_note_is_kept_and_leads_the_history() {
     );
     let (_, history) = get(&base, "/contacts/c-0007/history?limit=2").await;
     let latest = json!({"at": note["createdAt"], "kind": "note", "summary": "Prefers e-mail"});
-    assert_eq!(
-        (
-            &history["items"][0],
-            history["items"].as_array().map(Vec::len)
-        ),
-        (&latest, Some(2))
-    );
+    assert_eq!((&history["items"][0], history["items"].as_array().map(Vec::len)), (&latest, Some(2)));
 }
 
 #[tokio::test]
 async fn deals_revenue_and_metrics_agree() {
     let base = start().await;
     let (_, deals) = get(&base, "/deals/summary").await;
-    let stages: Vec<_> = deals["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| item["stage"].clone())
-        .collect();
+    let stages: Vec<_> = deals["items"].as_array().unwrap().iter().map(|item| item["stage"].clone()).collect();
     assert_eq!(stages, ["lead", "qualified", "proposal", "won", "lost"]);
     let (_, won) = get(&base, "/deals/summary?stage=won").await;
     assert_eq!(won["items"], json!([deals["items"][3]]));
@@ -90,9 +70,7 @@ async fn deals_revenue_and_metrics_agree() {
     assert_eq!(revenue["items"][1]["month"], "2026-10");
     assert_eq!(revenue["items"][1]["amount"], metrics["revenueLastMonth"]);
     assert_eq!(revenue["items"][0]["amount"], metrics["revenueMonthBefore"]);
-    let open: u64 = (0..3)
-        .map(|n| deals["items"][n]["count"].as_u64().unwrap())
-        .sum();
+    let open: u64 = (0..3).map(|n| deals["items"][n]["count"].as_u64().unwrap()).sum();
     assert_eq!(metrics["openDeals"], open);
 }
 
@@ -100,61 +78,24 @@ async fn deals_revenue_and_metrics_agree() {
 async fn what_is_wrong_is_said() {
     let base = start().await;
     for (path, status, message) in [
-        (
-            "/contacts/c-9999/history",
-            404,
-            "there is no contact 'c-9999'",
-        ),
-        (
-            "/contacts?limit=0",
-            400,
-            "limit is 0; it must be from 1 to 500",
-        ),
-        (
-            "/deals/summary?stage=sold",
-            400,
-            "stage is 'sold'; it must be one of lead, qualified, proposal, won, lost",
-        ),
-        (
-            "/revenue?from=2026-13",
-            400,
-            "from is '2026-13'; it must be a month such as 2026-03",
-        ),
-        (
-            "/revenue?to=March",
-            400,
-            "to is 'March'; it must be a month such as 2026-03",
-        ),
-        (
-            "/revenue?from=2026-05&to=2026-04",
-            400,
-            "from (2026-05) is after to (2026-04)",
-        ),
+        ("/contacts/c-9999/history", 404, "there is no contact 'c-9999'"),
+        ("/contacts?limit=0", 400, "limit is 0; it must be from 1 to 500"),
+        ("/deals/summary?stage=sold", 400, "stage is 'sold'; it must be one of lead, qualified, proposal, won, lost"),
+        ("/revenue?from=2026-13", 400, "from is '2026-13'; it must be a month such as 2026-03"),
+        ("/revenue?to=March", 400, "to is 'March'; it must be a month such as 2026-03"),
+        ("/revenue?from=2026-05&to=2026-04", 400, "from (2026-05) is after to (2026-04)"),
         ("/nothing", 404, "no such path"),
     ] {
         let (got, body) = get(&base, path).await;
-        assert_eq!(
-            (got.as_u16(), body),
-            (status, json!({"error": message})),
-            "{path}"
-        );
+        assert_eq!((got.as_u16(), body), (status, json!({"error": message})), "{path}");
     }
     let client = reqwest::Client::new();
     for (path, note, status) in [
         ("/contacts/c-9999/notes", json!({"text": "x"}), 404),
         ("/contacts/c-0001/notes", json!({"text": " "}), 400),
-        (
-            "/contacts/c-0001/notes",
-            json!({"text": "x", "other": 1}),
-            422,
-        ),
+        ("/contacts/c-0001/notes", json!({"text": "x", "other": 1}), 422),
     ] {
-        let response = client
-            .post(format!("{base}{path}"))
-            .json(&note)
-            .send()
-            .await
-            .unwrap();
+        let response = client.post(format!("{base}{path}")).json(&note).send().await.unwrap();
         assert_eq!(response.status(), status, "{path} {note}");
         assert!(response.json::<Value>().await.unwrap()["error"].is_string());
     }
