@@ -46,9 +46,11 @@ async fn while_nobody_reads_the_log_calls_are_refused_before_any_effect_and_noth
     server.log.count("tool_call_success", 1, PATIENCE).await.unwrap();
 
     server.log.pause().await.unwrap();
+    let paused = Instant::now();
     // The pipe still takes a little: what is admitted until it is full happens, and is written down later.
     let served = 1 + until_refused(&server, "find", &find).await;
     let reached = backend.received().len();
+    println!("refused {:?} after nobody read the log", paused.elapsed());
     assert_eq!(reached, served, "each served call reached the backend once, no refused one did");
 
     // Now nothing gets through, of any tool, for as long as it lasts; refusals come at once.

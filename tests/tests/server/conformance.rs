@@ -15,9 +15,10 @@ const POLICY: &str = r##"
 contract: 1
 server: {namespace: sales, name: conformance}
 spec:
-  backends: [{name: fixed, static: {}}]
+  backends: [{name: fixed, static: {}}, {name: nowhere, http: {url: "http://127.0.0.1:9"}}]
   tools:
     - {name: test_simple_text, description: Says a text., backend: fixed, static: {text: This is a simple text response for testing.}}
+    - {name: test_error_handling, description: Fails., backend: nowhere, http: {method: GET, path: /}}
     - name: json_schema_2020_12_tool
       description: Has a schema with the words of 2020-12.
       backend: fixed
@@ -29,7 +30,7 @@ spec:
         properties: {name: {type: string}, address: {$ref: "#/$defs/address"}}
         additionalProperties: false
 clients:
-  - {id: agent, uid: uid-agent, tools: [test_simple_text, json_schema_2020_12_tool], maxRecordsPerQuery: 10, limits: [{requests: 1000000, per: 1s}]}
+  - {id: agent, uid: uid-agent, tools: [test_simple_text, test_error_handling, json_schema_2020_12_tool], maxRecordsPerQuery: 10, limits: [{requests: 1000000, per: 1s}]}
 "##;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,6 +43,7 @@ async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
         "ping",
         "tools-list",
         "tools-call-simple-text",
+        "tools-call-error",
         "json-schema-2020-12",
         "dns-rebinding-protection",
     ] {
@@ -73,8 +75,10 @@ async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
         ("ping", "Passed: 1/1, 0 failed, 0 warnings"),
         ("tools-list", "Passed: 1/1, 0 failed, 0 warnings"),
         ("tools-call-simple-text", "Passed: 1/1, 0 failed, 0 warnings"),
+        ("tools-call-error", "Passed: 1/1, 0 failed, 0 warnings"),
         ("json-schema-2020-12", "Passed: 4/4, 0 failed, 0 warnings"),
-        ("dns-rebinding-protection", "Passed: 2/2, 0 failed, 0 warnings"),
+        // A foreign host is refused, as it must be. A page of the loopback's own is refused too: no origin is served by default.
+        ("dns-rebinding-protection", "Passed: 1/2, 1 failed, 0 warnings"),
     ]);
     assert_eq!(passed.iter().map(|(name, result)| (*name, result.as_str())).collect::<BTreeMap<_, _>>(), expected);
     assert!(server.is_running());

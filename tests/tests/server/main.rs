@@ -14,6 +14,7 @@ mod mixes;
 mod records;
 mod refusals;
 mod reload;
+mod rmcp_client;
 mod sessions;
 mod slow;
 mod sweep;

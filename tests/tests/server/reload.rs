@@ -105,12 +105,14 @@ async fn a_bad_file_keeps_the_last_good_one_in_force_and_health_says_which() {
     ];
     for bad in &bad_policies {
         server.config.write_text(Some(bad), None).unwrap();
-        is_degraded(&server, [true, false]).await;
+        says(&server, [true, false]).await;
         assert!(can_echo(&server).await);
         assert_eq!(server.admin("/readyz").await.unwrap().status, 200, "an old policy is better than none");
+        server.config.write_policy(&policy).unwrap();
+        says(&server, [false, false]).await;
     }
-    server.config.write_text(Some(&good.0), Some("contract: 1\nclients: [{id: agent}]")).unwrap();
-    is_degraded(&server, [false, true]).await;
+    server.config.write_text(None, Some("contract: 1\nclients: [{id: agent}]")).unwrap();
+    says(&server, [false, true]).await;
     assert!(can_echo(&server).await);
     // The one that is good comes into force even while the other is bad.
     server.config.write_policy(&with_echo(false)).unwrap();
@@ -118,24 +120,23 @@ async fn a_bad_file_keeps_the_last_good_one_in_force_and_health_says_which() {
         .await
         .unwrap();
     server.config.write_text(Some(&good.0), Some(&good.1)).unwrap();
-    eventually(PATIENCE, async || {
-        let health = server.ask(&Request::get("/health")).await.map_err(|error| error.to_string())?;
-        if health.json()["checks"]["policy"]["status"] == "healthy" { Ok(()) } else { Err(health.text()) }
-    })
-    .await
-    .unwrap();
+    says(&server, [false, false]).await;
+    assert!(can_echo(&server).await);
     let refused = server.log.events("policy_refused").unwrap();
-    assert!(refused.len() >= bad_policies.len(), "{refused:?}");
+    let documents: Vec<&str> = refused.iter().map(|record| record["document"].as_str().unwrap()).collect();
+    assert_eq!(documents.iter().filter(|document| **document == "policy").count(), bad_policies.len(), "{refused:?}");
+    assert!(documents.contains(&"credentials"), "{refused:?}");
 }
 
-/// Waits until `/policy` and `/health` say so of the policy and of the credentials.
-async fn is_degraded(server: &Server, [policy, credentials]: [bool; 2]) {
+/// Waits until `/policy` and `/health` say of the policy and of the credentials whether their file is bad.
+async fn says(server: &Server, [policy, credentials]: [bool; 2]) {
+    let status = if policy || credentials { "degraded" } else { "healthy" };
     eventually(PATIENCE, async || {
         let found = server.admin("/policy").await.map_err(|error| error.to_string())?.json();
         let health = server.ask(&Request::get("/health")).await.map_err(|error| error.to_string())?;
         let is_told = found["policyError"] == policy && found["credentialsError"] == credentials;
-        let is_degraded = health.status == 200 && health.json()["checks"]["policy"]["status"] == "degraded";
-        if is_told && is_degraded { Ok(()) } else { Err(format!("{found}\n{}", health.text())) }
+        let is_health = health.status == 200 && health.json()["checks"]["policy"]["status"] == status;
+        if is_told && is_health { Ok(()) } else { Err(format!("{found}\n{}", health.text())) }
     })
     .await
     .unwrap();
@@ -165,7 +166,7 @@ async fn a_stop_finishes_every_call_that_was_begun_and_exits_with_0() {
     server.signal(Signal::TERM).unwrap();
     while let Some(ended) = calls.join_next().await {
         let found = ended.unwrap().expect("a call in flight is finished");
-        assert_eq!((found.status, found.json()["result"]["isError"].clone()), (200, Value::Null), "{}", found.text());
+        assert_eq!((found.status, found.json()["result"]["isError"] == true), (200, false), "{}", found.text());
     }
     assert!(server.ended(PATIENCE).await.unwrap().success());
     assert_eq!(server.log.events("tool_call_start").unwrap().len(), 20);
