@@ -1,7 +1,6 @@
 //! Puts the rooms together, serves, and ends well.
 
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
     sync::{
@@ -60,7 +59,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let sink = Audit::stdout().map_err(RunError::Audit)?;
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Audit)?;
     let log = Log::start(&audit, arguments.log_level)?;
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
     let store = Arc::new(Store::new(Parts { directory: arguments.config.clone(), metrics: metrics.clone() }));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
     reloads.tell(store.reload());
@@ -138,9 +137,9 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error))
 }
 
-fn told(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
+async fn told(mut stopped: watch::Receiver<bool>) {
     // A sender that is gone means the same.
-    async move { _ = stopped.wait_for(|stopped| *stopped).await }
+    _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Records of the server itself are taken even while the log is blocked.

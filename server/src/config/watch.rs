@@ -3,7 +3,11 @@
 //! The directory is watched, not the files: kubelet replaces a mounted volume by swapping its `..data` link, and a watch on a
 //! file behind that link would never fire again. A slow look at the files covers what a watch can miss.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -37,7 +41,7 @@ pub async fn watch(store: Arc<Store>, directory: PathBuf, tell: impl Fn(Reload))
     }
 }
 
-fn start(directory: &PathBuf, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
+fn start(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // What only reads is no change, and our own look would make an endless row of it.
         if !event.is_ok_and(|event| event.kind.is_access()) {
