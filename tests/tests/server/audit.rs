@@ -134,12 +134,16 @@ async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_nobody() {
     server.config.write_text(None, Some(&broken)).unwrap();
     server.log.event("policy_refused", PATIENCE).await.unwrap();
 
+    let mut told_elsewhere = String::new();
+    for target in ["/metrics", "/policy", "/health", "/readyz", "/livez"] {
+        told_elsewhere.push_str(&server.admin(target).await.unwrap().text());
+    }
     server.signal(rustix::process::Signal::TERM).unwrap();
     assert!(server.ended(PATIENCE).await.unwrap().success());
     let records = server.log.records().unwrap();
     assert_eq!(told(&records), expected);
 
-    let printed = [server.log.lines(), server.log.stderr()].concat().join("\n");
+    let printed = [server.log.lines(), server.log.stderr(), vec![told_elsewhere]].concat().join("\n");
     for secret in [CANARY, AGENT, READER, &wrong_key] {
         let digest = hex(&KeyDigest::of(secret.as_bytes()).0);
         for form in [secret, &digest] {

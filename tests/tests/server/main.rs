@@ -5,6 +5,7 @@
 mod arguments;
 mod audit;
 mod blocked;
+mod bounds;
 mod clients;
 mod common;
 mod conformance;
