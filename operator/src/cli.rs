@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use portcullis_crds::{manifest, reference};
 
-use crate::{build::Settings, render, run};
+use crate::{build::Settings, local, render, run};
 
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Validate(Folder),
     /// Print all objects that the operator makes of the manifests in a folder
     Render(Render),
+    /// Serve the manifests in a folder on this machine, without a cluster
+    Local(local::Options),
 }
 
 #[derive(Args)]
@@ -97,7 +99,15 @@ fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
         Command::Crds(asked) => crds(asked)?,
         Command::Validate(Folder { folder }) => render::validate(&folder)?,
         Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,
+        Command::Local(options) => {
+            runtime()?.block_on(local::run(options))?;
+            String::new()
+        }
     })
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn crds(asked: Crds) -> Result<String, String> {
