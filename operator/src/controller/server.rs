@@ -40,6 +40,8 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// The status is written at most this often.
 pub(super) const STATUS_PACE: Duration = Duration::from_secs(1);
+/// Keys of new clients are mostly made within this time; a new server waits no longer for them.
+const KEYS: Duration = Duration::from_millis(500);
 /// Pods mostly confirm a publication within this time; only then is it worth a status that they have not.
 const CONFIRMATION: Duration = Duration::from_millis(400);
 
@@ -52,11 +54,24 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
         forget(context, name);
         return Ok(LOOK_AGAIN);
     };
+    if is_too_early(context, &fetched) {
+        return Ok(KEYS / 10);
+    }
     let plan = validate::server(&fetched.input);
     let objects = build::objects(&fetched.input.server, &plan, &context.settings);
     let outcome = apply(context, &fetched, &plan, objects).await;
     let again = report(context, &fetched, &plan, &outcome).await?;
     outcome.problem.map_or(Ok(again), Err)
+}
+
+/// Whether the keys of clients that were applied together with a new server are still being made: a first policy with all of
+/// them spares its pods a second one.
+fn is_too_early(context: &Context, fetched: &Fetched) -> bool {
+    let memory = context.of_servers.of(&fetched.name);
+    let since = *lock(&memory).since.get_or_insert_with(Instant::now);
+    fetched.input.published.policy.is_none()
+        && since.elapsed() < KEYS
+        && fetched.input.clients.iter().any(|client| client.keys.is_none())
 }
 
 /// What the writes came to.
