@@ -28,12 +28,14 @@ use crate::{
     limiter::{Clock, InFlight, Limiter},
     metrics::{Metrics, ReloadOutcome},
     net::{self, BodyBounds, Bounds, Connections},
-    stop::{self, Cause},
+    stop::{Cause, Reasons},
     transport::streamable::Streamable,
 };
 
 /// Connections of the admin port.
 const ADMIN_CONNECTIONS: usize = 256;
+/// How long calls in flight may take at the end. With `--drain` and the flush it fits the 30 s that Kubernetes gives a pod.
+const DRAIN: Duration = Duration::from_secs(20);
 /// How long the last records may take to be written.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,8 @@ pub enum RunError {
     Audit(io::Error),
     #[error("cannot log: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
 }
@@ -68,7 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
         true => Dialling::ServicesAndLoopback,
         false => Dialling::Services,
     };
-    let http = HttpClient::new(dialling);
+    let http = HttpClient::new(dialling)?;
     let health =
         Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
     let guard = Guard {
@@ -93,6 +97,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
 
     let main_port = listen(arguments.listen).await?;
     let admin_port = listen(arguments.admin).await?;
+    let mut reasons = Reasons::listen(arguments.stop_with_stdin).map_err(RunError::Signals)?;
     let started = Record::ServerStarted {
         version: env!("CARGO_PKG_VERSION"),
         listen: main_port.local_addr().map_err(|error| RunError::Listen(arguments.listen, error))?,
@@ -106,9 +111,10 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let bounds =
         Bounds { connections: ADMIN_CONNECTIONS, connections_per_peer: ADMIN_CONNECTIONS, ..Bounds::default() };
     let admin = tokio::spawn(net::serve(admin_port, admin, bounds, Connections::default(), told(admin_stopped)));
-    let main = tokio::spawn(net::serve(main_port, main, Bounds::default(), connections, told(main_stopped)));
+    let bounds = Bounds { drain: DRAIN, ..Bounds::default() };
+    let main = tokio::spawn(net::serve(main_port, main, bounds, connections, told(main_stopped)));
 
-    let cause = stop::cause(arguments.stop_with_stdin).await.map_err(RunError::Signals)?;
+    let cause = reasons.next().await;
     record(&audit, &Record::ServerStopping);
     stopping.store(true, Relaxed);
     if cause == Cause::Terminated {
@@ -116,7 +122,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
         let drained = tokio::time::sleep(Duration::from_secs(arguments.drain));
         tokio::select! {
             () = drained => {}
-            _ = stop::cause(arguments.stop_with_stdin) => {}
+            _ = reasons.next() => {}
         }
     }
     stop_main.send_replace(true);

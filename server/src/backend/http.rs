@@ -58,10 +58,16 @@ pub struct HttpBackend {
 }
 
 impl HttpClient {
-    pub fn new(dialling: Dialling) -> Self {
+    /// # Errors
+    /// Where TLS cannot be had, which no build of this crate lacks.
+    pub fn new(dialling: Dialling) -> Result<Self, rustls::Error> {
         let dialler = Dialler(dialling);
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(dialler);
+        // Named, because a program in which another crate brings a second provider has no default one.
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(dialler);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -70,7 +76,7 @@ impl HttpClient {
             // pooled connection turned out to be closed.
             .retry_canceled_requests(true)
             .build(connector);
-        Self { client, dialler }
+        Ok(Self { client, dialler })
     }
 }
 
