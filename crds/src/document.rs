@@ -8,14 +8,18 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use kube::core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::finding::{Finding, Findings};
+use crate::{
+    duration::Duration,
+    finding::{Finding, Findings},
+    name::{BackendName, ClientId, ObjectName, ToolName},
+};
 
 /// A text is no YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +125,7 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
     unknown_fields(&strictness.schema, &value, root, &mut findings);
     for error in strictness.validator.iter_errors(&value) {
         let path = path(root, error.instance_path().as_str().split('/').skip(1));
-        findings.add(path, error.masked_with("this").to_string());
+        findings.add(path, words(&error));
     }
     match serde_path_to_error::deserialize(value) {
         Ok(decoded) => findings.or(decoded),
@@ -143,6 +147,22 @@ fn decoded_path(root: &str, at: &serde_path_to_error::Path) -> String {
     });
     let segments: Vec<_> = segments.collect();
     path(root, segments.iter().map(String::as_str))
+}
+
+/// A sentence without the value; for the patterns of this crate's own types, what is allowed instead of the pattern.
+fn words(error: &ValidationError<'_>) -> String {
+    let known = [
+        (Duration::PATTERN, Duration::ALLOWED),
+        (ToolName::PATTERN, ToolName::ALLOWED),
+        (BackendName::PATTERN, BackendName::ALLOWED),
+        (ObjectName::PATTERN, ObjectName::ALLOWED),
+        (ClientId::PATTERN, ClientId::ALLOWED),
+    ];
+    let allowed = match error.kind() {
+        ValidationErrorKind::Pattern { pattern } => known.iter().find(|(known, _)| known == pattern),
+        _ => None,
+    };
+    allowed.map_or_else(|| error.masked_with("this").to_string(), |(_, allowed)| (*allowed).to_owned())
 }
 
 /// `spec.tools[3].backend` of the segments `tools`, `3`, `backend` below `spec`.

@@ -12,12 +12,16 @@ pub struct Duration(u64);
 
 /// The text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a duration such as 250ms, 30s, 1m30s or 720h")]
+#[error("{}", Duration::ALLOWED)]
 pub struct DurationError;
 
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Duration {
+    pub(crate) const PATTERN: &str = "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$";
+    /// What is allowed, in a sentence.
+    pub(crate) const ALLOWED: &str = "must be a duration such as 250ms, 30s, 1m30s or 720h";
+
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
@@ -99,7 +103,7 @@ impl JsonSchema for Duration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string", "minLength": 2, "maxLength": 24,
-            "pattern": "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
+            "pattern": Self::PATTERN
         })
     }
 }

@@ -18,6 +18,10 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
+            pub(crate) const PATTERN: &str = $pattern;
+            /// What is allowed, in a sentence.
+            pub(crate) const ALLOWED: &str = $allowed;
+
             pub fn as_str(&self) -> &str {
                 &self.0
             }

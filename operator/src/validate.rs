@@ -10,6 +10,7 @@ mod grant;
 mod half;
 mod object;
 mod plan;
+mod resources;
 
 pub use client::{client, server_of};
 pub use half::findings;

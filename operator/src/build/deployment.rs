@@ -26,7 +26,7 @@ use super::{
     ADMIN_PORT, MCP_PORT, Settings,
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
-use crate::validate::Object;
+use crate::{quantity, validate::Object};
 
 /// The name of the one container.
 const CONTAINER: &str = "server";
@@ -34,10 +34,10 @@ const CONTAINER: &str = "server";
 const CONFIG: &str = "/etc/portcullis/config";
 /// Distroless images' user `nonroot`: nobody's on a usual node.
 const USER: i64 = 65532;
-/// How long a pod goes on answering what it has begun, in seconds.
-const DRAIN: i64 = 30;
-/// After the drain kubelet still waits this long for the process to end, in seconds.
-const GRACE: i64 = 10;
+/// How long a pod that is to end goes on accepting calls, in seconds: until every node has heard that it is gone.
+const DRAIN: i64 = 5;
+/// After that, how long it may take to finish what it has begun and to write its last records, in seconds.
+const FINISH: i64 = 40;
 
 pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
@@ -68,6 +68,8 @@ pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, s
 fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSelector) -> PodSpec {
     PodSpec {
         service_account_name: Some(name.to_owned()),
+        // Its former name, which the API server fills in.
+        service_account: Some(name.to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
@@ -80,7 +82,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
         }),
         containers: vec![container(spec, settings)],
         volumes: Some(vec![config_volume(name)]),
-        termination_grace_period_seconds: Some(DRAIN + GRACE),
+        termination_grace_period_seconds: Some(DRAIN + FINISH),
         // On different nodes where there are some: one node's end is not the server's.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
@@ -97,7 +99,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
 }
 
 fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
-    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone());
+    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone()).map(canonical);
     Container {
         name: CONTAINER.into(),
         image: Some(settings.server_image.clone()),
@@ -196,6 +198,17 @@ fn modest_resources() -> ResourceRequirements {
         limits: Some(quantities(&[("memory", "256Mi")])),
         ..ResourceRequirements::default()
     }
+}
+
+/// As the API server spells them.
+fn canonical(resources: ResourceRequirements) -> ResourceRequirements {
+    let spell = |quantities: Option<BTreeMap<String, Quantity>>| {
+        let spelled = |Quantity(text): Quantity| {
+            Quantity(text.parse::<quantity::Quantity>().map_or(text, |parsed| parsed.to_string()))
+        };
+        quantities.map(|all| all.into_iter().map(|(name, quantity)| (name, spelled(quantity))).collect())
+    };
+    ResourceRequirements { requests: spell(resources.requests), limits: spell(resources.limits), claims: None }
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

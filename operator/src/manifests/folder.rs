@@ -24,7 +24,7 @@ pub struct Folder {
 
 impl Folder {
     /// What the folder holds after this reading, and all that is wrong with single files and objects:
-    /// * a file that can't be read, or holds something nameless, keeps all its objects as they were;
+    /// * a file that can't be read, or holds something nameless, keeps all its objects as they were, if it had any;
     /// * an object that can't be decoded stays as it was, and those beside it change;
     /// * an object that is gone from a file that can be read, or with its file, is gone;
     /// * of two objects of one name, the one that was there stays.
@@ -42,9 +42,10 @@ impl Folder {
                 },
             };
             problems.extend(parsed.problems);
-            if parsed.is_broken {
-                next.has_broken_file = true;
-                for (id, held) in self.objects.iter().filter(|(_, held)| held.file == *file) {
+            next.has_broken_file |= parsed.is_broken;
+            let held = || self.objects.iter().filter(|(_, held)| held.file == *file);
+            if parsed.is_broken && held().next().is_some() {
+                for (id, held) in held() {
                     found.entry(id.clone()).or_default().push((file, Some(held.manifest.clone())));
                 }
             } else {
@@ -84,6 +85,21 @@ impl Folder {
             Manifest::Client(client) => Some(client.as_ref()),
             Manifest::Server(_) => None,
         })
+    }
+
+    /// Which objects there are.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys()
+    }
+
+    /// Which objects there are, and which some file names without being able to say what they are.
+    pub fn all_named(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys().chain(&self.named)
+    }
+
+    /// Whether each object that a file names could be decoded, now or before.
+    pub fn is_decoded(&self) -> bool {
+        self.named.iter().all(|id| self.objects.contains_key(id))
     }
 
     /// The file that an object is from.

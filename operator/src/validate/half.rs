@@ -5,7 +5,7 @@ use portcullis_crds::{
     policy::{ServerIdentity, Serving},
 };
 
-use super::{Object, ServerInput, documents::MAX_BYTES};
+use super::{Object, ServerInput, documents::MAX_BYTES, resources};
 
 /// The longest name whose children's names fit everywhere.
 const MAX_NAME: usize = 40;
@@ -44,6 +44,9 @@ fn asked(server: &Object<McpServerSpec>, spec: &McpServerSpec) -> (Option<Half>,
     {
         let message = "must be a DNS label of at most 40 characters that begins with a letter: Services derive their names from it";
         findings.add("metadata.name", message);
+    }
+    if let Some(resources) = spec.pod.as_ref().and_then(|pod| pod.resources.as_ref()) {
+        resources::check(resources, &mut findings);
     }
     if findings.is_empty() {
         let printed = Policy::new(identity.clone(), serving.clone(), Vec::new()).map(|policy| policy.print());

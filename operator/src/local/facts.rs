@@ -1,0 +1,129 @@
+//! What a cluster would know of the folder's objects: who they are, which keys they have, and what is in force.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::{
+    Credentials, McpClient,
+    credentials::{self as documents, ApiKeyDigest, ServerKeys},
+};
+
+use super::{
+    Error,
+    identities::Identities,
+    state::{self, State},
+};
+use crate::{
+    credentials::{api_key::ApiKey, server_keys},
+    manifests::{Facts, Folder, ObjectId},
+    random,
+    validate::{Documents, NamespacedName, Object, Published},
+};
+
+/// The facts of this machine.
+pub(super) struct LocalFacts {
+    identities: Identities,
+    keys: BTreeMap<NamespacedName, (PathBuf, ApiKeyDigest)>,
+    pub in_force: BTreeMap<NamespacedName, Documents>,
+    server_keys: BTreeMap<NamespacedName, ServerKeys>,
+}
+
+impl LocalFacts {
+    pub fn load(state: &State) -> Self {
+        let identities = Identities::load(state.identities());
+        Self { identities, keys: BTreeMap::new(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
+    }
+
+    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start, when
+    /// nothing was before, all that the folder does not name is gone, unless part of it can't be read.
+    ///
+    /// # Errors
+    /// Where the state folder can't be written.
+    pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
+        let ids: Vec<_> = folder.ids().collect();
+        let is_there: std::collections::BTreeSet<_> = folder.all_named().map(ToString::to_string).collect();
+        let was_there: std::collections::BTreeSet<_> =
+            before.into_iter().flat_map(Folder::all_named).map(ToString::to_string).collect();
+        let is_whole = !folder.has_broken_file();
+        let may_go = |object: &str| if before.is_some() { was_there.contains(object) } else { is_whole };
+        self.identities.update(ids.into_iter(), |object| !is_there.contains(object) && may_go(object))?;
+
+        let keys_before = std::mem::take(&mut self.keys);
+        for client in folder.clients() {
+            if let Some(api_key) = &client.spec.credentials.api_key {
+                let name = name(client);
+                let path = state.key_file(&name.namespace, api_key.secret_name.as_str());
+                let digest = key(&path)?;
+                self.keys.insert(name, (path, digest));
+            }
+        }
+        let left_over = if before.is_none() && is_whole && folder.is_decoded() { key_files(state) } else { Vec::new() };
+        let old = keys_before.into_values().map(|(path, _)| path).chain(left_over);
+        for path in old.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
+            let _ = fs::remove_file(path);
+        }
+        for server in folder.servers() {
+            let name = Object::from(server.clone()).namespaced_name();
+            let keys = || published_keys(state, &name).unwrap_or_else(|| server_keys(random::bytes()));
+            if !self.server_keys.contains_key(&name) {
+                let keys = keys();
+                self.server_keys.insert(name, keys);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a client's key is.
+    pub fn key_file(&self, client: &NamespacedName) -> Option<PathBuf> {
+        self.keys.get(client).map(|(path, _)| path.clone())
+    }
+}
+
+impl Facts for LocalFacts {
+    fn metadata(&self, id: &ObjectId) -> ObjectMeta {
+        self.identities.metadata(id)
+    }
+
+    fn keys(&self, client: &NamespacedName) -> Vec<ApiKeyDigest> {
+        self.keys.get(client).map(|(_, digest)| digest.clone()).into_iter().collect()
+    }
+
+    fn published(&self, server: &NamespacedName) -> Published {
+        let documents = self.in_force.get(server);
+        Published {
+            policy: documents.map(|documents| documents.policy.clone()),
+            credentials: documents.map(|documents| documents.credentials.clone()),
+        }
+    }
+
+    fn server_keys(&self, server: &NamespacedName) -> ServerKeys {
+        self.server_keys.get(server).cloned().unwrap_or_else(|| server_keys(random::bytes()))
+    }
+}
+
+fn name(client: &McpClient) -> NamespacedName {
+    Object::from(client.clone()).namespaced_name()
+}
+
+/// The key in a file; a new one where there is none, or something else.
+fn key(path: &std::path::Path) -> Result<ApiKeyDigest, Error> {
+    let existing = fs::read_to_string(path).ok().and_then(|text| ApiKey::parse(&text));
+    if let Some(key) = existing {
+        return Ok(key.digest());
+    }
+    let key = ApiKey::new(random::bytes());
+    state::write(path, key.as_str().as_bytes())?;
+    Ok(key.digest())
+}
+
+/// All key files that earlier runs left.
+fn key_files(state: &State) -> Vec<PathBuf> {
+    let list = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    list(state.keys()).flat_map(list).filter(|path| path.extension().is_some_and(|ending| ending == "key")).collect()
+}
+
+/// The server's own keys, as an earlier run wrote them: sessions outlive a restart.
+fn published_keys(state: &State, server: &NamespacedName) -> Option<ServerKeys> {
+    let text = fs::read_to_string(state.volume(server).join(documents::FILE)).ok()?;
+    Credentials::parse(&text).ok()?.keys
+}

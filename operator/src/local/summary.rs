@@ -1,0 +1,116 @@
+//! `summary.json`: what runs where, for scripts. There only while it is true.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use serde::Serialize;
+
+use super::{Error, state};
+use crate::validate::NamespacedName;
+
+/// The file's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Summary {
+    pub servers: Vec<ServerSummary>,
+    pub clients: Vec<ClientSummary>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ServerSummary {
+    pub name: String,
+    pub namespace: String,
+    pub url: String,
+    pub admin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClientSummary {
+    pub name: String,
+    pub namespace: String,
+    pub api_key_file: PathBuf,
+}
+
+/// The file, and what is in it now.
+pub(super) struct SummaryFile {
+    path: PathBuf,
+    written: Option<Summary>,
+}
+
+impl ServerSummary {
+    pub fn new(server: &NamespacedName, listen: SocketAddr, admin: SocketAddr) -> Self {
+        Self {
+            name: server.name.clone(),
+            namespace: server.namespace.clone(),
+            url: format!("{}/mcp", origin(listen)),
+            admin: origin(admin),
+        }
+    }
+}
+
+/// Where this machine reaches a listener: one on all addresses is on loopback too.
+fn origin(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{address}")
+}
+
+impl SummaryFile {
+    /// Removes what an earlier run may have left.
+    pub fn new(path: PathBuf) -> Self {
+        let _ = fs::remove_file(&path);
+        Self { path, written: None }
+    }
+
+    /// # Errors
+    /// Where it can't be written.
+    pub fn write(&mut self, summary: Summary) -> Result<(), Error> {
+        if self.written.as_ref() != Some(&summary) {
+            let text = serde_json::to_string_pretty(&summary).expect("a summary must have a JSON form");
+            state::write(&self.path, format!("{text}\n").as_bytes())?;
+            self.written = Some(summary);
+        }
+        Ok(())
+    }
+
+    pub fn is_written(&self) -> bool {
+        self.written.is_some()
+    }
+
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_summary_says_where_each_server_and_each_key_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        fs::write(&path, "left over").unwrap();
+        let mut file = SummaryFile::new(path.clone());
+        assert!(!path.exists());
+        let server = NamespacedName { namespace: "sales".into(), name: "crm".into() };
+        let listen = "0.0.0.0:3000".parse().unwrap();
+        let admin = "[::1]:9090".parse().unwrap();
+        let client =
+            ClientSummary { name: "bot".into(), namespace: "sales".into(), api_key_file: "/state/keys/bot.key".into() };
+        let summary = Summary { servers: vec![ServerSummary::new(&server, listen, admin)], clients: vec![client] };
+        file.write(summary).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(
+            written,
+            json!({
+                "servers": [{"name": "crm", "namespace": "sales", "url": "http://127.0.0.1:3000/mcp", "admin": "http://[::1]:9090"}],
+                "clients": [{"name": "bot", "namespace": "sales", "apiKeyFile": "/state/keys/bot.key"}],
+            })
+        );
+        file.remove();
+        assert!(!path.exists());
+    }
+}

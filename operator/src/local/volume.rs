@@ -1,0 +1,102 @@
+//! A mounted volume, written as kubelet does: the files are links through `..data`, and one rename swaps them all.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Error, state};
+
+/// The link that all files go through.
+const DATA: &str = "..data";
+
+/// Makes a volume hold exactly these files. Nothing is written where it does already.
+///
+/// # Errors
+/// Where the file system refuses; the volume then still is what it was.
+pub(super) fn write(volume: &Path, files: &BTreeMap<&str, String>) -> Result<bool, Error> {
+    let current = fs::read_link(volume.join(DATA)).ok().map(|name| volume.join(name));
+    if current.as_deref().is_some_and(|current| holds(current, files)) {
+        return Ok(false);
+    }
+    state::make_folder(volume)?;
+    let next = fresh(volume)?;
+    for (name, content) in files {
+        state::write(&next.join(name), content.as_bytes())?;
+    }
+    swap(volume, &next, files).map_err(Error::io(volume.display().to_string()))?;
+    for entry in fs::read_dir(volume).map_err(Error::io(volume.display().to_string()))?.flatten() {
+        let name = entry.file_name();
+        let is_older = name.to_string_lossy().starts_with("..2") && entry.path() != next;
+        if is_older {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(true)
+}
+
+fn holds(folder: &Path, files: &BTreeMap<&str, String>) -> bool {
+    let count = fs::read_dir(folder).map_or(0, Iterator::count);
+    count == files.len()
+        && files.iter().all(|(name, content)| fs::read(folder.join(name)).is_ok_and(|it| it == content.as_bytes()))
+}
+
+/// A folder with a name of kubelet's form, `..2026_11_23_16_40_05.123456789`.
+fn fresh(volume: &Path) -> Result<PathBuf, Error> {
+    let now = Timestamp::now();
+    let next = volume.join(format!("..{}.{:09}", now.strftime("%Y_%m_%d_%H_%M_%S"), now.subsec_nanosecond()));
+    state::make_folder(&next)?;
+    Ok(next)
+}
+
+fn swap(volume: &Path, next: &Path, files: &BTreeMap<&str, String>) -> io::Result<()> {
+    let draft = volume.join("..data_tmp");
+    let _ = fs::remove_file(&draft);
+    symlink(next.file_name().unwrap_or_default(), &draft)?;
+    fs::rename(&draft, volume.join(DATA))?;
+    for name in files.keys() {
+        let link = volume.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new(DATA).join(name), link)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(volume: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(volume)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .map(|name| if name.starts_with("..2") { "..<time>".to_owned() } else { name })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_volume_is_swapped_as_kubelet_does_and_only_where_it_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().join("config");
+        let files = |content: &str| BTreeMap::from([("a.yaml", content.to_owned()), ("b.yaml", "b".to_owned())]);
+        assert!(write(&volume, &files("1")).unwrap());
+        assert_eq!(names(&volume), ["..<time>", "..data", "a.yaml", "b.yaml"]);
+        assert_eq!(fs::read_link(volume.join("a.yaml")).unwrap(), Path::new("..data/a.yaml"));
+        let first = fs::read_link(volume.join(DATA)).unwrap();
+
+        assert!(!write(&volume, &files("1")).unwrap());
+        assert_eq!(fs::read_link(volume.join(DATA)).unwrap(), first);
+
+        assert!(write(&volume, &files("2")).unwrap());
+        assert_ne!(fs::read_link(volume.join(DATA)).unwrap(), first);
+        assert_eq!(fs::read_to_string(volume.join("a.yaml")).unwrap(), "2");
+        assert_eq!(names(&volume), ["..<time>", "..data", "a.yaml", "b.yaml"]);
+    }
+}
