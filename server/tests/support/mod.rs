@@ -41,23 +41,21 @@ impl Server {
     /// With these two documents, as JSON (which is YAML too).
     pub fn start(policy: &Value, credentials: &Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), "policy.yaml", policy);
-        write(directory.path(), "credentials.yaml", credentials);
+        publish(directory.path(), policy, credentials);
         Self::start_in(directory)
     }
 
     pub fn start_in(directory: TempDir) -> Self {
+        Self::start_with(directory, &["--allow-loopback-backends"])
+    }
+
+    /// With more arguments than those that every test gives.
+    pub fn start_with(directory: TempDir, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis-server"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--allow-loopback-backends",
-                "--stop-with-stdin",
-            ])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--stop-with-stdin"])
             .args(["--drain", "0", "--pod-uid", "pod-1", "--config"])
             .arg(directory.path())
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -168,6 +166,12 @@ impl Drop for Server {
     }
 }
 
+/// Writes both documents.
+pub fn publish(directory: &Path, policy: &Value, credentials: &Value) {
+    write(directory, "policy.yaml", policy);
+    write(directory, "credentials.yaml", credentials);
+}
+
 fn write(directory: &Path, name: &str, document: &Value) {
     let next = directory.join(format!(".{name}"));
     fs::write(&next, document.to_string()).unwrap();
@@ -238,6 +242,8 @@ struct Reply {
     status: u16,
     body: String,
     after: Duration,
+    /// Closes each connection after its answer, without a word of warning.
+    closes: bool,
 }
 
 impl Backend {
@@ -245,7 +251,8 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
-        let answer = Arc::new(Mutex::new(Reply { status: 200, body: "{}".to_owned(), after: Duration::ZERO }));
+        let answer =
+            Arc::new(Mutex::new(Reply { status: 200, body: "{}".to_owned(), after: Duration::ZERO, closes: false }));
         let (sink, source) = (received.clone(), answer.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -257,11 +264,15 @@ impl Backend {
     }
 
     pub fn answer(&self, status: u16, body: &str) {
-        *self.answer.lock().unwrap() = Reply { status, body: body.to_owned(), after: Duration::ZERO };
+        *self.answer.lock().unwrap() = Reply { status, body: body.to_owned(), after: Duration::ZERO, closes: false };
     }
 
     pub fn answer_after(&self, after: Duration) {
         self.answer.lock().unwrap().after = after;
+    }
+
+    pub fn close_after_each(&self) {
+        self.answer.lock().unwrap().closes = true;
     }
 
     /// Head and body of each request since the last look.
@@ -283,12 +294,12 @@ fn serve(mut stream: TcpStream, received: &Mutex<Vec<String>>, answer: &Mutex<Re
             continue;
         }
         received.lock().unwrap().push(String::from_utf8(std::mem::take(&mut bytes)).unwrap());
-        let Reply { status, body, after } = answer.lock().unwrap().clone();
+        let Reply { status, body, after, closes } = answer.lock().unwrap().clone();
         thread::sleep(after);
         let length = body.len();
         let answer =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if stream.write_all(answer.as_bytes()).is_err() || closes {
             return;
         }
     }
