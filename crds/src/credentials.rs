@@ -111,9 +111,10 @@ impl Credentials {
         let value = document::single(text).map_err(|_| Finding::new("", "is not one YAML document"))?;
         contract_of(&value)?;
         let mut credentials: Self = document::decode(value, "")?;
+        // Before the sort: a finding names the place in the document as it was written.
+        let mut findings = credentials.check();
         credentials.sort();
         let content = credentials.content_revision();
-        let mut findings = credentials.check();
         if credentials.revision.is_some() && credentials.revision != content {
             findings
                 .add("revision", "is not that of the content: the document was changed by hand; leave the field out");

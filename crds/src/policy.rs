@@ -146,9 +146,10 @@ impl Policy {
         let value = document::single(text)?;
         contract_of(&value)?;
         let mut policy: Self = document::decode(value, "")?;
+        // Before the sort: a finding names the place in the document as it was written.
+        let mut findings = policy.check();
         policy.sort();
         let content = policy.content_revision();
-        let mut findings = policy.check();
         if policy.revision.is_some() && policy.revision != content {
             findings
                 .add("revision", "is not that of the content: the document was changed by hand; leave the field out");
@@ -189,23 +190,19 @@ impl Policy {
     fn check(&self) -> Findings {
         let mut findings = check::serving(&self.spec, self.server.replicas);
         let mut ids = std::collections::BTreeSet::new();
+        let tools: std::collections::BTreeSet<_> = self.spec.tools.iter().map(|tool| &tool.name).collect();
         for (n, client) in self.clients.iter().enumerate() {
             if !ids.insert(&client.id) {
                 findings.add(format!("clients[{n}].id"), format!("`{}` is there twice", client.id));
             }
             for (m, tool) in client.tools.iter().enumerate() {
-                if self.spec.tools.binary_search_by(|t| t.name.cmp(tool)).is_err() {
+                if !tools.contains(tool) {
                     findings.add(format!("clients[{n}].tools[{m}]"), format!("`{tool}` is no tool of this server"));
                 }
             }
             for (m, rate) in client.limits.iter().enumerate() {
                 check::rate(*rate, &format!("clients[{n}].limits[{m}]"), &mut findings);
-                check::share(
-                    rate.requests,
-                    self.server.replicas,
-                    &format!("clients[{n}].limits[{m}].requests"),
-                    &mut findings,
-                );
+                // A pod whose share of it is none admits nothing: that is no reason to refuse the others' changes.
             }
         }
         findings
@@ -277,21 +274,21 @@ clients:
                 "revision: is not that of the content",
             ),
             (with("hosts:", "host:"), "server.host: unknown field"),
-            (with("tools: [about],", "tools: [abuot],"), "clients[1].tools[0]: `abuot` is no tool of this server"),
+            (with("tools: [about],", "tools: [abuot],"), "clients[0].tools[0]: `abuot` is no tool of this server"),
             (with("id: team/bot", "id: agent"), "clients[1].id: `agent` is there twice"),
             (
                 with("backend: crm-api", "backend: crm"),
-                "spec.tools[1].backend: `crm` is no backend of this server; there are: crm-api, fixed",
+                "spec.tools[0].backend: `crm` is no backend of this server; there are: fixed, crm-api",
             ),
             (
                 with("http: {url: \"http://crm-api.sales.svc:8080\"}", "http: {url: \"http://x:1\"}, static: {}"),
-                "spec.backends[0]: exactly one of",
+                "spec.backends[1]: exactly one of",
             ),
             (
                 with("/contacts/{id}", "/contacts/{no}"),
-                "spec.tools[1].http.path: `no` is no property of inputSchema; there are: id",
+                "spec.tools[0].http.path: `no` is no property of inputSchema; there are: id",
             ),
-            (with("required: [id], ", ""), "spec.tools[1].http.path: `id` must be among"),
+            (with("required: [id], ", ""), "spec.tools[0].http.path: `id` must be among"),
             (with("replicas: 2", "replicas: 61"), "spec.limits.expensiveTools.requests: is 10 for 61 replicas"),
             (
                 with("tools: [about], maxRecordsPerQuery: 5", "tools: [about]"),

@@ -7,10 +7,15 @@
 
 pub mod arguments;
 mod handle;
+mod line;
 mod program_log;
+mod queue;
 pub mod record;
 mod reservation;
+mod tally;
+mod writer;
 
-pub use handle::{Audit, Blocked, Options, Overflow};
+pub use handle::{Audit, Blocked, Options};
+pub use portcullis_crds::server::OnOverflow;
 pub use program_log::ProgramLog;
 pub use reservation::Reservation;

@@ -31,6 +31,11 @@ impl Fingerprint {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// One of `shards` (a power of two, at most 256).
+    pub fn shard(&self, shards: usize) -> usize {
+        usize::from(self.0[0]) & (shards - 1)
+    }
 }
 
 impl fmt::Debug for Fingerprint {

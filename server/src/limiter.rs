@@ -27,10 +27,7 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// Calls of one expensive tool by one identity.
-    Tool {
-        identity: Fingerprint,
-        tool: Fingerprint,
-    },
+    Tool { identity: Fingerprint, tool: Fingerprint },
     /// Calls by one identity.
     Identity(Fingerprint),
     /// Whatever else an identity sends: refused calls, invalid ones, and those that are no tool calls.
@@ -39,6 +36,23 @@ pub enum Key {
     Pool(Fingerprint),
     /// All calls.
     Global,
+}
+
+impl From<portcullis_crds::server::Rate> for Rate {
+    fn from(rate: portcullis_crds::server::Rate) -> Self {
+        Self { requests: rate.requests, per: rate.per.to_std() }
+    }
+}
+
+impl Key {
+    /// Which of `shards` it lives in. Fingerprints are evenly spread already.
+    fn shard(&self, shards: usize) -> usize {
+        match self {
+            Self::Tool { identity, tool } => identity.shard(shards) ^ tool.shard(shards),
+            Self::Identity(id) | Self::Other(id) | Self::Pool(id) => id.shard(shards),
+            Self::Global => 0,
+        }
+    }
 }
 
 /// One limit that a call counts against. Two rates on one key are two limits, and both hold: a rate that changed begins

@@ -5,8 +5,11 @@
 
 mod body;
 mod bounds;
+mod connection;
+mod registry;
 mod serve;
 
 pub use body::{BodyRefusal, read_body};
 pub use bounds::{BodyBounds, Bounds};
-pub use serve::{Connections, Handler, serve};
+pub use registry::Connections;
+pub use serve::{Handler, serve};

@@ -4,9 +4,12 @@
 use std::fmt;
 
 mod audit;
+pub mod backend;
 mod binary;
 mod cluster;
+pub mod http;
 mod process;
+pub mod server;
 mod wait;
 
 pub use audit::{AuditLog, Mark, Write};
@@ -26,6 +29,10 @@ pub enum Error {
     Timeout { what: String, seconds: f64 },
     #[error("no {name} in {folder}: `cargo build --workspace --bins` makes it")]
     MissingBinary { name: String, folder: String },
+    #[error("an answer that no test expects: {0}")]
+    Answer(String),
+    #[error("the connection was closed before the answer was complete")]
+    Closed,
     #[error(transparent)]
     Kubeconfig(#[from] kube::config::KubeconfigError),
     #[error(transparent)]

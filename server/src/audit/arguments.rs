@@ -1,47 +1,228 @@
 //! What is recorded of a call's arguments: the names that the tool declares, their types and sizes, and a keyed digest of
 //! all of them. Values are recorded only where the policy lists the argument, and then only of closed types.
 
-use crate::protocol::strict::Node;
+use std::collections::BTreeMap;
+
+use aws_lc_rs::{hmac, rand};
+
+use super::line::{write_number, write_string};
+use crate::protocol::strict::{Json, Node};
+
+/// How many bytes of names and types a record holds; the arguments beyond are counted.
+const MOST_SHAPE: usize = 2_048;
+/// The longest string whose value is recorded, in bytes.
+const MOST_VALUE: usize = 64;
 
 /// What may be said of a tool's arguments. Built once per tool and policy.
 #[derive(Clone, Debug, Default)]
-pub struct Declared {}
+pub struct Declared {
+    /// Each name, and whether its value may be recorded.
+    names: BTreeMap<Box<str>, bool>,
+}
 
 /// The arguments of one call, ready for its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Fields of the record: `{…},"argsUndeclared":0,…`, to follow the name `args`.
+    pub(super) fields: String,
+}
 
 /// Makes digests of arguments that only the holder of the key can compare: equal arguments have equal digests.
 #[derive(Clone)]
-pub struct DigestKey {}
+pub struct DigestKey(hmac::Key);
 
 impl DigestKey {
     /// The same key on all replicas of a server makes digests comparable.
     pub fn new(key: &[u8]) -> Self {
-        let _ = key;
-        unimplemented!()
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
     /// With a key of its own: digests compare within this process only.
     pub fn random() -> Self {
-        unimplemented!()
+        let mut key = [0; 32];
+        rand::fill(&mut key).expect("the system must have randomness");
+        Self::new(&key)
     }
 }
 
 impl Declared {
     /// `names` are the properties of the tool's schema; `values` those of them whose value is recorded too, where it is a
-    /// boolean, a number, or a string of at most 64 bytes (the policy admits closed strings only).
-    pub fn new<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-        values: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        let _ = (names.into_iter().count(), values.into_iter().count());
-        unimplemented!()
+    /// boolean, a number, or a string of at most 64 bytes (the policy lists closed types only).
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut names: BTreeMap<Box<str>, bool> = names.into_iter().map(|name| (name.into(), false)).collect();
+        for value in values {
+            if let Some(is_recorded) = names.get_mut(value) {
+                *is_recorded = true;
+            }
+        }
+        Self { names }
     }
 
-    /// `arguments` as they were sent (before a limit is injected or clamped).
+    /// `arguments` as they were sent and found valid, before a limit is injected or clamped.
     pub fn describe(&self, arguments: &Node<'_>, key: &DigestKey) -> Arguments {
-        let _ = (arguments, key);
-        unimplemented!()
+        let mut fields = Vec::with_capacity(256);
+        let mut values = Vec::new();
+        let (mut undeclared, mut omitted) = (0, 0);
+        fields.push(b'{');
+        for (name, node) in arguments.as_object().unwrap_or_default() {
+            let Some(is_recorded) = self.names.get(&**name) else {
+                undeclared += 1;
+                continue;
+            };
+            if fields.len() + values.len() + 2 * name.len() + MOST_VALUE > MOST_SHAPE {
+                omitted += 1;
+                continue;
+            }
+            separate(&mut fields);
+            write_string(&mut fields, name);
+            fields.push(b':');
+            write_shape(&mut fields, &node.value);
+            if *is_recorded && is_short_scalar(node) {
+                separate(&mut values);
+                write_string(&mut values, name);
+                values.push(b':');
+                values.extend_from_slice(node.raw.as_bytes());
+            }
+        }
+        fields.push(b'}');
+        if !values.is_empty() {
+            fields.extend_from_slice(b",\"argsValues\":{");
+            fields.extend_from_slice(&values);
+            fields.push(b'}');
+        }
+        for (name, count) in [("argsUndeclared", undeclared), ("argsOmitted", omitted)] {
+            if count > 0 {
+                fields.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+            }
+        }
+        fields.extend_from_slice(b",\"argsDigest\":\"");
+        let mut canonical = Vec::with_capacity(arguments.raw.len());
+        write_canonical(&mut canonical, arguments);
+        for byte in hmac::sign(&key.0, &canonical).as_ref() {
+            fields.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+        }
+        fields.push(b'"');
+        Arguments { fields: String::from_utf8(fields).expect("names of arguments must be UTF-8") }
+    }
+}
+
+fn separate(out: &mut Vec<u8>) {
+    if !matches!(out.last(), None | Some(b'{' | b'[')) {
+        out.push(b',');
+    }
+}
+
+/// A type, and for what has one its size: characters of a string, items of an array, members of an object.
+fn write_shape(out: &mut Vec<u8>, value: &Json<'_>) {
+    let (name, size) = match value {
+        Json::Null => ("null", None),
+        Json::Bool(_) => ("boolean", None),
+        Json::Number(digits) if digits.bytes().all(|b| b == b'-' || b.is_ascii_digit()) => ("integer", None),
+        Json::Number(_) => ("number", None),
+        Json::String(text) => ("string", Some(text.chars().count())),
+        Json::Array(items) => ("array", Some(items.len())),
+        Json::Object(members) => ("object", Some(members.len())),
+    };
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    if let Some(size) = size {
+        out.push(b'(');
+        write_number(out, size as u64);
+        out.push(b')');
+    }
+    out.push(b'"');
+}
+
+fn is_short_scalar(node: &Node<'_>) -> bool {
+    matches!(node.value, Json::Bool(_) | Json::Number(_) | Json::String(_)) && node.raw.len() <= MOST_VALUE
+}
+
+/// Without white space, members by name, strings escaped in one way. Numbers keep their digits: `1` and `1.0` differ.
+fn write_canonical(out: &mut Vec<u8>, node: &Node<'_>) {
+    match &node.value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => out.extend_from_slice(node.raw.as_bytes()),
+        Json::String(text) => write_string(out, text),
+        Json::Array(items) => {
+            out.push(b'[');
+            for item in items {
+                separate(out);
+                write_canonical(out, item);
+            }
+            out.push(b']');
+        }
+        Json::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            out.push(b'{');
+            for (name, value) in members {
+                separate(out);
+                write_string(out, name);
+                out.push(b':');
+                write_canonical(out, value);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::protocol::strict::parse;
+
+    fn describe(declared: &Declared, key: &DigestKey, text: &str) -> Value {
+        let arguments = declared.describe(&parse(text.as_bytes()).unwrap(), key);
+        assert!(arguments.fields.len() < MOST_SHAPE + 256);
+        serde_json::from_str(&format!("{{\"args\":{}}}", arguments.fields)).unwrap()
+    }
+
+    #[test]
+    fn a_record_shows_names_types_and_sizes_and_only_the_values_it_may() {
+        let declared =
+            Declared::new(["query", "limit", "tags", "deep", "ratio", "state"], ["limit", "state", "absent"]);
+        let text = r#"{"query":"Köln CANARY","limit":20,"tags":["CANARY",1],"deep":{"CANARY":1},
+            "ratio":1.5,"state":"open","CANARY":"CANARY","other":null}"#;
+        let mut described = describe(&declared, &DigestKey::new(b"key"), text);
+        let digest = described.as_object_mut().unwrap().remove("argsDigest").unwrap();
+        assert_eq!(digest.as_str().map(str::len), Some(64));
+        assert_eq!(
+            described,
+            json!({
+                "args": {"query": "string(11)", "limit": "integer", "tags": "array(2)", "deep": "object(1)",
+                         "ratio": "number", "state": "string(4)"},
+                "argsValues": {"limit": 20, "state": "open"},
+                "argsUndeclared": 2,
+            })
+        );
+        assert!(!described.to_string().contains("CANARY"));
+    }
+
+    #[test]
+    fn equal_arguments_have_equal_digests_under_one_key_only() {
+        let declared = Declared::default();
+        let key = DigestKey::new(b"key");
+        let digest = |text: &str, key: &DigestKey| describe(&declared, key, text)["argsDigest"].clone();
+        let one = digest(r#"{"a":1,"b":{"x":"é","y":[1,2]}}"#, &key);
+        assert_eq!(one, digest(r#" {"b": {"y":[1, 2], "x":"\u00e9"}, "a":1} "#, &key));
+        assert_ne!(one, digest(r#"{"a":1,"b":{"x":"é","y":[2,1]}}"#, &key));
+        assert_ne!(one, digest(r#"{"a":1,"b":{"x":"é","y":[1,2]}}"#, &DigestKey::random()));
+        // [1,2] and [12] must not look alike, nor empty items nothing.
+        assert_ne!(digest("[1,2]", &key), digest("[12]", &key));
+        assert_ne!(digest("[[],[]]", &key), digest("[[]]", &key));
+        // RFC 4231 has no such case; this one was computed with another implementation.
+        assert_eq!(digest("{}", &key), json!("a777724d943eb48dc69bca8a4a6d57a04db3f9ec7e1de4e581e860265bdf3032"));
+    }
+
+    #[test]
+    fn a_record_stays_small_whatever_is_sent() {
+        let names: Vec<String> = (0..2_000).map(|n| format!("argument_number_{n}")).collect();
+        let declared = Declared::new(names.iter().map(String::as_str), names.iter().map(String::as_str));
+        let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":\"{}\"", "v".repeat(60))).collect();
+        let described = describe(&declared, &DigestKey::random(), &format!("{{{}}}", members.join(",")));
+        let shown = described["args"].as_object().unwrap().len() as u64;
+        assert_eq!(described["argsOmitted"].as_u64().unwrap() + shown, 2_000);
+        assert!(shown > 5);
     }
 }

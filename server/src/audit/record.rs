@@ -1,42 +1,159 @@
 //! What a record can say. Everything here is closed: names from the policy, numbers, and enums with their sentence.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+pub use portcullis_crds::server::Effect;
 
 use super::arguments::Arguments;
 
-/// The events of the audit log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// The server began to listen.
-    ServerStarted,
-    /// The server began to stop: calls in flight are finished, no new ones begin.
-    ServerStopping,
-    /// A policy with its credentials came into force.
-    PolicyLoaded,
-    /// A document was refused; the last good one stays in force.
-    PolicyRefused,
-    /// A caller proved who it is. At most ten equal ones a second are written, the rest of that second as one with a count.
-    AuthSuccess,
-    /// Somebody failed to prove who it is. Only this event carries the peer's address.
-    AuthFailed,
-    /// A caller was authenticated, and is no client of this server (any more).
-    ClientRefused,
-    /// A tool was denied to a client, or is unknown.
-    ToolAccessDenied,
-    /// A call was over a limit, and used up nothing.
-    RateLimitExceeded,
-    /// A call's arguments do not fit the tool's schema, or cannot reach a backend as plain data.
-    ArgumentsRefused,
-    /// A request was refused before it was a call: malformed, of a wrong version, or of no known method.
-    RequestRefused,
-    /// A call was admitted, and is about to reach its backend.
-    ToolCallStart,
-    /// A call ended with a result.
-    ToolCallSuccess,
-    /// A call ended without one. A start without an end means that the outcome is unknown.
-    ToolCallError,
-    /// Records were lost, because the policy says `Drop` and the sink was blocked.
-    RecordsDropped,
+/// An enum whose words reach the log, each with the sentence that documents it.
+macro_rules! vocabulary {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $sentence:literal])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[doc = $sentence])+ $variant,)+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// As the log spells it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// What it means, for the reference documentation.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($sentence),+).trim(),)+ }
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// The events of the audit log.
+    Event {
+        /// The server began to listen.
+        ServerStarted = "server_started",
+        /// The server began to stop: calls in flight are finished, no new ones begin.
+        ServerStopping = "server_stopping",
+        /// A policy with its credentials came into force.
+        PolicyLoaded = "policy_loaded",
+        /// A document was refused; the last good one stays in force.
+        PolicyRefused = "policy_refused",
+        /// A caller proved who it is.
+        AuthSuccess = "auth_success",
+        /// Somebody failed to prove who it is. Only this event carries the peer's address.
+        AuthFailed = "auth_failed",
+        /// A caller was authenticated, and is no client of this server (any more).
+        ClientRefused = "client_refused",
+        /// A tool was denied to a client, or is unknown.
+        ToolAccessDenied = "tool_access_denied",
+        /// A call was over a limit, and used up nothing.
+        RateLimitExceeded = "rate_limit_exceeded",
+        /// A call's arguments do not fit the tool's schema, or cannot reach a backend as plain data.
+        ArgumentsRefused = "arguments_refused",
+        /// A request was refused before it was a call: malformed, of a wrong version, or of no known method.
+        RequestRefused = "request_refused",
+        /// A call was admitted, and is about to reach its backend. A start without an end means: outcome unknown.
+        ToolCallStart = "tool_call_start",
+        /// A call ended with a result.
+        ToolCallSuccess = "tool_call_success",
+        /// A call ended without a result.
+        ToolCallError = "tool_call_error",
+        /// Records were lost, because the policy says `Drop` and the sink was blocked.
+        RecordsDropped = "records_dropped",
+    }
+}
+
+vocabulary! {
+    /// Why a tool was not there for a client.
+    Denial {
+        /// The tool is not in the client's list.
+        NotGranted = "not_granted",
+        /// The tool writes, and the client may only read.
+        WriteNotAllowed = "write_not_allowed",
+        /// The server has no such tool; its name is not recorded.
+        Unknown = "unknown",
+        /// The result would be opaque, and the client has a maximum of records.
+        OpaqueNotAllowed = "opaque_not_allowed",
+    }
+}
+
+vocabulary! {
+    /// Which limit a call was over.
+    LimitName {
+        /// Calls of this expensive tool by this client.
+        Tool = "tool",
+        /// Calls by this client.
+        Client = "client",
+        /// The client's share of the global limit.
+        Share = "share",
+        /// Calls by all clients.
+        Global = "global",
+        /// Refused and other requests by this client.
+        Other = "other",
+        /// Calls in flight by this client.
+        InFlight = "in_flight",
+    }
+}
+
+vocabulary! {
+    /// Why a caller could not be authenticated.
+    AuthFailure {
+        /// Nothing was presented.
+        Missing = "missing",
+        /// The API key is not known.
+        UnknownKey = "unknown_key",
+        /// Several credentials were presented, or one twice.
+        Ambiguous = "ambiguous",
+    }
+}
+
+vocabulary! {
+    /// Why an authenticated caller is no client.
+    ClientRefusal {
+        /// The policy has no client for the credential.
+        NotRecognised = "not_recognised",
+        /// The client is suspended.
+        Suspended = "suspended",
+        /// The client or its credential has expired.
+        Expired = "expired",
+    }
+}
+
+vocabulary! {
+    /// Which document was refused.
+    Document {
+        /// `policy.yaml`.
+        Policy = "policy",
+        /// `credentials.yaml`.
+        Credentials = "credentials",
+    }
+}
+
+impl Event {
+    /// The level of its records, as a word.
+    pub const fn level(self) -> &'static str {
+        match self {
+            Self::PolicyRefused | Self::RecordsDropped => "error",
+            Self::AuthFailed
+            | Self::ClientRefused
+            | Self::ToolAccessDenied
+            | Self::RateLimitExceeded
+            | Self::ArgumentsRefused
+            | Self::RequestRefused
+            | Self::ToolCallError => "warn",
+            Self::ServerStarted
+            | Self::ServerStopping
+            | Self::PolicyLoaded
+            | Self::AuthSuccess
+            | Self::ToolCallStart
+            | Self::ToolCallSuccess => "info",
+        }
+    }
 }
 
 /// Whose request it was, and under which policy.
@@ -61,13 +178,6 @@ pub struct CallStart<'a> {
     pub effect: Effect,
     /// What is recorded of the arguments; `None` where the policy says `None`.
     pub arguments: Option<&'a Arguments>,
-}
-
-/// What a tool does at its backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Read,
-    Write,
 }
 
 /// How a call ended.
@@ -111,62 +221,6 @@ pub enum CallError<'a> {
     Disconnected,
 }
 
-/// Why a tool was not there for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Denial {
-    /// The tool is not in the client's list.
-    NotGranted,
-    /// The tool writes, and the client may only read.
-    WriteNotAllowed,
-    /// The server has no such tool; its name is not recorded.
-    Unknown,
-    /// The result would be opaque, and the client has a maximum of records.
-    OpaqueNotAllowed,
-}
-
-/// Which limit a call was over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LimitName {
-    /// Calls of this expensive tool by this client.
-    Tool,
-    /// Calls by this client.
-    Client,
-    /// The client's share of the global limit.
-    Share,
-    /// Calls by all clients.
-    Global,
-    /// Refused and other requests by this client.
-    Other,
-    /// Calls in flight by this client.
-    InFlight,
-}
-
-/// Why a caller could not be authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AuthFailure {
-    /// Nothing was presented.
-    Missing,
-    /// The API key is not known.
-    UnknownKey,
-    /// Several credentials, or one twice.
-    Ambiguous,
-}
-
-/// Why an authenticated caller is no client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClientRefusal {
-    NotRecognised,
-    Suspended,
-    Expired,
-}
-
-/// Which document was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Document {
-    Policy,
-    Credentials,
-}
-
 /// Somebody failed to authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthFailed {
@@ -179,8 +233,11 @@ pub struct AuthFailed {
 /// Everything else that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
+    /// The addresses that it listens on, with the ports that it got.
     ServerStarted {
         version: &'static str,
+        listen: SocketAddr,
+        admin: SocketAddr,
     },
     ServerStopping,
     PolicyLoaded {
@@ -219,7 +276,7 @@ pub enum Record<'a> {
     ArgumentsRefused {
         who: Who<'a>,
         tool: &'a str,
-        keyword: &'static str,
+        keyword: &'a str,
         path: &'a str,
     },
     /// The HTTP status and the JSON-RPC code that were answered.

@@ -1,36 +1,126 @@
+//! The two records of a call.
+
+use std::{mem, sync::Arc, time::Instant};
+
+use portcullis_crds::server::{Effect, OnOverflow};
+
 use super::{
     handle::Blocked,
-    record::{CallEnd, CallStart},
+    line::Body,
+    queue::Queue,
+    record::{CallEnd, CallError, CallStart, Event},
 };
+
+/// The most bytes of a start record: names as long as the policy's schema allows, and the shape of the arguments.
+const ROOM_OF_START: usize = 5 * 1024;
+const ROOM_OF_END: usize = 2 * 1024;
 
 /// Room for the two records of one call, and the promise that the second follows the first: whoever drops this after a
 /// start without an end records `disconnected`.
 #[must_use = "the records are written through it"]
-pub struct Reservation {}
+pub struct Reservation {
+    queue: Arc<Queue>,
+    call: u64,
+    has_room: bool,
+    overflow: OnOverflow,
+    state: State,
+}
+
+enum State {
+    Reserved,
+    Started { at: Instant, common: Body, seq: u64 },
+    Ended,
+}
 
 impl Reservation {
-    /// The id of the call: the instance and a number. Unique, and no secret.
-    pub fn execution_id(&self) -> String {
-        unimplemented!()
+    pub(super) const ROOM: usize = ROOM_OF_START + ROOM_OF_END;
+
+    pub(super) fn new(queue: Arc<Queue>, has_room: bool, overflow: OnOverflow) -> Self {
+        let call = queue.next_call();
+        Self { queue, call, has_room, overflow, state: State::Reserved }
     }
 
-    /// Records the start; the call's duration counts from here. Never blocks.
+    /// The id of the call: the instance and a number. Unique, and no secret.
+    pub fn execution_id(&self) -> String {
+        format!("{}-{}", self.queue.options.instance, self.call)
+    }
+
+    /// Records the start; the call's duration counts from here. Never blocks. A second start is ignored.
     pub fn start(&mut self, call: &CallStart<'_>) {
-        let _ = call;
-        unimplemented!()
+        if !matches!(self.state, State::Reserved) {
+            return;
+        }
+        let mut body = Body::with_capacity(768);
+        body.text("executionId", &self.execution_id()).who(&call.who).text("toolName", call.tool);
+        let common = body.0.len();
+        body.text("effect", if call.effect == Effect::Write { "Write" } else { "Read" }).text("decision", "allowed");
+        if let Some(arguments) = call.arguments {
+            body.raw("args", &arguments.fields);
+        }
+        let seq = self.write(Event::ToolCallStart, &body, ROOM_OF_START, call.effect == Effect::Write);
+        body.0.truncate(common);
+        self.state = State::Started { at: Instant::now(), common: body, seq };
     }
 
     /// Waits until the start is written: before the backend of a Write is called.
     ///
     /// # Errors
-    /// With `Overflow::Refuse`, where it is not written within a second; the end was recorded as `auditBlocked` then.
+    /// With [`OnOverflow::Refuse`], where it is not written within a second; the end was recorded as `audit_blocked` then.
     pub async fn written(&mut self) -> Result<(), Blocked> {
-        unimplemented!()
+        let State::Started { seq, .. } = self.state else {
+            return Ok(());
+        };
+        if !self.has_room {
+            return Ok(());
+        }
+        let mut written = self.queue.written.subscribe();
+        let wait = tokio::time::timeout(self.queue.options.blocked_after, written.wait_for(|last| *last >= seq));
+        if wait.await.is_err() && self.overflow == OnOverflow::Refuse {
+            self.finish(&CallEnd::Error(CallError::AuditBlocked));
+            return Err(Blocked);
+        }
+        Ok(())
     }
 
     /// Records the end. Never blocks and never fails: its room was reserved.
-    pub fn end(self, end: &CallEnd<'_>) {
-        let _ = end;
-        unimplemented!()
+    pub fn end(mut self, end: &CallEnd<'_>) {
+        self.finish(end);
+    }
+
+    fn finish(&mut self, end: &CallEnd<'_>) {
+        let (at, mut common) = match mem::replace(&mut self.state, State::Ended) {
+            State::Started { at, common, .. } => (at, common),
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        common.millis("durationMs", at.elapsed().as_micros());
+        let event = common.end(end);
+        self.write(event, &common, ROOM_OF_END, false);
+    }
+
+    fn write(&self, event: Event, body: &Body, room: usize, urgent: bool) -> u64 {
+        let waiting = &mut *self.queue.lock();
+        if !self.has_room {
+            self.queue.drop_record(waiting);
+            return 0;
+        }
+        let seq = self.queue.push(waiting, event, &body.0, room);
+        if urgent && !waiting.urgent {
+            waiting.urgent = true;
+            self.queue.wake.notify_all();
+        }
+        seq
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        match self.state {
+            State::Reserved if self.has_room => self.queue.give_room(Self::ROOM),
+            State::Started { .. } => self.finish(&CallEnd::Error(CallError::Disconnected)),
+            State::Reserved | State::Ended => {}
+        }
     }
 }

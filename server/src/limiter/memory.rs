@@ -1,17 +1,117 @@
-use super::{Dimension, Moment, OverLimit};
+//! The limits of this process: a log for each dimension in use, found by its key.
+//!
+//! A call locks the logs of its dimensions in one fixed order, looks at all of them and then takes from all or none. Each
+//! log also shows, without its lock, from when on it is free, so that a flood of refused calls takes no lock at all.
 
-/// The limits of this process.
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use super::{Dimension, Moment, OverLimit, log::Log};
+
+/// More than any call counts against: tool, identity (twice, with a ceiling's own span), pool, global.
+const MOST_DIMENSIONS: usize = 8;
+const SHARDS: usize = 16;
+/// How often a shard that grows looks for logs that nobody needs.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The limits of this process. A log that nothing was taken from for its span is dropped.
 #[derive(Default)]
-pub struct Limiter {}
+pub struct Limiter {
+    shards: [RwLock<Shard>; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<Dimension, Arc<Entry>>,
+    next_sweep: u64,
+}
+
+struct Entry {
+    /// [`Log::free_at`] of the log. It only grows, so whoever is refused by it is refused rightly.
+    free_at: AtomicU64,
+    log: Mutex<Log>,
+}
 
 impl Limiter {
-    /// Takes one admission from every dimension, or, if one of them is used up, from none.
-    /// At most eight dimensions, in any order. Never blocks for longer than a few map look-ups.
+    /// Takes one admission from every dimension, or, if one of them is used up, from none. A dimension that is given twice
+    /// counts once.
     ///
     /// # Errors
     /// The dimension that holds longest, and for how long.
+    ///
+    /// # Panics
+    /// With more than eight dimensions.
     pub fn admit(&self, dimensions: &[Dimension], now: Moment) -> Result<(), OverLimit> {
-        let _ = (dimensions, now);
-        unimplemented!()
+        assert!(dimensions.len() <= MOST_DIMENSIONS, "a call must not have more than eight dimensions");
+        let mut slots: [Option<(usize, Arc<Entry>)>; MOST_DIMENSIONS] = Default::default();
+        for (slot, (index, dimension)) in slots.iter_mut().zip(dimensions.iter().enumerate()) {
+            *slot = Some((index, self.entry(dimension, now)));
+        }
+        let slots = &mut slots[..dimensions.len()];
+        refuse(slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed))), now)?;
+
+        slots.sort_unstable_by_key(|slot| slot.as_ref().map(|(index, _)| dimensions[*index]));
+        let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; MOST_DIMENSIONS] = Default::default();
+        let mut previous: Option<&Entry> = None;
+        for (log, (index, entry)) in logs.iter_mut().zip(slots.iter().flatten()) {
+            if previous.is_some_and(|previous| std::ptr::eq(previous, &**entry)) {
+                continue;
+            }
+            *log = Some((*index, entry, entry.log.lock()));
+            previous = Some(entry);
+        }
+        refuse(logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos())), now)?;
+        for (_, entry, log) in logs.iter_mut().flatten() {
+            log.take(now);
+            entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, dimension: &Dimension, now: Moment) -> Arc<Entry> {
+        let shard = &self.shards[dimension.key.shard(SHARDS)];
+        if let Some(entry) = shard.read().entries.get(dimension) {
+            return entry.clone();
+        }
+        let mut shard = shard.write();
+        if shard.next_sweep <= now.as_nanos() {
+            shard.next_sweep = (now + SWEEP_EVERY).as_nanos();
+            // Copies are made under this shard's lock only: a log without any is in nobody's hands, and nothing is lost.
+            shard.entries.retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.log.lock().is_idle(now));
+        }
+        shard.entries.entry(*dimension).or_insert_with(|| Arc::new(Entry::new(dimension))).clone()
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().entries.len()).sum()
     }
 }
+
+impl Entry {
+    fn new(dimension: &Dimension) -> Self {
+        let log = Log::new(dimension.rate);
+        Self { free_at: AtomicU64::new(log.free_at().as_nanos()), log: Mutex::new(log) }
+    }
+}
+
+/// Refuses by whichever dimension is free last, if that is after `now`.
+fn refuse(free: impl Iterator<Item = (usize, u64)>, now: Moment) -> Result<(), OverLimit> {
+    match free.max_by_key(|(_, free_at)| *free_at) {
+        Some((dimension, free_at)) if free_at > now.as_nanos() => {
+            Err(OverLimit { dimension, retry_after: Duration::from_nanos(free_at - now.as_nanos()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,19 @@
-use bytes::Bytes;
+//! A request's body, whole or not at all.
+
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::BodyBounds;
+
+/// Before the least rate counts.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,14 +29,62 @@ pub enum BodyRefusal {
     Broken,
 }
 
-/// Reads a whole body within its bounds.
+/// Reads a whole body within its bounds. A body in one piece is not copied, and one that is there already sets no timer.
 ///
 /// # Errors
 /// Too large (at once where the length is declared), too slow, or broken off.
-pub async fn read_body<B>(body: B, bounds: &BodyBounds) -> Result<Bytes, BodyRefusal>
+pub async fn read_body<B>(mut body: B, bounds: &BodyBounds) -> Result<Bytes, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let _ = (body, bounds);
-    unimplemented!()
+    if body.size_hint().lower() > bounds.max as u64 {
+        return Err(BodyRefusal::TooLarge);
+    }
+    let mut pace = None;
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let received = first.len() + whole.len();
+        let Some(frame) = next_frame(&mut body, bounds, &mut pace, received).await? else { break };
+        let Ok(data) = frame.into_data() else { continue };
+        if received + data.len() > bounds.max {
+            return Err(BodyRefusal::TooLarge);
+        }
+        if received == 0 {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(bounds.max);
+            whole.reserve(first.len() + data.len() + expected);
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+async fn next_frame<B>(
+    body: &mut B,
+    bounds: &BodyBounds,
+    began: &mut Option<Instant>,
+    received: usize,
+) -> Result<Option<hyper::body::Frame<Bytes>>, BodyRefusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    let mut frame = pin!(body.frame());
+    let frame = match frame.as_mut().now_or_never() {
+        Some(frame) => frame,
+        None => {
+            let began = *began.get_or_insert_with(Instant::now);
+            let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
+            let until = began + bounds.within.min(GRACE + at_least_rate);
+            tokio::time::timeout_at(until.into(), frame).await.map_err(|_| BodyRefusal::TooSlow)?
+        }
+    };
+    frame.transpose().map_err(|_| BodyRefusal::Broken)
 }

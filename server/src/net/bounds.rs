@@ -54,10 +54,6 @@ pub struct BodyBounds {
 
 impl Default for BodyBounds {
     fn default() -> Self {
-        Self {
-            max: 1024 * 1024,
-            within: Duration::from_secs(10),
-            least_rate: 1024,
-        }
+        Self { max: 1024 * 1024, within: Duration::from_secs(10), least_rate: 1024 }
     }
 }

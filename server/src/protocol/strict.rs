@@ -4,7 +4,11 @@
 //! no lone surrogate and no nesting beyond [`MAX_DEPTH`]. What it yields borrows from the input, and numbers keep the digits
 //! they were written with. What a message means is left to those who read the tree.
 
+mod parser;
+
 use std::borrow::Cow;
+
+use serde_json::Value;
 
 /// How deep arrays and objects may nest: `[[]]` has depth 2.
 pub const MAX_DEPTH: usize = 64;
@@ -49,53 +53,80 @@ pub enum Json<'a> {
 /// Reads one JSON value; white space around it is allowed, anything else is not.
 ///
 /// # Errors
-/// The first thing that is wrong, from the left.
+/// The first thing that is wrong, from the left; bytes that are no UTF-8 come before anything else.
 pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
-    let _ = bytes;
-    unimplemented!()
+    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotUtf8)?;
+    parser::parse(text)
 }
 
 impl<'a> Node<'a> {
     /// The member of an object; `None` where there is none, or this is no object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
-        self.as_object()?
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, node)| node)
+        self.as_object()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
-    /// What a JSON pointer (RFC 6901) points to: `/items/0/name`, or `` for this node itself.
+    /// What a JSON pointer (RFC 6901) points to: `/items/0/name`, or an empty text for this node itself.
     pub fn pointer(&self, pointer: &str) -> Option<&Node<'a>> {
-        let _ = pointer;
-        unimplemented!()
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        pointer.strip_prefix('/')?.split('/').try_fold(self, |node, token| {
+            let token = if token.contains('~') {
+                Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
+            } else {
+                Cow::Borrowed(token)
+            };
+            match &node.value {
+                Json::Object(_) => node.get(&token),
+                Json::Array(items) => items.get(array_index(&token)?),
+                _ => None,
+            }
+        })
     }
 
     pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
-        if let Json::Object(members) = &self.value {
-            Some(members)
-        } else {
-            None
-        }
+        if let Json::Object(members) = &self.value { Some(members) } else { None }
     }
 
     pub fn as_array(&self) -> Option<&[Node<'a>]> {
-        if let Json::Array(items) = &self.value {
-            Some(items)
-        } else {
-            None
-        }
+        if let Json::Array(items) = &self.value { Some(items) } else { None }
     }
 
     pub fn as_str(&self) -> Option<&str> {
-        if let Json::String(text) = &self.value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Json::String(text) = &self.value { Some(text) } else { None }
     }
 
     /// As serde_json would have read it: integers that fit 64 bits stay exact, other numbers become doubles.
-    pub fn to_value(&self) -> serde_json::Value {
-        unimplemented!()
+    pub fn to_value(&self) -> Value {
+        match &self.value {
+            Json::Null => Value::Null,
+            Json::Bool(bool) => Value::Bool(*bool),
+            Json::Number(digits) => number(digits),
+            Json::String(text) => Value::String(text.clone().into_owned()),
+            Json::Array(items) => Value::Array(items.iter().map(Node::to_value).collect()),
+            Json::Object(members) => {
+                Value::Object(members.iter().map(|(name, node)| (name.clone().into_owned(), node.to_value())).collect())
+            }
+        }
     }
 }
+
+fn number(digits: &str) -> Value {
+    // Short integers, that is nearly all numbers, need no parser.
+    if digits.len() < 19
+        && digits != "-0"
+        && let Ok(integer) = digits.parse::<i64>()
+    {
+        return Value::from(integer);
+    }
+    serde_json::from_str(digits).expect("a number that was parsed must be one to serde_json")
+}
+
+/// RFC 6901 knows no leading zeros and no signs.
+fn array_index(token: &str) -> Option<usize> {
+    let is_index = token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
+    if is_index { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

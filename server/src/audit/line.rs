@@ -1,0 +1,239 @@
+//! Records as JSON: a body of fields, each begun with a comma, because what comes before it (time, level, event, number)
+//! is known only when the record takes its place in the log.
+
+use super::record::{AuthFailed, CallEnd, CallError, Event, Record, Who};
+
+/// The fields of a record, from the first comma to before the closing brace.
+#[derive(Default)]
+pub(super) struct Body(pub(super) Vec<u8>);
+
+impl Body {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
+        self.name(name);
+        write_string(&mut self.0, value);
+        self
+    }
+
+    pub(super) fn optional(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+        self
+    }
+
+    pub(super) fn number(&mut self, name: &'static str, value: u64) -> &mut Self {
+        self.name(name);
+        write_number(&mut self.0, value);
+        self
+    }
+
+    /// Microseconds as milliseconds with three decimals.
+    pub(super) fn millis(&mut self, name: &'static str, micros: u128) -> &mut Self {
+        self.name(name);
+        write_number(&mut self.0, u64::try_from(micros / 1_000).unwrap_or(u64::MAX));
+        self.0.push(b'.');
+        write_padded(&mut self.0, (micros % 1_000) as u32, 3);
+        self
+    }
+
+    /// JSON, or fields of it, that this module's siblings made.
+    pub(super) fn raw(&mut self, name: &'static str, json: &str) -> &mut Self {
+        self.name(name);
+        self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    fn name(&mut self, name: &'static str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    pub(super) fn who(&mut self, who: &Who<'_>) -> &mut Self {
+        self.text("revision", who.revision)
+            .text("clientId", who.client)
+            .optional("subject", who.subject)
+            .optional("keyId", who.key_id)
+    }
+
+    pub(super) fn end(&mut self, end: &CallEnd<'_>) -> Event {
+        match end {
+            CallEnd::Success { records_returned, bytes } => {
+                match records_returned {
+                    Some(records) => self.number("recordsReturned", *records),
+                    None => self.raw("recordsReturned", "null"),
+                };
+                self.number("bytes", *bytes);
+                Event::ToolCallSuccess
+            }
+            CallEnd::Error(error) => {
+                self.error(error);
+                Event::ToolCallError
+            }
+        }
+    }
+
+    fn error(&mut self, error: &CallError<'_>) {
+        let (word, backend) = match error {
+            CallError::BackendStatus { backend, .. } => ("backend_status", Some(*backend)),
+            CallError::BackendRefused { backend } => ("backend_refused", Some(*backend)),
+            CallError::BackendUnreachable { backend } => ("backend_unreachable", Some(*backend)),
+            CallError::BackendTimeout { backend, .. } => ("backend_timeout", Some(*backend)),
+            CallError::BackendSuspended { backend } => ("backend_suspended", Some(*backend)),
+            CallError::BackendBusy { backend } => ("backend_busy", Some(*backend)),
+            CallError::AnswerMalformed { backend } => ("answer_malformed", Some(*backend)),
+            CallError::AnswerTooLarge { backend } => ("answer_too_large", Some(*backend)),
+            CallError::RecordsMissing { backend } => ("records_missing", Some(*backend)),
+            CallError::ArgumentsUnsendable => ("arguments_unsendable", None),
+            CallError::AuditBlocked => ("audit_blocked", None),
+            CallError::Disconnected => ("disconnected", None),
+        };
+        self.text("error", word).optional("backend", backend);
+        match error {
+            CallError::BackendStatus { status, .. } => self.number("status", u64::from(*status)),
+            CallError::BackendTimeout { timeout, .. } => self.millis("timeoutMs", timeout.as_micros()),
+            _ => self,
+        };
+    }
+
+    pub(super) fn record(&mut self, record: &Record<'_>) -> Event {
+        match record {
+            Record::ServerStarted { version, listen, admin } => {
+                self.text("version", version).text("listen", &listen.to_string()).text("admin", &admin.to_string());
+                Event::ServerStarted
+            }
+            Record::ServerStopping => Event::ServerStopping,
+            Record::PolicyLoaded { revision, credentials_revision, tools, clients } => {
+                self.text("revision", revision)
+                    .optional("credentialsRevision", *credentials_revision)
+                    .number("tools", *tools as u64)
+                    .number("clients", *clients as u64);
+                Event::PolicyLoaded
+            }
+            Record::PolicyRefused { document, field } => {
+                self.text("document", document.as_str()).text("field", field);
+                Event::PolicyRefused
+            }
+            Record::AuthSuccess { who } => {
+                self.who(who);
+                Event::AuthSuccess
+            }
+            Record::ClientRefused { client, key_id, refusal } => {
+                self.text("clientId", client).optional("keyId", *key_id).text("reason", refusal.as_str());
+                Event::ClientRefused
+            }
+            Record::ToolAccessDenied { who, tool, denial, enforced } => {
+                self.who(who).tool(*tool);
+                self.text("decision", if *enforced { "denied" } else { "would_deny" }).text("reason", denial.as_str());
+                Event::ToolAccessDenied
+            }
+            Record::RateLimitExceeded { who, tool, limit, retry_after_seconds } => {
+                self.who(who).optional("toolName", *tool).text("decision", "denied").text("limit", limit.as_str());
+                self.number("retryAfter", *retry_after_seconds);
+                Event::RateLimitExceeded
+            }
+            Record::ArgumentsRefused { who, tool, keyword, path } => {
+                self.who(who).text("toolName", tool).text("decision", "denied");
+                self.text("keyword", keyword).text("path", path);
+                Event::ArgumentsRefused
+            }
+            Record::RequestRefused { who, status, code } => {
+                self.who(who).text("decision", "denied").number("status", u64::from(*status));
+                self.raw("code", &code.to_string());
+                Event::RequestRefused
+            }
+        }
+    }
+
+    fn tool(&mut self, tool: Option<&str>) -> &mut Self {
+        match tool {
+            Some(tool) => self.text("toolName", tool),
+            None => self.raw("unknown", "true"),
+        }
+    }
+
+    /// `with_peer: false` for the many whose addresses are too many to write.
+    pub(super) fn auth_failed(&mut self, failed: &AuthFailed, with_peer: bool) -> &mut Self {
+        if with_peer {
+            self.text("ip", &failed.peer.to_canonical().to_string());
+        }
+        self.text("route", failed.route).text("reason", failed.reason.as_str())
+    }
+}
+
+/// A JSON string, quotes included.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if !matches!(byte, b'"' | b'\\' | 0..=0x1f) {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[plain..at]);
+        plain = at + 1;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(hex::encode([byte]).as_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(&text.as_bytes()[plain..]);
+    out.push(b'"');
+}
+
+pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    loop {
+        from -= 1;
+        digits[from] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[from..]);
+}
+
+/// A number with leading zeros, of exactly `width` digits (at most nine).
+pub(super) fn write_padded(out: &mut Vec<u8>, mut number: u32, width: usize) {
+    let mut digits = [b'0'; 9];
+    for digit in digits[..width].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[..width]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_written_as_json(text in any::<String>(), number in any::<u64>(), micros in any::<u32>()) {
+            let mut body = Body::default();
+            body.text("t", &text).number("n", number).millis("m", u128::from(micros));
+            let read: Value = serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(&body.0[1..]).unwrap())).unwrap();
+            prop_assert_eq!(read, json!({"t": text, "n": number, "m": f64::from(micros) / 1000.0}));
+        }
+    }
+
+    #[test]
+    fn every_word_has_its_sentence() {
+        for event in Event::ALL {
+            assert!(event.sentence().ends_with('.'), "{}", event.as_str());
+            assert!(["info", "warn", "error"].contains(&event.level()));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Equal records, counted: the first ten of a second are written each, the rest of that second as one with a `count`.
+
+use std::{collections::HashMap, time::Instant};
+
+use super::record::Event;
+
+const EACH: u32 = 10;
+/// How many different records are counted in one second; what comes beyond is written each, where there is room.
+const MOST_KINDS: usize = 4_096;
+/// How many strangers' records are written each in one second.
+const MOST_STRANGERS: u32 = 64;
+
+pub(super) struct Tally {
+    second: Instant,
+    /// By event (in its order) and body.
+    counts: [HashMap<Box<[u8]>, Count>; Event::ALL.len()],
+    kinds: usize,
+    holding: bool,
+    strangers: u32,
+}
+
+#[derive(Default)]
+struct Count {
+    written: u32,
+    held: u64,
+}
+
+/// What to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Write,
+    /// It was counted, and will be written with others.
+    Held,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { second: Instant::now(), counts: Default::default(), kinds: 0, holding: false, strangers: 0 }
+    }
+}
+
+impl Tally {
+    /// Whether the second is over.
+    pub(super) fn is_due(&self) -> bool {
+        self.kinds > 0 && self.second.elapsed().as_secs() >= 1
+    }
+
+    /// Whether there is something that must be written when the second is over.
+    pub(super) fn is_holding(&self) -> bool {
+        self.holding
+    }
+
+    /// The counts that were held, each with its event and body; a new second begins.
+    pub(super) fn drain(&mut self) -> Vec<(Event, Box<[u8]>, u64)> {
+        let mut drained = Vec::new();
+        for (event, counts) in Event::ALL.iter().zip(&mut self.counts) {
+            let held = counts.drain().filter(|(_, count)| count.held > 0);
+            drained.extend(held.map(|(body, count)| (*event, body, count.held)));
+        }
+        drained.sort_unstable();
+        (self.second, self.kinds, self.holding, self.strangers) = (Instant::now(), 0, false, 0);
+        drained
+    }
+
+    pub(super) fn count(&mut self, event: Event, body: &[u8]) -> Verdict {
+        let Some(count) = self.find(event, body, MOST_KINDS) else {
+            return Verdict::Write;
+        };
+        if count.written < EACH {
+            count.written += 1;
+            return Verdict::Write;
+        }
+        count.held += 1;
+        self.holding = true;
+        Verdict::Held
+    }
+
+    /// A stranger's record: `Write` says that it may be written with its address.
+    pub(super) fn count_stranger(&mut self, has_room: bool, body: &[u8], anonymous: &[u8]) -> Verdict {
+        if has_room && self.strangers < MOST_STRANGERS {
+            self.strangers += 1;
+            return self.count(Event::AuthFailed, body);
+        }
+        self.hold(Event::AuthFailed, anonymous, 1);
+        Verdict::Held
+    }
+
+    /// Keeps a count for later. These have few kinds: routes and reasons.
+    pub(super) fn hold(&mut self, event: Event, body: &[u8], more: u64) {
+        if let Some(count) = self.find(event, body, usize::MAX) {
+            count.held += more;
+            self.holding = true;
+        }
+    }
+
+    fn find(&mut self, event: Event, body: &[u8], most: usize) -> Option<&mut Count> {
+        let counts = &mut self.counts[event as usize];
+        if !counts.contains_key(body) {
+            if self.kinds >= most {
+                return None;
+            }
+            self.kinds += 1;
+            counts.insert(body.into(), Count::default());
+        }
+        counts.get_mut(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_equal_records_are_written_and_the_rest_is_counted() {
+        let mut tally = Tally::default();
+        let written = (0..25).filter(|_| tally.count(Event::AuthSuccess, b"a") == Verdict::Write).count();
+        assert_eq!(written, 10);
+        assert_eq!(tally.count(Event::AuthSuccess, b"b"), Verdict::Write);
+        assert_eq!(tally.count(Event::RequestRefused, b"a"), Verdict::Write);
+        assert!(tally.is_holding());
+        assert_eq!(tally.drain(), [(Event::AuthSuccess, (*b"a").into(), 15)]);
+        assert!(!tally.is_holding());
+        assert_eq!(tally.count(Event::AuthSuccess, b"a"), Verdict::Write);
+    }
+
+    #[test]
+    fn many_strangers_become_one_record_without_addresses() {
+        let mut tally = Tally::default();
+        let bodies = (0..10_000).map(|n: u32| n.to_string());
+        let written =
+            bodies.filter(|body| tally.count_stranger(true, body.as_bytes(), b"any") == Verdict::Write).count();
+        assert_eq!(written, 64);
+        assert_eq!(tally.drain(), [(Event::AuthFailed, (*b"any").into(), 10_000 - 64)]);
+    }
+
+    #[test]
+    fn memory_is_bounded_when_no_two_records_are_equal() {
+        let mut tally = Tally::default();
+        assert!((0..10_000_u32).all(|n| tally.count(Event::AuthSuccess, &n.to_le_bytes()) == Verdict::Write));
+        assert_eq!(tally.kinds, MOST_KINDS);
+    }
+}

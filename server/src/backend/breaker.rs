@@ -1,0 +1,76 @@
+//! After several failures in a row a backend is left alone for a while, so that calls fail at once instead of each waiting
+//! out its timeout. Then one call tries, and its end decides.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Failures in a row that open it.
+const FAILURES: u32 = 5;
+/// How long it stays open.
+const OPEN: Duration = Duration::from_secs(2);
+
+/// One backend's breaker.
+#[derive(Debug, Default)]
+pub struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// Whether a call may go out now. While it is open, one does in each span of [`OPEN`].
+    pub fn admits(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        match state.open_until {
+            None => true,
+            Some(at) if now < at => false,
+            Some(_) => {
+                state.open_until = Some(now + OPEN);
+                true
+            }
+        }
+    }
+
+    /// The backend answered.
+    pub fn succeeded(&self) {
+        *self.state() = State::default();
+    }
+
+    /// The backend did not answer, or said that it cannot.
+    pub fn failed(&self, now: Instant) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= FAILURES {
+            state.open_until = Some(now + OPEN);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_lets_one_call_try() {
+        let breaker = Breaker::default();
+        let now = Instant::now();
+        for _ in 0..FAILURES - 1 {
+            breaker.failed(now);
+        }
+        assert!(breaker.admits(now));
+        breaker.failed(now);
+        assert!(!breaker.admits(now));
+        assert!(breaker.admits(now + OPEN));
+        assert!(!breaker.admits(now + OPEN), "one at a time");
+        breaker.succeeded();
+        assert!(breaker.admits(now));
+    }
+}

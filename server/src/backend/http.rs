@@ -1,0 +1,228 @@
+//! A REST service, asked over pooled connections.
+//!
+//! No redirect is followed and no proxy is used, so a request goes where the policy says or nowhere. An answer is bounded in
+//! size and, with everything that leads to it, in time.
+
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use portcullis_crds::{BackendName, server};
+use tokio::sync::{Mutex, Semaphore};
+
+use super::{
+    Check, Dialling, Failure, Rendered, Status,
+    breaker::Breaker,
+    dial::{DialError, Dialler},
+};
+
+/// Bytes of an answer.
+const ANSWER: usize = 4 * 1024 * 1024;
+/// Bytes of an error's words that a caller gets to see.
+const ERROR_TEXT: usize = 4 * 1024;
+/// Calls that one backend has at once.
+const CALLS: usize = 256;
+/// How long an idle connection is kept: less than the five seconds after which common servers close theirs, because a request
+/// that meets a closing connection fails and is not sent again.
+const IDLE: Duration = Duration::from_secs(4);
+/// How long a look at a backend's health may take, and how long what it found holds.
+const HEALTH_WITHIN: Duration = Duration::from_secs(1);
+const HEALTH_HOLDS: Duration = Duration::from_secs(2);
+const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
+
+/// What asks all backends. Clones share its connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<Dialler>, Full<Bytes>>,
+    dialler: Dialler,
+}
+
+/// One backend, with all that outlives a policy: its breaker, its calls, its health.
+pub struct HttpBackend {
+    name: BackendName,
+    spec: server::HttpBackend,
+    health_uri: Uri,
+    breaker: Breaker,
+    calls: Semaphore,
+    health: Mutex<Option<(Instant, Check)>>,
+}
+
+impl HttpClient {
+    pub fn new(dialling: Dialling) -> Self {
+        let dialler = Dialler(dialling);
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(dialler);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(CALLS)
+            // Only a request of which no byte was written is given another connection: one that was still queued when its
+            // pooled connection turned out to be closed.
+            .retry_canceled_requests(true)
+            .build(connector);
+        Self { client, dialler }
+    }
+}
+
+impl HttpBackend {
+    /// # Errors
+    /// A sentence about what is wrong with its URL.
+    pub fn new(name: BackendName, spec: server::HttpBackend) -> Result<Self, String> {
+        let base: Uri = spec.url.parse().map_err(|_| "is no URL".to_owned())?;
+        let health_uri = Uri::builder()
+            .scheme(base.scheme_str().unwrap_or("http"))
+            .authority(base.authority().map_or("", |authority| authority.as_str()))
+            .path_and_query(spec.health_path.as_deref().unwrap_or("/"))
+            .build()
+            .map_err(|_| "makes no URL with its healthPath".to_owned())?;
+        Ok(Self {
+            name,
+            spec,
+            health_uri,
+            breaker: Breaker::default(),
+            calls: Semaphore::new(CALLS),
+            health: Mutex::new(None),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub fn spec(&self) -> &server::HttpBackend {
+        &self.spec
+    }
+
+    /// The body of a successful answer. Sent once, whatever happens.
+    ///
+    /// # Errors
+    /// Whatever else happens.
+    pub async fn ask(&self, client: &HttpClient, request: Rendered, within: Duration) -> Result<Bytes, Failure> {
+        if !self.breaker.admits(Instant::now()) {
+            return Err(Failure::Suspended);
+        }
+        let _permit = self.calls.try_acquire().map_err(|_| Failure::Busy)?;
+        let answer = match tokio::time::timeout(within, self.exchange(client, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Timeout(within)),
+        };
+        match &answer {
+            Err(Failure::Unreachable | Failure::Timeout(_) | Failure::Status { status: 502..=504, .. }) => {
+                self.breaker.failed(Instant::now());
+            }
+            _ => self.breaker.succeeded(),
+        }
+        answer
+    }
+
+    async fn exchange(&self, client: &HttpClient, rendered: Rendered) -> Result<Bytes, Failure> {
+        let mut request = Request::builder()
+            .method(rendered.method)
+            .uri(rendered.uri)
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, USER_AGENT);
+        if rendered.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
+        let answer = client.client.request(request).await.map_err(|error| {
+            tracing::warn!(backend = self.name(), reason = reason(&error), "a backend could not be reached");
+            Failure::Unreachable
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return read(answer.into_body(), ANSWER).await;
+        }
+        let text = read(answer.into_body(), ANSWER).await.unwrap_or_default();
+        Err(Failure::Status { status: status.as_u16(), text: beginning(&text) })
+    }
+
+    /// How it is now, or was a moment ago.
+    pub async fn health(&self, client: &HttpClient) -> Check {
+        let mut last = self.health.lock().await;
+        match *last {
+            Some((at, check)) if at.elapsed() < HEALTH_HOLDS => check,
+            _ => {
+                let from = Instant::now();
+                let is_well = tokio::time::timeout(HEALTH_WITHIN, self.is_well(client)).await.unwrap_or(false);
+                let status = if is_well { Status::Healthy } else { Status::Unhealthy };
+                let check = Check { status, latency: from.elapsed() };
+                *last = Some((Instant::now(), check));
+                check
+            }
+        }
+    }
+
+    async fn is_well(&self, client: &HttpClient) -> bool {
+        if self.spec.health_path.is_none() {
+            return client.dialler.dial(&self.health_uri).await.is_ok();
+        }
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(self.health_uri.clone())
+            .header(header::USER_AGENT, USER_AGENT)
+            .body(Full::default());
+        let Ok(request) = request else { return false };
+        match client.client.request(request).await {
+            Ok(answer) => answer.status() < StatusCode::INTERNAL_SERVER_ERROR,
+            Err(_) => false,
+        }
+    }
+}
+
+/// A body of at most `max` bytes.
+async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Failure> {
+    let declared = hyper::body::Body::size_hint(&body).lower();
+    if declared > max as u64 {
+        return Err(Failure::TooLarge);
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Failure::Unreachable)?.into_data() else { continue };
+        match &first {
+            None => first = Some(data),
+            Some(first) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(first);
+                }
+                if rest.len() + data.len() > max {
+                    return Err(Failure::TooLarge);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+/// As much of a text as a caller gets to see.
+fn beginning(text: &[u8]) -> String {
+    let cut = &text[..text.len().min(ERROR_TEXT)];
+    String::from_utf8_lossy(cut).trim().to_owned()
+}
+
+/// Our own words about a connection that failed; others' may quote what was sent.
+fn reason(error: &dyn Error) -> String {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(dial) = error.downcast_ref::<DialError>() {
+            return dial.to_string();
+        }
+        source = error.source();
+    }
+    "the connection broke".to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! The two documents that a server obeys, as one immutable snapshot.
+//!
+//! It promises that a call sees one snapshot from start to end, that a document which is refused leaves its last good one in
+//! force, and that any mix of an old and a new document gives nobody an access that neither of them gave: access needs a key
+//! in the credentials and a client in the policy, of the same id and the same UID.
+
+mod client;
+mod document;
+mod snapshot;
+mod store;
+mod tool;
+mod watch;
+
+pub use client::{Client, ClientState};
+pub use document::{Change, Refused};
+pub use snapshot::{Known, Snapshot};
+pub use store::{Condition, Parts, Reload, Store};
+pub use tool::{Records, StaticAnswer, Tool, Work};
+pub use watch::watch;

@@ -1,0 +1,160 @@
+//! A policy with its credentials, ready to be asked. Nothing in it changes; a reload makes another.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use portcullis_crds::{
+    BackendName, ClientId, Credentials, Findings, Policy, ToolName,
+    credentials::KeyDigest,
+    server::{AuditArguments, LogLevel, MethodMode, OnOverflow, Target},
+};
+
+use super::{Client, Tool};
+use crate::{
+    audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::error::quoted, session::Sealer,
+};
+
+/// What is served now.
+pub struct Snapshot {
+    pub revision: String,
+    pub credentials_revision: Option<String>,
+    pub tools: Arc<Tools>,
+    pub clients: usize,
+    /// By the digest of a key: whose it is.
+    keys: HashMap<KeyDigest, Known>,
+    /// Lower case, without ports.
+    pub hosts: HashSet<String>,
+    pub records_arguments: bool,
+    pub overflow: OnOverflow,
+    pub log_level: LogLevel,
+    /// Name and version, as JSON.
+    pub server_info: String,
+    pub sealer: Arc<Sealer>,
+    pub digest_key: DigestKey,
+}
+
+/// The server's half: made again only when the policy changed.
+pub struct Tools {
+    pub by_name: BTreeMap<ToolName, Tool>,
+    pub backends: Vec<BackendEntry>,
+}
+
+/// A backend, for `/health`.
+pub struct BackendEntry {
+    pub name: BackendName,
+    pub critical: bool,
+    /// `None` where there is nothing to ask.
+    pub http: Option<Arc<HttpBackend>>,
+}
+
+/// A key that is known.
+pub struct Known {
+    pub id: ClientId,
+    /// What audit records call the key.
+    pub key_id: String,
+    /// Who it is in the policy, if it is there with the same UID.
+    pub client: Option<Arc<Client>>,
+    /// When its use was last recorded, in seconds of the limiter's clock, plus one.
+    pub recorded: AtomicU64,
+}
+
+impl Tools {
+    /// `kept` are the backends of the policy before: one whose spec is the same is taken over with its state.
+    ///
+    /// # Errors
+    /// What the policy's own check cannot see.
+    pub fn new(
+        policy: &Policy,
+        kept: &HashMap<BackendName, Arc<HttpBackend>>,
+        metrics: &Metrics,
+    ) -> Result<Self, Findings> {
+        let mut findings = Findings::default();
+        let mut http = HashMap::new();
+        let mut backends = Vec::new();
+        for (n, backend) in policy.spec.backends.iter().enumerate() {
+            let mut entry = BackendEntry { name: backend.name.clone(), critical: backend.critical, http: None };
+            if let Some(Target::Http(spec)) = backend.target() {
+                let made = match kept.get(&backend.name) {
+                    Some(kept) if kept.spec() == spec => Ok(kept.clone()),
+                    _ => HttpBackend::new(backend.name.clone(), spec.clone()).map(Arc::new),
+                };
+                match made {
+                    Ok(made) => {
+                        entry.http = Some(made.clone());
+                        http.insert(backend.name.clone(), made);
+                    }
+                    Err(error) => findings.add(format!("spec.backends[{n}].http.url"), error),
+                }
+            }
+            backends.push(entry);
+        }
+        let mut by_name = BTreeMap::new();
+        if findings.is_empty() {
+            for (n, tool) in policy.spec.tools.iter().enumerate() {
+                match Tool::new(tool, n, &policy.spec.limits, policy.server.replicas, &http, metrics) {
+                    Ok(made) => _ = by_name.insert(tool.name.clone(), made),
+                    Err(finding) => findings.0.push(finding),
+                }
+            }
+        }
+        findings.or(Self { by_name, backends })
+    }
+
+    /// Its backends that have state, to be taken over by the next policy.
+    pub fn http_backends(&self) -> HashMap<BackendName, Arc<HttpBackend>> {
+        self.backends.iter().filter_map(|entry| Some((entry.name.clone(), entry.http.clone()?))).collect()
+    }
+}
+
+impl Snapshot {
+    pub fn new(
+        policy: &Policy,
+        tools: Arc<Tools>,
+        credentials: Option<&Credentials>,
+        sealer: Arc<Sealer>,
+        digest_key: DigestKey,
+    ) -> Self {
+        let limits = &policy.spec.limits;
+        let replicas = policy.server.replicas;
+        let mut clients: HashMap<(&ClientId, &str), Arc<Client>> = HashMap::new();
+        for client in &policy.clients {
+            clients.insert((&client.id, &client.uid), Arc::new(Client::new(client, limits, replicas)));
+        }
+        let mut keys = HashMap::new();
+        let is_offered = policy.spec.authentication.api_key.mode != MethodMode::Off;
+        for owner in credentials.iter().filter(|_| is_offered).flat_map(|credentials| &credentials.clients) {
+            let client = clients.get(&(&owner.id, owner.uid.as_str()));
+            for key in &owner.api_keys {
+                let known = Known {
+                    id: owner.id.clone(),
+                    key_id: key.id.clone(),
+                    client: client.cloned(),
+                    recorded: AtomicU64::new(0),
+                };
+                keys.insert(key.sha256, known);
+            }
+        }
+        let name = quoted(&policy.server.name);
+        Self {
+            revision: policy.revision().to_owned(),
+            credentials_revision: credentials.map(|credentials| credentials.revision().to_owned()),
+            tools,
+            clients: policy.clients.len(),
+            keys,
+            hosts: policy.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            records_arguments: policy.spec.audit.arguments == AuditArguments::Shape,
+            overflow: policy.spec.audit.on_overflow,
+            log_level: policy.spec.log_level,
+            server_info: format!(r#"{{"name":{name},"version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
+            sealer,
+            digest_key,
+        }
+    }
+
+    /// Whose key it is.
+    pub fn key(&self, digest: &KeyDigest) -> Option<&Known> {
+        self.keys.get(digest)
+    }
+}

@@ -1,0 +1,186 @@
+//! A tool as a snapshot holds it: everything that can be done before a call is done here.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use portcullis_crds::{
+    BackendName, Finding, ToolName,
+    schema::InputSchema,
+    server::{self, Answer, Effect},
+    template::Template,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    audit::arguments::Declared,
+    backend::{HttpBackend, RequestTemplate},
+    fingerprint::Fingerprint,
+    limiter::Rate,
+    metrics::{Metrics, ToolMetrics},
+    protocol::result::ToolResult,
+};
+
+/// A tool of the policy in force.
+pub struct Tool {
+    pub name: ToolName,
+    pub fingerprint: Fingerprint,
+    pub backend: BackendName,
+    pub effect: Effect,
+    /// How often each client may call it, where it is expensive.
+    pub expensive: Option<Rate>,
+    pub timeout: Duration,
+    /// `None` where any object will do.
+    pub schema: Option<InputSchema>,
+    pub records: Option<Records>,
+    pub work: Work,
+    /// What of its arguments may be recorded.
+    pub declared: Declared,
+    pub metrics: ToolMetrics,
+    /// Its entry in `tools/list`, as JSON.
+    pub definition: String,
+}
+
+/// Where the records are in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// A JSON pointer.
+    pub path: String,
+    /// A JSON pointer.
+    pub cursor: Option<String>,
+    pub limit: Option<LimitArgument>,
+}
+
+/// The argument that says how many records are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitArgument {
+    pub name: String,
+    /// The schema's own maximum: what is set for a caller must not be refused for it.
+    pub maximum: Option<u64>,
+}
+
+/// How its work is done.
+pub enum Work {
+    Http { backend: Arc<HttpBackend>, request: RequestTemplate },
+    Static(StaticAnswer),
+}
+
+/// An answer that no backend is asked for.
+pub struct StaticAnswer {
+    /// JSON without white space.
+    pub structured: Option<String>,
+    pub text: Option<Template>,
+    /// The members of its result, where neither arguments nor a maximum of records change them.
+    pub members: Option<Bytes>,
+    /// How many records it has; `None` where the list that is declared is not there.
+    pub records: Option<u64>,
+}
+
+impl Tool {
+    /// # Errors
+    /// What the policy's own check cannot see: a URL that cannot be used. `n` is its place in `spec.tools`.
+    pub fn new(
+        tool: &server::Tool,
+        n: usize,
+        limits: &server::Limits,
+        replicas: u16,
+        backends: &HashMap<BackendName, Arc<HttpBackend>>,
+        metrics: &Metrics,
+    ) -> Result<Self, Finding> {
+        let finding = |field: &str, message: String| Finding::new(format!("spec.tools[{n}].{field}"), message);
+        let schema = &tool.input_schema.0;
+        let compiled = InputSchema::compile(schema).map_err(|error| finding("inputSchema", error))?;
+        let records = tool.records.as_ref().map(|records| Records::new(records, schema));
+        let work = match tool.answer() {
+            Some(Answer::Http(http)) => {
+                let backend =
+                    backends.get(&tool.backend).ok_or_else(|| finding("backend", "is no http backend".into()))?;
+                let request = RequestTemplate::new(&backend.spec().url, http)
+                    .map_err(|error| finding("http", error.to_string()))?;
+                Work::Http { backend: backend.clone(), request }
+            }
+            Some(Answer::Static(fixed)) => {
+                Work::Static(StaticAnswer::new(fixed, records.as_ref()).map_err(|error| finding("static.text", error))?)
+            }
+            None => return Err(finding("http", "exactly one of http and static must be set".into())),
+        };
+        let expensive = tool.expensive.then(|| Rate {
+            requests: limits.expensive_tools.requests / u32::from(replicas.max(1)),
+            per: limits.expensive_tools.per.to_std(),
+        });
+        let is_any_object = schema.len() == 1;
+        Ok(Self {
+            name: tool.name.clone(),
+            fingerprint: Fingerprint::of(&[tool.name.as_str()]),
+            backend: tool.backend.clone(),
+            effect: tool.effect(),
+            expensive,
+            timeout: tool.timeout.to_std(),
+            schema: (!is_any_object).then_some(compiled),
+            records,
+            work,
+            declared: declared(tool),
+            metrics: metrics.tool(tool.name.as_str()),
+            definition: definition(tool),
+        })
+    }
+}
+
+impl Records {
+    fn new(records: &server::Records, schema: &Map<String, Value>) -> Self {
+        let limit = records.limit_argument.as_ref().map(|name| {
+            let property = schema.get("properties").and_then(|properties| properties.get(name));
+            let number = |keyword: &str| property.and_then(|property| property.get(keyword)).and_then(Value::as_u64);
+            let below = number("exclusiveMaximum").map(|maximum| maximum.saturating_sub(1));
+            let maximum = [number("maximum"), below].into_iter().flatten().min();
+            LimitArgument { name: name.clone(), maximum }
+        });
+        Self { path: records.path.clone(), cursor: records.cursor_path.clone(), limit }
+    }
+}
+
+impl StaticAnswer {
+    fn new(fixed: &server::StaticTool, records: Option<&Records>) -> Result<Self, String> {
+        let value = fixed.structured_content.as_ref().map(|object| Value::Object(object.0.clone()));
+        let structured = value.as_ref().map(Value::to_string);
+        let text = fixed.text.as_deref().map(Template::parse).transpose().map_err(|error| error.to_string())?;
+        let is_fixed = text.as_ref().is_none_or(|text| text.arguments().next().is_none());
+        let members = is_fixed.then(|| {
+            let text = match &text {
+                Some(text) => crate::backend::render_text(text, &NO_ARGUMENTS),
+                None => structured.clone().unwrap_or_default(),
+            };
+            ToolResult { text: &text, note: None, structured: structured.as_deref(), is_error: false }.members().into()
+        });
+        let count = match records {
+            None => Some(1),
+            Some(records) => value
+                .as_ref()
+                .and_then(|value| value.pointer(&records.path))
+                .and_then(Value::as_array)
+                .map(|list| list.len() as u64),
+        };
+        Ok(Self { structured, text, members, records: count })
+    }
+}
+
+const NO_ARGUMENTS: crate::protocol::strict::Node<'static> =
+    crate::protocol::strict::Node { raw: "{}", value: crate::protocol::strict::Json::Object(Vec::new()) };
+
+fn declared(tool: &server::Tool) -> Declared {
+    let names = tool.input_schema.0.get("properties").and_then(Value::as_object);
+    let values = tool.audit.iter().flat_map(|audit| &audit.values);
+    Declared::new(names.into_iter().flat_map(|names| names.keys().map(String::as_str)), values.map(String::as_str))
+}
+
+fn definition(tool: &server::Tool) -> String {
+    let mut definition = json!({
+        "name": tool.name.as_str(),
+        "description": tool.description,
+        "inputSchema": tool.input_schema.0,
+        "annotations": {"readOnlyHint": tool.effect() == Effect::Read},
+    });
+    if let Some(title) = &tool.title {
+        definition["title"] = title.as_str().into();
+    }
+    definition.to_string()
+}

@@ -1,0 +1,134 @@
+//! The arguments of a call: bounded, held to the client's maximum of records, fitted to the schema.
+
+use std::borrow::Cow;
+
+use crate::{
+    backend::Unsendable,
+    config::{Client, Tool},
+    protocol::strict::{Json, Node},
+};
+
+/// Bytes of a call's arguments, as they were sent.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Arguments that were refused. No part of it holds a value of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// For the caller.
+    pub message: String,
+    /// For the audit log: the keyword of the schema, or a word of ours.
+    pub keyword: &'static str,
+    /// For the audit log: the place in the schema.
+    pub path: String,
+}
+
+/// The arguments as an object, as they were sent.
+///
+/// # Errors
+/// Where they are none, or too large.
+pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, Refused> {
+    match arguments {
+        None => Ok(Node { raw: "{}", value: Json::Object(Vec::new()) }),
+        Some(node) if node.as_object().is_none() => Err(refused("type", "Invalid arguments: they must be an object")),
+        Some(node) if node.raw.len() > MAX_BYTES => {
+            Err(refused("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
+        }
+        Some(node) => Ok(node),
+    }
+}
+
+/// Sets the argument that bounds the records to the client's maximum, where it is absent or higher.
+pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, text: &'a mut String) -> Node<'a> {
+    let Some(limit) = tool.records.as_ref().and_then(|records| records.limit.as_ref()) else { return arguments };
+    let Json::Object(members) = &mut arguments.value else { return arguments };
+    let value = match limit.maximum {
+        Some(maximum) if maximum < u64::from(client.max_records) => {
+            *text = maximum.to_string();
+            text.as_str()
+        }
+        _ => client.max_records_text.as_str(),
+    };
+    let bound = Node { raw: value, value: Json::Number(value) };
+    match members.iter_mut().find(|(name, _)| *name == limit.name) {
+        Some((_, node)) if is_higher(node, client.max_records) => *node = bound,
+        Some(_) => {}
+        None => members.push((Cow::Owned(limit.name.clone()), bound)),
+    }
+    arguments
+}
+
+fn is_higher(node: &Node<'_>, maximum: u32) -> bool {
+    match &node.value {
+        // A double is exact enough to compare with 32 bits, and reads every form that JSON has for a number.
+        Json::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number > f64::from(maximum)),
+        _ => false,
+    }
+}
+
+/// # Errors
+/// The first thing that the tool's schema refuses.
+pub fn valid(arguments: &Node<'_>, tool: &Tool) -> Result<(), Refused> {
+    let Some(schema) = &tool.schema else { return Ok(()) };
+    schema.validate(&arguments.to_value()).map_err(|violation| {
+        let keyword = keyword(&violation.keyword);
+        let at = if violation.instance_path.is_empty() { "/" } else { &violation.instance_path };
+        let message =
+            format!("Invalid arguments: `{keyword}` refuses what is at `{at}` (schema {})", violation.schema_path);
+        Refused { message, keyword, path: violation.schema_path }
+    })
+}
+
+impl From<Unsendable> for Refused {
+    fn from(unsendable: Unsendable) -> Self {
+        Self {
+            message: format!("Invalid arguments: `{}` {}", unsendable.argument, unsendable.why),
+            keyword: "unsendable",
+            path: format!("/properties/{}", unsendable.argument),
+        }
+    }
+}
+
+fn refused(keyword: &'static str, message: &str) -> Refused {
+    Refused { message: message.to_owned(), keyword, path: "/".to_owned() }
+}
+
+/// The keywords of draft 2020-12 that can refuse.
+const KEYWORDS: [&str; 33] = [
+    "$dynamicRef",
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "contains",
+    "contentEncoding",
+    "contentMediaType",
+    "dependentRequired",
+    "dependentSchemas",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "if",
+    "items",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "not",
+    "oneOf",
+    "pattern",
+    "required",
+    "type",
+];
+
+fn keyword(keyword: &str) -> &'static str {
+    KEYWORDS.into_iter().find(|known| *known == keyword).unwrap_or("schema")
+}

@@ -1,0 +1,196 @@
+//! One call, from its name and arguments to its outcome.
+
+use std::{borrow::Cow, time::Instant};
+
+use portcullis_crds::server::Effect;
+
+use super::{
+    Caller, Guard, Outcome, Reply,
+    arguments::{self, Refused},
+    authorise::{Denied, authorise},
+    records,
+};
+use crate::{
+    audit::record::{CallEnd, CallStart, LimitName, Record},
+    backend::{Failure, Rendered, render_text},
+    config::{StaticAnswer, Tool, Work},
+    limiter::{Dimension, Key},
+    metrics::CallOutcome,
+    protocol::{
+        error::Refusal,
+        result::ToolResult,
+        strict::{self, Node},
+    },
+};
+
+/// Calls that one identity has running at once.
+const IN_FLIGHT: u32 = 32;
+/// When a caller may try again that has as many: nobody knows, so soon.
+const IN_FLIGHT_RETRY_SECONDS: u64 = 1;
+
+/// What a tool answered, within the client's maximum.
+struct Answer {
+    reply: Reply,
+    records: u64,
+}
+
+/// What is left to do once nothing more can be refused.
+enum Job<'a> {
+    Http(&'a crate::backend::HttpBackend, Rendered),
+    Static(&'a StaticAnswer, Node<'a>),
+}
+
+impl Guard {
+    /// The chain. Nothing is refused after the backend was asked, and whoever drops this future after the start was recorded
+    /// leaves an end that says so.
+    pub async fn call(&self, caller: Caller<'_>, name: &str, arguments: Option<Node<'_>>) -> Outcome {
+        let began = Instant::now();
+        let Caller { snapshot, client, .. } = caller;
+        let tool = authorise(snapshot.tools.by_name.get(name), client)
+            .map_err(|denied| self.denied(caller, name, denied, began))?;
+        let count = |outcome| tool.metrics.call(outcome, began.elapsed());
+
+        let refused = |refused| self.invalid(caller, tool, refused, began);
+        let sent = arguments::bounded(arguments).map_err(refused)?;
+        let described = snapshot.records_arguments.then(|| tool.declared.describe(&sent, &snapshot.digest_key));
+        let mut limit = String::new();
+        let arguments = arguments::limited(sent, tool, client, &mut limit);
+        arguments::valid(&arguments, tool).map_err(refused)?;
+        let job = job(tool, arguments).map_err(refused)?;
+
+        let _in_flight = self.in_flight.enter(client.identity, IN_FLIGHT).ok_or_else(|| {
+            count(CallOutcome::Limited);
+            self.refused_by(caller, Some(name), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
+        })?;
+        let blocked = |_| {
+            count(CallOutcome::Blocked);
+            Refusal::Unavailable
+        };
+        let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
+        self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
+        room.start(&CallStart {
+            who: caller.who(),
+            tool: tool.name.as_str(),
+            effect: tool.effect,
+            arguments: described.as_ref(),
+        });
+        if tool.effect == Effect::Write {
+            room.written().await.map_err(blocked)?;
+        }
+
+        match self.run(job, tool, client.max_records).await {
+            Ok(Answer { reply, records }) => {
+                count(CallOutcome::Success);
+                room.end(&CallEnd::Success { records_returned: Some(records), bytes: reply.members.len() as u64 });
+                Ok(reply)
+            }
+            Err(failure) => {
+                count(CallOutcome::Error);
+                room.end(&CallEnd::Error(failure.record(tool.backend.as_str())));
+                let text = failure.message(tool.backend.as_str());
+                let result = ToolResult { text: &text, note: None, structured: None, is_error: true };
+                Ok(Reply { members: result.members().into(), truncated: false })
+            }
+        }
+    }
+
+    fn denied(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
+        if let Some(tool) = denied.tool {
+            tool.metrics.call(CallOutcome::Denied, began.elapsed());
+        }
+        if let Err(over) = self.other(caller) {
+            return over;
+        }
+        let tool = denied.tool.map(|tool| tool.name.as_str());
+        let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
+        match self.audit.record(&record, caller.snapshot.overflow) {
+            Ok(()) => Refusal::ToolDenied { name: name.to_owned() },
+            Err(_) => Refusal::Unavailable,
+        }
+    }
+
+    fn invalid(&self, caller: Caller<'_>, tool: &Tool, refused: Refused, began: Instant) -> Refusal {
+        tool.metrics.call(CallOutcome::Invalid, began.elapsed());
+        if let Err(over) = self.other(caller) {
+            return over;
+        }
+        let record = Record::ArgumentsRefused {
+            who: caller.who(),
+            tool: tool.name.as_str(),
+            keyword: refused.keyword,
+            path: &refused.path,
+        };
+        match self.audit.record(&record, caller.snapshot.overflow) {
+            Ok(()) => Refusal::InvalidParams(Cow::Owned(refused.message)),
+            Err(_) => Refusal::Unavailable,
+        }
+    }
+
+    /// Takes the call from every limit, or from none.
+    fn admit(&self, caller: Caller<'_>, tool: &Tool) -> Result<(), Refusal> {
+        let of_client = &caller.client.dimensions;
+        let dimensions: Cow<'_, [Dimension]> = match tool.expensive {
+            None => Cow::Borrowed(of_client),
+            Some(rate) => {
+                let key = Key::Tool { identity: caller.client.identity, tool: tool.fingerprint };
+                Cow::Owned(std::iter::once(Dimension { key, rate }).chain(of_client.iter().copied()).collect())
+            }
+        };
+        self.limiter
+            .admit(&dimensions, self.clock.now())
+            .map_err(|over| self.over(caller, Some(tool.name.as_str()), &dimensions, over))
+    }
+
+    async fn run(&self, job: Job<'_>, tool: &Tool, max_records: u32) -> Result<Answer, Failure> {
+        match job {
+            Job::Static(answer, arguments) => fixed(answer, &arguments, tool, max_records),
+            Job::Http(backend, request) => {
+                let body = backend.ask(&self.http, request, tool.timeout).await?;
+                let body: &[u8] = if body.is_empty() { b"null" } else { &body };
+                let answer = strict::parse(body).map_err(|_| Failure::Malformed)?;
+                bounded(&answer, None, tool, max_records)
+            }
+        }
+    }
+}
+
+fn job<'a>(tool: &'a Tool, arguments: Node<'a>) -> Result<Job<'a>, Refused> {
+    Ok(match &tool.work {
+        Work::Http { backend, request } => Job::Http(backend, request.render(&arguments)?),
+        Work::Static(answer) => Job::Static(answer, arguments),
+    })
+}
+
+/// The answer of a tool that carries it.
+fn fixed(answer: &StaticAnswer, arguments: &Node<'_>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
+    let records = answer.records.ok_or(Failure::RecordsMissing)?;
+    if let Some(members) = answer.members.as_ref().filter(|_| records <= u64::from(max)) {
+        return Ok(Answer { reply: Reply { members: members.clone(), truncated: false }, records });
+    }
+    let text = answer.text.as_ref().map(|text| render_text(text, arguments));
+    match &answer.structured {
+        Some(structured) => {
+            let parsed = strict::parse(structured.as_bytes()).map_err(|_| Failure::Malformed)?;
+            bounded(&parsed, text.as_deref(), tool, max)
+        }
+        None => {
+            let text = text.unwrap_or_default();
+            let result = ToolResult { text: &text, note: None, structured: None, is_error: false };
+            Ok(Answer { reply: Reply { members: result.members().into(), truncated: false }, records })
+        }
+    }
+}
+
+/// A result of an answer. A text of the tool's own stands only beside all of the records.
+fn bounded(answer: &Node<'_>, text: Option<&str>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
+    let bounded = records::bound(answer, tool.records.as_ref(), max)?;
+    let note = bounded.truncated.then(|| records::note(bounded.records));
+    let result = ToolResult {
+        text: text.filter(|_| !bounded.truncated).unwrap_or(&bounded.json),
+        note: note.as_deref(),
+        structured: Some(&bounded.json),
+        is_error: false,
+    };
+    let reply = Reply { members: result.members().into(), truncated: bounded.truncated };
+    Ok(Answer { reply, records: bounded.records })
+}

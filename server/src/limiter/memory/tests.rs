@@ -1,0 +1,248 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    fingerprint::Fingerprint,
+    limiter::{Key, Rate},
+};
+
+fn at(nanos: u64) -> Moment {
+    Moment::from_nanos(nanos)
+}
+
+fn dimension(key: Key, requests: u32, per: u64) -> Dimension {
+    Dimension { key, rate: Rate { requests, per: Duration::from_nanos(per) } }
+}
+
+/// The dimensions of a call as the guard builds them, with small numbers.
+fn call(client: u8, tool: u8) -> [Dimension; 4] {
+    let identity = Fingerprint::from_bytes([client; 16]);
+    let tool = Fingerprint::from_bytes([100 + tool; 16]);
+    [
+        dimension(Key::Global, 12, 100),
+        dimension(Key::Tool { identity, tool }, 2, 100),
+        dimension(Key::Pool(identity), 6, 100),
+        dimension(Key::Identity(identity), 5, 70),
+    ]
+}
+
+/// The most of `times` that lie in any span of `per`.
+fn most_in_a_span(mut times: Vec<u64>, per: u64) -> usize {
+    times.sort_unstable();
+    let mut from = 0;
+    let within = |(index, time): (usize, &u64)| {
+        while times[from] + per <= *time {
+            from += 1;
+        }
+        index + 1 - from
+    };
+    times.iter().enumerate().map(within).max().unwrap_or(0)
+}
+
+/// Asserts the law over all admissions, each given with its dimensions and its time.
+fn assert_no_span_has_more(admitted: &[(Vec<Dimension>, u64)]) {
+    let mut by_dimension: HashMap<Dimension, Vec<u64>> = HashMap::new();
+    for (dimensions, time) in admitted {
+        for dimension in dimensions {
+            by_dimension.entry(*dimension).or_default().push(*time);
+        }
+    }
+    for (dimension, times) in by_dimension {
+        let most = most_in_a_span(times, u64::try_from(dimension.rate.per.as_nanos()).unwrap());
+        assert!(most <= dimension.rate.requests as usize, "{dimension:?} admitted {most}");
+    }
+}
+
+/// What the log must do, written as plainly as can be: the times of all admissions of each dimension.
+#[derive(Default)]
+struct Model(HashMap<Dimension, Vec<u64>>);
+
+impl Model {
+    /// When a call may come, if no other does: the earliest time at which each dimension has fewer than N in its span.
+    fn admit(&mut self, dimensions: &[Dimension], now: u64) -> Result<(), u64> {
+        let wait = dimensions.iter().map(|dimension| {
+            let times = self.0.get(dimension).map_or(&[][..], Vec::as_slice);
+            let nth_last = times.len().checked_sub(dimension.rate.requests as usize).map(|n| times[n]);
+            let per = u64::try_from(dimension.rate.per.as_nanos()).unwrap();
+            nth_last.map_or(0, |time| (time + per).saturating_sub(now))
+        });
+        match wait.max() {
+            Some(wait) if wait > 0 => Err(wait),
+            _ => {
+                for dimension in dimensions {
+                    self.0.entry(*dimension).or_default().push(now);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Equality with the model says it all at once: nothing is used up by a refused call, in no dimension, every
+    /// Retry-After is exact, and nothing is refused that could be admitted.
+    #[test]
+    fn it_admits_and_refuses_exactly_as_the_plain_model(calls in prop::collection::vec((0..3_u8, 0..2_u8, 0..40_u64), 1..300)) {
+        let (limiter, mut model) = (Limiter::default(), Model::default());
+        let mut now = 0;
+        let mut admitted = Vec::new();
+        for (client, tool, step) in calls {
+            now += step / 4;
+            let dimensions = call(client, tool);
+            let answer = limiter.admit(&dimensions, at(now));
+            prop_assert_eq!(
+                answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
+                model.admit(&dimensions, now)
+            );
+            if answer.is_ok() {
+                admitted.push((dimensions.to_vec(), now));
+            }
+        }
+        assert_no_span_has_more(&admitted);
+    }
+
+    #[test]
+    fn a_call_is_admitted_at_its_retry_after_and_not_a_nanosecond_before(calls in prop::collection::vec((0..2_u8, 0..2_u8, 0..9_u64), 1..100)) {
+        let limiter = Limiter::default();
+        let mut now = 0;
+        for (client, tool, step) in calls {
+            now += step;
+            let dimensions = call(client, tool);
+            if let Err(over) = limiter.admit(&dimensions, at(now)) {
+                let wait = u64::try_from(over.retry_after.as_nanos()).unwrap();
+                let before = limiter.admit(&dimensions, at(now + wait - 1)).unwrap_err();
+                prop_assert_eq!((before.dimension, before.retry_after.as_nanos()), (over.dimension, 1));
+                now += wait;
+                prop_assert_eq!(limiter.admit(&dimensions, at(now)), Ok(()));
+            }
+        }
+    }
+
+    /// Above 1,024 the log is grouped: it may refuse a little early, and never admits too many.
+    #[test]
+    fn large_limits_admit_no_more_either(requests in 1_000..5_000_u32, steps in prop::collection::vec((0..50_u64, 1..2_000_usize), 1..20)) {
+        let limiter = Limiter::default();
+        let dimensions = [dimension(Key::Global, requests, 100)];
+        let mut now = 0;
+        let mut times = Vec::new();
+        for (step, calls) in steps {
+            now += step;
+            let admitted = (0..calls).filter(|_| limiter.admit(&dimensions, at(now)).is_ok()).count();
+            times.extend(std::iter::repeat_n(now, admitted));
+        }
+        prop_assert!(most_in_a_span(times, 100) <= requests as usize);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Threads read a clock that others move, and call a little later: the law holds for the times that they read.
+    #[test]
+    fn no_span_admits_more_while_threads_race_a_moving_clock(seed in any::<u64>(), stride in 1..30_u64) {
+        let limiter = Limiter::default();
+        let clock = AtomicU64::new(0);
+        let admitted = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4_u64).map(|thread| {
+                let (limiter, clock) = (&limiter, &clock);
+                scope.spawn(move || {
+                    let mut random = seed ^ (thread.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                    let mut admitted = Vec::new();
+                    for _ in 0..400 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        let now = clock.fetch_add((random >> 60) * stride / 8, Ordering::SeqCst);
+                        if random & 0x700 == 0 {
+                            thread::yield_now();
+                        }
+                        let mut dimensions = call((random >> 33) as u8 % 3, (random >> 41) as u8 % 2);
+                        dimensions.rotate_left((random >> 20) as usize % 4);
+                        if limiter.admit(&dimensions, at(now)).is_ok() {
+                            admitted.push((dimensions.to_vec(), now));
+                        }
+                    }
+                    admitted
+                })
+            }).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        prop_assert!(!admitted.is_empty());
+        assert_no_span_has_more(&admitted);
+    }
+}
+
+#[test]
+fn threads_at_one_moment_get_exactly_what_is_there() {
+    let limiter = Limiter::default();
+    let admitted: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|client| {
+                let limiter = &limiter;
+                scope.spawn(move || (0..100).filter(|_| limiter.admit(&call(client, 0)[..1], at(7)).is_ok()).count())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(admitted, 12);
+}
+
+#[test]
+fn the_dimension_that_holds_longest_is_named_wherever_it_stands() {
+    let limiter = Limiter::default();
+    let [global, tool, pool, identity] = call(0, 0);
+    for _ in 0..2 {
+        limiter.admit(&[tool, identity], at(0)).unwrap();
+    }
+    for order in [[global, tool, pool, identity], [identity, pool, tool, global]] {
+        let over = limiter.admit(&order, at(30)).unwrap_err();
+        assert_eq!((order[over.dimension], over.retry_after), (tool, Duration::from_nanos(70)));
+    }
+}
+
+#[test]
+fn another_rate_on_the_same_key_is_another_limit() {
+    let limiter = Limiter::default();
+    let (slow, fast) = (dimension(Key::Global, 1, 1_000), dimension(Key::Global, 2, 10));
+    assert_eq!(limiter.admit(&[slow, fast], at(0)), Ok(()));
+    assert_eq!(limiter.admit(&[slow, fast], at(50)).map_err(|over| over.dimension), Err(0));
+    assert_eq!(limiter.admit(&[fast], at(50)), Ok(()));
+    assert_eq!(limiter.admit(&[slow, fast], at(1_000)), Ok(()));
+}
+
+#[test]
+fn a_dimension_given_twice_counts_once() {
+    let limiter = Limiter::default();
+    let once = dimension(Key::Global, 2, 10);
+    assert_eq!(limiter.admit(&[once, once], at(0)), Ok(()));
+    assert_eq!(limiter.admit(&[once], at(0)), Ok(()));
+    assert!(limiter.admit(&[once], at(0)).is_err());
+}
+
+#[test]
+fn a_limit_of_none_admits_nothing() {
+    assert!(Limiter::default().admit(&[dimension(Key::Global, 0, 10)], at(1_000)).is_err());
+}
+
+#[test]
+fn logs_that_nobody_needs_are_dropped() {
+    let limiter = Limiter::default();
+    let second = Duration::from_secs(1);
+    let of = |n: u32| Dimension {
+        key: Key::Identity(Fingerprint::of(&[&n.to_string()])),
+        rate: Rate { requests: 5, per: second },
+    };
+    for n in 0..2_000 {
+        limiter.admit(&[of(n)], at(0)).unwrap();
+    }
+    assert_eq!(limiter.len(), 2_000);
+    for n in 2_000..2_200 {
+        limiter.admit(&[of(n)], Moment::from_nanos(0) + SWEEP_EVERY + second).unwrap();
+    }
+    assert_eq!(limiter.len(), 200);
+}

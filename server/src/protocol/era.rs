@@ -1,0 +1,217 @@
+//! Which revision of MCP a message is of, and whether its headers and its body agree about it.
+//!
+//! The body decides: a request whose `_meta` names a version is of that version's era, `initialize` begins the older one, and
+//! everything else is of the older one too. The header is held against that and never moves a message from one era to the
+//! other, which is how the official servers decide (specification 2026-07-28, Versioning, and Streamable HTTP, Server
+//! Validation).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue};
+
+use super::{error::Refusal, message::Message};
+
+const VERSION_HEADER: &str = "mcp-protocol-version";
+const METHOD_HEADER: &str = "mcp-method";
+const NAME_HEADER: &str = "mcp-name";
+const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const STATELESS: &str = "2026-07-28";
+
+/// A revision that begins with `initialize`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2025_03_26,
+    V2025_06_18,
+    V2025_11_25,
+}
+
+impl Version {
+    /// What is offered to a client that asks for a revision that is not served.
+    pub const LATEST: Self = Self::V2025_11_25;
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2025_03_26 => "2025-03-26",
+            Self::V2025_06_18 => "2025-06-18",
+            Self::V2025_11_25 => "2025-11-25",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25].into_iter().find(|version| version.as_str() == text)
+    }
+}
+
+/// How a message wants to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// 2025-03-26 to 2025-11-25: `initialize` first, perhaps a session.
+    Handshake,
+    /// 2026-07-28: each request says all that is needed.
+    Stateless,
+}
+
+/// The era of a message.
+///
+/// # Errors
+/// Where headers and body disagree, where the version is not served, and where a request of the stateless era lacks what its
+/// `_meta` must hold.
+pub fn of(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
+    let header = header(headers, VERSION_HEADER)?;
+    let claim = message.meta(VERSION_KEY);
+    let claimed = match claim {
+        Some(node) => Some(node.as_str().ok_or(Refusal::EnvelopeMissing("the protocol version must be a string"))?),
+        None => None,
+    };
+    if message.method == "initialize" && claimed != Some(STATELESS) {
+        return match header {
+            Some(STATELESS) => Err(Refusal::HeaderMismatch("initialize is no request of the revision in the header")),
+            _ => Ok(Era::Handshake),
+        };
+    }
+    match (claimed, header) {
+        (Some(claimed), Some(header)) if claimed != header => {
+            Err(Refusal::HeaderMismatch("MCP-Protocol-Version is not the version in _meta"))
+        }
+        (Some(STATELESS), None) if message.id.is_some() => {
+            Err(Refusal::HeaderMismatch("MCP-Protocol-Version is missing"))
+        }
+        (Some(STATELESS), _) => stateless(message, headers),
+        (Some(version), _) | (None, Some(version)) if Version::parse(version).is_some() => Ok(Era::Handshake),
+        (None, None) => Ok(Era::Handshake),
+        // The spec gives a notification no envelope: its header alone says the era.
+        (None, Some(STATELESS)) if message.id.is_none() => stateless(message, headers),
+        (None, Some(STATELESS)) => Err(Refusal::EnvelopeMissing(
+            "_meta must have io.modelcontextprotocol/protocolVersion and io.modelcontextprotocol/clientCapabilities",
+        )),
+        (Some(requested), _) | (None, Some(requested)) => {
+            Err(Refusal::UnsupportedVersion { requested: requested.to_owned() })
+        }
+    }
+}
+
+fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
+    let is_request = message.id.is_some();
+    match header(headers, METHOD_HEADER)? {
+        Some(method) if method != message.method => {
+            return Err(Refusal::HeaderMismatch("Mcp-Method is not the method in the body"));
+        }
+        None if is_request => return Err(Refusal::HeaderMismatch("Mcp-Method is missing")),
+        _ => {}
+    }
+    if !is_request {
+        return Ok(Era::Stateless);
+    }
+    let name = match &*message.method {
+        "tools/call" | "prompts/get" => message.param("name"),
+        "resources/read" => message.param("uri"),
+        _ => None,
+    };
+    if let Some(name) = name.and_then(|node| node.as_str()) {
+        let sent = header(headers, NAME_HEADER)?.ok_or(Refusal::HeaderMismatch("Mcp-Name is missing"))?;
+        if !names(sent, name)? {
+            return Err(Refusal::HeaderMismatch("Mcp-Name is not the name in the body"));
+        }
+    }
+    match message.meta(CAPABILITIES_KEY) {
+        Some(node) if node.as_object().is_some() => Ok(Era::Stateless),
+        _ => Err(Refusal::EnvelopeMissing("_meta must have io.modelcontextprotocol/clientCapabilities, an object")),
+    }
+}
+
+/// A header that may be there once.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(value)), None) => Ok(Some(value.trim())),
+        (Some(_), Some(_)) => Err(Refusal::HeaderMismatch("a header of MCP is there twice")),
+        (Some(Err(_)), None) => Err(Refusal::HeaderMismatch("a header of MCP has characters that no header may have")),
+    }
+}
+
+/// Whether a header names `name`: as it is, or as base64 between `=?base64?` and `?=`.
+fn names(header: &str, name: &str) -> Result<bool, Refusal> {
+    match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        None => Ok(header == name),
+        Some(encoded) => match STANDARD.decode(encoded) {
+            Ok(decoded) => Ok(decoded == name.as_bytes()),
+            Err(_) => Err(Refusal::HeaderMismatch("Mcp-Name has base64 that cannot be read")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::strict;
+
+    const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+    fn era(method: &str, params: &str, id: &str, headers: &[(&'static str, &str)]) -> Result<Era, Refusal> {
+        let text = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}","params":{{{params}}}}}"#);
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        of(&Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap(), &map)
+    }
+
+    fn request(method: &str, params: &str, headers: &[(&'static str, &str)]) -> Result<Era, Refusal> {
+        era(method, params, r#""id":1,"#, headers)
+    }
+
+    #[test]
+    fn older_revisions_are_served_with_and_without_a_header() {
+        for headers in [&[][..], &[(VERSION_HEADER, "2025-03-26")], &[(VERSION_HEADER, "2025-11-25")]] {
+            assert_eq!(request("tools/list", "", headers), Ok(Era::Handshake));
+        }
+        assert_eq!(request("initialize", r#""protocolVersion":"2024-11-05""#, &[]), Ok(Era::Handshake));
+    }
+
+    #[test]
+    fn the_stateless_revision_wants_header_and_body_to_agree() {
+        let v = (VERSION_HEADER, STATELESS);
+        let call = (METHOD_HEADER, "tools/call");
+        let params = format!(r#""name":"é",{META}"#);
+        assert_eq!(request("tools/call", &params, &[v, call, (NAME_HEADER, "=?base64?w6k=?=")]), Ok(Era::Stateless));
+        assert_eq!(request("server/discover", META, &[v, (METHOD_HEADER, "server/discover")]), Ok(Era::Stateless));
+        for headers in [
+            &[call, (NAME_HEADER, "=?base64?w6k=?=")][..],
+            &[v, (NAME_HEADER, "=?base64?w6k=?=")],
+            &[v, call],
+            &[v, call, (NAME_HEADER, "e")],
+            &[v, call, (NAME_HEADER, "=?base64?%?=")],
+            &[v, v, call, (NAME_HEADER, "=?base64?w6k=?=")],
+            &[(VERSION_HEADER, "2025-11-25"), call, (NAME_HEADER, "=?base64?w6k=?=")],
+            &[v, (METHOD_HEADER, "tools/list"), (NAME_HEADER, "=?base64?w6k=?=")],
+        ] {
+            let refused = request("tools/call", &params, headers).unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.code()), (400, Some(-32020)), "{headers:?}");
+        }
+        assert_eq!(request("initialize", "", &[v]).unwrap_err().code(), Some(-32020));
+    }
+
+    #[test]
+    fn a_version_that_is_not_served_is_told_what_is() {
+        let claim = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"1900-01-01","io.modelcontextprotocol/clientCapabilities":{}}"#;
+        for refused in [
+            request("tools/list", claim, &[(VERSION_HEADER, "1900-01-01"), (METHOD_HEADER, "tools/list")]),
+            request("tools/list", "", &[(VERSION_HEADER, "1900-01-01")]),
+        ] {
+            assert_eq!(refused, Err(Refusal::UnsupportedVersion { requested: "1900-01-01".into() }));
+        }
+    }
+
+    #[test]
+    fn a_stateless_request_without_its_envelope_is_refused() {
+        let headers = [(VERSION_HEADER, STATELESS), (METHOD_HEADER, "tools/list")];
+        let version = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        let number = r#""_meta":{"io.modelcontextprotocol/protocolVersion":1}"#;
+        for params in ["", version, number] {
+            let refused = request("tools/list", params, &headers).unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.code()), (400, Some(-32602)), "{params}");
+        }
+        assert_eq!(era("notifications/cancelled", "", "", &[(VERSION_HEADER, STATELESS)]), Ok(Era::Stateless));
+    }
+}

@@ -1,0 +1,131 @@
+//! One JSON-RPC message, as MCP narrows it: an object, never a batch, with a string or integer id.
+//!
+//! Revision 2025-03-26 has batches; they are refused, as 2025-06-18 and later want it. Answers are refused too: this server
+//! asks its callers nothing.
+
+use std::borrow::Cow;
+
+use super::strict::{Json, Node};
+
+/// A request, or a notification where it has no id.
+#[derive(Debug, PartialEq)]
+pub struct Message<'a> {
+    /// The id as it was written, to be sent back unchanged.
+    pub id: Option<&'a str>,
+    pub method: Cow<'a, str>,
+    /// An object, where there are any.
+    pub params: Option<Node<'a>>,
+}
+
+/// JSON that is no message. `id` is that of the request, where it could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed<'a> {
+    pub id: Option<&'a str>,
+    pub why: &'static str,
+}
+
+impl<'a> Message<'a> {
+    /// # Errors
+    /// The first rule of JSON-RPC 2.0 or of MCP's base protocol that the value breaks.
+    pub fn read(node: Node<'a>) -> Result<Self, Malformed<'a>> {
+        let members = match node.value {
+            Json::Object(members) => members,
+            Json::Array(_) => return Err(Malformed { id: None, why: "batches are not served; send one message" }),
+            _ => return Err(Malformed { id: None, why: "a message must be an object" }),
+        };
+        let mut id = None;
+        let mut method = None;
+        let mut params = None;
+        let mut is_2_0 = false;
+        let mut is_answer = false;
+        let mut why = None;
+        for (name, value) in members {
+            match &*name {
+                "jsonrpc" => is_2_0 = value.as_str() == Some("2.0"),
+                "id" => match value.value {
+                    Json::String(_) => id = Some(value.raw),
+                    Json::Number(digits) if is_integer(digits) => id = Some(digits),
+                    _ => why = Some("`id` must be a string or an integer"),
+                },
+                "method" => match value.value {
+                    Json::String(text) => method = Some(text),
+                    _ => why = Some("`method` must be a string"),
+                },
+                "params" => match value.value {
+                    Json::Object(_) => params = Some(value),
+                    _ => why = Some("`params` must be an object"),
+                },
+                "result" | "error" => is_answer = true,
+                _ => {}
+            }
+        }
+        let malformed = |why| Err(Malformed { id, why });
+        match (why, method) {
+            _ if !is_2_0 => malformed("`jsonrpc` must be \"2.0\""),
+            (Some(why), _) => malformed(why),
+            (None, None) if is_answer => malformed("answers are not expected: this server asks nothing"),
+            (None, None) => malformed("`method` is missing"),
+            (None, Some(_)) if is_answer => malformed("a message with a `method` has no `result` or `error`"),
+            (None, Some(method)) => Ok(Self { id, method, params }),
+        }
+    }
+
+    /// A member of `params`.
+    pub fn param(&self, name: &str) -> Option<&Node<'a>> {
+        self.params.as_ref()?.get(name)
+    }
+
+    /// A member of `params._meta`.
+    pub fn meta(&self, name: &str) -> Option<&Node<'a>> {
+        self.param("_meta")?.get(name)
+    }
+
+    /// Takes a member out of `params`.
+    pub fn take_param(&mut self, name: &str) -> Option<Node<'a>> {
+        let Json::Object(members) = &mut self.params.as_mut()?.value else { return None };
+        let at = members.iter().position(|(key, _)| key == name)?;
+        Some(members.swap_remove(at).1)
+    }
+}
+
+fn is_integer(digits: &str) -> bool {
+    !digits.contains(['.', 'e', 'E'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::strict;
+
+    #[test]
+    fn a_request_keeps_its_id_as_written() {
+        for (text, id) in [
+            (r#"{"jsonrpc":"2.0","id":"a\u0062","method":"ping"}"#, Some(r#""a\u0062""#)),
+            (r#"{"jsonrpc":"2.0","id":12345678901234567890123,"method":"ping"}"#, Some("12345678901234567890123")),
+            (r#"{"jsonrpc":"2.0","method":"notifications/initialized","other":1}"#, None),
+        ] {
+            let message = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap();
+            assert_eq!(message.id, id, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_the_id_if_it_has_one() {
+        for (text, id, part) in [
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, None, "batches"),
+            (r#""ping""#, None, "an object"),
+            (r#"{"id":1,"method":"ping"}"#, Some("1"), "jsonrpc"),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some("1"), "jsonrpc"),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, Some("1"), "`method`"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, Some("1"), "`method`"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, Some("1"), "`params`"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some("1"), "answers"),
+        ] {
+            let refused = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap_err();
+            assert_eq!(refused.id, id, "{text}");
+            assert!(refused.why.contains(part), "{text}: {}", refused.why);
+        }
+    }
+}

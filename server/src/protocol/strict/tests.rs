@@ -1,0 +1,242 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn refusal(text: &str) -> Option<Refusal> {
+    parse(text.as_bytes()).err()
+}
+
+#[test]
+fn a_message_reads_as_it_was_written() {
+    let text = r#" {"id":1.50,"m":"a\u00e9\ud83d\ude00","p":[true,null,{}]} "#;
+    let node = parse(text.as_bytes()).unwrap();
+    let leaf = |raw, value| Node { raw, value };
+    assert_eq!(
+        node,
+        leaf(
+            text.trim(),
+            Json::Object(vec![
+                ("id".into(), leaf("1.50", Json::Number("1.50"))),
+                ("m".into(), leaf(r#""a\u00e9\ud83d\ude00""#, Json::String("aé😀".into()))),
+                (
+                    "p".into(),
+                    leaf(
+                        "[true,null,{}]",
+                        Json::Array(vec![
+                            leaf("true", Json::Bool(true)),
+                            leaf("null", Json::Null),
+                            leaf("{}", Json::Object(vec![])),
+                        ])
+                    )
+                ),
+            ])
+        )
+    );
+}
+
+#[test]
+fn each_wrong_text_is_refused_for_its_reason() {
+    for (text, expected) in [
+        ("", Refusal::Syntax),
+        (" ", Refusal::Syntax),
+        ("{} {}", Refusal::Syntax),
+        ("[1,]", Refusal::Syntax),
+        ("{\"a\":1,}", Refusal::Syntax),
+        ("{a:1}", Refusal::Syntax),
+        ("01", Refusal::Syntax),
+        ("-", Refusal::Syntax),
+        ("1.", Refusal::Syntax),
+        (".5", Refusal::Syntax),
+        ("+1", Refusal::Syntax),
+        ("1e", Refusal::Syntax),
+        ("NaN", Refusal::Syntax),
+        ("tru", Refusal::Syntax),
+        ("\"\n\"", Refusal::Syntax),
+        ("\"\u{0}\"", Refusal::Syntax),
+        ("\"\\x\"", Refusal::Syntax),
+        ("\"\\u12\"", Refusal::Syntax),
+        ("\"\\u+123\"", Refusal::Syntax),
+        ("\"abc", Refusal::Syntax),
+        ("'a'", Refusal::Syntax),
+        ("[1 // one\n]", Refusal::Syntax),
+        ("\u{feff}{}", Refusal::Syntax),
+        ("\u{a0}1", Refusal::Syntax),
+        (r#"{"a":1,"a":1}"#, Refusal::DuplicateKey),
+        (r#"{"a":1,"\u0061":1}"#, Refusal::DuplicateKey),
+        (r#"[{"x":{"":1,"":2}}]"#, Refusal::DuplicateKey),
+        (r#""\ud800""#, Refusal::LoneSurrogate),
+        (r#""\ud800\u0041""#, Refusal::LoneSurrogate),
+        (r#""\ud800\n""#, Refusal::LoneSurrogate),
+        (r#""\udc00""#, Refusal::LoneSurrogate),
+        (r#"{"\udfff":1}"#, Refusal::LoneSurrogate),
+        ("1e999", Refusal::NumberOutOfRange),
+        ("-1e999", Refusal::NumberOutOfRange),
+        (&"9".repeat(400), Refusal::NumberOutOfRange),
+    ] {
+        assert_eq!(refusal(text), Some(expected), "{text:?}");
+    }
+    assert_eq!(parse(b"\"\xff\"").err(), Some(Refusal::NotUtf8));
+    assert_eq!(parse(b"\"\xed\xa0\x80\"").err(), Some(Refusal::NotUtf8));
+}
+
+#[test]
+fn nesting_is_accepted_to_the_bound_and_no_deeper() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(refusal(&nested(MAX_DEPTH)), None);
+    assert_eq!(refusal(&nested(MAX_DEPTH + 1)), Some(Refusal::TooDeep));
+    assert_eq!(refusal(&"[".repeat(500_000)), Some(Refusal::TooDeep));
+    assert_eq!(refusal(&"{\"a\":".repeat(65)), Some(Refusal::TooDeep));
+    // Neighbours do not add up.
+    assert_eq!(refusal(&format!("[{0},{0}]", nested(MAX_DEPTH - 1))), None);
+}
+
+#[test]
+fn a_duplicate_is_found_at_every_size() {
+    for size in [1, 2, 15, 16, 17, 18, 100, 5_000] {
+        let object = |last: usize| {
+            let members: Vec<_> = (0..size).chain([last]).map(|n| format!("\"k{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(refusal(&object(size)), None, "{size}");
+        for twice in [0, size / 2, size - 1] {
+            assert_eq!(refusal(&object(twice)), Some(Refusal::DuplicateKey), "{size} {twice}");
+        }
+    }
+}
+
+#[test]
+fn pointers_point_as_rfc_6901_says() {
+    let text = r#"{"items":[{"name":"a"},{"name":"b"}],"a/b":1,"m~n":2,"":3,"0":4}"#;
+    let node = parse(text.as_bytes()).unwrap();
+    for (pointer, raw) in [
+        ("", Some(text)),
+        ("/items/1/name", Some("\"b\"")),
+        ("/a~1b", Some("1")),
+        ("/m~0n", Some("2")),
+        ("/", Some("3")),
+        ("/0", Some("4")),
+        ("/items/01", None),
+        ("/items/+1", None),
+        ("/items/-", None),
+        ("/items/2", None),
+        ("items", None),
+        ("/items/0/name/x", None),
+    ] {
+        assert_eq!(node.pointer(pointer).map(|n| n.raw), raw, "{pointer}");
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 20, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..30)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// Texts near JSON: its own tokens, badly ordered.
+fn almost_json() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"a\"",
+        "\"b\"",
+        "\"\\u0061\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"",
+        "\\",
+        "0",
+        "1",
+        "-",
+        ".",
+        "e",
+        "E+",
+        "01",
+        "1e9",
+        "1E400",
+        "-0",
+        "true",
+        "false",
+        "null",
+        " ",
+        "\t",
+        "\u{0}",
+        "ü",
+        "\"\\",
+        "\\u00",
+    ]);
+    prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
+}
+
+/// Whether serde_json and this parser agree, given that only this one refuses duplicates, depth and surrogates.
+fn agrees(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let theirs = serde_json::from_slice::<Value>(bytes);
+    match parse(bytes) {
+        Ok(node) => prop_assert_eq!(theirs.ok(), Some(node.to_value())),
+        Err(Refusal::DuplicateKey | Refusal::TooDeep) => {}
+        Err(_) => prop_assert!(theirs.is_err()),
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_serde_json_prints_reads_back_as_the_same_value(value in any_value()) {
+        for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
+            let node = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(node.raw, text.as_str());
+            prop_assert_eq!(node.to_value(), serde_json::from_str::<Value>(&text).unwrap());
+        }
+    }
+
+    #[test]
+    fn acceptance_agrees_with_serde_json_on_tokens(text in almost_json()) {
+        agrees(text.as_bytes())?;
+    }
+
+    #[test]
+    fn acceptance_agrees_with_serde_json_on_broken_texts(value in any_value(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = serde_json::to_vec(&value).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        agrees(&bytes)?;
+        agrees(&bytes[..at])?;
+    }
+
+    #[test]
+    fn acceptance_agrees_with_serde_json_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        agrees(&bytes)?;
+    }
+
+    #[test]
+    fn numbers_keep_their_digits(text in "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?") {
+        let node = parse(text.as_bytes()).unwrap();
+        prop_assert_eq!(&node.value, &Json::Number(&text));
+        prop_assert_eq!(node.to_value(), serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn escapes_of_any_text_are_undone(text in any::<String>()) {
+        let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        let json = format!("\"{escaped}\"");
+        prop_assert_eq!(parse(json.as_bytes()).unwrap().to_value(), json!(text));
+    }
+}

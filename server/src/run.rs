@@ -1,0 +1,210 @@
+//! Puts the rooms together, serves, and ends well.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use portcullis_crds::server::OnOverflow;
+use tokio::{net::TcpListener, sync::watch};
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+use crate::{
+    admin::Admin,
+    audit::{
+        self, Audit, ProgramLog,
+        record::{Document, Record},
+    },
+    backend::{Dialling, HttpClient},
+    cli::Arguments,
+    config::{self, Change, Parts, Reload, Store},
+    guard::Guard,
+    health::Health,
+    limiter::{Clock, InFlight, Limiter},
+    metrics::{Metrics, ReloadOutcome},
+    net::{self, BodyBounds, Bounds, Connections},
+    stop::{self, Cause},
+    transport::streamable::Streamable,
+};
+
+/// Connections of the admin port.
+const ADMIN_CONNECTIONS: usize = 256;
+/// How long the last records may take to be written.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("cannot write the audit log: {0}")]
+    Audit(io::Error),
+    #[error("cannot log: {0}")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Where it cannot begin.
+pub async fn run(arguments: Arguments) -> Result<(), RunError> {
+    let instance = format!("{}-{:08x}", arguments.instance, random());
+    let sink = Audit::stdout().map_err(RunError::Audit)?;
+    let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Audit)?;
+    let log = Log::start(&audit, arguments.log_level)?;
+    let metrics = Metrics::default();
+    let store = Arc::new(Store::new(Parts { directory: arguments.config.clone(), metrics: metrics.clone() }));
+    let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
+    reloads.tell(store.reload());
+
+    let dialling = match arguments.allow_loopback_backends {
+        true => Dialling::ServicesAndLoopback,
+        false => Dialling::Services,
+    };
+    let http = HttpClient::new(dialling);
+    let health =
+        Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
+    let guard = Guard {
+        audit: audit.clone(),
+        limiter: Limiter::default(),
+        in_flight: InFlight::default(),
+        clock: Clock::start(),
+        http,
+    };
+    let connections = Connections::default();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let admin = Arc::new(Admin {
+        store: store.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        audit: audit.clone(),
+        connections: connections.clone(),
+        stopping: stopping.clone(),
+        pod_uid: arguments.pod_uid.clone(),
+    });
+    let main = Arc::new(Streamable { store: store.clone(), guard, health, metrics, body: BodyBounds::default() });
+
+    let main_port = listen(arguments.listen).await?;
+    let admin_port = listen(arguments.admin).await?;
+    let started = Record::ServerStarted {
+        version: env!("CARGO_PKG_VERSION"),
+        listen: main_port.local_addr().map_err(|error| RunError::Listen(arguments.listen, error))?,
+        admin: admin_port.local_addr().map_err(|error| RunError::Listen(arguments.admin, error))?,
+    };
+    record(&audit, &started);
+
+    let (stop_main, main_stopped) = watch::channel(false);
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    let watching = tokio::spawn(config::watch(store, arguments.config.clone(), move |reload| reloads.tell(reload)));
+    let bounds =
+        Bounds { connections: ADMIN_CONNECTIONS, connections_per_peer: ADMIN_CONNECTIONS, ..Bounds::default() };
+    let admin = tokio::spawn(net::serve(admin_port, admin, bounds, Connections::default(), told(admin_stopped)));
+    let main = tokio::spawn(net::serve(main_port, main, Bounds::default(), connections, told(main_stopped)));
+
+    let cause = stop::cause(arguments.stop_with_stdin).await.map_err(RunError::Signals)?;
+    record(&audit, &Record::ServerStopping);
+    stopping.store(true, Relaxed);
+    if cause == Cause::Terminated {
+        // A second signal ends the wait.
+        let drained = tokio::time::sleep(Duration::from_secs(arguments.drain));
+        tokio::select! {
+            () = drained => {}
+            _ = stop::cause(arguments.stop_with_stdin) => {}
+        }
+    }
+    stop_main.send_replace(true);
+    let all_finished = main.await.unwrap_or(false);
+    if !all_finished {
+        tracing::warn!("calls that were still running after the drain were cut off");
+    }
+    stop_admin.send_replace(true);
+    let _ = admin.await;
+    watching.abort();
+    if !audit.stop(FLUSH) {
+        eprintln!("portcullis-server: the last audit records could not be written");
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error))
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Records of the server itself are taken even while the log is blocked.
+fn record(audit: &Audit, record: &Record<'_>) {
+    let _ = audit.record(record, OnOverflow::Refuse);
+}
+
+/// Tells of reloads.
+struct Reloads {
+    audit: Audit,
+    metrics: Metrics,
+    log: Log,
+}
+
+impl Reloads {
+    fn tell(&self, reload: Reload) {
+        for (document, change) in [(Document::Policy, &reload.policy), (Document::Credentials, &reload.credentials)] {
+            if let Change::Refused(refused) = change {
+                self.metrics.reloaded(ReloadOutcome::Refused);
+                record(&self.audit, &Record::PolicyRefused { document, field: &refused.field });
+                tracing::error!(document = ?document, reason = %refused.message, "a document was refused; the last good one stays in force");
+            }
+        }
+        let Some(snapshot) = reload.swapped else { return };
+        self.metrics.reloaded(ReloadOutcome::Loaded);
+        self.log.follow(&self.audit, snapshot.log_level.as_str());
+        record(
+            &self.audit,
+            &Record::PolicyLoaded {
+                revision: &snapshot.revision,
+                credentials_revision: snapshot.credentials_revision.as_deref(),
+                tools: snapshot.tools.by_name.len(),
+                clients: snapshot.clients,
+            },
+        );
+    }
+}
+
+/// The program log, whose level follows the policy where the environment does not say one.
+struct Log {
+    fixed: Option<tracing::Level>,
+    handle: reload::Handle<ProgramLog, Registry>,
+}
+
+impl Log {
+    fn start(audit: &Audit, fixed: Option<tracing::Level>) -> Result<Self, RunError> {
+        let (layer, handle) = reload::Layer::new(audit.program_log(fixed.unwrap_or(tracing::Level::INFO)));
+        tracing_subscriber::registry().with(layer.boxed()).try_init()?;
+        Ok(Self { fixed, handle })
+    }
+
+    fn follow(&self, audit: &Audit, level: &str) {
+        if self.fixed.is_none()
+            && let Ok(level) = level.parse()
+        {
+            // It fails only where the subscriber is gone, and with it the log.
+            let _ = self.handle.reload(audit.program_log(level));
+        }
+    }
+}
+
+/// Tells instances of one name apart.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness the name alone has to do.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u32::from_le_bytes(bytes)
+}

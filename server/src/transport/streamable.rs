@@ -1,0 +1,184 @@
+//! Streamable HTTP at `/mcp`: revisions 2025-03-26 to 2025-11-25, with sessions, and 2026-07-28, without.
+//!
+//! A request passes host and origin, identity, headers, body, JSON and era, in that order, so that what nobody vouches for is
+//! never parsed. Answers are one JSON object each; no stream is opened, and what would need one (GET) is answered 405, as the
+//! specification allows.
+
+pub(crate) mod answer;
+mod front;
+mod methods;
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::{
+    audit::record::{AuthFailed, AuthFailure, ClientRefusal, Record},
+    config::{Client, ClientState, Known, Snapshot, Store},
+    guard::{Caller, Guard},
+    health::Health,
+    identity::{Presented, presented},
+    metrics::{AuthOutcome, Metrics},
+    net::{self, BodyBounds, BodyRefusal},
+    protocol::{error::Refusal, message::Message, strict},
+};
+
+/// The route as records name it.
+const ROUTE: &str = "/mcp";
+/// How often the use of one key is recorded, in seconds: once a call would double the log.
+const AUTH_SUCCESS_EVERY: u64 = 60;
+
+/// The main port.
+pub struct Streamable {
+    pub store: Arc<Store>,
+    pub guard: Guard,
+    pub health: Arc<Health>,
+    pub metrics: Metrics,
+    pub body: BodyBounds,
+}
+
+impl net::Handler for Streamable {
+    type Body = Full<Bytes>;
+
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        match request.uri().path() {
+            ROUTE => {
+                let answer = self.answer(request, peer).await;
+                self.metrics.responded(answer.status());
+                answer
+            }
+            "/health" if front::is_foreign_origin(request.headers()) => answer::refusal(&Refusal::ForeignOrigin, None),
+            "/health" if request.method() == Method::GET => self.health.respond().await,
+            "/health" => answer::refusal(&Refusal::MethodNotAllowed, None),
+            _ => answer::refusal(&Refusal::UnknownPath, None),
+        }
+    }
+}
+
+impl Streamable {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        // One snapshot from here to the end.
+        let Some(snapshot) = self.store.current() else { return answer::refusal(&Refusal::NoPolicy, None) };
+        let (parts, body) = request.into_parts();
+        let caller = match self.admitted(&snapshot, &parts, peer) {
+            Ok(caller) => caller,
+            Err(refusal) => return answer::refusal(&refusal, None),
+        };
+        let body = match net::read_body(body, &self.body).await {
+            Ok(body) => body,
+            Err(BodyRefusal::TooLarge) => return answer::refusal(&Refusal::BodyTooLarge, None),
+            // Nobody is left to read the answer to a body that broke off.
+            Err(BodyRefusal::TooSlow | BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyTooSlow, None),
+        };
+        let message = match strict::parse(&body) {
+            Ok(node) => Message::read(node),
+            Err(refusal) => return self.malformed(caller, Refusal::Json(refusal), None),
+        };
+        match message {
+            Ok(message) => self.serve(caller, message, &parts.headers).await,
+            Err(malformed) => self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id),
+        }
+    }
+
+    /// Everything before the body.
+    fn admitted<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        parts: &http::request::Parts,
+        peer: SocketAddr,
+    ) -> Result<Caller<'s>, Refusal> {
+        front::host(parts, snapshot)?;
+        if front::is_foreign_origin(&parts.headers) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        if parts.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let caller = self.identified(snapshot, presented(&parts.headers), peer)?;
+        front::media_types(&parts.headers)?;
+        Ok(caller)
+    }
+
+    fn identified<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        presented: Presented,
+        peer: SocketAddr,
+    ) -> Result<Caller<'s>, Refusal> {
+        let failed = |reason, refusal| {
+            self.metrics.authenticated(AuthOutcome::Failed);
+            self.guard.audit.stranger(&AuthFailed { peer: peer.ip(), route: ROUTE, reason });
+            Err(refusal)
+        };
+        let key = match presented {
+            Presented::Nothing => return failed(AuthFailure::Missing, Refusal::ApiKeyRequired),
+            Presented::Ambiguous => return failed(AuthFailure::Ambiguous, Refusal::InvalidApiKey),
+            Presented::Key(digest) => match snapshot.key(&digest) {
+                Some(key) => key,
+                None => return failed(AuthFailure::UnknownKey, Refusal::InvalidApiKey),
+            },
+        };
+        match active(key) {
+            Ok(client) => {
+                let caller = Caller { snapshot, client, key };
+                self.record_success(caller);
+                Ok(caller)
+            }
+            Err(refusal) => {
+                self.metrics.authenticated(AuthOutcome::Refused);
+                let record = Record::ClientRefused { client: key.id.as_str(), key_id: Some(&key.key_id), refusal };
+                // The answer is a refusal either way.
+                let _ = self.guard.audit.record(&record, snapshot.overflow);
+                Err(Refusal::ClientNotRecognised)
+            }
+        }
+    }
+
+    /// Records that a key was used, when it is seen first and then once a minute.
+    fn record_success(&self, caller: Caller<'_>) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.metrics.authenticated(AuthOutcome::Success);
+        let now = self.guard.clock.now().as_nanos() / 1_000_000_000 + 1;
+        let recorded = &caller.key.recorded;
+        let last = recorded.load(Relaxed);
+        let is_due = last == 0 || now >= last + AUTH_SUCCESS_EVERY;
+        if is_due && recorded.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+            let record = Record::AuthSuccess { who: caller.who() };
+            if self.guard.audit.record(&record, caller.snapshot.overflow).is_err() {
+                // Not written, so it is due again.
+                recorded.store(0, Relaxed);
+            }
+        }
+    }
+
+    fn malformed(&self, caller: Caller<'_>, refusal: Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
+        let refusal = self.counted(caller, refusal);
+        answer::refusal(&refusal, id)
+    }
+
+    /// A refusal of a caller who is known: it draws on the allowance for other requests, and is recorded.
+    fn counted(&self, caller: Caller<'_>, refusal: Refusal) -> Refusal {
+        if let Err(over) = self.guard.other(caller) {
+            return over;
+        }
+        let (status, code) = (refusal.status().as_u16(), refusal.code().unwrap_or_default());
+        let record = Record::RequestRefused { who: caller.who(), status, code };
+        match self.guard.audit.record(&record, caller.snapshot.overflow) {
+            Ok(()) => refusal,
+            Err(_) => Refusal::Unavailable,
+        }
+    }
+}
+
+fn active(key: &Known) -> Result<&Client, ClientRefusal> {
+    let client = key.client.as_deref().ok_or(ClientRefusal::NotRecognised)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    match client.state(now) {
+        ClientState::Active => Ok(client),
+        ClientState::Suspended => Err(ClientRefusal::Suspended),
+        ClientState::Expired => Err(ClientRefusal::Expired),
+    }
+}

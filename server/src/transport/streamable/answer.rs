@@ -1,0 +1,77 @@
+//! Outcomes to bytes: every answer of both ports is made here.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+
+use crate::{
+    guard::Reply,
+    protocol::{era::Era, error::Refusal},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub fn refusal(refusal: &Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
+    let mut response = json(refusal.status(), refusal.body(id).into());
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    if *refusal == Refusal::MethodNotAllowed {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// A notification was taken; none means anything to this server.
+pub fn accepted() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// `result` is a JSON object.
+pub fn result(id: &str, result: &str) -> Response<Full<Bytes>> {
+    let mut body = opening(id, result.len());
+    body.push_str(result);
+    body.push('}');
+    json(StatusCode::OK, body.into())
+}
+
+/// A tool's result, with what the revision adds to it.
+pub fn reply(id: &str, reply: &Reply, era: Era, server_info: &str) -> Response<Full<Bytes>> {
+    let mut body = opening(id, reply.members.len() + server_info.len() + 160).into_bytes();
+    body.extend_from_slice(match era {
+        Era::Handshake => b"{",
+        Era::Stateless => br#"{"resultType":"complete","#,
+    });
+    body.extend_from_slice(&reply.members);
+    let truncated = r#""portcullis.dev/truncated":true"#;
+    let meta = match (era, reply.truncated) {
+        (Era::Handshake, false) => String::new(),
+        (Era::Handshake, true) => format!(r#","_meta":{{{truncated}}}"#),
+        (Era::Stateless, false) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info}}}"#),
+        (Era::Stateless, true) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info},{truncated}}}"#),
+    };
+    body.extend_from_slice(meta.as_bytes());
+    body.extend_from_slice(b"}}");
+    json(StatusCode::OK, body.into())
+}
+
+/// Any JSON.
+pub fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// The key of `_meta` under which a server says who it is.
+pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+fn opening(id: &str, more: usize) -> String {
+    let mut body = String::with_capacity(more + id.len() + 48);
+    body.push_str(r#"{"jsonrpc":"2.0","id":"#);
+    body.push_str(id);
+    body.push_str(r#","result":"#);
+    body
+}

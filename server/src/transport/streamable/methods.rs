@@ -1,0 +1,162 @@
+//! The methods, in both eras.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::Full;
+
+use super::{
+    Streamable,
+    answer::{self, SERVER_INFO},
+};
+use crate::{
+    guard::{Caller, authorise},
+    protocol::{
+        era::{self, Era, Version},
+        error::{Refusal, SUPPORTED_VERSIONS},
+        message::Message,
+        strict::Json,
+    },
+    session::SessionClaims,
+};
+
+const SESSION: &str = "mcp-session-id";
+/// How long a session id holds. A client whose id ended begins anew by itself.
+const SESSION_HOLDS: Duration = Duration::from_secs(24 * 3600);
+
+impl Streamable {
+    /// A message of a known caller.
+    pub(super) async fn serve(
+        &self,
+        caller: Caller<'_>,
+        mut message: Message<'_>,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        let id = message.id;
+        let refuse = |refusal| answer::refusal(&self.counted(caller, refusal), id);
+        let era = match era::of(&message, headers) {
+            Ok(era) => era,
+            Err(refusal) => return refuse(refusal),
+        };
+        let is_first = message.method == "initialize";
+        let in_session = era == Era::Handshake && !is_first && headers.contains_key(SESSION);
+        if in_session && !self.is_session_of(caller, headers) {
+            return refuse(Refusal::SessionNotFound);
+        }
+        let Some(id) = id else {
+            return match self.guard.other(caller) {
+                Ok(()) => answer::accepted(),
+                Err(over) => answer::refusal(&over, None),
+            };
+        };
+        if message.method == "tools/call" {
+            return self.call(caller, &mut message, era, id).await;
+        }
+        let result = match (era, &*message.method) {
+            (Era::Handshake, "initialize") => initialize(caller, &message),
+            (Era::Handshake, "ping") => Ok("{}".to_owned()),
+            (Era::Stateless, "server/discover") => Ok(discover(caller)),
+            (_, "tools/list") => return self.list(caller, &message, era, id),
+            _ if in_session => Err(Refusal::UnknownMethodInSession),
+            _ => Err(Refusal::UnknownMethod),
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(refusal) => return refuse(refusal),
+        };
+        if let Err(over) = self.guard.other(caller) {
+            return answer::refusal(&over, Some(id));
+        }
+        let mut response = answer::result(id, &result);
+        if is_first && let Some(session) = self.session(caller, &message) {
+            response.headers_mut().insert(SESSION, session);
+        }
+        response
+    }
+
+    async fn call(&self, caller: Caller<'_>, message: &mut Message<'_>, era: Era, id: &str) -> Response<Full<Bytes>> {
+        let arguments = message.take_param("arguments");
+        let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
+            let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
+            return answer::refusal(&self.counted(caller, refusal), Some(id));
+        };
+        match self.guard.call(caller, name, arguments).await {
+            Ok(reply) => answer::reply(id, &reply, era, &caller.snapshot.server_info),
+            Err(refusal) => answer::refusal(&refusal, Some(id)),
+        }
+    }
+
+    fn list(&self, caller: Caller<'_>, message: &Message<'_>, era: Era, id: &str) -> Response<Full<Bytes>> {
+        // Lists have one page, so that every cursor is one that we never gave.
+        if message.param("cursor").is_some_and(|cursor| cursor.value != Json::Null) {
+            let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
+            return answer::refusal(&self.counted(caller, refusal), Some(id));
+        }
+        if let Err(over) = self.guard.other(caller) {
+            return answer::refusal(&over, Some(id));
+        }
+        let [handshake, stateless] = caller.client.list.get_or_init(|| lists(caller));
+        match era {
+            Era::Handshake => answer::result(id, handshake),
+            Era::Stateless => answer::result(id, stateless),
+        }
+    }
+
+    fn is_session_of(&self, caller: Caller<'_>, headers: &HeaderMap) -> bool {
+        let mut ids = headers.get_all(SESSION).iter();
+        let (Some(Ok(id)), None) = (ids.next().map(HeaderValue::to_str), ids.next()) else { return false };
+        let claims = caller.snapshot.sealer.open(id, unix_seconds());
+        claims.is_some_and(|claims| claims.identity == caller.client.identity)
+    }
+
+    fn session(&self, caller: Caller<'_>, message: &Message<'_>) -> Option<HeaderValue> {
+        let claims = SessionClaims {
+            identity: caller.client.identity,
+            version: negotiated(message)?.as_str().to_owned(),
+            expiry: unix_seconds() + SESSION_HOLDS.as_secs(),
+            owner: self.guard.audit.instance().to_owned(),
+        };
+        HeaderValue::from_str(&caller.snapshot.sealer.seal(&claims)).ok()
+    }
+}
+
+/// The revision that a client gets: the one it asks for, or the latest.
+fn negotiated(message: &Message<'_>) -> Option<Version> {
+    let asked = message.param("protocolVersion")?.as_str()?;
+    Some(Version::parse(asked).unwrap_or(Version::LATEST))
+}
+
+fn initialize(caller: Caller<'_>, message: &Message<'_>) -> Result<String, Refusal> {
+    let version = negotiated(message)
+        .ok_or(Refusal::InvalidParams("Invalid params: `protocolVersion` must be a string".into()))?
+        .as_str();
+    let server = &caller.snapshot.server_info;
+    Ok(format!(r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{}}}},"serverInfo":{server}}}"#))
+}
+
+fn discover(caller: Caller<'_>) -> String {
+    let supported = SUPPORTED_VERSIONS.map(|version| format!("\"{version}\"")).join(",");
+    let server = &caller.snapshot.server_info;
+    format!(
+        r#"{{"resultType":"complete","supportedVersions":[{supported}],"capabilities":{{"tools":{{}}}},"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
+    )
+}
+
+/// A client's own list, for either era. It may not be kept (`ttlMs` 0): a policy is enforced at once, and so it should show.
+fn lists(caller: Caller<'_>) -> [String; 2] {
+    let Caller { snapshot, client, .. } = caller;
+    let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
+    let tools = granted.map(|tool| tool.definition.as_str()).collect::<Vec<_>>().join(",");
+    let server = &snapshot.server_info;
+    [
+        format!(r#"{{"tools":[{tools}]}}"#),
+        format!(
+            r#"{{"resultType":"complete","tools":[{tools}],"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
+        ),
+    ]
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
