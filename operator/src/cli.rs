@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use portcullis_crds::{manifest, reference};
 
-use crate::{build::Settings, local, render};
+use crate::{build::Settings, local, render, run};
 
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
@@ -22,6 +22,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Keep the cluster of the kubeconfig, or that of this pod, as its McpServers and McpClients say
+    Run(Image),
+    /// Print the account of `run` and what it may do, for `kubectl apply --server-side -f -`
+    Rbac,
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
     Crds(Crds),
     /// Check the manifests in a folder; ends with 1 if there is a finding
@@ -76,7 +80,7 @@ impl From<Image> for Settings {
 
 /// Does what the arguments of this process ask for.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match execute(Cli::parse().command) {
         Ok(text) => print(&text),
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
@@ -85,8 +89,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<String, Box<dyn std::error::Error>> {
+fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
     Ok(match command {
+        Command::Run(settings) => {
+            run::run(settings.into())?;
+            String::new()
+        }
+        Command::Rbac => include_str!("../rbac.yaml").to_owned(),
         Command::Crds(asked) => crds(asked)?,
         Command::Validate(Folder { folder }) => render::validate(&folder)?,
         Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,

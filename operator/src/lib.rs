@@ -1,14 +1,17 @@
 //! The operator: turns `McpServer` and `McpClient` resources into guarded MCP servers.
 //!
 //! [`validate`], [`build`] and [`credentials`] are pure: values in, values out, no clock, no randomness of their own.
-//! Around them are those that read and write: [`local`] on one machine, [`render`] and [`manifests`] on files.
+//! Around them are those that read and write: [`controller`] and [`probe`] on a cluster, [`local`] on one machine, [`render`] and [`manifests`] on files.
 
 pub mod build;
 pub mod cli;
+pub mod controller;
 pub mod credentials;
 pub mod local;
 pub mod manifests;
+pub mod probe;
 pub mod quantity;
 pub mod random;
 pub mod render;
+pub mod run;
 pub mod validate;

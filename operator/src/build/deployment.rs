@@ -68,6 +68,8 @@ pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, s
 fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSelector) -> PodSpec {
     PodSpec {
         service_account_name: Some(name.to_owned()),
+        // Its former name, which the API server fills in.
+        service_account: Some(name.to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {

@@ -1,0 +1,53 @@
+//! How long to wait before the next try: twice as long each time, up to a bound, and never two waiters in step.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+/// The waits of one thing that fails.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, failures: 0 }
+    }
+
+    /// It failed once more: wait this long, between half and all of the doubled time.
+    pub fn next(&mut self) -> Duration {
+        let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
+        self.failures += 1;
+        whole.mul_f64(0.5 + jitter() / 2.0)
+    }
+
+    /// It worked.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// A number from 0 to 1, another each time: each hasher of the standard library has keys of its own.
+fn jitter() -> f64 {
+    f64::from((RandomState::new().hash_one(0u8) >> 32) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_bound_and_start_over_after_a_success() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        for whole in [100, 200, 400, 800, 1000, 1000] {
+            let wait = backoff.next().as_millis();
+            assert!((whole / 2..=whole).contains(&wait), "{wait} of {whole}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,183 @@
+//! What to say about a client: pure, a function of what one reconcile saw and of what its servers did with it.
+
+use k8s_openapi::jiff::Timestamp;
+use portcullis_crds::{
+    Findings, McpClientSpec,
+    client::{ApiKeyStatus, ClientServerStatus, McpClientStatus, ServerRefStatus},
+    condition::{ConditionType, Reason},
+};
+
+use super::{
+    error::Error,
+    memory::Heard,
+    status::{Saying, Scribe, Truth, kstatus},
+};
+use crate::validate::{ClientOutcome, NamespacedName, Verdict};
+
+/// Everything that a client's status is made of.
+pub struct Facts<'a> {
+    pub generation: Option<i64>,
+    pub spec: Option<&'a McpClientSpec>,
+    /// What is wrong with the client by itself.
+    pub findings: &'a Findings,
+    /// The id of its key and the Secret that it is in, or why there is none.
+    pub key: Result<ApiKeyStatus, &'a Error>,
+    /// Each server that it names, and what that did with it; none where there is no such server.
+    pub servers: Vec<(NamespacedName, Option<Heard>)>,
+    pub previous: Option<&'a McpClientStatus>,
+    pub now: Timestamp,
+}
+
+/// The whole status.
+pub fn status(facts: &Facts<'_>) -> McpClientStatus {
+    let accepted = match facts.findings.is_empty() {
+        true => Saying::plain(Truth::True, Reason::Valid),
+        false => Saying::new(
+            Truth::False,
+            Reason::Invalid,
+            format!("{} (until then the client keeps at most what it had)", facts.findings),
+        ),
+    };
+    let credentials = match &facts.key {
+        Ok(key) => Saying::new(
+            Truth::True,
+            Reason::KeyIssued,
+            format!("the key {} is in Secret {}, as `api-key`", key.key_id, key.secret_name),
+        ),
+        Err(error) => Saying::new(Truth::False, error.reason(), error.to_string()),
+    };
+    let servers: Vec<Access> = facts.servers.iter().map(|(name, heard)| access(facts, name, heard.as_ref())).collect();
+    let ready = ready(facts, &accepted, &credentials, &servers);
+    let passes = |reason| matches!(reason, Reason::Publishing | Reason::WriteFailed | Reason::NoPods);
+    let is_working = !ready.is_true() && passes(ready.reason)
+        || servers.iter().any(|server| server.synced.reason == Reason::Publishing);
+    let is_stalled = !ready.is_true() && !passes(ready.reason);
+    let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
+    let previous = facts.previous.map_or(&[][..], |status| &status.conditions);
+    let scribe = Scribe { generation: facts.generation, previous, now: facts.now };
+    let conditions = [
+        (ConditionType::Accepted, &accepted),
+        (ConditionType::CredentialsReady, &credentials),
+        (ConditionType::Ready, &ready),
+        (ConditionType::Reconciling, &reconciling),
+        (ConditionType::Stalled, &stalled),
+    ];
+    McpClientStatus {
+        observed_generation: facts.generation,
+        servers: servers.iter().map(|server| server.status(facts)).collect(),
+        api_key: facts.key.as_ref().ok().cloned(),
+        conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
+    }
+}
+
+/// What is said about one access.
+struct Access {
+    server: NamespacedName,
+    outcome: Option<ClientOutcome>,
+    accepted: Saying,
+    resolved: Saying,
+    synced: Saying,
+}
+
+impl Access {
+    fn status(&self, facts: &Facts<'_>) -> ClientServerStatus {
+        let previous = before(facts, &self.server).map_or(&[][..], |it| &it.conditions);
+        let scribe = Scribe { generation: facts.generation, previous, now: facts.now };
+        let conditions = [
+            (ConditionType::Accepted, &self.accepted),
+            (ConditionType::ResolvedRefs, &self.resolved),
+            (ConditionType::PolicySynced, &self.synced),
+        ];
+        ClientServerStatus {
+            server_ref: ServerRefStatus { name: self.server.name.clone(), namespace: self.server.namespace.clone() },
+            granted: self.outcome.as_ref().and_then(|outcome| outcome.granted.clone()),
+            conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
+        }
+    }
+
+    /// The first thing that keeps this access from doing what it asks for.
+    fn fault(&self) -> Option<&Saying> {
+        [&self.resolved, &self.accepted].into_iter().find(|saying| saying.truth == Truth::False)
+    }
+}
+
+fn before<'a>(facts: &'a Facts<'_>, server: &NamespacedName) -> Option<&'a ClientServerStatus> {
+    let mut servers = facts.previous.iter().flat_map(|status| &status.servers);
+    servers.find(|it| it.server_ref.name == server.name && it.server_ref.namespace == server.namespace)
+}
+
+fn access(facts: &Facts<'_>, name: &NamespacedName, heard: Option<&Heard>) -> Access {
+    let server = name.clone();
+    let Some(heard) = heard else {
+        let missing = Saying::new(Truth::False, Reason::ServerNotFound, format!("there is no McpServer {name}"));
+        let unknown = Saying::new(Truth::Unknown, Reason::ServerNotFound, format!("there is no McpServer {name}"));
+        return Access { server, outcome: None, accepted: unknown.clone(), resolved: missing, synced: unknown };
+    };
+    let Some(outcome) = heard.outcome.clone() else {
+        let unknown = Saying::plain(Truth::Unknown, Reason::Publishing);
+        return Access { server, outcome: None, accepted: unknown.clone(), resolved: unknown.clone(), synced: unknown };
+    };
+    let was_synced = before(facts, name)
+        .and_then(|it| it.conditions.iter().find(|it| it.type_ == ConditionType::PolicySynced.as_str()))
+        .is_some_and(|it| it.status == "True");
+    // An edit of somebody else's access says nothing about this one.
+    let synced = match heard.synced.is_true() || (was_synced && !heard.is_pending) {
+        true => Saying::new(Truth::True, Reason::Synced, "every pod that takes calls obeys it"),
+        false => heard.synced.clone(),
+    };
+    Access {
+        server,
+        accepted: saying(&outcome.accepted),
+        resolved: saying(&outcome.resolved_refs),
+        synced,
+        outcome: Some(outcome),
+    }
+}
+
+fn saying(verdict: &Verdict) -> Saying {
+    let truth = if verdict.status { Truth::True } else { Truth::False };
+    Saying::new(truth, verdict.reason, verdict.message.clone())
+}
+
+/// `Ready` does not flap on an edit: once an access was in force, it is no less so while it changes.
+fn ready(facts: &Facts<'_>, accepted: &Saying, credentials: &Saying, servers: &[Access]) -> Saying {
+    if let Some(fault) = [accepted, credentials].into_iter().find(|saying| !saying.is_true()) {
+        return fault.clone();
+    }
+    if facts.spec.is_some_and(|spec| spec.suspended) {
+        return Saying::new(Truth::True, Reason::Suspended, "suspended: every server refuses this client");
+    }
+    let expiry = facts.spec.and_then(|spec| spec.expires_at.as_ref());
+    if let Some(expiry) = expiry.filter(|expiry| expiry.0 <= facts.now) {
+        let message = format!("expired at {}: every server refuses this client", expiry.0);
+        return Saying::new(Truth::True, Reason::Expired, message);
+    }
+    if let Some((server, fault)) = servers.iter().find_map(|server| Some((&server.server, server.fault()?))) {
+        return Saying::new(Truth::False, fault.reason, format!("{server}: {}", fault.message));
+    }
+    let was_ready = facts.previous.is_some_and(|status| {
+        status.conditions.iter().any(|it| it.type_ == ConditionType::Ready.as_str() && it.status == "True")
+    });
+    let waiting = servers.iter().find(|server| !server.synced.is_true());
+    match waiting {
+        Some(server) if !was_ready => {
+            Saying::new(Truth::False, server.synced.reason, format!("{}: {}", server.server, server.synced.message))
+        }
+        _ => Saying::new(Truth::True, Reason::Available, granted(servers)),
+    }
+}
+
+/// `sales/crm: 3 tools, 10 records a call, may write; …`.
+fn granted(servers: &[Access]) -> String {
+    let one = |access: &Access| {
+        let granted = access.outcome.as_ref().and_then(|outcome| outcome.granted.as_ref());
+        granted.map(|granted| {
+            let writes = if granted.allow_write { "may write" } else { "may only read" };
+            let narrowed = if access.accepted.reason == Reason::Narrowed { ", less than it asks for" } else { "" };
+            let (tools, records) = (granted.tools, granted.max_records_per_query);
+            format!("{}: {tools} tools, {records} records a call, {writes}{narrowed}", access.server)
+        })
+    };
+    let all: Vec<String> = servers.iter().filter_map(one).collect();
+    if all.is_empty() { "asks for nothing".to_owned() } else { all.join("; ") }
+}

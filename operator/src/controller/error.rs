@@ -1,0 +1,76 @@
+//! Why a reconcile could not do what it was to do.
+
+use std::{fmt, future::Future, time::Duration};
+
+use portcullis_crds::condition::Reason;
+
+/// The longest that one call of the API may take.
+const CALL: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name of an object that we would make is taken.
+    #[error("{0}")]
+    NotOwned(NotOwned),
+    #[error("{doing}: {source}")]
+    Api { doing: String, source: Box<kube::Error> },
+    #[error("{doing}: the API server did not answer within {CALL:?}")]
+    Timeout { doing: String },
+    /// Nothing is known of the client's key: its spec has errors.
+    #[error("the spec has errors, so no key was made")]
+    Unreadable,
+    #[error("the system gave no random bytes")]
+    Random,
+    #[error("an object that was built has no JSON form: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("a document has no YAML form: {0}")]
+    Yaml(#[from] serde_yaml::Error),
+}
+
+/// An object that is not ours, and that has the name of one that we would make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOwned {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for NotOwned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name } = self;
+        write!(
+            f,
+            "{kind} {namespace}/{name} is there already and was not made by the operator for this object; it is left as \
+             it is: delete or rename it, or choose another name"
+        )
+    }
+}
+
+impl Error {
+    /// The reason that a condition gives for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotOwned(_) => Reason::NotOwned,
+            Self::Unreadable => Reason::Invalid,
+            _ => Reason::WriteFailed,
+        }
+    }
+
+    /// Whether somebody else wrote or deleted the object just before: another look settles it.
+    pub fn is_conflict(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
+    }
+}
+
+/// One call of the API, for no longer than [`CALL`]: the client itself would wait for ever.
+pub async fn call<T>(
+    doing: impl Into<String>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Error::Api { doing: doing.into(), source: Box::new(error) }),
+        Err(_) => Err(Error::Timeout { doing: doing.into() }),
+    }
+}

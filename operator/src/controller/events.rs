@@ -1,0 +1,114 @@
+//! Says what changed where people look first: `kubectl describe` and `kubectl events` (events.k8s.io/v1).
+//!
+//! Only transitions are told, and of one object never more than a few: whoever wants all of them reads the log. An event
+//! that cannot be written is not missed by anything.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, Resource, api::PostParams};
+use portcullis_crds::condition::Reason;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::error::call;
+use crate::build::FIELD_MANAGER;
+
+/// How many events one object has in hand, and how long it takes until it has one more.
+const BURST: u32 = 20;
+const REFILL: Duration = Duration::from_secs(30);
+/// How many objects' budgets are remembered.
+const REMEMBERED: usize = 10_000;
+/// The API server's bound on a note, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Something that happened to an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    pub is_warning: bool,
+    pub reason: Reason,
+    pub note: String,
+}
+
+/// Writes events.
+pub struct Events {
+    client: Client,
+    /// By the object's UID: what is in hand, and since when.
+    budgets: Mutex<HashMap<String, (u32, Instant)>>,
+}
+
+impl Events {
+    pub fn new(client: Client) -> Self {
+        Self { client, budgets: Mutex::default() }
+    }
+
+    pub async fn tell(&self, about: &ObjectReference, happening: &Happening) {
+        let uid = about.uid.as_deref().unwrap_or_default();
+        if !self.is_within_budget(uid, Instant::now()) {
+            return;
+        }
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let event = event(about, happening, k8s_openapi::jiff::Timestamp::now());
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        if let Err(error) = call("writing an event", events.create(&parameters, &event)).await {
+            debug!(%error, reason = %happening.reason, "an event was not written");
+        }
+    }
+
+    fn is_within_budget(&self, uid: &str, now: Instant) -> bool {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if budgets.len() >= REMEMBERED {
+            budgets.clear();
+        }
+        let (left, since) = budgets.entry(uid.to_owned()).or_insert((BURST, now));
+        let refilled = u32::try_from(now.duration_since(*since).as_secs() / REFILL.as_secs()).unwrap_or(BURST);
+        if refilled > 0 {
+            *since = now;
+            *left = left.saturating_add(refilled).min(BURST);
+        }
+        let is_within = *left > 0;
+        *left = left.saturating_sub(1);
+        is_within
+    }
+}
+
+/// How an event refers to a resource of ours.
+pub fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+fn event(about: &ObjectReference, happening: &Happening, now: k8s_openapi::jiff::Timestamp) -> Event {
+    let name = about.name.as_deref().unwrap_or_default();
+    let end = happening.note.floor_char_boundary(LONGEST_NOTE);
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            namespace: about.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        action: Some("Reconcile".to_owned()),
+        event_time: Some(MicroTime(now)),
+        note: Some(happening.note[..end].to_owned()),
+        reason: Some(happening.reason.to_string()),
+        regarding: Some(about.clone()),
+        reporting_controller: Some("portcullis.dev/operator".to_owned()),
+        reporting_instance: Some(FIELD_MANAGER.to_owned()),
+        type_: Some(if happening.is_warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    }
+}

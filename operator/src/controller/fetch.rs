@@ -1,0 +1,127 @@
+//! Step one: everything that a reconcile will need, from what was seen and, for Secrets, from the API.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use aws_lc_rs::rand;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use portcullis_crds::{Credentials, Policy, credentials, policy};
+use serde_json::Value;
+
+use super::{
+    context::Context,
+    error::{Error, call},
+    memory::lock,
+    seen::{Client, PodSeen, Server},
+};
+use crate::{
+    build::{config_map_name, credentials_secret_name},
+    credentials::server_keys,
+    validate::{ClientInput, NamespacedName, Published, ServerInput},
+};
+
+/// What there is of one server.
+pub struct Fetched {
+    pub name: NamespacedName,
+    pub server: Arc<Server>,
+    pub input: ServerInput,
+    /// The Secret of its credentials as it is now, with all that the API says of it.
+    pub credentials: Result<Option<Value>, Error>,
+    pub pods: Vec<Arc<PodSeen>>,
+}
+
+/// Fetches a server; none where it is gone, or going.
+///
+/// # Errors
+/// Where the system gives no random bytes, or nothing is known of the credentials and they can't be read: keys that are
+/// in use would be made anew.
+pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<Fetched>, Error> {
+    let Some(server) = context.servers.get(name) else { return Ok(None) };
+    if server.object.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
+    }
+    let secret = secret(context, &child_name(name, credentials_secret_name(&name.name))).await;
+    let memory = context.of_servers.of(name);
+    let remembered = {
+        let mut memory = lock(&memory);
+        if memory.uid != server.object.uid() {
+            *memory = Default::default();
+            memory.uid = server.object.uid().to_owned();
+        }
+        memory.published.clone()
+    };
+    let (published, credentials) = match (remembered, secret) {
+        (Some(documents), secret) => {
+            let published = Published { policy: Some(documents.policy), credentials: Some(documents.credentials) };
+            (published, secret.and_then(|secret| Ok(secret.map(serde_json::to_value).transpose()?)))
+        }
+        (None, Ok(secret)) => {
+            let credentials = secret.as_ref().and_then(credentials_of);
+            let published = Published { policy: published_policy(context, name), credentials };
+            (published, Ok(secret.map(serde_json::to_value).transpose()?))
+        }
+        (None, Err(error)) => return Err(error),
+    };
+    let clients = clients(context, name, &published);
+    let fresh_keys = server_keys(random()?);
+    let input = ServerInput { server: server.object.clone(), clients, published, fresh_keys };
+    Ok(Some(Fetched { name: name.clone(), server, input, credentials, pods: context.pods(name) }))
+}
+
+/// Those that name the server, and those that it serves and that are still there.
+fn clients(context: &Context, server: &NamespacedName, published: &Published) -> Vec<ClientInput> {
+    let mut names: BTreeSet<NamespacedName> = context.index.clients(server);
+    for client in published.policy.iter().flat_map(|policy| &policy.clients) {
+        let (namespace, name) = client.id.as_str().split_once('/').unwrap_or((&server.namespace, client.id.as_str()));
+        names.insert(NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() });
+    }
+    names.iter().filter_map(|name| client_input(context, name)).collect()
+}
+
+fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
+    let client: Arc<Client> = context.clients.get(name)?;
+    // One that is being deleted has nothing any more, whatever still waits for its end.
+    if client.object.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let memory = context.of_clients.known(name);
+    let keys = memory.and_then(|memory| {
+        let memory = lock(&memory);
+        memory.keys.clone().filter(|_| memory.uid == client.object.uid())
+    });
+    Some(ClientInput { client: client.object.clone(), keys })
+}
+
+/// The policy that an earlier run published.
+fn published_policy(context: &Context, server: &NamespacedName) -> Option<Policy> {
+    let config_map = context.children.config_maps.get(&child_name(server, config_map_name(&server.name)))?.value();
+    Policy::parse(config_map["data"][policy::FILE].as_str()?).ok()
+}
+
+fn credentials_of(secret: &Secret) -> Option<Credentials> {
+    let data = secret.data.as_ref()?.get(credentials::FILE)?;
+    Credentials::parse(std::str::from_utf8(&data.0).ok()?).ok()
+}
+
+/// A Secret as it is now; none where there is none. Secrets are not watched: the operator reads none that it need not.
+///
+/// # Errors
+/// As the API server refuses.
+pub async fn secret(context: &Context, name: &NamespacedName) -> Result<Option<Secret>, Error> {
+    let secrets: Api<Secret> = Api::namespaced(context.api.clone(), &name.namespace);
+    call(format!("reading Secret {name}"), secrets.get_opt(&name.name)).await
+}
+
+pub fn child_name(server: &NamespacedName, name: String) -> NamespacedName {
+    NamespacedName { namespace: server.namespace.clone(), name }
+}
+
+/// So many random bytes.
+///
+/// # Errors
+/// Where the system has none.
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(bytes)
+}

@@ -1,0 +1,140 @@
+//! Which servers a client names, and which clients name a server; and whether a change of a client takes something away.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use portcullis_crds::{McpClientSpec, client::Access};
+
+use crate::validate::{NamespacedName, server_of};
+
+/// Both directions, kept up from the watch.
+#[derive(Debug, Default)]
+pub struct Index(Mutex<Links>);
+
+#[derive(Debug, Default)]
+struct Links {
+    servers: HashMap<NamespacedName, BTreeSet<NamespacedName>>,
+    clients: HashMap<NamespacedName, BTreeSet<NamespacedName>>,
+}
+
+impl Index {
+    /// The client names these servers now. Gives those that it named before or names now.
+    pub fn set(&self, client: &NamespacedName, servers: BTreeSet<NamespacedName>) -> BTreeSet<NamespacedName> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = links.servers.remove(client).unwrap_or_default();
+        for server in before.difference(&servers) {
+            if let Some(clients) = links.clients.get_mut(server) {
+                clients.remove(client);
+                if clients.is_empty() {
+                    links.clients.remove(server);
+                }
+            }
+        }
+        for server in servers.difference(&before) {
+            links.clients.entry(server.clone()).or_default().insert(client.clone());
+        }
+        let all = before.union(&servers).cloned().collect();
+        if !servers.is_empty() {
+            links.servers.insert(client.clone(), servers);
+        }
+        all
+    }
+
+    /// The servers that the client names.
+    pub fn servers(&self, client: &NamespacedName) -> BTreeSet<NamespacedName> {
+        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.servers.get(client).cloned().unwrap_or_default()
+    }
+
+    /// The clients that name the server.
+    pub fn clients(&self, server: &NamespacedName) -> BTreeSet<NamespacedName> {
+        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.clients.get(server).cloned().unwrap_or_default()
+    }
+}
+
+/// The servers that a spec names, in full.
+pub fn named(spec: &McpClientSpec, namespace: &str) -> BTreeSet<NamespacedName> {
+    spec.access.iter().map(|access| server_of(&access.server_ref, namespace)).collect()
+}
+
+/// Whether the new spec takes away anything that the old one asked for: then it is published without waiting for others.
+pub fn narrows(old: &McpClientSpec, new: &McpClientSpec) -> bool {
+    let is_suspended = new.suspended && !old.suspended;
+    let ends_earlier =
+        new.expires_at.as_ref().is_some_and(|new| old.expires_at.as_ref().is_none_or(|old| new.0 < old.0));
+    let is_kept = |old: &Access| new.access.iter().any(|new| new.server_ref == old.server_ref && contains(new, old));
+    is_suspended || ends_earlier || !old.access.iter().all(is_kept)
+}
+
+/// Whether one access asks for at least what the other does.
+fn contains(more: &Access, less: &Access) -> bool {
+    let all = |access: &Access| access.tools.iter().any(|tool| tool == "*");
+    let tools = all(more) || (!all(less) && less.tools.iter().all(|tool| more.tools.contains(tool)));
+    tools
+        && more.max_records_per_query >= less.max_records_per_query
+        && more.allow_write >= less.allow_write
+        && more.limits == less.limits
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn name(name: &str) -> NamespacedName {
+        NamespacedName { namespace: "sales".into(), name: name.into() }
+    }
+
+    fn names(all: &[&str]) -> BTreeSet<NamespacedName> {
+        all.iter().map(|it| name(it)).collect()
+    }
+
+    #[test]
+    fn a_client_concerns_the_servers_that_it_names_and_those_that_it_named() {
+        let index = Index::default();
+        assert_eq!(index.set(&name("bot"), names(&["crm", "erp"])), names(&["crm", "erp"]));
+        assert_eq!(index.set(&name("bot"), names(&["erp", "wiki"])), names(&["crm", "erp", "wiki"]));
+        assert_eq!((index.clients(&name("crm")), index.clients(&name("wiki"))), (names(&[]), names(&["bot"])));
+        assert_eq!(index.set(&name("bot"), names(&[])), names(&["erp", "wiki"]), "gone: those that it named");
+        assert_eq!(index.clients(&name("erp")), names(&[]));
+    }
+
+    fn spec(change: impl FnOnce(&mut serde_json::Value)) -> McpClientSpec {
+        let mut value = json!({
+            "access": [{"serverRef": {"name": "crm"}, "tools": ["a", "b"], "maxRecordsPerQuery": 10, "allowWrite": true}],
+            "credentials": {"apiKey": {"secretName": "key"}},
+        });
+        change(&mut value);
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn only_what_takes_nothing_away_may_wait() {
+        let old = spec(|_| ());
+        for widening in [
+            spec(|_| ()),
+            spec(|it| it["access"][0]["tools"] = json!(["b", "a", "c"])),
+            spec(|it| it["access"][0]["tools"] = json!(["*"])),
+            spec(|it| it["access"][0]["maxRecordsPerQuery"] = json!(20)),
+        ] {
+            assert!(!narrows(&old, &widening), "{widening:?}");
+        }
+        for narrowing in [
+            spec(|it| it["access"] = json!([])),
+            spec(|it| it["access"][0]["tools"] = json!(["a", "c"])),
+            spec(|it| it["access"][0]["allowWrite"] = json!(false)),
+            spec(|it| it["access"][0]["maxRecordsPerQuery"] = json!(9)),
+            spec(|it| it["access"][0]["limits"] = json!({"requests": 1, "per": "1m"})),
+            spec(|it| it["access"][0]["serverRef"]["name"] = json!("erp")),
+            spec(|it| it["suspended"] = json!(true)),
+            spec(|it| it["expiresAt"] = json!("2027-01-01T00:00:00Z")),
+        ] {
+            assert!(narrows(&old, &narrowing), "{narrowing:?}");
+        }
+        assert!(narrows(&spec(|it| it["access"][0]["tools"] = json!(["*"])), &old));
+    }
+}

@@ -1,0 +1,221 @@
+//! What to say about a server: pure, a function of what one reconcile saw.
+
+use std::time::Duration;
+
+use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
+use portcullis_crds::{
+    condition::{ConditionType, Reason},
+    server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
+};
+
+use super::{
+    error::Error,
+    status::{Saying, Scribe, Truth, kstatus},
+};
+use crate::{
+    build,
+    probe::{LAG, Revisions},
+    validate::{Documents, NamespacedName, ServerPlan},
+};
+
+/// How many pods a status names.
+const NAMED_PODS: usize = 16;
+
+/// Everything that a server's status is made of.
+pub struct Facts<'a> {
+    pub server: &'a NamespacedName,
+    pub generation: Option<i64>,
+    /// How many pods the spec asks for; none where the spec can't be decoded.
+    pub replicas: Option<u16>,
+    pub plan: &'a ServerPlan,
+    /// The documents that are in force: written, not only planned.
+    pub published: Option<&'a Documents>,
+    /// What went wrong with a write, the first one.
+    pub problem: Option<&'a Error>,
+    pub deployment: Option<&'a Deployment>,
+    pub pods: &'a [Pod],
+    pub previous: Option<&'a McpServerStatus>,
+    pub now: Timestamp,
+}
+
+/// A pod, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub name: String,
+    pub is_ready: bool,
+    pub is_running: bool,
+    pub serves: Option<Revisions>,
+    /// For how long it has not served what it should; none while it does.
+    pub behind_for: Option<Duration>,
+}
+
+impl Pod {
+    /// Whether the policy has to be in force on it: it takes calls, or took some and may again.
+    fn counts(&self) -> bool {
+        self.is_ready || (self.is_running && self.serves.is_some())
+    }
+
+    fn is_lagging(&self) -> bool {
+        self.counts() && self.behind_for.is_some_and(|since| since >= LAG)
+    }
+}
+
+/// The revisions that pods are to serve.
+pub fn revisions(documents: &Documents) -> Revisions {
+    Revisions {
+        policy: Some(documents.policy.revision().to_owned()),
+        credentials: Some(documents.credentials.revision().to_owned()),
+    }
+}
+
+/// The whole status.
+pub fn status(facts: &Facts<'_>) -> McpServerStatus {
+    let accepted = accepted(facts);
+    let synced = synced(facts);
+    let ready = ready(facts, &accepted, &synced);
+    let is_publishing = synced.reason == Reason::Publishing;
+    let is_working =
+        is_publishing || matches!(ready.reason, Reason::Progressing | Reason::WriteFailed) || is_rolling(facts);
+    let is_stalled = !ready.is_true()
+        && matches!(ready.reason, Reason::Invalid | Reason::NotOwned | Reason::PodLagging | Reason::PodsNotReady);
+    let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
+    let previous = facts.previous.map_or(&[][..], |status| &status.conditions);
+    let scribe = Scribe { generation: facts.generation, previous, now: facts.now };
+    let conditions = [
+        (ConditionType::Accepted, &accepted),
+        (ConditionType::PolicySynced, &synced),
+        (ConditionType::Ready, &ready),
+        (ConditionType::Reconciling, &reconciling),
+        (ConditionType::Stalled, &stalled),
+    ];
+    McpServerStatus {
+        observed_generation: facts.generation,
+        policy: facts.published.map(|documents| PolicyStatus {
+            revision: documents.policy.revision().to_owned(),
+            credentials_revision: documents.credentials.revision().to_owned(),
+            clients: count(documents.policy.clients.len()),
+            contract: documents.policy.contract,
+        }),
+        tools: facts.published.map(|documents| ToolStatus { served: count(documents.policy.spec.tools.len()) }),
+        pods: Some(pods(facts)),
+        url: facts.published.map(|_| build::url(&facts.server.namespace, &facts.server.name)),
+        conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
+    }
+}
+
+fn accepted(facts: &Facts<'_>) -> Saying {
+    if facts.plan.findings.is_empty() {
+        return Saying::plain(Truth::True, Reason::Valid);
+    }
+    let rest = match facts.published {
+        Some(_) => " (until then the last valid spec stays in force, with the clients as they are now)",
+        None => " (until then nothing is deployed)",
+    };
+    Saying::new(Truth::False, Reason::Invalid, format!("{}{rest}", facts.plan.findings))
+}
+
+/// Whether every pod that counts serves what is published.
+pub fn synced(facts: &Facts<'_>) -> Saying {
+    let Some(documents) = facts.published else {
+        return match facts.problem {
+            Some(problem) => Saying::new(Truth::False, problem.reason(), problem.to_string()),
+            None => Saying::new(Truth::False, Reason::Invalid, "Nothing was ever published: the spec has errors."),
+        };
+    };
+    let counted: Vec<&Pod> = facts.pods.iter().filter(|pod| pod.counts()).collect();
+    let behind: Vec<&&Pod> = counted.iter().filter(|pod| pod.behind_for.is_some()).collect();
+    let lagging: Vec<String> = behind.iter().filter(|pod| pod.is_lagging()).take(3).map(|pod| serving(pod)).collect();
+    let revision = short(documents.policy.revision());
+    if counted.is_empty() {
+        return Saying::plain(Truth::Unknown, Reason::NoPods);
+    }
+    if !lagging.is_empty() {
+        let seconds = LAG.as_secs();
+        let message = format!("policy {revision} was published over {seconds} s ago, and {}", lagging.join("; "));
+        return Saying::new(Truth::False, Reason::PodLagging, message);
+    }
+    if behind.is_empty() {
+        let message = format!("policy {revision} is in force on every pod that takes calls");
+        return Saying::new(Truth::True, Reason::Synced, message);
+    }
+    let message = format!("policy {revision} is published, and not every pod has said yet that it serves it");
+    Saying::new(Truth::Unknown, Reason::Publishing, message)
+}
+
+fn serving(pod: &Pod) -> String {
+    let name = &pod.name;
+    let Some(serves) = &pod.serves else { return format!("pod {name} has not said what it serves") };
+    let part = |revision: &Option<String>| revision.as_deref().map_or("none", short).to_owned();
+    format!("pod {name} serves policy {}, credentials {}", part(&serves.policy), part(&serves.credentials))
+}
+
+fn short(revision: &str) -> &str {
+    revision.get(..12).unwrap_or(revision)
+}
+
+fn ready(facts: &Facts<'_>, accepted: &Saying, synced: &Saying) -> Saying {
+    if !accepted.is_true() {
+        return accepted.clone();
+    }
+    if let Some(problem) = facts.problem {
+        return Saying::new(Truth::False, problem.reason(), problem.to_string());
+    }
+    if synced.truth == Truth::False {
+        return synced.clone();
+    }
+    let wanted = i32::from(facts.replicas.unwrap_or_default());
+    let status = facts.deployment.and_then(|it| it.status.clone()).unwrap_or_default();
+    let available = status.available_replicas.unwrap_or_default();
+    if available >= wanted && !is_stale(facts) {
+        return Saying::new(Truth::True, Reason::Available, format!("{available} of {wanted} pods take calls"));
+    }
+    let conditions = status.conditions.unwrap_or_default();
+    let failed = conditions.iter().find(|it| {
+        (it.type_ == "ReplicaFailure" && it.status == "True")
+            || (it.type_ == "Progressing" && it.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+    });
+    match failed {
+        Some(failed) => {
+            let why = failed.message.as_deref().unwrap_or_default();
+            Saying::new(Truth::False, Reason::PodsNotReady, format!("{available} of {wanted} pods take calls: {why}"))
+        }
+        None => Saying::new(Truth::False, Reason::Progressing, format!("{available} of {wanted} pods take calls")),
+    }
+}
+
+/// Whether the Deployment's status is about an older spec of it.
+fn is_stale(facts: &Facts<'_>) -> bool {
+    facts
+        .deployment
+        .is_none_or(|it| it.status.as_ref().and_then(|status| status.observed_generation) < it.metadata.generation)
+}
+
+/// Whether pods of an older template are being replaced.
+fn is_rolling(facts: &Facts<'_>) -> bool {
+    let Some(deployment) = facts.deployment else { return false };
+    let status = deployment.status.clone().unwrap_or_default();
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    let updated = status.updated_replicas.unwrap_or_default();
+    is_stale(facts) || updated < wanted || status.replicas.unwrap_or_default() > updated
+}
+
+fn pods(facts: &Facts<'_>) -> PodStatus {
+    let mut all: Vec<&Pod> = facts.pods.iter().collect();
+    // Those that lag first, and then in an order that does not change by itself.
+    all.sort_by(|a, b| (a.behind_for.is_none(), &a.name).cmp(&(b.behind_for.is_none(), &b.name)));
+    PodStatus {
+        total: count(all.len()),
+        ready: count(all.iter().filter(|pod| pod.is_ready).count()),
+        current: count(all.iter().filter(|pod| pod.behind_for.is_none()).count()),
+        revisions: all.into_iter().take(NAMED_PODS).map(pod_revision).collect(),
+    }
+}
+
+fn pod_revision(pod: &Pod) -> PodRevision {
+    let serves = pod.serves.clone().unwrap_or_default();
+    PodRevision { pod: pod.name.clone(), policy_revision: serves.policy, credentials_revision: serves.credentials }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,194 @@
+//! Step five: says what was seen, in one patch, and only where it says something new.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
+};
+use portcullis_crds::condition::{ConditionType, Reason};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    error::{Error, call},
+    events::Happening,
+};
+use crate::build::FIELD_MANAGER;
+
+/// The API server's bound on a condition's message, in bytes, and ours below it.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+/// What a condition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saying {
+    pub truth: Truth,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Saying {
+    pub fn new(truth: Truth, reason: Reason, message: impl Into<String>) -> Self {
+        Self { truth, reason, message: message.into() }
+    }
+
+    /// With the reason's own sentence.
+    pub fn plain(truth: Truth, reason: Reason) -> Self {
+        Self::new(truth, reason, reason.sentence())
+    }
+
+    pub fn is_true(&self) -> bool {
+        self.truth == Truth::True
+    }
+}
+
+/// Turns what is said into conditions.
+#[derive(Clone, Copy, Debug)]
+pub struct Scribe<'a> {
+    pub generation: Option<i64>,
+    /// What was said before: a condition that keeps its status keeps its time.
+    pub previous: &'a [Condition],
+    pub now: Timestamp,
+}
+
+impl Scribe<'_> {
+    pub fn condition(&self, type_: ConditionType, saying: &Saying) -> Condition {
+        let status = match saying.truth {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => "Unknown",
+        };
+        let before = self.previous.iter().find(|it| it.type_ == type_.as_str() && it.status == status);
+        Condition {
+            type_: type_.to_string(),
+            status: status.to_owned(),
+            reason: saying.reason.to_string(),
+            message: cut(&saying.message, LONGEST_MESSAGE),
+            observed_generation: self.generation,
+            // The API keeps whole seconds; more would differ from what is read back.
+            last_transition_time: before
+                .map_or_else(|| Time(whole_seconds(self.now)), |it| it.last_transition_time.clone()),
+        }
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// The two conditions by which kstatus tells progress from failure, derived from `Ready`.
+pub fn kstatus(ready: &Saying, is_working: bool, is_stalled: bool) -> (Saying, Saying) {
+    let stalled = match is_stalled {
+        true => Saying::new(Truth::True, ready.reason, ready.message.clone()),
+        false => Saying::new(Truth::False, Reason::Progressing, "Nothing stands in the operator's way."),
+    };
+    let reconciling = match is_working && !is_stalled {
+        true => Saying::plain(Truth::True, Reason::Progressing),
+        false => Saying::new(Truth::False, Reason::Available, "The operator has nothing to do here."),
+    };
+    (reconciling, stalled)
+}
+
+/// Which conditions changed their status or reason and are worth an event; the first sight of an object is none.
+pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Happening> {
+    let told =
+        [ConditionType::Accepted, ConditionType::Ready, ConditionType::PolicySynced, ConditionType::CredentialsReady];
+    let mut happenings: Vec<Happening> = Vec::new();
+    for condition in after.iter().filter(|it| told.iter().any(|told| told.as_str() == it.type_)) {
+        let known = before.iter().find(|it| it.type_ == condition.type_);
+        if known.is_some_and(|it| it.status == condition.status && it.reason == condition.reason) {
+            continue;
+        }
+        let is_good = condition.status == "True";
+        let passes = [Reason::Progressing, Reason::Publishing, Reason::NoPods].map(Reason::as_str);
+        let is_warning = condition.status == "False" && !passes.contains(&condition.reason.as_str());
+        // `PolicySynced` comes and goes with each edit; what is worth an event is that it failed.
+        let is_told = is_warning || (is_good && condition.type_ == ConditionType::Ready.as_str());
+        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
+        if let (true, Some(reason)) = (is_told, reason)
+            && !happenings.iter().any(|told| told.reason == *reason)
+        {
+            happenings.push(Happening { is_warning, reason: *reason, note: condition.message.clone() });
+        }
+    }
+    happenings
+}
+
+/// Writes a status over whatever is there, and gives the object as it is then.
+///
+/// # Errors
+/// As the API server refuses; 404 or 409 where the object is gone or another of its name is there.
+pub async fn write(
+    client: &Client,
+    resource: &ApiResource,
+    metadata: &ObjectMeta,
+    status: &impl Serialize,
+) -> Result<DynamicObject, Error> {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    let patch = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name, "uid": metadata.uid},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let doing = format!("writing the status of {} {namespace}/{name}", resource.kind);
+    call(doing, api.patch_status(name, &parameters, &Patch::Apply(patch))).await
+}
+
+/// At most so many bytes, ending at a character.
+pub fn cut(text: &str, longest: usize) -> String {
+    match text.len() <= longest {
+        true => text.to_owned(),
+        false => format!("{}…", &text[..text.floor_char_boundary(longest.saturating_sub('…'.len_utf8()))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_while_its_status_stays() {
+        let first = Scribe { generation: Some(1), previous: &[], now: at(100) };
+        let previous = [first.condition(ConditionType::Ready, &Saying::plain(Truth::False, Reason::Progressing))];
+        let later = Scribe { generation: Some(2), previous: &previous, now: at(200) };
+        let same = later.condition(ConditionType::Ready, &Saying::plain(Truth::False, Reason::PodsNotReady));
+        let other = later.condition(ConditionType::Ready, &Saying::plain(Truth::True, Reason::Available));
+        assert_eq!((same.last_transition_time.0, other.last_transition_time.0), (at(100), at(200)));
+        assert_eq!((same.reason.as_str(), same.observed_generation), ("PodsNotReady", Some(2)));
+    }
+
+    #[test]
+    fn only_what_changed_is_told_and_each_reason_once() {
+        let scribe = Scribe { generation: Some(1), previous: &[], now: at(100) };
+        let invalid = Saying::new(Truth::False, Reason::Invalid, "spec.tools[0].backend: …");
+        let conditions = [ConditionType::Accepted, ConditionType::Ready].map(|type_| scribe.condition(type_, &invalid));
+        let told = Happening { is_warning: true, reason: Reason::Invalid, note: invalid.message.clone() };
+        assert_eq!(transitions(&[], &conditions), [told]);
+        assert_eq!(transitions(&conditions, &conditions), []);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut("añb", 9), "añb");
+        assert_eq!(cut("ññññ", 6), "ñ…");
+    }
+}

@@ -1,0 +1,105 @@
+//! Plays kubelet for the pods of one server: each gets an address of the loopback, where it says what it serves. As with the
+//! real one, a pod takes up what is published when the pod object changes, and not before.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::world::{World, until};
+
+/// The pods of server `crm` in one namespace.
+pub struct Kubelet {
+    pods: BTreeMap<String, Arc<Mutex<Served>>>,
+    tasks: JoinSet<()>,
+}
+
+/// What a pod says about itself.
+struct Served {
+    answer: Value,
+    is_stuck: bool,
+}
+
+impl Kubelet {
+    /// Starts every pod of the server, on 127.77.N.1 and up. They begin with what is published now.
+    pub async fn start(world: &World, namespace: &str, n: u8, count: usize) -> Self {
+        let names = until(20, async || {
+            let pods =
+                world.api::<Pod>(namespace).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let names: Vec<(String, String)> =
+                pods.items.into_iter().filter_map(|pod| Some((pod.metadata.name?, pod.metadata.uid?))).collect();
+            if names.len() == count { Ok(names) } else { Err(format!("{} pods", names.len())) }
+        })
+        .await;
+        let mut kubelet = Self { pods: BTreeMap::new(), tasks: JoinSet::new() };
+        for ((name, uid), host) in names.into_iter().zip(1..) {
+            let address = Ipv4Addr::new(127, 77, n, host);
+            let answer = answer(world, namespace, &uid).await;
+            let served = Arc::new(Mutex::new(Served { answer, is_stuck: false }));
+            let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
+            kubelet.tasks.spawn(serve(listener, Arc::clone(&served)));
+            ready(world, namespace, &name, address).await;
+            kubelet.pods.insert(name, served);
+        }
+        kubelet
+    }
+
+    pub fn pods(&self) -> Vec<String> {
+        self.pods.keys().cloned().collect()
+    }
+
+    /// From now on the pod's kubelet notices nothing.
+    pub fn stick(&self, pod: &str) {
+        self.pods[pod].lock().unwrap().is_stuck = true;
+    }
+
+    /// Looks at every pod once: where its annotation was changed, it takes up what is published.
+    pub async fn sync(&self, world: &World, namespace: &str) {
+        for (name, served) in &self.pods {
+            let pod = world.api::<Pod>(namespace).get(name).await.unwrap();
+            let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
+            let new = answer(world, namespace, pod.metadata.uid.as_deref().unwrap()).await;
+            let mut served = served.lock().unwrap();
+            if nudge.is_some() && !served.is_stuck {
+                served.answer = new;
+            }
+        }
+    }
+}
+
+async fn answer(world: &World, namespace: &str, uid: &str) -> Value {
+    let (policy, credentials) = (world.policy(namespace).await.unwrap(), world.credentials(namespace).await.unwrap());
+    json!({"policyRevision": policy.revision(), "credentialsRevision": credentials.revision(), "contract": 1, "podUid": uid})
+}
+
+async fn ready(world: &World, namespace: &str, pod: &str, address: Ipv4Addr) {
+    let status = json!({"status": {
+        "phase": "Running",
+        "podIP": address.to_string(),
+        "podIPs": [{"ip": address.to_string()}],
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{
+            "name": "server", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+        }],
+    }});
+    let pods = world.api::<Pod>(namespace);
+    pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
+async fn serve(listener: TcpListener, served: Arc<Mutex<Served>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = [0; 4096];
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut request)).await;
+        let body = served.lock().unwrap().answer.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all((head + &body).as_bytes()).await;
+    }
+}

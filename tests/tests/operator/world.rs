@@ -1,0 +1,193 @@
+//! A control plane with the CRDs, and an operator beside it with the rights of its account.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use portcullis_crds::credentials::KeyDigest;
+use portcullis_crds::{Credentials, McpClient, McpServer, Policy, credentials, policy};
+use portcullis_tests::{ControlPlane, Mark, Process, Write, binary, eventually};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
+
+/// The operator ends before its cluster does.
+pub struct World {
+    pub operator: Option<Process>,
+    pub cluster: ControlPlane,
+    pub kubeconfig: PathBuf,
+}
+
+/// A path of this repository.
+pub fn repository(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `eventually`, for a test: ends it where the time is over.
+pub async fn until<T>(seconds: u64, attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually(Duration::from_secs(seconds), attempt).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl World {
+    /// With an operator that runs.
+    pub async fn start() -> Self {
+        let mut world = Self::without_operator().await;
+        world.start_operator();
+        world
+    }
+
+    pub async fn without_operator() -> Self {
+        let cluster = ControlPlane::start().await.unwrap();
+        let (crds, rbac) = (repository("crds"), repository("operator/rbac.yaml"));
+        cluster.kubectl(["apply", "--server-side", "-f", &crds, "-f", &rbac]).unwrap();
+        cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
+        let kubeconfig = cluster.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
+        Self { operator: None, cluster, kubeconfig }
+    }
+
+    pub fn start_operator(&mut self) {
+        let environment = [("KUBECONFIG", self.kubeconfig.to_str().unwrap())];
+        self.operator = Some(Process::start(binary("portcullis-operator").unwrap(), ["run"], &environment).unwrap());
+    }
+
+    /// kill -9.
+    pub async fn kill_operator(&mut self) {
+        let mut operator = self.operator.take().unwrap();
+        operator.signal(rustix::process::Signal::KILL).unwrap();
+        operator.ended(Duration::from_secs(5)).await.unwrap();
+    }
+
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.cluster.client(), namespace)
+    }
+
+    pub async fn namespace(&self, name: &str) {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::<Namespace>::all(self.cluster.client()).create(&PostParams::default(), &namespace).await.unwrap();
+    }
+
+    /// `examples/crm`, in a namespace of its own.
+    pub async fn crm(&self, namespace: &str) {
+        self.namespace(namespace).await;
+        for file in ["server.yaml", "clients.yaml"] {
+            let text = std::fs::read_to_string(repository(&format!("examples/crm/{file}"))).unwrap();
+            self.apply(&text.replace("namespace: sales", &format!("namespace: {namespace}")));
+        }
+    }
+
+    /// `kubectl apply`, of a text.
+    pub fn apply(&self, text: &str) {
+        let file = tempfile::NamedTempFile::new_in(self.cluster.folder()).unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        self.cluster
+            .kubectl(["apply", "--server-side", "--force-conflicts", "-f", file.path().to_str().unwrap()])
+            .unwrap();
+    }
+
+    /// A merge patch.
+    pub async fn patch<K>(&self, namespace: &str, name: &str, patch: Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        self.api::<K>(namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// The policy that is published, and its ConfigMap.
+    pub async fn policy(&self, namespace: &str) -> Result<Policy, String> {
+        let config_map =
+            self.api::<ConfigMap>(namespace).get("crm-policy-v1").await.map_err(|error| error.to_string())?;
+        let text = config_map.data.unwrap_or_default().remove(policy::FILE).unwrap_or_default();
+        Policy::parse(&text).map_err(|error| error.to_string())
+    }
+
+    /// The credentials that are published.
+    pub async fn credentials(&self, namespace: &str) -> Result<Credentials, String> {
+        let secret = self.api::<Secret>(namespace).get("crm-credentials").await.map_err(|error| error.to_string())?;
+        let text = secret.data.unwrap_or_default().remove(credentials::FILE).unwrap_or_default();
+        Credentials::parse(&String::from_utf8_lossy(&text.0)).map_err(|error| error.to_string())
+    }
+
+    /// The names of the clients in the policy whose keys are in the credentials and in their own Secrets.
+    pub async fn served(&self, namespace: &str) -> Result<Vec<String>, String> {
+        let (policy, credentials) = (self.policy(namespace).await?, self.credentials(namespace).await?);
+        let mut served = Vec::new();
+        for client in &policy.clients {
+            let known = credentials.clients.iter().find(|it| it.id == client.id && it.uid == client.uid);
+            let digest = known.and_then(|it| it.api_keys.first()).map(|key| key.sha256);
+            let name = client.id.as_str();
+            let key = self.key(namespace, &format!("{}-key", name.rsplit('/').next().unwrap())).await;
+            if digest.is_some() && digest == key.ok().map(|key| KeyDigest::of(key.as_bytes())) {
+                served.push(name.to_owned());
+            }
+        }
+        Ok(served)
+    }
+
+    /// A client's key, as its owner reads it.
+    pub async fn key(&self, namespace: &str, secret: &str) -> Result<String, String> {
+        let secret = self.api::<Secret>(namespace).get(secret).await.map_err(|error| error.to_string())?;
+        let key = secret.data.unwrap_or_default().remove("api-key").ok_or("no api-key in it")?;
+        String::from_utf8(key.0).map_err(|error| error.to_string())
+    }
+
+    /// A server's condition as `status/reason`, and its message.
+    pub async fn server_condition(&self, namespace: &str, type_: &str) -> Result<(String, String), String> {
+        let server = self.api::<McpServer>(namespace).get("crm").await.map_err(|error| error.to_string())?;
+        condition(&server.status.ok_or("no status")?.conditions, type_)
+    }
+
+    /// A client's condition as `status/reason`, and its message.
+    pub async fn client_condition(&self, namespace: &str, name: &str, type_: &str) -> Result<(String, String), String> {
+        let client = self.api::<McpClient>(namespace).get(name).await.map_err(|error| error.to_string())?;
+        condition(&client.status.ok_or("no status")?.conditions, type_)
+    }
+
+    /// What the operator wrote since then.
+    pub fn writes(&self, mark: Mark) -> Vec<Write> {
+        self.cluster.audit().writes_since(mark, OPERATOR).unwrap()
+    }
+
+    /// Waits until the operator has written nothing for so long.
+    pub async fn settled(&self, quiet: Duration) {
+        until(60, async || {
+            let mark = self.cluster.audit().mark().unwrap();
+            tokio::time::sleep(quiet).await;
+            match self.writes(mark).as_slice() {
+                [] => Ok(()),
+                writes => Err(format!("it still writes: {writes:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+pub fn condition(conditions: &[Condition], type_: &str) -> Result<(String, String), String> {
+    let found = conditions.iter().find(|condition| condition.type_ == type_);
+    let found = found.ok_or_else(|| format!("no condition {type_}"))?;
+    Ok((format!("{}/{}", found.status, found.reason), found.message.clone()))
+}
+
+/// Whether it is this, for `until`.
+pub fn expect<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Result<(), String> {
+    if found == wanted { Ok(()) } else { Err(format!("{found:?}, not {wanted:?}")) }
+}
+
+/// A client of the example's server, as a manifest.
+pub fn client(namespace: &str, name: &str, server: Value, tools: Value) -> String {
+    let access = json!({"serverRef": server, "tools": tools, "maxRecordsPerQuery": 100, "allowWrite": true});
+    let spec = json!({"access": [access], "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});
+    json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient",
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+    })
+    .to_string()
+}
