@@ -112,7 +112,7 @@ impl World {
             if watch.is_settled() {
                 return self.apply(folder, problems, false);
             }
-            watch.settle(Duration::from_millis(50)).await;
+            watch.settle().await;
         }
     }
 
