@@ -276,6 +276,13 @@ async fn an_edit_is_obeyed_at_once_and_a_slip_changes_nothing() {
     local.process.line("library.yaml: McpServer town/library: spec.tools[0].backend: ", SOON).await.unwrap();
     local.obeys(&url, &reader, "opening_hours", granted).await;
 
+    // An editor that empties a file before it writes it takes nobody's key away.
+    fs::write(local.file("other.yaml"), "").unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    fs::write(local.file("other.yaml"), client("other", "'*'")).unwrap();
+    tokio::time::sleep(AT_ONCE).await;
+    assert_eq!(local.key("other").await, other);
+
     fs::remove_file(local.file("other.yaml")).unwrap();
     let took = local.obeys(&url, &other, "opening_hours", cut_off).await;
     assert!(took < AT_ONCE, "{took:?}");
