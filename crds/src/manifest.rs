@@ -17,7 +17,16 @@ pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
 /// Never for a definition of this crate; the serializer's signature has it.
 pub fn print(definition: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
     let text = serde_yaml::to_string(definition)?;
-    Ok(format!("# Printed by `portcullis-operator crds`; edit the types in crds/src instead.\n{text}"))
+    let lines: String = text.lines().map(|line| quoted(line) + "\n").collect();
+    Ok(format!("# Printed by `portcullis-operator crds`; edit the types in crds/src instead.\n{lines}"))
+}
+
+/// A line whose value is a word that kubectl, which reads YAML 1.1, takes for a boolean, with that word in quotes.
+fn quoted(line: &str) -> String {
+    let (before, word) = line.rsplit_once(' ').unwrap_or(("", line));
+    let is_boolean = ["y", "n", "yes", "no", "on", "off"].iter().any(|it| word.eq_ignore_ascii_case(it));
+    let is_value = before.ends_with('-') || before.ends_with(':');
+    if is_boolean && is_value { format!("{before} '{word}'") } else { line.to_owned() }
 }
 
 /// What the derived schema lacks or says in words that an API server warns about.

@@ -29,6 +29,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::{error, info, warn};
 
 use crate::build::Settings;
+use backoff::spread;
 use context::{Context, Key};
 use memory::Failures;
 
@@ -36,6 +37,8 @@ use memory::Failures;
 const WORKERS: usize = 16;
 /// The longest that one reconcile may take: longer than any one call of the API.
 const RECONCILE: Duration = Duration::from_secs(60);
+/// What comes as seldom as this need not come to the second.
+const SELDOM: Duration = Duration::from_secs(300);
 /// After this long without a first sight of everything, the log says what is missing.
 const SYNC: Duration = Duration::from_secs(10);
 
@@ -105,7 +108,7 @@ async fn reconcile(context: &Context, key: &Key, failures: &Failures<Key>) -> Op
     match tokio::time::timeout(RECONCILE, work).await {
         Ok((Ok(again), is_there)) => {
             failures.succeeded(key);
-            is_there.then_some(again)
+            is_there.then(|| if again >= SELDOM { spread(again) } else { again })
         }
         Ok((Err(error), _)) => {
             let pause = failures.pause(key);

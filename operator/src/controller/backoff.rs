@@ -31,6 +31,11 @@ impl Backoff {
     }
 }
 
+/// A little less than this long: what began together does not come again together.
+pub fn spread(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 - jitter() / 10.0)
+}
+
 /// A number from 0 to 1, another each time: each hasher of the standard library has keys of its own.
 fn jitter() -> f64 {
     f64::from((RandomState::new().hash_one(0u8) >> 32) as u32) / f64::from(u32::MAX)

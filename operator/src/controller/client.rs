@@ -37,8 +37,6 @@ use crate::{
 
 /// Secrets are not watched, so each is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// A name that somebody else has taken is looked at this often.
-const LOOK_FOR_OWNER: Duration = Duration::from_secs(30);
 
 /// Of what is applied together the clients may come before their server: only after this is that worth a word.
 const SAME_APPLY: Duration = Duration::from_secs(3);
@@ -62,11 +60,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
         Err(_) => known_key(&client),
     };
     let again = report(context, name, &client, &findings, &key).await?;
-    match key {
-        Ok(_) => Ok(again),
-        Err(Error::NotOwned(_)) => Ok(again.min(LOOK_FOR_OWNER)),
-        Err(error) => Err(error),
-    }
+    key.map(|_| again)
 }
 
 /// The key of a client whose spec nobody can read now: what was said of it last.

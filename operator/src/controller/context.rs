@@ -35,6 +35,8 @@ use crate::{build::Settings, probe::Prober, validate::NamespacedName};
 
 /// Later changes than the first are collected for this long.
 const COLLECT: Duration = Duration::from_secs(1);
+/// What was put back just now is put back again no sooner.
+const FIGHT: Duration = Duration::from_millis(500);
 /// What the objects that we made are found by.
 const OURS: &str = "app.kubernetes.io/managed-by=portcullis-operator,app.kubernetes.io/name=portcullis-server";
 
@@ -137,8 +139,11 @@ impl Context {
         let context = Arc::clone(self);
         let changed = move |change: Change<Child>| {
             if let Some(child) = change.new.or(change.old) {
-                let namespace = child.key().namespace;
-                context.queue.add(Key::Server(NamespacedName { namespace, name: child.server.clone() }));
+                let server = NamespacedName { namespace: child.key().namespace, name: child.server.clone() };
+                let memory = context.of_servers.known(&server);
+                let put_back_at = memory.and_then(|memory| lock(&memory).put_back_at);
+                let now = Instant::now();
+                context.queue.add_at(Key::Server(server), put_back_at.map_or(now, |at| now.max(at + FIGHT)));
             }
         };
         watches.spawn(watch.run(Arc::clone(store), |object| Some(object.into()), changed));

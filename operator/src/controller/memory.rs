@@ -36,6 +36,8 @@ pub struct ServerMemory {
     /// What was wanted of each kind of object when it was last right: another change of it is drift.
     pub wanted: HashMap<&'static str, u64>,
     pub status_at: Option<Instant>,
+    /// When something was last put back: whoever fights over it has to wait each time.
+    pub put_back_at: Option<Instant>,
     /// What each client heard last.
     pub heard: HashMap<NamespacedName, Heard>,
 }
@@ -86,7 +88,7 @@ impl<K> Default for Failures<K> {
 impl<K: Eq + Hash + Clone> Failures<K> {
     /// It failed: how long to leave it alone.
     pub fn pause(&self, key: &K) -> Duration {
-        let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
+        let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         lock(&self.0).entry(key.clone()).or_insert_with(first).next()
     }
 

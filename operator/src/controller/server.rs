@@ -38,8 +38,6 @@ use crate::{
 
 /// Secrets are not watched, so each server is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// A name that somebody else has taken is looked at this often.
-const LOOK_FOR_OWNER: Duration = Duration::from_secs(30);
 /// The status is written at most this often.
 pub(super) const STATUS_PACE: Duration = Duration::from_secs(1);
 /// Pods mostly confirm a publication within this time; only then is it worth a status that they have not.
@@ -58,11 +56,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     let objects = build::objects(&fetched.input.server, &plan, &context.settings);
     let outcome = apply(context, &fetched, &plan, objects).await;
     let again = report(context, &fetched, &plan, &outcome).await?;
-    match outcome.problem {
-        Some(Error::NotOwned(_)) => Ok(again.min(LOOK_FOR_OWNER)),
-        Some(error) => Err(error),
-        None => Ok(again),
-    }
+    outcome.problem.map_or(Ok(again), Err)
 }
 
 /// What the writes came to.
@@ -176,6 +170,7 @@ fn remember(
     };
     if before == Some(wanted) {
         info!(server = %fetched.name, kind, "{what}");
+        lock(&memory).put_back_at = Some(Instant::now());
         let note = format!("{kind} {what}");
         outcome.happenings.push(Happening { is_warning: true, reason: Reason::DriftCorrected, note });
     } else {

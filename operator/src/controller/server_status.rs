@@ -138,7 +138,8 @@ pub fn synced(facts: &Facts<'_>) -> Saying {
         let message = format!("policy {revision} is in force on every pod that takes calls");
         return Saying::new(Truth::True, Reason::Synced, message);
     }
-    let message = format!("policy {revision} is published, and not every pod has said yet that it serves it");
+    let behind: Vec<String> = behind.iter().take(3).map(|pod| serving(pod)).collect();
+    let message = format!("policy {revision} is published, and so far {}", behind.join("; "));
     Saying::new(Truth::Unknown, Reason::Publishing, message)
 }
 
@@ -219,3 +220,6 @@ fn pod_revision(pod: &Pod) -> PodRevision {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

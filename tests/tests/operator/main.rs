@@ -6,4 +6,5 @@ mod confirm;
 mod gate;
 mod killed;
 mod kubelet;
+mod refused;
 mod world;

@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::{Findings, McpServerSpec, credentials::SecretKey, credentials::ServerKeys};
+use serde_json::json;
+
+use super::*;
+use crate::validate::{self, Object, Published, ServerInput};
+
+fn plan() -> ServerPlan {
+    let spec: McpServerSpec = serde_json::from_value(json!({
+        "backends": [{"name": "fixed", "static": {}}],
+        "tools": [{"name": "ping", "description": "Answers.", "backend": "fixed", "static": {"text": "pong"}}],
+        "replicas": 2,
+    }))
+    .unwrap();
+    let metadata = ObjectMeta {
+        name: Some("crm".into()),
+        namespace: Some("sales".into()),
+        uid: Some("u".into()),
+        ..ObjectMeta::default()
+    };
+    let fresh_keys = ServerKeys { sessions: SecretKey([1; 32]), arguments: SecretKey([2; 32]) };
+    let server = Object { metadata, spec: Ok(spec) };
+    validate::server(&ServerInput { server, clients: Vec::new(), published: Published::default(), fresh_keys })
+}
+
+fn pod(name: &str, serves: Option<&str>, behind_for: Option<u64>) -> Pod {
+    Pod {
+        name: name.into(),
+        is_ready: true,
+        is_running: true,
+        serves: serves.map(|policy| Revisions { policy: Some(policy.into()), credentials: Some("c".into()) }),
+        behind_for: behind_for.map(Duration::from_secs),
+    }
+}
+
+fn deployment(available: i32) -> Deployment {
+    let value = json!({
+        "metadata": {"generation": 1}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": available},
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+/// Each condition as `Type=Status/Reason`.
+fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BTreeMap<String, String>) {
+    let deployment = deployment(available);
+    let facts = Facts {
+        server: &NamespacedName { namespace: "sales".into(), name: "crm".into() },
+        generation: Some(1),
+        replicas: Some(2),
+        plan,
+        published: plan.documents.as_ref(),
+        problem: None,
+        deployment: Some(&deployment),
+        pods,
+        previous: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let status = status(&facts);
+    let conditions = status.conditions.iter();
+    let conditions = conditions.map(|it| (it.type_.clone(), format!("{}/{}", it.status, it.reason))).collect();
+    (status, conditions)
+}
+
+fn expected(accepted: &str, synced: &str, ready: &str, reconciling: &str, stalled: &str) -> BTreeMap<String, String> {
+    let pairs = [
+        ("Accepted", accepted),
+        ("PolicySynced", synced),
+        ("Ready", ready),
+        ("Reconciling", reconciling),
+        ("Stalled", stalled),
+    ];
+    pairs.map(|(type_, says)| (type_.to_owned(), says.to_owned())).into()
+}
+
+#[test]
+fn conditions_tell_success_from_progress_and_from_failure() {
+    let plan = plan();
+    let (working, idle, fine) = ("True/Progressing", "False/Available", "False/Progressing");
+    let current = || pod("a", Some("r"), None);
+    for (what, pods, available, expected) in [
+        (
+            "all is well",
+            vec![current(), pod("b", Some("r"), None)],
+            2,
+            expected("True/Valid", "True/Synced", "True/Available", idle, fine),
+        ),
+        (
+            "an edit is on its way",
+            vec![current(), pod("b", Some("old"), Some(119))],
+            2,
+            expected("True/Valid", "Unknown/Publishing", "True/Available", working, fine),
+        ),
+        (
+            "a pod lags",
+            vec![current(), pod("b", Some("old"), Some(120))],
+            2,
+            expected("True/Valid", "False/PodLagging", "False/PodLagging", idle, "True/PodLagging"),
+        ),
+        ("pods start", vec![], 0, expected("True/Valid", "Unknown/NoPods", "False/Progressing", working, fine)),
+    ] {
+        assert_eq!(says(&plan, &pods, available).1, expected, "{what}");
+    }
+    let invalid = ServerPlan { findings: Findings::from(portcullis_crds::Finding::new("spec.x", "is wrong")), ..plan };
+    let (status, conditions) = says(&invalid, &[current()], 2);
+    let stalled = expected("False/Invalid", "True/Synced", "False/Invalid", idle, "True/Invalid");
+    assert_eq!(conditions, stalled);
+    assert!(status.conditions[0].message.starts_with("spec.x: is wrong"), "{}", status.conditions[0].message);
+}
+
+#[test]
+fn a_pod_that_lags_is_named_with_what_it_serves_and_comes_first() {
+    let mut pods: Vec<Pod> = (0..20).map(|n| pod(&format!("a-{n:02}"), Some("new"), None)).collect();
+    pods.push(Pod { is_ready: false, ..pod("stopped", Some("0123456789abcdef"), Some(130)) });
+    let (status, _) = says(&plan(), &pods, 2);
+    let message = &status.conditions[1].message;
+    assert!(message.ends_with("pod stopped serves policy 0123456789ab, credentials c"), "{message}");
+    let pods = status.pods.unwrap();
+    assert_eq!((pods.total, pods.ready, pods.current, pods.revisions.len()), (21, 20, 20, 16));
+    assert_eq!(pods.revisions[0].pod, "stopped");
+}
