@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use serde_json::json;
 
-use crate::pods::ServedPod;
+use crate::pods::{self, ServedPod};
 use crate::world::{World, until};
 
 const CHANGES: usize = 20;
@@ -30,8 +30,7 @@ pub async fn permissions(world: &World) {
         let manifest = world.client_manifest("reporting-agent", &if is_granted { granted_too() } else { BASE.to_vec() });
         let began = Instant::now();
         let apply = world.apply_in_background(&manifest);
-        let in_force = pods.iter().map(|pod| pod.until_listed(&key, "get_dashboard_metrics", is_granted));
-        futures::future::join_all(in_force).await;
+        pods::until_listed(&pods, &key, "get_dashboard_metrics", is_granted).await;
         times.push(began.elapsed());
         apply.await.unwrap();
     }
@@ -47,7 +46,7 @@ pub async fn deleted_client(world: &World) {
     }
     let began = Instant::now();
     world.cluster.kubectl(["delete", "mcpclient", "readonly-dashboard", "-n", "sales", "--wait=false"]).unwrap();
-    on_all(&pods, &key, 401).await;
+    pods::until_status(&pods, &key, 401).await;
     let taken = began.elapsed();
     assert!(taken < Duration::from_secs(2), "a deleted client had access for {taken:?}");
     println!("e2e: kubectl delete to cut off on both pods, {:.2} s", taken.as_secs_f64());
@@ -87,8 +86,8 @@ pub async fn moved_key(world: &World) {
     let mut client = world.client_manifest("reporting-agent", BASE);
     client["spec"]["credentials"]["apiKey"]["secretName"] = json!("reporting-key");
     world.apply_in_background(&client).await.unwrap();
-    on_all(&pods, &former, 401).await;
-    on_all(&pods, &world.key_in("reporting-key").await, 200).await;
+    pods::until_status(&pods, &former, 401).await;
+    pods::until_status(&pods, &world.key_in("reporting-key").await, 200).await;
     let secrets: Api<Secret> = Api::namespaced(world.cluster.client(), "sales");
     until(10, async || match secrets.get_opt("reporting-agent-key").await.unwrap() {
         None => Ok(()),
@@ -96,10 +95,6 @@ pub async fn moved_key(world: &World) {
     })
     .await;
     world.settled().await;
-}
-
-async fn on_all(pods: &[ServedPod], key: &str, status: u16) {
-    futures::future::join_all(pods.iter().map(|pod| pod.until_status(key, status))).await;
 }
 
 fn summary(mut times: Vec<Duration>) -> String {

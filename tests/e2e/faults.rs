@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::agent::Steady;
 use crate::changes::{BASE, granted_too};
-use crate::pods::ServedPod;
+use crate::pods;
 use crate::world::{World, condition, until};
 
 /// A pod that is ended as a node's drain would do it: no call fails.
@@ -85,14 +85,10 @@ pub async fn killed_operator(world: &mut World) {
     let (key, pods) = (world.key("reporting-agent").await, world.pods().await);
     world.apply_in_background(&world.client_manifest("reporting-agent", &granted_too())).await.unwrap();
     world.kill_operator().await;
-    let listed = |pods: &[ServedPod], wanted| {
-        let all: Vec<_> = pods.iter().map(|pod| pod.until_listed(&key, "get_dashboard_metrics", wanted)).collect();
-        futures::future::join_all(all)
-    };
     world.apply_in_background(&world.client_manifest("reporting-agent", BASE)).await.unwrap();
     let began = Instant::now();
     world.start_operator().await;
-    listed(&pods, false).await;
+    pods::until_listed(&pods, &key, "get_dashboard_metrics", false).await;
     world.settled().await;
     assert_eq!(world.key("reporting-agent").await, key);
     println!("e2e: operator killed and started, the change in force {:.2} s after", began.elapsed().as_secs_f64());

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use reqwest::{Client, Response, header};
 use rustix::process::Pid;
@@ -88,4 +89,14 @@ impl ServedPod {
         })
         .await;
     }
+}
+
+/// Waits until each of them shows this key the tool, or does not.
+pub async fn until_listed(pods: &[ServedPod], key: &str, tool: &str, wanted: bool) {
+    join_all(pods.iter().map(|pod| pod.until_listed(key, tool, wanted))).await;
+}
+
+/// Waits until each of them answers a `tools/list` with this key so.
+pub async fn until_status(pods: &[ServedPod], key: &str, wanted: u16) {
+    join_all(pods.iter().map(|pod| pod.until_status(key, wanted))).await;
 }

@@ -46,8 +46,8 @@ impl World {
         }
         cluster.kubectl(["apply", "--server-side", "-f", &repository("crds")]).unwrap();
         cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
-        let (crm, operator) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
-        cluster.kubectl(["apply", "-f", &crm, "-f", &operator]).unwrap();
+        let (crm, rights) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
+        cluster.kubectl(["apply", "-f", &crm, "-f", &rights]).unwrap();
         cluster.kubectl(["rollout", "status", "deployment/crm-api", "-n", "sales", "--timeout=60s"]).unwrap();
 
         let kubeconfig = cluster.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
