@@ -28,6 +28,7 @@ lint: ## Formatting, clippy, and what the dependencies may be
 
 generate: ## Write crds/*.yaml and the reference pages again, from the types
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
+	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
 e2e: ## The whole way on a real node (root)
 	@scripts/needs e2e

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -125,7 +126,7 @@ fn tool(tool: &Tool, spec: &Serving, at: &str, findings: &mut Findings) {
             None => findings.add(at, undeclared(schema, name)),
             Some(property) if !is_closed(property) => findings.add(
                 at,
-                format!("`{name}` could hold anything; only booleans, integers, enums and strings with a `pattern` or `format: uuid` may be recorded"),
+                format!("`{name}` could hold anything; only booleans, integers, enums, and strings with `format: uuid` or a `pattern` that begins with ^, ends with $ and admits at most {LONGEST_RECORDED} characters of a narrow class may be recorded"),
             ),
             Some(_) => {}
         }
@@ -202,12 +203,26 @@ fn records(records: &Records, schema: &Map<String, Value>, at: &str, findings: &
         }
     }
     if let Some(name) = &records.limit_argument {
-        let kind = property(schema, name).map(|property| property.get("type").and_then(Value::as_str));
-        match kind {
-            None => findings.add(format!("{at}.limitArgument"), undeclared(schema, name)),
-            Some(Some("integer")) => {}
-            Some(_) => findings
-                .add(format!("{at}.limitArgument"), format!("`{name}` must have `type: integer` in inputSchema")),
+        limit_argument(name, schema, &format!("{at}.limitArgument"), findings);
+    }
+}
+
+/// The argument is set to the maximum of whichever client calls, so every number from 1 up must be one that it takes.
+fn limit_argument(name: &str, schema: &Map<String, Value>, at: &str, findings: &mut Findings) {
+    let Some(property) = property(schema, name) else { return findings.add(at, undeclared(schema, name)) };
+    if property.get("type").and_then(Value::as_str) != Some("integer") {
+        findings.add(at, format!("`{name}` must have `type: integer` in inputSchema"));
+    }
+    let low = |keyword: &str, most: f64| property.get(keyword).and_then(Value::as_f64).is_some_and(|low| low > most);
+    if low("minimum", 1.0) || low("exclusiveMinimum", 0.0) {
+        findings.add(
+            at,
+            format!("`{name}` must take 1 in inputSchema: a client with a smaller maximum could never call the tool"),
+        );
+    }
+    for keyword in ["const", "enum", "multipleOf"] {
+        if property.get(keyword).is_some() {
+            findings.add(at, format!("`{name}` must not have `{keyword}` in inputSchema: it is set to the maximum of whichever client calls"));
         }
     }
 }
@@ -269,11 +284,93 @@ fn undeclared(schema: &Map<String, Value>, name: &str) -> String {
     format!("`{name}` is no property of inputSchema; there are: {known}")
 }
 
+/// The longest string that may be recorded.
+const LONGEST_RECORDED: usize = 64;
+/// A character class with more members than this lets any text through.
+const WIDEST_CLASS: usize = 80;
+
 /// A type whose values cannot hold a person's words.
 fn is_closed(property: &Value) -> bool {
     let kind = property.get("type").and_then(Value::as_str);
+    let text = |name: &str| property.get(name).and_then(Value::as_str);
     property.get("enum").is_some_and(Value::is_array)
         || matches!(kind, Some("boolean" | "integer"))
         || (kind == Some("string")
-            && (property.get("pattern").is_some() || property.get("format").and_then(Value::as_str) == Some("uuid")))
+            && (text("format") == Some("uuid") || text("pattern").is_some_and(is_closed_pattern)))
+}
+
+/// A pattern that speaks of the whole string (JSON Schema's are not anchored), bounds its length, and admits no class of
+/// characters that is as good as any.
+fn is_closed_pattern(pattern: &str) -> bool {
+    let Ok(pattern) = regex_syntax::parse(pattern) else { return false };
+    let properties = pattern.properties();
+    properties.look_set_prefix().contains(Look::Start)
+        && properties.look_set_suffix().contains(Look::End)
+        && properties.maximum_len().is_some_and(|length| length <= LONGEST_RECORDED)
+        && !has_wide_class(&pattern)
+}
+
+fn has_wide_class(pattern: &Hir) -> bool {
+    match pattern.kind() {
+        HirKind::Class(Class::Unicode(class)) => class.iter().map(|range| range.len()).sum::<usize>() > WIDEST_CLASS,
+        HirKind::Class(Class::Bytes(class)) => class.iter().map(|range| range.len()).sum::<usize>() > WIDEST_CLASS,
+        HirKind::Repetition(repetition) => has_wide_class(&repetition.sub),
+        HirKind::Capture(capture) => has_wide_class(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(has_wide_class),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Look(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_hold_a_persons_words_may_be_recorded() {
+        for closed in [
+            json!({"type": "boolean"}),
+            json!({"type": "integer"}),
+            json!({"enum": ["a", "b"]}),
+            json!({"type": "string", "format": "uuid"}),
+            json!({"type": "string", "pattern": "^c-[0-9]{4}$"}),
+            json!({"type": "string", "pattern": "^(?:lead|won)$"}),
+        ] {
+            assert!(is_closed(&closed), "{closed}");
+        }
+        for open in [
+            json!({"type": "string"}),
+            json!({"type": "string", "maxLength": 10}),
+            json!({"type": "number"}),
+            json!({"type": "string", "pattern": "[a-z]"}),
+            json!({"type": "string", "pattern": "^[a-z]+$"}),
+            json!({"type": "string", "pattern": "^.{1,20}$"}),
+            json!({"type": "string", "pattern": "^[^x]{1,20}$"}),
+            json!({"type": "string", "pattern": "^a|b$"}),
+            json!({"type": "string", "pattern": "^[a-z]{1,65}$"}),
+            json!({"type": "string", "format": "email"}),
+        ] {
+            assert!(!is_closed(&open), "{open}");
+        }
+    }
+
+    #[test]
+    fn the_argument_that_bounds_the_records_takes_every_maximum() {
+        let found = |property: Value| {
+            let schema = json!({"properties": {"limit": property}});
+            let mut findings = Findings::default();
+            limit_argument("limit", schema.as_object().unwrap(), "at", &mut findings);
+            findings.0.len()
+        };
+        assert_eq!(found(json!({"type": "integer", "minimum": 1, "maximum": 500})), 0);
+        for property in [
+            json!({"type": "integer", "minimum": 20}),
+            json!({"type": "integer", "exclusiveMinimum": 1}),
+            json!({"type": "integer", "enum": [10, 20]}),
+            json!({"type": "string"}),
+        ] {
+            assert_eq!(found(property.clone()), 1, "{property}");
+        }
+    }
 }

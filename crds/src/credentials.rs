@@ -1,6 +1,10 @@
 //! The credentials: digests of API keys, in a Secret beside the policy. The key itself is nowhere but with its owner.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -149,9 +153,9 @@ impl Credentials {
 
     fn check(&self) -> Findings {
         let mut findings = Findings::default();
-        let mut owners = BTreeMap::new();
+        let (mut ids, mut owners) = (BTreeSet::new(), BTreeMap::new());
         for (n, client) in self.clients.iter().enumerate() {
-            if n > 0 && self.clients[n - 1].id == client.id {
+            if !ids.insert(&client.id) {
                 findings.add(format!("clients[{n}].id"), format!("`{}` is there twice", client.id));
             }
             for (m, key) in client.api_keys.iter().enumerate() {
@@ -256,6 +260,18 @@ mod tests {
     fn one_key_for_two_clients_is_refused_by_its_field() {
         let findings = Credentials::new(vec![client("a", b"1"), client("b", b"1")], None).unwrap_err();
         assert_eq!(findings.0[0].path, "clients[1].apiKeys[0].sha256");
+    }
+
+    #[test]
+    fn a_client_that_is_there_twice_is_refused_wherever_it_stands() {
+        let one = |id: &str, key: &str| {
+            format!(
+                "{{id: {id}, uid: u, apiKeys: [{{id: k, sha256: '{}'}}]}}",
+                String::from(KeyDigest::of(key.as_bytes()))
+            )
+        };
+        let text = format!("contract: 1\nclients: [{}, {}, {}]", one("a", "1"), one("b", "2"), one("a", "3"));
+        assert_eq!(Credentials::parse(&text).unwrap_err().0[0].path, "clients[2].id");
     }
 
     #[test]

@@ -294,7 +294,7 @@ clients:
                 with("tools: [about], maxRecordsPerQuery: 5", "tools: [about]"),
                 "clients[0]: \"maxRecordsPerQuery\" is a required property",
             ),
-            (with("per: 1m}]}", "per: 1d}]}"), "clients[0].limits[0].per: this does not match"),
+            (with("per: 1m}]}", "per: 1d}]}"), "clients[0].limits[0].per: must be a duration"),
         ] {
             let found = refusals(&text);
             assert!(found.iter().any(|f| f.starts_with(finding)), "{finding}\nis not among\n{found:#?}");

@@ -16,3 +16,6 @@ pub use listing::{Files, Fingerprint, fingerprint, read};
 pub use parse::{Kind, Manifest, ObjectId};
 pub use problem::{Problem, Severity};
 pub use review::{Facts, Review, review};
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,38 @@ fn document(text: &mut String, object: &impl Serialize) -> Result<(), serde_yaml
 fn emptied(secret: Secret) -> Secret {
     Secret { data: None, ..secret }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/crm")
+    }
+
+    #[test]
+    fn the_example_is_good_and_renders_to_the_same_bytes_without_any_secret() {
+        assert_eq!(validate(&example()).unwrap(), "OK: 1 McpServer, 3 McpClients\n");
+        let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+        let text = render(&example(), &settings).unwrap();
+        assert_eq!(render(&example(), &settings).unwrap(), text);
+        let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+        let server = ["ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment"];
+        assert_eq!(kinds, [&server[..], &["Secret"; 3]].concat());
+        assert!(!text.contains("credentials.yaml:") && !text.contains("api-key:"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_with_a_finding_is_refused_with_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(validate(folder.path()), Err(Error::Empty { .. })));
+        for file in ["server.yaml", "clients.yaml"] {
+            let text = std::fs::read_to_string(example().join(file)).unwrap();
+            let broken = text.replace("{method: GET, path: /deals/summary", "{method: GETS, path: /deals/summary");
+            std::fs::write(folder.path().join(file), broken.replace("get_revenue_report]", "get_revenue]")).unwrap();
+        }
+        let error = validate(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("server.yaml: McpServer sales/crm: spec.tools[3].http.method: "), "{error}");
+        assert!(matches!(validate(Path::new("/nowhere")), Err(Error::Folder { .. })));
+    }
+}

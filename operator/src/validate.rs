@@ -40,7 +40,9 @@ pub fn server(input: &ServerInput) -> ServerPlan {
             Admission::By(rule) => {
                 let grant = grant::grant(&asking, rule, &half);
                 let outcome = grant.outcome(&asking, server_is_valid);
-                entries.push(Entry::of(grant.policy_client(&asking), &asking, input));
+                if outcome.granted.is_some() {
+                    entries.push(Entry::of(grant.policy_client(&asking), &asking, input));
+                }
                 outcome
             }
         };

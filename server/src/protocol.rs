@@ -3,5 +3,6 @@
 pub mod era;
 pub mod error;
 pub mod message;
+pub mod param_header;
 pub mod result;
 pub mod strict;

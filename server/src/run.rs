@@ -28,12 +28,14 @@ use crate::{
     limiter::{Clock, InFlight, Limiter},
     metrics::{Metrics, ReloadOutcome},
     net::{self, BodyBounds, Bounds, Connections},
-    stop::{self, Cause},
+    stop::{Cause, Reasons},
     transport::streamable::Streamable,
 };
 
 /// Connections of the admin port.
 const ADMIN_CONNECTIONS: usize = 256;
+/// How long calls in flight may take at the end. With `--drain` and the flush it fits the 30 s that Kubernetes gives a pod.
+const DRAIN: Duration = Duration::from_secs(20);
 /// How long the last records may take to be written.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,8 @@ pub enum RunError {
     Audit(io::Error),
     #[error("cannot log: {0}")]
     Log(#[from] tracing_subscriber::util::TryInitError),
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
 }
@@ -63,36 +67,11 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let store = Arc::new(Store::new(Parts { directory: arguments.config.clone(), metrics: metrics.clone() }));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
     reloads.tell(store.reload());
-
-    let dialling = match arguments.allow_loopback_backends {
-        true => Dialling::ServicesAndLoopback,
-        false => Dialling::Services,
-    };
-    let http = HttpClient::new(dialling);
-    let health =
-        Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
-    let guard = Guard {
-        audit: audit.clone(),
-        limiter: Limiter::default(),
-        in_flight: InFlight::default(),
-        clock: Clock::start(),
-        http,
-    };
-    let connections = Connections::default();
-    let stopping = Arc::new(AtomicBool::new(false));
-    let admin = Arc::new(Admin {
-        store: store.clone(),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        audit: audit.clone(),
-        connections: connections.clone(),
-        stopping: stopping.clone(),
-        pod_uid: arguments.pod_uid.clone(),
-    });
-    let main = Arc::new(Streamable { store: store.clone(), guard, health, metrics, body: BodyBounds::default() });
+    let (main, admin) = rooms(&arguments, &store, &audit, metrics)?;
 
     let main_port = listen(arguments.listen).await?;
     let admin_port = listen(arguments.admin).await?;
+    let mut reasons = Reasons::listen(arguments.stop_with_stdin).map_err(RunError::Signals)?;
     let started = Record::ServerStarted {
         version: env!("CARGO_PKG_VERSION"),
         listen: main_port.local_addr().map_err(|error| RunError::Listen(arguments.listen, error))?,
@@ -100,28 +79,25 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     };
     record(&audit, &started);
 
+    let watching = tokio::spawn(config::watch(store, arguments.config.clone(), move |reload| reloads.tell(reload)));
     let (stop_main, main_stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let watching = tokio::spawn(config::watch(store, arguments.config.clone(), move |reload| reloads.tell(reload)));
-    let bounds =
-        Bounds { connections: ADMIN_CONNECTIONS, connections_per_peer: ADMIN_CONNECTIONS, ..Bounds::default() };
+    let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
+    let bounds = Bounds { drain: DRAIN, ..Bounds::default() };
+    let main = tokio::spawn(net::serve(main_port, main, bounds, connections, told(main_stopped)));
+    let few = ADMIN_CONNECTIONS;
+    let bounds = Bounds { connections: few, connections_per_peer: few, drain: FLUSH, ..Bounds::default() };
     let admin = tokio::spawn(net::serve(admin_port, admin, bounds, Connections::default(), told(admin_stopped)));
-    let main = tokio::spawn(net::serve(main_port, main, Bounds::default(), connections, told(main_stopped)));
 
-    let cause = stop::cause(arguments.stop_with_stdin).await.map_err(RunError::Signals)?;
+    let cause = reasons.next().await;
     record(&audit, &Record::ServerStopping);
     stopping.store(true, Relaxed);
     if cause == Cause::Terminated {
-        // A second signal ends the wait.
-        let drained = tokio::time::sleep(Duration::from_secs(arguments.drain));
-        tokio::select! {
-            () = drained => {}
-            _ = stop::cause(arguments.stop_with_stdin) => {}
-        }
+        // A second reason ends the wait.
+        let _ = tokio::time::timeout(Duration::from_secs(arguments.drain), reasons.next()).await;
     }
     stop_main.send_replace(true);
-    let all_finished = main.await.unwrap_or(false);
-    if !all_finished {
+    if !main.await.unwrap_or(false) {
         tracing::warn!("calls that were still running after the drain were cut off");
     }
     stop_admin.send_replace(true);
@@ -131,6 +107,33 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
         eprintln!("portcullis-server: the last audit records could not be written");
     }
     Ok(())
+}
+
+/// What stands behind the two ports.
+fn rooms(
+    arguments: &Arguments,
+    store: &Arc<Store>,
+    audit: &Audit,
+    metrics: Metrics,
+) -> Result<(Arc<Streamable>, Arc<Admin>), RunError> {
+    let dialling = if arguments.allow_loopback_backends { Dialling::ServicesAndLoopback } else { Dialling::Services };
+    let http = HttpClient::new(dialling)?;
+    let (store, audit) = (store.clone(), audit.clone());
+    let health =
+        Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
+    let admin = Admin {
+        store: store.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        audit: audit.clone(),
+        connections: Connections::default(),
+        stopping: Arc::new(AtomicBool::new(false)),
+        pod_uid: arguments.pod_uid.clone(),
+    };
+    let guard =
+        Guard { audit, limiter: Limiter::default(), in_flight: InFlight::default(), clock: Clock::start(), http };
+    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default() };
+    Ok((Arc::new(main), Arc::new(admin)))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

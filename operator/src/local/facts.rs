@@ -1,6 +1,10 @@
 //! What a cluster would know of the folder's objects: who they are, which keys they have, and what is in force.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
@@ -41,9 +45,8 @@ impl LocalFacts {
     /// Where the state folder can't be written.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
         let ids: Vec<_> = folder.ids().collect();
-        let is_there: std::collections::BTreeSet<_> = folder.all_named().map(ToString::to_string).collect();
-        let was_there: std::collections::BTreeSet<_> =
-            before.into_iter().flat_map(Folder::all_named).map(ToString::to_string).collect();
+        let is_there: BTreeSet<_> = folder.all_named().map(ToString::to_string).collect();
+        let was_there: BTreeSet<_> = before.into_iter().flat_map(Folder::all_named).map(ToString::to_string).collect();
         let is_whole = !folder.has_broken_file();
         let may_go = |object: &str| if before.is_some() { was_there.contains(object) } else { is_whole };
         self.identities.update(ids.into_iter(), |object| !is_there.contains(object) && may_go(object))?;
@@ -64,11 +67,8 @@ impl LocalFacts {
         }
         for server in folder.servers() {
             let name = Object::from(server.clone()).namespaced_name();
-            let keys = || published_keys(state, &name).unwrap_or_else(|| server_keys(random::bytes()));
-            if !self.server_keys.contains_key(&name) {
-                let keys = keys();
-                self.server_keys.insert(name, keys);
-            }
+            let keys = published_keys(state, &name);
+            self.server_keys.entry(name).or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ fn name(client: &McpClient) -> NamespacedName {
 }
 
 /// The key in a file; a new one where there is none, or something else.
-fn key(path: &std::path::Path) -> Result<ApiKeyDigest, Error> {
+fn key(path: &Path) -> Result<ApiKeyDigest, Error> {
     let existing = fs::read_to_string(path).ok().and_then(|text| ApiKey::parse(&text));
     if let Some(key) = existing {
         return Ok(key.digest());

@@ -3,7 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portcullis_crds::{
-    ToolName,
+    Findings, ToolName, check,
     client::Granted,
     condition::Reason,
     policy::PolicyClient,
@@ -26,6 +26,8 @@ pub(super) struct Grant {
     allowed: Vec<String>,
     /// What was asked for and left out, in sentences.
     narrowed: Vec<String>,
+    /// Whether each pod gets a part of each limit. An invalid client may have kept one from when there were fewer pods.
+    can_be_kept: bool,
 }
 
 pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Grant {
@@ -69,12 +71,13 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
         tools,
         max_records_per_query,
         allow_write,
-        limits: limits(&ask.limits, half.serving.limits.per_client, ceiling.limits, &mut narrowed),
+        limits: limits(&usable(&ask.limits, half), half.serving.limits.per_client, ceiling.limits, &mut narrowed),
         suspended: false,
         expires_at: None,
         missing,
         allowed,
         narrowed,
+        can_be_kept: true,
     };
     if let Ok(spec) = &asking.input.client.spec {
         grant.suspended = spec.suspended;
@@ -83,7 +86,19 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
     if let (Some(had), false) = (asking.had, asking.findings.is_empty()) {
         grant.keep_within(had);
     }
+    grant.can_be_kept = grant.limits.iter().all(|limit| limit.requests >= u32::from(half.identity.replicas));
     grant
+}
+
+/// Of the limits that are asked for, those that a policy can hold; a finding says what is wrong with the others.
+fn usable(asked: &[Rate], half: &Half) -> Vec<Rate> {
+    let is_usable = |rate: &&Rate| {
+        let mut findings = Findings::default();
+        check::rate(**rate, "", &mut findings);
+        check::share(rate.requests, half.identity.replicas, "", &mut findings);
+        findings.is_empty()
+    };
+    asked.iter().filter(is_usable).copied().collect()
 }
 
 /// What is asked for, or the server's own; never above the ceiling. A ceiling over another span holds beside it.
@@ -146,6 +161,13 @@ impl Grant {
 
     /// What the client's status says of it.
     pub fn outcome(&self, asking: &Asking<'_>, server_is_valid: bool) -> ClientOutcome {
+        if !self.can_be_kept {
+            let message = format!("{}; the limit that it had leaves some pod of the server no call", asking.findings);
+            return ClientOutcome {
+                findings: asking.findings.clone(),
+                ..ClientOutcome::refused(Verdict::no(Reason::Invalid, message))
+            };
+        }
         let accepted = if !asking.findings.is_empty() {
             Verdict::no(Reason::Invalid, format!("{}; it keeps what it had and still asks for", asking.findings))
         } else if !server_is_valid {

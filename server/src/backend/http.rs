@@ -58,10 +58,16 @@ pub struct HttpBackend {
 }
 
 impl HttpClient {
-    pub fn new(dialling: Dialling) -> Self {
+    /// # Errors
+    /// Where TLS cannot be had, which no build of this crate lacks.
+    pub fn new(dialling: Dialling) -> Result<Self, rustls::Error> {
         let dialler = Dialler(dialling);
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(dialler);
+        // Named, because a program in which another crate brings a second provider has no default one.
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(dialler);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -70,7 +76,7 @@ impl HttpClient {
             // pooled connection turned out to be closed.
             .retry_canceled_requests(true)
             .build(connector);
-        Self { client, dialler }
+        Ok(Self { client, dialler })
     }
 }
 
@@ -225,4 +231,24 @@ fn reason(error: &dyn Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_share_of_an_errors_words_is_bounded() {
+        let text = beginning("é".repeat(ERROR_TEXT).as_bytes());
+        assert!(text.len() <= ERROR_TEXT + 3 && text.starts_with('é'));
+        assert_eq!(beginning(b" no \xff "), "no \u{fffd}");
+    }
+
+    #[test]
+    fn health_is_asked_at_the_root_of_the_host() {
+        let backend = |url: &str, health_path: Option<&str>| {
+            let spec = server::HttpBackend { url: url.into(), health_path: health_path.map(Into::into) };
+            HttpBackend::new("b".parse().unwrap(), spec).map(|backend| backend.health_uri.to_string())
+        };
+        assert_eq!(backend("http://b:8080/v1", Some("/healthz?a=1")), Ok("http://b:8080/healthz?a=1".into()));
+        assert_eq!(backend("https://[fd12::1]/v1", None), Ok("https://[fd12::1]/".into()));
+        assert!(backend("http://b c", None).is_err());
+    }
+}

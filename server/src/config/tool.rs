@@ -17,7 +17,7 @@ use crate::{
     fingerprint::Fingerprint,
     limiter::Rate,
     metrics::{Metrics, ToolMetrics},
-    protocol::result::ToolResult,
+    protocol::{param_header::ParamHeader, result::ToolResult},
 };
 
 /// A tool of the policy in force.
@@ -31,6 +31,8 @@ pub struct Tool {
     pub timeout: Duration,
     /// `None` where any object will do.
     pub schema: Option<InputSchema>,
+    /// Arguments that a header must repeat.
+    pub param_headers: Vec<ParamHeader>,
     pub records: Option<Records>,
     pub work: Work,
     /// What of its arguments may be recorded.
@@ -116,6 +118,7 @@ impl Tool {
             expensive,
             timeout: tool.timeout.to_std(),
             schema: (!is_any_object).then_some(compiled),
+            param_headers: ParamHeader::declared(schema),
             records,
             work,
             declared: declared(tool),

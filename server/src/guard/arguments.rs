@@ -132,3 +132,74 @@ const KEYWORDS: [&str; 33] = [
 fn keyword(keyword: &str) -> &'static str {
     KEYWORDS.into_iter().find(|known| *known == keyword).unwrap_or("schema")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use portcullis_crds::{policy::PolicyClient, server};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{metrics::Metrics, protocol::strict};
+
+    /// A tool whose `limit` has this schema, and a client that may have this many records.
+    fn parts(limit: serde_json::Value, max_records: u32) -> (Tool, Client) {
+        let tool: server::Tool = serde_json::from_value(json!({
+            "name": "t", "description": "d", "backend": "b", "static": {"structuredContent": {"items": []}},
+            "inputSchema": {"type": "object", "properties": {"limit": limit}},
+            "records": {"path": "/items", "limitArgument": "limit"},
+        }))
+        .unwrap();
+        let client: PolicyClient = serde_json::from_value(json!({
+            "id": "c", "uid": "u", "tools": ["t"], "maxRecordsPerQuery": max_records,
+            "limits": [{"requests": 1, "per": "1m"}],
+        }))
+        .unwrap();
+        let limits = server::Limits::default();
+        let tool = Tool::new(&tool, 0, &limits, 1, &HashMap::new(), &Metrics::default()).unwrap();
+        (tool, Client::new(&client, &limits, 1))
+    }
+
+    #[test]
+    fn the_limit_is_injected_where_it_is_absent_and_clamped_where_it_is_higher() {
+        let integer = json!({"type": "integer"});
+        let bounded = json!({"type": "integer", "minimum": 1, "maximum": 50});
+        for (schema, max, sent, expected) in [
+            (&integer, 10, "{}", json!({"limit": 10})),
+            (&integer, 10, r#"{"limit":9}"#, json!({"limit": 9})),
+            (&integer, 10, r#"{"limit":11}"#, json!({"limit": 10})),
+            (&integer, 10, r#"{"limit":1e9}"#, json!({"limit": 10})),
+            (&integer, 10, r#"{"limit":99999999999999999999}"#, json!({"limit": 10})),
+            (&integer, 10, r#"{"limit":"11"}"#, json!({"limit": "11"})),
+            // What is set for a caller is never refused for it.
+            (&bounded, 100, "{}", json!({"limit": 50})),
+            (&bounded, 100, r#"{"limit":101}"#, json!({"limit": 50})),
+            (&bounded, 100, r#"{"limit":51}"#, json!({"limit": 51})),
+        ] {
+            let (tool, client) = parts(schema.clone(), max);
+            let mut text = String::new();
+            let arguments = bounded_node(sent);
+            let limited = limited(arguments, &tool, &client, &mut text).to_value();
+            assert_eq!(limited, expected, "{sent} of at most {max}");
+        }
+    }
+
+    fn bounded_node(text: &str) -> Node<'_> {
+        bounded(Some(strict::parse(text.as_bytes()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_names_the_keyword_and_the_place_and_no_value() {
+        let (tool, _) = parts(json!({"type": "integer"}), 1);
+        let refused = valid(&bounded_node(r#"{"limit":"canary"}"#), &tool).unwrap_err();
+        assert_eq!(
+            refused,
+            Refused {
+                message: "Invalid arguments: `type` refuses what is at `/limit` (schema /properties/limit/type)".into(),
+                keyword: "type",
+                path: "/properties/limit/type".into(),
+            }
+        );
+    }
+}

@@ -109,7 +109,7 @@ fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal>
     };
     if let Some(name) = name.and_then(|node| node.as_str()) {
         let sent = header(headers, NAME_HEADER)?.ok_or(Refusal::HeaderMismatch("Mcp-Name is missing"))?;
-        if !names(sent, name)? {
+        if !says(sent, name)? {
             return Err(Refusal::HeaderMismatch("Mcp-Name is not the name in the body"));
         }
     }
@@ -120,7 +120,7 @@ fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal>
 }
 
 /// A header that may be there once.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
         (None, _) => Ok(None),
@@ -130,13 +130,13 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Ref
     }
 }
 
-/// Whether a header names `name`: as it is, or as base64 between `=?base64?` and `?=`.
-fn names(header: &str, name: &str) -> Result<bool, Refusal> {
+/// Whether a header says `text`: as it is, or as base64 between `=?base64?` and `?=`.
+pub(super) fn says(header: &str, text: &str) -> Result<bool, Refusal> {
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-        None => Ok(header == name),
+        None => Ok(header == text),
         Some(encoded) => match STANDARD.decode(encoded) {
-            Ok(decoded) => Ok(decoded == name.as_bytes()),
-            Err(_) => Err(Refusal::HeaderMismatch("Mcp-Name has base64 that cannot be read")),
+            Ok(decoded) => Ok(decoded == text.as_bytes()),
+            Err(_) => Err(Refusal::HeaderMismatch("a header of MCP has base64 that cannot be read")),
         },
     }
 }

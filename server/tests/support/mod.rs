@@ -10,7 +10,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,43 +33,48 @@ pub struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
     log: Arc<Mutex<Vec<Value>>>,
+    /// Whether nobody reads the log.
+    is_blocked: Arc<AtomicBool>,
 }
 
 impl Server {
     /// With these two documents, as JSON (which is YAML too).
     pub fn start(policy: &Value, credentials: &Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), "policy.yaml", policy);
-        write(directory.path(), "credentials.yaml", credentials);
+        publish(directory.path(), policy, credentials);
         Self::start_in(directory)
     }
 
     pub fn start_in(directory: TempDir) -> Self {
+        Self::start_with(directory, &["--allow-loopback-backends"])
+    }
+
+    /// With more arguments than those that every test gives.
+    pub fn start_with(directory: TempDir, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis-server"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--allow-loopback-backends",
-                "--stop-with-stdin",
-            ])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--stop-with-stdin"])
             .args(["--drain", "0", "--pod-uid", "pod-1", "--config"])
             .arg(directory.path())
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, sink) = (BufReader::new(child.stdout.take().unwrap()).lines(), log.clone());
+        let is_blocked = Arc::new(AtomicBool::new(false));
+        let (mut lines, sink) = (BufReader::new(child.stdout.take().unwrap()).lines(), log.clone());
+        let wait = is_blocked.clone();
         thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            while let Some(Ok(line)) = lines.next() {
                 sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+                while wait.load(Relaxed) {
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
         });
         let stdin = child.stdin.take();
         let nowhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let mut server = Self { directory, main: nowhere, admin: nowhere, child, stdin, log };
+        let mut server = Self { directory, main: nowhere, admin: nowhere, child, stdin, log, is_blocked };
         let started = server.event("server_started");
         server.main = started["listen"].as_str().unwrap().parse().unwrap();
         server.admin = started["admin"].as_str().unwrap().parse().unwrap();
@@ -96,7 +104,26 @@ impl Server {
     /// Ends its standard input, and waits for its end.
     pub fn stop(&mut self) -> i32 {
         self.stdin = None;
+        self.wait()
+    }
+
+    /// Waits for its end: the exit code.
+    pub fn wait(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Reads the log no more, so that writing it blocks once the pipe is full.
+    pub fn block_log(&self) {
+        self.is_blocked.store(true, Relaxed);
+    }
+
+    pub fn unblock_log(&self) {
+        self.is_blocked.store(false, Relaxed);
     }
 
     pub fn get(&self, address: SocketAddr, path: &str) -> Answer {
@@ -137,6 +164,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes both documents.
+pub fn publish(directory: &Path, policy: &Value, credentials: &Value) {
+    write(directory, "policy.yaml", policy);
+    write(directory, "credentials.yaml", credentials);
 }
 
 fn write(directory: &Path, name: &str, document: &Value) {
@@ -201,7 +234,16 @@ pub fn exchange(address: SocketAddr, request: &str) -> Answer {
 pub struct Backend {
     pub url: String,
     received: Arc<Mutex<Vec<String>>>,
-    answer: Arc<Mutex<(u16, String)>>,
+    answer: Arc<Mutex<Reply>>,
+}
+
+#[derive(Clone)]
+struct Reply {
+    status: u16,
+    body: String,
+    after: Duration,
+    /// Closes each connection after its answer, without a word of warning.
+    closes: bool,
 }
 
 impl Backend {
@@ -209,7 +251,8 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
-        let answer = Arc::new(Mutex::new((200, "{}".to_owned())));
+        let answer =
+            Arc::new(Mutex::new(Reply { status: 200, body: "{}".to_owned(), after: Duration::ZERO, closes: false }));
         let (sink, source) = (received.clone(), answer.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -221,7 +264,15 @@ impl Backend {
     }
 
     pub fn answer(&self, status: u16, body: &str) {
-        *self.answer.lock().unwrap() = (status, body.to_owned());
+        *self.answer.lock().unwrap() = Reply { status, body: body.to_owned(), after: Duration::ZERO, closes: false };
+    }
+
+    pub fn answer_after(&self, after: Duration) {
+        self.answer.lock().unwrap().after = after;
+    }
+
+    pub fn close_after_each(&self) {
+        self.answer.lock().unwrap().closes = true;
     }
 
     /// Head and body of each request since the last look.
@@ -230,7 +281,7 @@ impl Backend {
     }
 }
 
-fn serve(mut stream: TcpStream, received: &Mutex<Vec<String>>, answer: &Mutex<(u16, String)>) {
+fn serve(mut stream: TcpStream, received: &Mutex<Vec<String>>, answer: &Mutex<Reply>) {
     let mut bytes = Vec::new();
     let mut chunk = [0; 65_536];
     loop {
@@ -243,11 +294,12 @@ fn serve(mut stream: TcpStream, received: &Mutex<Vec<String>>, answer: &Mutex<(u
             continue;
         }
         received.lock().unwrap().push(String::from_utf8(std::mem::take(&mut bytes)).unwrap());
-        let (status, body) = answer.lock().unwrap().clone();
+        let Reply { status, body, after, closes } = answer.lock().unwrap().clone();
+        thread::sleep(after);
         let length = body.len();
         let answer =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if stream.write_all(answer.as_bytes()).is_err() || closes {
             return;
         }
     }

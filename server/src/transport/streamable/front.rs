@@ -1,8 +1,11 @@
 //! What can be said of a request before anybody looks at who sent it, or at its body.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
-use http::{HeaderMap, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
 
 use crate::{config::Snapshot, protocol::error::Refusal};
 
@@ -18,42 +21,43 @@ pub fn is_foreign_origin(headers: &HeaderMap) -> bool {
 /// Where one of them is not, or there is none, or more than one `Host`.
 pub fn host(parts: &Parts, snapshot: &Snapshot) -> Result<(), Refusal> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::ForeignHost);
-    }
-    let header = match first {
-        Some(host) => {
-            let host = host.to_str().map_err(|_| Refusal::ForeignHost)?;
-            Some(host.parse::<Authority>().map_err(|_| Refusal::ForeignHost)?)
-        }
-        None => None,
+    let header = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
+        (None, _) => None,
+        (Some(Ok(host)), None) => Some(host),
+        (Some(_), _) => return Err(Refusal::ForeignHost),
     };
-    let target = parts.uri.authority();
-    if header.is_none() && target.is_none() {
-        return Err(Refusal::ForeignHost);
+    // An absolute target or HTTP/2's `:authority`; both are what the request is for.
+    let target = parts.uri.authority().map(Authority::as_str);
+    let is_ours = |authority: &str| name(authority).is_some_and(|name| is_ours(name, &snapshot.hosts));
+    match (header, target) {
+        (None, None) => Err(Refusal::ForeignHost),
+        (header, target) if header.into_iter().chain(target).all(is_ours) => Ok(()),
+        _ => Err(Refusal::ForeignHost),
     }
-    if header.iter().chain(target).all(|authority| is_ours(authority, snapshot)) {
-        Ok(())
+}
+
+/// The name of an authority, without its port; `None` where it is not just the two.
+fn name(authority: &str) -> Option<&str> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
     } else {
-        Err(Refusal::ForeignHost)
-    }
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (name, port) = authority.split_at(end);
+    let is_port =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    is_port.then(|| name.strip_suffix('.').unwrap_or(name))
 }
 
-fn is_ours(authority: &Authority, snapshot: &Snapshot) -> bool {
-    let host = authority.host();
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    is_loopback(host) || snapshot.hosts.contains(host) || snapshot.hosts.contains(&host.to_ascii_lowercase())
+fn is_ours(name: &str, hosts: &HashSet<String>) -> bool {
+    hosts.contains(name) || is_loopback(name) || hosts.contains(&name.to_ascii_lowercase())
 }
 
-fn is_loopback(host: &str) -> bool {
-    if let Some(bare) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+fn is_loopback(name: &str) -> bool {
+    if let Some(bare) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return bare.parse() == Ok(Ipv6Addr::LOCALHOST);
     }
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The body is JSON, and so is the answer.
@@ -77,7 +81,7 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn admits_json(accept: &http::HeaderValue) -> bool {
+fn admits_json(accept: &HeaderValue) -> bool {
     let Ok(accept) = accept.to_str() else { return false };
     accept.split(',').any(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -98,12 +102,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_has_many_names() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
+    fn a_server_answers_to_its_own_names_and_to_loopback() {
+        let hosts = HashSet::from(["crm.sales.svc".to_owned()]);
+        let is_ours = |authority| name(authority).is_some_and(|name| is_ours(name, &hosts));
+        for authority in [
+            "crm.sales.svc",
+            "crm.sales.svc:3000",
+            "CRM.sales.svc.:3000",
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1",
+            "127.1.2.3:80",
+            "[::1]",
+            "[::1]:3000",
+        ] {
+            assert!(is_ours(authority), "{authority}");
         }
-        for host in ["localhost.evil.example", "10.0.0.1", "[::2]", "127.0.0.1.evil.example"] {
-            assert!(!is_loopback(host), "{host}");
+        for authority in [
+            "",
+            "crm",
+            "crm.sales.svc.evil.example",
+            "evil.example:3000",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "[::1",
+            "localhost:80@evil.example",
+            "user@localhost",
+            "localhost:80:80",
+            "127.0.0.1.evil.example",
+        ] {
+            assert!(!is_ours(authority), "{authority}");
         }
     }
 

@@ -51,7 +51,7 @@ impl Streamable {
             };
         };
         if message.method == "tools/call" {
-            return self.call(caller, &mut message, era, id).await;
+            return self.call(caller, &mut message, (era, headers), id).await;
         }
         let result = match (era, &*message.method) {
             (Era::Handshake, "initialize") => initialize(caller, &message),
@@ -75,12 +75,25 @@ impl Streamable {
         response
     }
 
-    async fn call(&self, caller: Caller<'_>, message: &mut Message<'_>, era: Era, id: &str) -> Response<Full<Bytes>> {
+    async fn call(
+        &self,
+        caller: Caller<'_>,
+        message: &mut Message<'_>,
+        (era, headers): (Era, &HeaderMap),
+        id: &str,
+    ) -> Response<Full<Bytes>> {
         let arguments = message.take_param("arguments");
         let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
             let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
             return answer::refusal(&self.counted(caller, refusal), Some(id));
         };
+        // Asked only for a tool that the client has: a denied one says nothing about its schema.
+        if era == Era::Stateless
+            && let Ok(tool) = authorise(caller.snapshot.tools.by_name.get(name), caller.client)
+            && let Err(refusal) = tool.param_headers.iter().try_for_each(|h| h.agrees(arguments.as_ref(), headers))
+        {
+            return answer::refusal(&self.counted(caller, refusal), Some(id));
+        }
         match self.guard.call(caller, name, arguments).await {
             Ok(reply) => answer::reply(id, &reply, era, &caller.snapshot.server_info),
             Err(refusal) => answer::refusal(&refusal, Some(id)),

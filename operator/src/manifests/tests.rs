@@ -1,0 +1,161 @@
+use std::path::Path;
+
+use super::*;
+
+const SERVER: &str = "
+apiVersion: portcullis.dev/v1alpha1
+kind: McpServer
+metadata: {name: crm, namespace: sales}
+spec:
+  backends: [{name: fixed, static: {}}]
+  tools: [{name: hello, description: x, backend: fixed, static: {text: hi}}]
+";
+
+fn client(name: &str, more: &str) -> String {
+    format!(
+        "
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: McpClient
+metadata: {{name: {name}, namespace: sales}}
+spec:
+  access: [{{serverRef: {{name: crm}}, tools: [hello], maxRecordsPerQuery: 1}}]
+  credentials: {{apiKey: {{secretName: {name}-key}}}}
+  {more}
+"
+    )
+}
+
+fn files(files: &[(&str, &str)]) -> Files {
+    files.iter().map(|(name, text)| ((*name).to_owned(), Ok((*text).to_owned()))).collect()
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    folder.ids().map(ToString::to_string).collect()
+}
+
+fn told(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_file_keeps_its_last_good_state_and_removals_elsewhere_apply() {
+    let two = [client("a", ""), client("b", "")].concat();
+    let (good, problems) = Folder::default().update(&files(&[("clients.yaml", &two), ("server.yaml", SERVER)]));
+    assert_eq!((told(&problems).as_str(), names(&good).len()), ("", 3));
+
+    let (next, problems) = good.update(&files(&[("clients.yaml", "a: [1,\nb: }")]));
+    insta::assert_snapshot!(told(&problems), @"clients.yaml:2:4: did not find expected node content, while parsing a flow node");
+    assert_eq!(
+        names(&next),
+        ["McpClient sales/a", "McpClient sales/b"],
+        "its own objects stay, the server's file is gone"
+    );
+    assert!(next.has_broken_file());
+
+    let (next, problems) =
+        good.update(&files(&[("clients.yaml", &client("a", "colour: red")), ("server.yaml", SERVER)]));
+    insta::assert_snapshot!(told(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; there are: access, credentials, expiresAt, suspended");
+    assert_eq!(names(&next), ["McpServer sales/crm", "McpClient sales/a"], "the other client is gone all the same");
+
+    let nameless = two.replace("name: a,", "nam: a,");
+    let (next, problems) = good.update(&files(&[("clients.yaml", &nameless), ("server.yaml", SERVER)]));
+    assert_eq!(names(&next), names(&good), "nobody can say whether that is a");
+    assert!(told(&problems).contains("metadata.nam: unknown field"), "{}", told(&problems));
+
+    let unreadable = Files::from([("clients.yaml".to_owned(), Err("can't be read: no".to_owned()))]);
+    assert_eq!(names(&good.update(&unreadable).0), ["McpClient sales/a", "McpClient sales/b"]);
+}
+
+#[test]
+fn of_two_objects_of_one_name_the_one_that_was_there_stays() {
+    let (good, _) = Folder::default().update(&files(&[("b.yaml", &client("a", ""))]));
+    let (next, problems) =
+        good.update(&files(&[("a.yaml", &client("a", "suspended: true")), ("b.yaml", &client("a", ""))]));
+    insta::assert_snapshot!(told(&problems), @"a.yaml: McpClient sales/a: metadata.name: is there twice: b.yaml has one of this name too, and that one counts");
+    assert!(!next.clients().next().unwrap().spec.suspended);
+    let (moved, problems) = next.update(&files(&[("a.yaml", &client("a", "suspended: true"))]));
+    assert_eq!(told(&problems), "");
+    assert!(moved.clients().next().unwrap().spec.suspended);
+}
+
+#[test]
+fn other_kinds_are_skipped_and_lists_are_opened() {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: b}}
+  - {apiVersion: portcullis.dev/v1alpha1, kind: McpClient, metadata: {name: a}, spec: {access: [], credentials: {apiKey: {secretName: k}}}}
+---
+just: values
+---
+- a list
+";
+    let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
+    assert_eq!((told(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
+    for (text, finding) in [
+        (
+            "{apiVersion: portcullis.dev/v1alpha1, kind: McpServers}",
+            "x.json: kind: `McpServers` is none of portcullis.dev; there are: McpServer, McpClient",
+        ),
+        (
+            "{apiVersion: portcullis.dev/v2, kind: McpServer}",
+            "x.json: apiVersion: must be portcullis.dev/v1alpha1 for a McpServer",
+        ),
+        (
+            "{apiVersion: portcullis.dev/v1alpha1, kind: McpServer, metadata: {name: a}}",
+            "x.json: McpServer default/a: spec: is missing",
+        ),
+        (
+            "{apiVersion: portcullis.dev/v1alpha1, kind: McpServer}",
+            "x.json: McpServer: metadata.name: is missing; an object needs a name",
+        ),
+    ] {
+        assert_eq!(told(&Folder::default().update(&files(&[("x.json", text)])).1), finding);
+    }
+}
+
+#[test]
+fn a_review_names_file_object_and_field() {
+    let broken_server = SERVER.replace("backend: fixed, static", "backend: fixd, static");
+    let erp = SERVER.replace("name: crm", "name: erp").replace("static: {}}]", "static: {}}]\n  clients: []");
+    let clients = "
+apiVersion: portcullis.dev/v1alpha1
+kind: McpClient
+metadata: {name: a, namespace: sales}
+spec:
+  access:
+    - {serverRef: {name: ok}, tools: [hello, bye], maxRecordsPerQuery: 1}
+    - {serverRef: {name: erp}, tools: [hello], maxRecordsPerQuery: 1}
+    - {serverRef: {name: elsewhere}, tools: [hello], maxRecordsPerQuery: 1}
+  credentials: {apiKey: {secretName: erp-credentials}}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: McpClient
+metadata: {name: b, namespace: sales}
+spec:
+  access:
+    - {serverRef: {name: ok}, tools: ['*'], maxRecordsPerQuery: 1, allowWrite: true, limits: {requests: 1, per: 1m}}
+    - {serverRef: {name: ok, namespace: sales}, tools: ['*'], maxRecordsPerQuery: 1}
+  credentials: {apiKey: {secretName: b}}
+";
+    let ok = SERVER.replace("name: crm", "name: ok").replace("spec:", "spec:\n  replicas: 2");
+    let texts = [("a.yaml", broken_server.as_str()), ("b.yaml", &erp), ("c.yaml", &ok), ("d.yaml", clients)];
+    let (folder, problems) = Folder::default().update(&files(&texts));
+    assert_eq!(told(&problems), "");
+    insta::assert_snapshot!(told(&review(&folder, &FolderAlone, |_| {}).problems));
+}
+
+#[test]
+fn only_manifests_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.yaml", "b.yml", "c.json", ".d.yaml", "e.yaml~", "f.txt"] {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("g.yaml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("h.yaml")).unwrap();
+    let found: Vec<_> = read(folder.path()).unwrap().into_keys().collect();
+    assert_eq!(found, ["a.yaml", "b.yml", "c.json"]);
+    assert!(read(Path::new("/nowhere")).is_err());
+}
