@@ -5,7 +5,7 @@ SHELL := /bin/bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LISTEN ?= 127.0.0.1:3000
 
-.PHONY: help demo test lint generate e2e
+.PHONY: help demo test bench lint generate e2e
 
 help: ## List these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,10 @@ test: ## Everything that needs no root, with a real etcd, API server and control
 	$(MAKE) --no-print-directory lint
 	cargo build --workspace --bins
 	PORTCULLIS_BINARIES=$(abspath $(TARGET_DIR))/debug scripts/with-clusters cargo test --workspace
+
+bench: ## What guarding a call costs, beside servers that guard nothing
+	@scripts/needs demo
+	cargo bench --package portcullis-tests --bench guarded
 
 lint: ## Formatting, clippy, and what the dependencies may be
 	cargo fmt --all --check

@@ -22,7 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Keep the cluster of the kubeconfig, or that of this pod, as its McpServers and McpClients say
+    /// Keep the cluster of the kubeconfig, or that of this pod, as its McpServers and McpClients say. One at a time: there is
+    /// no leader election yet
     Run(Image),
     /// Print the account of `run` and what it may do, for `kubectl apply --server-side -f -`
     Rbac,

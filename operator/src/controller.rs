@@ -6,7 +6,6 @@
 mod apply;
 mod backoff;
 mod client;
-mod client_status;
 mod context;
 mod differs;
 pub(crate) mod error;
@@ -17,7 +16,6 @@ mod memory;
 mod queue;
 pub(crate) mod seen;
 mod server;
-mod server_status;
 mod status;
 mod store;
 mod watch;

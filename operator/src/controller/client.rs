@@ -1,43 +1,31 @@
 //! One client's reconcile: its key is made or looked at, its servers hear of it, and its status says what they grant.
 
+mod key;
+mod status;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{
-    Api,
-    api::{DeleteParams, Preconditions},
-    core::ApiResource,
-};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::ApiResource;
 use portcullis_crds::{
-    Findings, McpClient, McpClientSpec,
+    Findings, McpClient,
     client::{ApiKeyStatus, McpClientStatus},
-    condition::Reason,
-    credentials::ApiKeyDigest,
 };
 use tokio::time::Instant;
-use tracing::info;
 
 use super::{
-    apply::Wanted,
-    client_status::{self, Facts},
     context::Context,
-    error::{Error, NotOwned, call},
-    events::{Happening, reference},
-    fetch::{child_name, random, secret},
+    error::Error,
+    events::reference,
     memory::{Heard, lock},
     seen::Client,
-    server::STATUS_PACE,
-    status::{self, transitions},
+    status::{STATUS_PACE, transitions, write as write_status},
 };
-use crate::{
-    build::{api_key_secret, is_controlled_by},
-    credentials::api_key::{ApiKey, Plan, plan},
-    validate::{self, NamespacedName},
-};
+use crate::validate::{self, NamespacedName};
+use status::{Facts, status};
 
 /// Secrets are not watched, so each is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-
 /// Of what is applied together the clients may come before their server: only after this is that worth a word.
 const SAME_APPLY: Duration = Duration::from_secs(3);
 
@@ -56,97 +44,11 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
         Err(findings) => findings.clone(),
     };
     let key = match &client.object.spec {
-        Ok(spec) => key(context, &client, spec).await,
-        Err(_) => known_key(&client),
+        Ok(spec) => key::key(context, &client, spec).await,
+        Err(_) => key::known(&client),
     };
     let again = report(context, name, &client, &findings, &key).await?;
     key.map(|_| again)
-}
-
-/// The key of a client whose spec nobody can read now: what was said of it last.
-fn known_key(client: &Client) -> Result<ApiKeyStatus, Error> {
-    let known = client.status.as_ref().and_then(|status| status.api_key.clone());
-    known.ok_or_else(|| Error::Unreadable)
-}
-
-/// The client's key: kept where it is there, made where it is not, and told to its servers.
-async fn key(context: &Context, client: &Client, spec: &McpClientSpec) -> Result<ApiKeyStatus, Error> {
-    let Some(api_key) = &spec.credentials.api_key else {
-        learn(context, client, Vec::new());
-        return Err(Error::Unreadable);
-    };
-    let secret_name = api_key.secret_name.as_str();
-    let digest = match key_in(context, client, secret_name).await {
-        Ok(digest) => digest,
-        Err(error @ Error::NotOwned(_)) => {
-            // Whatever key there was is no longer where its owner reads it.
-            learn(context, client, Vec::new());
-            return Err(error);
-        }
-        Err(error) => return Err(error),
-    };
-    learn(context, client, vec![digest.clone()]);
-    drop_former(context, client, secret_name).await?;
-    Ok(ApiKeyStatus { secret_name: secret_name.to_owned(), key_id: digest.id })
-}
-
-/// The digest of the key in that Secret, which is made first where there is none.
-async fn key_in(context: &Context, client: &Client, secret_name: &str) -> Result<ApiKeyDigest, Error> {
-    let metadata = &client.object.metadata;
-    let name = child_name(&client.object.namespaced_name(), secret_name.to_owned());
-    let existing = secret(context, &name).await?;
-    match plan(metadata, existing.as_ref()) {
-        Plan::Keep(digest) => Ok(digest),
-        Plan::Create | Plan::Replace => {
-            let key = ApiKey::new(random()?);
-            let wanted = Wanted::new(&context.api, &api_key_secret(metadata, secret_name, &key))?;
-            wanted.apply(existing.map(serde_json::to_value).transpose()?).await?;
-            let digest = key.digest();
-            info!(client = %client.object.namespaced_name(), key = digest.id, secret = secret_name, "a key was made");
-            let note = format!("key {} is in Secret {secret_name}", digest.id);
-            let happening = Happening { is_warning: false, reason: Reason::KeyIssued, note };
-            context.events.tell(&reference::<McpClient>(metadata), &happening).await;
-            Ok(digest)
-        }
-        Plan::NotOwned => {
-            let NamespacedName { namespace, name } = name;
-            Err(Error::NotOwned(NotOwned { kind: "Secret".to_owned(), namespace, name }))
-        }
-    }
-}
-
-/// Keeps the digests, and has the client's servers publish them where they are new.
-fn learn(context: &Context, client: &Client, keys: Vec<ApiKeyDigest>) {
-    let name = client.object.namespaced_name();
-    let memory = context.of_clients.of(&name);
-    let before = {
-        let mut memory = lock(&memory);
-        let is_same = memory.uid == client.object.uid();
-        memory.uid = client.object.uid().to_owned();
-        memory.keys.replace(keys.clone()).filter(|_| is_same)
-    };
-    if before.as_ref() != Some(&keys) {
-        let may_wait = before.is_none_or(|before| before.is_empty());
-        for server in context.index.servers(&name) {
-            context.publish(server, may_wait);
-        }
-    }
-}
-
-/// Deletes the Secret that the key was in before the spec named another, if it is ours.
-async fn drop_former(context: &Context, client: &Client, secret_name: &str) -> Result<(), Error> {
-    let former = client.status.as_ref().and_then(|status| status.api_key.as_ref());
-    let Some(former) = former.filter(|former| former.secret_name != secret_name) else { return Ok(()) };
-    let name = child_name(&client.object.namespaced_name(), former.secret_name.clone());
-    let Some(secret) = secret(context, &name).await? else { return Ok(()) };
-    if !is_controlled_by(&secret.metadata, &client.object.metadata) {
-        return Ok(());
-    }
-    let secrets: Api<Secret> = Api::namespaced(context.api.clone(), &name.namespace);
-    let preconditions = Preconditions { uid: secret.metadata.uid, resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    info!(client = %client.object.namespaced_name(), secret = former.secret_name, "the former key's Secret is deleted");
-    call(format!("deleting Secret {name}"), secrets.delete(&name.name, &parameters)).await.map(drop)
 }
 
 /// Writes the status, if it says anything new and its time has come; else gives when that is.
@@ -178,7 +80,7 @@ async fn report(
         previous: client.status.as_ref(),
         now,
     };
-    let wanted = client_status::status(&facts);
+    let wanted = status(&facts);
     let expires_in = spec.and_then(|spec| spec.expires_at.as_ref()).map(|at| at.0.duration_since(now));
     let expires_in = expires_in.and_then(|left| Duration::try_from(left).ok()).filter(|left| !left.is_zero());
     let again = expires_in.map_or(LOOK_AGAIN, |left| LOOK_AGAIN.min(left + Duration::from_millis(100)));
@@ -215,7 +117,7 @@ async fn write(context: &Context, client: &Client, wanted: McpClientStatus) -> R
     let happenings = transitions(before, &wanted.conditions);
     let metadata = &client.object.metadata;
     let resource = ApiResource::erase::<McpClient>(&());
-    let written = status::write(&context.api, &resource, metadata, &wanted).await?;
+    let written = write_status(&context.api, &resource, metadata, &wanted).await?;
     context.clients.see(written.into());
     for happening in &happenings {
         context.events.tell(&reference::<McpClient>(metadata), happening).await;

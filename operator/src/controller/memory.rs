@@ -28,6 +28,8 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct ServerMemory {
     pub uid: String,
+    /// When this run first looked at it.
+    pub since: Option<Instant>,
     /// What was published last, by this run or found at its start.
     pub published: Option<Documents>,
     pub published_at: Option<Instant>,

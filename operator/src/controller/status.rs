@@ -1,5 +1,7 @@
 //! Step five: says what was seen, in one patch, and only where it says something new.
 
+use std::time::Duration;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
     jiff::Timestamp,
@@ -21,6 +23,9 @@ use crate::build::FIELD_MANAGER;
 
 /// The API server's bound on a condition's message, in bytes, and ours below it.
 const LONGEST_MESSAGE: usize = 4096;
+
+/// A status is written at most this often.
+pub const STATUS_PACE: Duration = Duration::from_secs(1);
 
 /// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

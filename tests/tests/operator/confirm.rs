@@ -60,6 +60,14 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
     })
     .await;
     idle(&mut world).await;
+
+    // 120 s after the publication it is a fault, also for an operator that was started since.
+    until(120, async || {
+        let (condition, message) = world.server_condition("sales", "PolicySynced").await?;
+        expect(condition.as_str(), "False/PodLagging")?;
+        expect(message.contains(&format!("pod {other} serves policy {}", &old.revision()[..12])), true)
+    })
+    .await;
 }
 
 /// Neither while it runs nor when it is started again is anything written.

@@ -8,12 +8,12 @@ use portcullis_crds::{
     server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
 };
 
-use super::{
-    error::Error,
-    status::{Saying, Scribe, Truth, kstatus},
-};
 use crate::{
     build,
+    controller::{
+        error::Error,
+        status::{Saying, Scribe, Truth, kstatus},
+    },
     probe::{LAG, Revisions},
     validate::{Documents, NamespacedName, ServerPlan},
 };

@@ -7,12 +7,14 @@ use portcullis_crds::{
     condition::{ConditionType, Reason},
 };
 
-use super::{
-    error::Error,
-    memory::Heard,
-    status::{Saying, Scribe, Truth, kstatus},
+use crate::{
+    controller::{
+        error::Error,
+        memory::Heard,
+        status::{Saying, Scribe, Truth, kstatus},
+    },
+    validate::{ClientOutcome, NamespacedName, Verdict},
 };
-use crate::validate::{ClientOutcome, NamespacedName, Verdict};
 
 /// Everything that a client's status is made of.
 pub struct Facts<'a> {

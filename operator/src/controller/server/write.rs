@@ -1,0 +1,181 @@
+//! Step four: writes what was built, each object by itself, and remembers what was published.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use portcullis_crds::condition::Reason;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::{
+    build::Objects,
+    controller::{
+        apply::{Applied, Wanted},
+        context::Context,
+        error::Error,
+        events::Happening,
+        fetch::{self, Fetched},
+        memory::lock,
+        seen::Child,
+        store::Store,
+    },
+    validate::{Documents, NamespacedName, ServerPlan},
+};
+
+/// What the writes came to.
+#[derive(Default)]
+pub struct Outcome {
+    /// The first that failed.
+    pub problem: Option<Error>,
+    pub is_published: bool,
+    pub happenings: Vec<Happening>,
+}
+
+/// Step four: what pods need comes before the pods; a failure stops what depends on it and nothing else.
+pub async fn apply(context: &Context, fetched: &Fetched, plan: &ServerPlan, objects: Option<Objects>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let (Some(objects), Some(documents)) = (objects, &plan.documents) else { return outcome };
+    let children = &context.children;
+    let credentials = match &fetched.credentials {
+        Ok(live) => put(context, fetched, &mut outcome, "Secret", &objects.credentials, Live::Read(live.clone())).await,
+        Err(_) => false,
+    };
+    let policy =
+        put(context, fetched, &mut outcome, "ConfigMap", &objects.policy, Live::Seen(&children.config_maps)).await;
+    if let Err(error) = &fetched.credentials {
+        warn!(server = %fetched.name, %error, "the credentials cannot be read; the policy is published without them");
+    }
+    if policy && credentials {
+        published(context, fetched, documents, &mut outcome);
+    }
+    let account = put(
+        context,
+        fetched,
+        &mut outcome,
+        "ServiceAccount",
+        &objects.service_account,
+        Live::Seen(&children.service_accounts),
+    )
+    .await;
+    put(context, fetched, &mut outcome, "Service", &objects.service, Live::Seen(&children.services)).await;
+    // A pod would mount whatever has the names of its documents.
+    if let (true, true, true, Some(deployment)) = (policy, credentials, account, &objects.deployment) {
+        put(context, fetched, &mut outcome, "Deployment", deployment, Live::Seen(&children.deployments)).await;
+    }
+    outcome
+}
+
+/// Where the live object is known from.
+enum Live<'a> {
+    Seen(&'a Store<Child>),
+    Read(Option<Value>),
+}
+
+/// Writes one object, and remembers what became of it. Whether it is as it should be now.
+async fn put<K: Serialize + kube::ResourceExt>(
+    context: &Context,
+    fetched: &Fetched,
+    outcome: &mut Outcome,
+    kind: &'static str,
+    object: &K,
+    live: Live<'_>,
+) -> bool {
+    let (store, live) = match live {
+        Live::Seen(store) => {
+            let child = store.get(&fetch::child_name(&fetched.name, object.name_any()));
+            (Some(store), child.map(|child| child.value()))
+        }
+        Live::Read(live) => (None, live),
+    };
+    let applied = match Wanted::new(&context.api, object) {
+        Ok(wanted) => wanted.apply(live).await,
+        Err(error) => Err(error),
+    };
+    match applied {
+        Ok(applied) => {
+            remember(context, fetched, outcome, kind, object, &applied);
+            if let (Some(store), Some(written)) = (store, applied.written()) {
+                store.see(written.into());
+            }
+            true
+        }
+        Err(error) => {
+            if error.is_conflict() {
+                info!(server = %fetched.name, %error, "changed under us; looking again");
+            }
+            outcome.problem.get_or_insert(error);
+            false
+        }
+    }
+}
+
+/// Tells drift from a change of our own: what was wanted before is what is wanted now, and yet had to be written.
+fn remember(
+    context: &Context,
+    fetched: &Fetched,
+    outcome: &mut Outcome,
+    kind: &'static str,
+    object: &impl Serialize,
+    applied: &Applied,
+) {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
+    let wanted = hasher.finish();
+    let memory = context.of_servers.of(&fetched.name);
+    let before = lock(&memory).wanted.insert(kind, wanted);
+    if matches!(kind, "Secret" | "ConfigMap") && *applied != Applied::Unchanged {
+        outcome.is_published = true;
+    }
+    let what = match applied {
+        Applied::Unchanged => return,
+        Applied::Created(_) => "was gone and was made again".to_owned(),
+        Applied::Patched { field, .. } => format!("was not as it should be in {field}, and was put back"),
+    };
+    if before == Some(wanted) {
+        info!(server = %fetched.name, kind, "{what}");
+        lock(&memory).put_back_at = Some(Instant::now());
+        let note = format!("{kind} {what}");
+        outcome.happenings.push(Happening { is_warning: true, reason: Reason::DriftCorrected, note });
+    } else {
+        info!(server = %fetched.name, kind, "written");
+    }
+}
+
+/// Both documents are as they should be: remembers them, and whose access the pods have yet to learn of.
+fn published(context: &Context, fetched: &Fetched, documents: &Documents, outcome: &mut Outcome) {
+    let memory = context.of_servers.of(&fetched.name);
+    let mut memory = lock(&memory);
+    if outcome.is_published {
+        let changed = changed_clients(fetched, documents);
+        memory.pending.extend(changed);
+        memory.published_at = Some(Instant::now());
+        let (revision, clients) = (documents.policy.revision(), documents.policy.clients.len());
+        info!(server = %fetched.name, revision, clients, "published");
+        if fetched.input.published.policy.as_ref().is_none_or(|policy| policy.revision() != revision) {
+            let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
+            outcome.happenings.push(Happening { is_warning: false, reason: Reason::PolicyPublished, note });
+        }
+    }
+    memory.published = Some(documents.clone());
+}
+
+/// The clients of which either document says something else than before.
+fn changed_clients(fetched: &Fetched, documents: &Documents) -> BTreeSet<NamespacedName> {
+    let before = &fetched.input.published;
+    let full = |id: &str| {
+        let (namespace, name) = id.split_once('/').unwrap_or((&fetched.name.namespace, id));
+        NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() }
+    };
+    let known: BTreeMap<_, _> =
+        before.policy.iter().flat_map(|policy| &policy.clients).map(|client| (client.id.as_str(), client)).collect();
+    let policy = documents.policy.clients.iter().filter(|client| known.get(client.id.as_str()) != Some(client));
+    let keys: BTreeMap<_, _> =
+        before.credentials.iter().flat_map(|it| &it.clients).map(|client| (client.id.as_str(), client)).collect();
+    let credentials =
+        documents.credentials.clients.iter().filter(|client| keys.get(client.id.as_str()) != Some(client));
+    policy.map(|client| full(client.id.as_str())).chain(credentials.map(|client| full(client.id.as_str()))).collect()
+}
