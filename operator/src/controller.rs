@@ -24,7 +24,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use kube::{Client, Config};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::build::Settings;
 use backoff::spread;
@@ -107,6 +107,10 @@ async fn reconcile(context: &Context, key: &Key, failures: &Failures<Key>) -> Op
         Ok((Ok(again), is_there)) => {
             failures.succeeded(key);
             is_there.then(|| if again >= SELDOM { spread(again) } else { again })
+        }
+        Ok((Err(error), _)) if error.is_conflict() => {
+            debug!(object = %key, %error, "changed at the same moment; looking again");
+            Some(failures.pause(key))
         }
         Ok((Err(error), _)) => {
             let pause = failures.pause(key);

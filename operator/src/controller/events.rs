@@ -40,18 +40,21 @@ pub struct Happening {
 /// Writes events.
 pub struct Events {
     client: Client,
-    /// By the object's UID: what is in hand, and since when.
-    budgets: Mutex<HashMap<String, (u32, Instant)>>,
+    budgets: Budgets,
 }
+
+/// How many events each object has in hand, by its UID, and since when.
+#[derive(Default)]
+struct Budgets(Mutex<HashMap<String, (u32, Instant)>>);
 
 impl Events {
     pub fn new(client: Client) -> Self {
-        Self { client, budgets: Mutex::default() }
+        Self { client, budgets: Budgets::default() }
     }
 
     pub async fn tell(&self, about: &ObjectReference, happening: &Happening) {
         let uid = about.uid.as_deref().unwrap_or_default();
-        if !self.is_within_budget(uid, Instant::now()) {
+        if !self.budgets.spend(uid, Instant::now()) {
             return;
         }
         let namespace = about.namespace.as_deref().unwrap_or("default");
@@ -62,9 +65,12 @@ impl Events {
             debug!(%error, reason = %happening.reason, "an event was not written");
         }
     }
+}
 
-    fn is_within_budget(&self, uid: &str, now: Instant) -> bool {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+impl Budgets {
+    /// Takes one event of the object's, if there is one.
+    fn spend(&self, uid: &str, now: Instant) -> bool {
+        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if budgets.len() >= REMEMBERED {
             budgets.clear();
         }
@@ -110,5 +116,25 @@ fn event(about: &ObjectReference, happening: &Happening, now: k8s_openapi::jiff:
         reporting_instance: Some(FIELD_MANAGER.to_owned()),
         type_: Some(if happening.is_warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_changes_all_the_time_tells_of_some_of_it() {
+        let (budgets, start) = (Budgets::default(), Instant::now());
+        let told = |second| (0..50).filter(|_| budgets.spend("u", start + Duration::from_secs(second))).count();
+        assert_eq!((told(0), told(29), told(30), told(90)), (20, 0, 1, 2));
+        assert!(budgets.spend("another", start));
+    }
+
+    #[test]
+    fn a_note_keeps_within_the_api_s_bound() {
+        let happening = Happening { is_warning: true, reason: Reason::Invalid, note: "ñ".repeat(2000) };
+        let event = event(&ObjectReference::default(), &happening, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(event.note.map(|note| note.len()), Some(LONGEST_NOTE));
     }
 }

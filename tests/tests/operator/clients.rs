@@ -60,6 +60,25 @@ async fn a_removal_is_published_within_two_seconds_whatever_state_the_server_is_
 }
 
 #[tokio::test]
+async fn many_changes_are_published_together_and_none_waits_for_more_than_a_second() {
+    let world = World::start().await;
+    world.crm("sales").await;
+    until(20, async || expect(world.served("sales").await?.len(), 3)).await;
+    world.settled(Duration::from_secs(2)).await;
+    let mark = world.cluster.audit().mark().unwrap();
+    let start = Instant::now();
+    let many: Vec<String> =
+        (0..60).map(|n| client("sales", &format!("agent-{n}"), json!({"name": "crm"}), json!(["*"]))).collect();
+    world.apply(&many.join("\n---\n"));
+    let made_in = start.elapsed();
+    until(20, async || expect(world.served("sales").await?.len(), 63)).await;
+    let took = start.elapsed();
+    assert!(took < made_in + Duration::from_secs(4), "{took:?} after {made_in:?}");
+    let policies = world.writes(mark).iter().filter(|write| write.resource == "configmaps").count();
+    assert!(policies <= 6 + 2 * took.as_secs() as usize, "{policies} writes of the policy in {took:?}");
+}
+
+#[tokio::test]
 async fn a_client_of_another_namespace_gets_what_the_rule_for_it_grants() {
     let world = World::start().await;
     world.crm("sales").await;
