@@ -27,7 +27,8 @@ pub async fn permissions(world: &World) {
         // Apart, as changes by people are: the operator collects what follows within a second.
         tokio::time::sleep(Duration::from_millis(1100 + 37 * change as u64)).await;
         let is_granted = change % 2 == 0;
-        let manifest = world.client_manifest("reporting-agent", &if is_granted { granted_too() } else { BASE.to_vec() });
+        let manifest =
+            world.client_manifest("reporting-agent", &if is_granted { granted_too() } else { BASE.to_vec() });
         let began = Instant::now();
         let apply = world.apply_in_background(&manifest);
         pods::until_listed(&pods, &key, "get_dashboard_metrics", is_granted).await;

@@ -137,7 +137,11 @@ fn rights(text: &str, user: &str) -> Rights {
         let Some(object) = event.object_ref else { continue };
         let is_refused = event.response_status.is_some_and(|status| status.code == 403);
         let right = Right { resource: object.full_resource(), group: object.api_group, verb: event.verb };
-        if is_refused { rights.refused.insert(right) } else { rights.used.insert(right) };
+        if is_refused {
+            rights.refused.insert(right)
+        } else {
+            rights.used.insert(right)
+        };
     }
     rights
 }
