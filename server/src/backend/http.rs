@@ -114,18 +114,19 @@ impl HttpBackend {
     /// # Errors
     /// Whatever else happens.
     pub async fn ask(&self, client: &HttpClient, request: Rendered, within: Duration) -> Result<Bytes, Failure> {
+        // The place comes first: a call without one must not be the one that may try a backend again.
+        let _place = self.calls.try_acquire().map_err(|_| Failure::Busy)?;
         if !self.breaker.admits(Instant::now()) {
             return Err(Failure::Suspended);
         }
-        let _permit = self.calls.try_acquire().map_err(|_| Failure::Busy)?;
         let answer = match tokio::time::timeout(within, self.exchange(client, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::Timeout(within)),
         };
+        // All clients share the breaker, so that only what no caller can bring about opens it: no connection. Slow calls and
+        // wrong answers can be asked for.
         match &answer {
-            Err(Failure::Unreachable | Failure::Timeout(_) | Failure::Status { status: 502..=504, .. }) => {
-                self.breaker.failed(Instant::now());
-            }
+            Err(Failure::Unreachable) => self.breaker.failed(Instant::now()),
             _ => self.breaker.succeeded(),
         }
         answer
@@ -143,7 +144,7 @@ impl HttpBackend {
         let request = request.body(Full::new(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
         let answer = client.client.request(request).await.map_err(|error| {
             tracing::warn!(backend = self.name(), reason = reason(&error), "a backend could not be reached");
-            Failure::Unreachable
+            if error.is_connect() { Failure::Unreachable } else { Failure::Broken }
         })?;
         let status = answer.status();
         if status.is_success() {
@@ -195,7 +196,7 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Failure> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Failure::Unreachable)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
         match &first {
             None => first = Some(data),
             Some(first) => {
@@ -250,5 +251,24 @@ mod tests {
         assert_eq!(backend("http://b:8080/v1", Some("/healthz?a=1")), Ok("http://b:8080/healthz?a=1".into()));
         assert_eq!(backend("https://[fd12::1]/v1", None), Ok("https://[fd12::1]/".into()));
         assert!(backend("http://b c", None).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_no_place_does_not_take_the_one_that_may_try() {
+        let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
+        let spec = server::HttpBackend { url: "http://127.0.0.1:1".into(), health_path: None };
+        let backend = HttpBackend::new("b".parse().unwrap(), spec).unwrap();
+        let a_while_ago = Instant::now() - Duration::from_secs(10);
+        for _ in 0..10 {
+            backend.breaker.failed(a_while_ago);
+        }
+        let ask = async || {
+            let request = Rendered { method: Method::GET, uri: backend.health_uri.clone(), body: None };
+            backend.ask(&client, request, Duration::from_secs(5)).await
+        };
+        let all = backend.calls.acquire_many(u32::try_from(CALLS).unwrap()).await.unwrap();
+        assert_eq!(ask().await, Err(Failure::Busy));
+        drop(all);
+        assert_eq!([ask().await, ask().await], [Err(Failure::Unreachable), Err(Failure::Suspended)]);
     }
 }
