@@ -7,7 +7,7 @@ mod support;
 use std::{thread, time::Duration};
 
 use serde_json::json;
-use support::{Answer, Backend, Server, client, credentials, key, policy};
+use support::{Answer, Backend, Server, client, credentials, exchange, key, policy};
 
 const API: [&str; 3] = ["find", "read", "note"];
 
@@ -35,4 +35,13 @@ fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
     backend.answer(200, r#"{"items": []}"#);
     let answer = server.call(&key("b"), "find", &json!({}));
     assert!(!is_error(&answer), "{answer:?}");
+}
+
+#[test]
+fn health_is_told_to_whoever_addresses_this_server() {
+    let server = Server::start(&policy("http://127.0.0.1:1", &[client("a", &["greet"])]), &credentials(&["a"]));
+    let health = |host: &str| {
+        exchange(server.main, &format!("GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).status
+    };
+    assert_eq!([health("localhost"), health("things.test.svc:3000"), health("evil.example")], [200, 200, 421]);
 }

@@ -5,6 +5,7 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -54,7 +55,7 @@ pub struct HttpBackend {
     health_uri: Uri,
     breaker: Breaker,
     calls: Semaphore,
-    health: Mutex<Option<(Instant, Check)>>,
+    health: Arc<Mutex<Option<(Instant, Check)>>>,
 }
 
 impl HttpClient {
@@ -97,7 +98,7 @@ impl HttpBackend {
             health_uri,
             breaker: Breaker::default(),
             calls: Semaphore::new(CALLS),
-            health: Mutex::new(None),
+            health: Arc::default(),
         })
     }
 
@@ -154,20 +155,29 @@ impl HttpBackend {
         Err(Failure::Status { status: status.as_u16(), text: beginning(&text) })
     }
 
-    /// How it is now, or was a moment ago.
-    pub async fn health(&self, client: &HttpClient) -> Check {
-        let mut last = self.health.lock().await;
-        match *last {
-            Some((at, check)) if at.elapsed() < HEALTH_HOLDS => check,
-            _ => {
-                let from = Instant::now();
-                let is_well = tokio::time::timeout(HEALTH_WITHIN, self.is_well(client)).await.unwrap_or(false);
-                let status = if is_well { Status::Healthy } else { Status::Unhealthy };
-                let check = Check { status, latency: from.elapsed() };
-                *last = Some((Instant::now(), check));
-                check
-            }
+    /// How it is now, or was a moment ago. Whoever asks waits for the one look under way, and a look that began ends and holds
+    /// although nobody waits for it anymore: how often the backend is asked is not up to those who ask.
+    pub async fn health(self: &Arc<Self>, client: &HttpClient) -> Check {
+        let mut last = self.health.clone().lock_owned().await;
+        if let Some((at, check)) = *last
+            && at.elapsed() < HEALTH_HOLDS
+        {
+            return check;
         }
+        let (backend, client) = (self.clone(), client.clone());
+        let look = tokio::spawn(async move {
+            let check = backend.look(&client).await;
+            *last = Some((Instant::now(), check));
+            check
+        });
+        look.await.unwrap_or_else(|_| Check::at_once(Status::Unhealthy))
+    }
+
+    async fn look(&self, client: &HttpClient) -> Check {
+        let from = Instant::now();
+        let is_well = tokio::time::timeout(HEALTH_WITHIN, self.is_well(client)).await.unwrap_or(false);
+        let status = if is_well { Status::Healthy } else { Status::Unhealthy };
+        Check { status, latency: from.elapsed() }
     }
 
     async fn is_well(&self, client: &HttpClient) -> bool {
@@ -233,6 +243,8 @@ fn reason(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
 
     #[test]
@@ -270,5 +282,29 @@ mod tests {
         assert_eq!(ask().await, Err(Failure::Busy));
         drop(all);
         assert_eq!([ask().await, ask().await], [Err(Failure::Unreachable), Err(Failure::Suspended)]);
+    }
+
+    #[tokio::test]
+    async fn callers_who_go_away_do_not_make_it_look_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counter = looks.clone();
+        tokio::spawn(async move {
+            // It accepts, counts, and never answers.
+            let mut silent = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                counter.fetch_add(1, Relaxed);
+                silent.push(connection);
+            }
+        });
+        let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
+        let spec = server::HttpBackend { url, health_path: Some("/healthz".into()) };
+        let backend = Arc::new(HttpBackend::new("b".parse().unwrap(), spec).unwrap());
+        for _ in 0..20 {
+            let _ = tokio::time::timeout(Duration::from_millis(20), backend.health(&client)).await;
+        }
+        assert_eq!(backend.health(&client).await.status, Status::Unhealthy);
+        assert_eq!(looks.load(Relaxed), 1);
     }
 }
