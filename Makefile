@@ -5,7 +5,7 @@ SHELL := /bin/bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LISTEN ?= 127.0.0.1:3000
 
-.PHONY: help demo test lint generate e2e
+.PHONY: help demo test bench lint generate e2e
 
 help: ## List these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,10 @@ test: ## Everything that needs no root, with a real etcd, API server and control
 	cargo build --workspace --bins
 	PORTCULLIS_BINARIES=$(abspath $(TARGET_DIR))/debug scripts/with-clusters cargo test --workspace
 
+bench: ## What guarding a call costs, beside servers that guard nothing
+	@scripts/needs demo
+	cargo bench --package portcullis-tests --bench guarded
+
 lint: ## Formatting, clippy, and what the dependencies may be
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
@@ -28,6 +32,7 @@ lint: ## Formatting, clippy, and what the dependencies may be
 
 generate: ## Write crds/*.yaml and the reference pages again, from the types
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
+	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
 e2e: ## The whole way on a real node (root)
 	@scripts/needs e2e

@@ -40,6 +40,10 @@ const SELDOM: Duration = Duration::from_secs(300);
 /// After this long without a first sight of everything, the log says what is missing.
 const SYNC: Duration = Duration::from_secs(10);
 
+/// How long the API server may be silent on a connection that something is expected on: longer than a watch lasts, for a watch
+/// that was lost unseen is a revocation that nobody publishes.
+const SILENCE: Duration = Duration::from_secs(watch::LASTS as u64 + 15);
+
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -57,6 +61,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let mut config = Config::infer().await?;
     // It would repeat any method, and wait as long as it is told: the queue does both better.
     config.default_retry = false;
+    // A watch speaks at least when its time is over; what is silent for longer is a connection that nobody ended.
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     let client = Client::try_from(config)?;
     let context = Context::new(client, settings);
     let watches = context.watch();

@@ -99,7 +99,8 @@ wait_for() {
   done
 }
 
-REGISTRY=${TMPDIR:-/tmp}/portcullis-k8s-$UID.registry
+# Beside the cache: it outlives every cluster, and nothing of one may be left in a temporary folder.
+REGISTRY=${PORTCULLIS_K8S_CACHE:-$HOME/.cache/portcullis-k8s}/registry
 
 # Every cluster has a number; ports and addresses follow from it. See 'Numbers' in README.md.
 with_registry() { (flock 9; "$@") 9>>"$REGISTRY.lock"; }

@@ -2,10 +2,13 @@
 //! enforces, and since when.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use reqwest::{Client, Response, header};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use crate::world::until;
@@ -36,13 +39,28 @@ pub async fn call(client: &Client, key: &str, tool: &str, arguments: Value) -> R
 /// A replica of the server.
 pub struct ServedPod {
     pub name: String,
+    uid: String,
     client: Client,
 }
 
 impl ServedPod {
     pub fn new(pod: &Pod) -> Self {
         let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).unwrap();
-        Self { name: pod.metadata.name.clone().unwrap(), client: client(address) }
+        let (name, uid) = (pod.metadata.name.clone().unwrap(), pod.metadata.uid.clone().unwrap());
+        Self { name, uid, client: client(address) }
+    }
+
+    /// Its process, as this machine sees it: the node's are below ours.
+    pub fn process(&self) -> Pid {
+        let uid = format!("POD_UID={}", self.uid);
+        let has_uid = |process: &PathBuf| {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == uid.as_bytes())
+        };
+        let mut processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let process = processes.find(has_uid).unwrap_or_else(|| panic!("no process of {}", self.name));
+        let number: i32 = process.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        Pid::from_raw(number).unwrap()
     }
 
     /// The HTTP status of a `tools/list` with this key.
@@ -71,4 +89,14 @@ impl ServedPod {
         })
         .await;
     }
+}
+
+/// Waits until each of them shows this key the tool, or does not.
+pub async fn until_listed(pods: &[ServedPod], key: &str, tool: &str, wanted: bool) {
+    join_all(pods.iter().map(|pod| pod.until_listed(key, tool, wanted))).await;
+}
+
+/// Waits until each of them answers a `tools/list` with this key so.
+pub async fn until_status(pods: &[ServedPod], key: &str, wanted: u16) {
+    join_all(pods.iter().map(|pod| pod.until_status(key, wanted))).await;
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use portcullis_tests::{ControlPlane, Process, binary, eventually};
+use portcullis_tests::{ControlPlane, Mark, Process, Write, binary, eventually};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -14,10 +15,15 @@ use crate::pods::ServedPod;
 
 const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
 
+/// The operator's account, as the audit log calls it.
+pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
+
 /// The operator ends before its cluster does.
 pub struct World {
     operator: Process,
     pub cluster: ControlPlane,
+    /// With the rights of the operator's account.
+    kubeconfig: PathBuf,
 }
 
 /// A path of this repository.
@@ -40,15 +46,28 @@ impl World {
         }
         cluster.kubectl(["apply", "--server-side", "-f", &repository("crds")]).unwrap();
         cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
-        let (crm, operator) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
-        cluster.kubectl(["apply", "-f", &crm, "-f", &operator]).unwrap();
+        let (crm, rights) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
+        cluster.kubectl(["apply", "-f", &crm, "-f", &rights]).unwrap();
         cluster.kubectl(["rollout", "status", "deployment/crm-api", "-n", "sales", "--timeout=60s"]).unwrap();
 
         let kubeconfig = cluster.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
-        let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
-        let arguments = ["run", "--server-image", SERVER_IMAGE];
-        let operator = Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap();
-        Self { operator, cluster }
+        Self { operator: operator(&kubeconfig), cluster, kubeconfig }
+    }
+
+    /// kill -9.
+    pub async fn kill_operator(&mut self) {
+        self.operator.signal(Signal::KILL).unwrap();
+        self.operator.ended(Duration::from_secs(5)).await.unwrap();
+    }
+
+    pub async fn start_operator(&mut self) {
+        self.operator = operator(&self.kubeconfig);
+        self.operator.line("everything was seen", Duration::from_secs(20)).await.unwrap();
+    }
+
+    /// What the operator wrote since then.
+    pub fn writes(&self, since: Mark) -> Vec<Write> {
+        self.cluster.audit().writes_since(since, OPERATOR).unwrap()
     }
 
     /// Ends everything, and looks for what was left behind.
@@ -60,14 +79,25 @@ impl World {
         assert_eq!(processes_of(&folder), Vec::<String>::new());
         assert!(!folder.exists());
         assert!(!Path::new(&format!("/sys/class/net/pk8s{}", number.trim())).exists());
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(folder.to_str().unwrap()), "{mounts}");
+        for group in mounts.lines().filter(|line| line.contains(" cgroup")) {
+            let group = format!("{}/portcullis-k8s-{}", group.split(' ').nth(1).unwrap(), number.trim());
+            assert!(!Path::new(&group).exists(), "{group}");
+        }
     }
 
-    /// A client's API key, once the operator has made it.
+    /// The API key of one of the example's clients, once the operator has made it.
     pub async fn key(&self, client: &str) -> String {
+        self.key_in(&format!("{client}-key")).await
+    }
+
+    /// The API key in this Secret.
+    pub async fn key_in(&self, secret: &str) -> String {
         let secrets: Api<Secret> = Api::namespaced(self.cluster.client(), "sales");
         let key = until(30, async || {
-            let secret = secrets.get(&format!("{client}-key")).await.map_err(|error| error.to_string())?;
-            secret.data.and_then(|mut data| data.remove("api-key")).ok_or_else(|| format!("no api-key for {client}"))
+            let found = secrets.get(secret).await.map_err(|error| error.to_string())?;
+            found.data.and_then(|mut data| data.remove("api-key")).ok_or_else(|| format!("no api-key in {secret}"))
         });
         String::from_utf8(key.await.0).unwrap()
     }
@@ -84,9 +114,6 @@ impl World {
 
     /// The server's ready pods.
     pub async fn pods(&self) -> Vec<ServedPod> {
-        let owned_by_server = |pod: &Pod| {
-            pod.metadata.name.as_deref().is_some_and(|name| name.starts_with("crm-") && !name.starts_with("crm-api-"))
-        };
         let ready = |pod: &Pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
             pod.metadata.deletion_timestamp.is_none()
@@ -94,36 +121,44 @@ impl World {
         };
         let pods: Api<Pod> = Api::namespaced(self.cluster.client(), "sales");
         until(60, async || {
-            let pods = pods.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
-            let ours: Vec<_> =
-                pods.iter().filter(|pod| owned_by_server(pod) && ready(pod)).map(ServedPod::new).collect();
-            if ours.len() == 2 { Ok(ours) } else { Err(format!("{} pods are ready", ours.len())) }
+            let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
+            let pods = pods.list(&of_server).await.map_err(|error| error.to_string())?.items;
+            let ready: Vec<_> = pods.iter().filter(|pod| ready(pod)).map(ServedPod::new).collect();
+            if ready.len() == 2 { Ok(ready) } else { Err(format!("{} pods are ready", ready.len())) }
         })
         .await
     }
 
-    /// Waits until the status says that both pods serve the current policy.
-    pub async fn settled(&self) {
+    /// The server's generation, and its status.
+    pub async fn status(&self) -> (i64, Value) {
         let kind = GroupVersionKind::gvk("portcullis.dev", "v1alpha1", "McpServer");
         let servers: Api<DynamicObject> =
             Api::namespaced_with(self.cluster.client(), "sales", &ApiResource::from_gvk(&kind));
+        let mut server = servers.get("crm").await.unwrap();
+        (server.metadata.generation.unwrap(), server.data["status"].take())
+    }
+
+    /// Waits until the status says that both pods serve the current policy.
+    pub async fn settled(&self) {
         until(60, async || {
-            let server = servers.get("crm").await.map_err(|error| error.to_string())?;
-            let status = &server.data["status"];
-            let ready = status["conditions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-            let observed = status["observedGeneration"].as_i64() == server.metadata.generation;
-            let pods = &status["pods"];
-            if ready && observed && pods["total"] == 2 && pods["current"] == 2 {
+            let (generation, status) = self.status().await;
+            let is_true = |name: &str| condition(&status, name)["status"] == "True";
+            let (observed, pods) = (&status["observedGeneration"], &status["pods"]);
+            let is_current = pods["total"] == 2 && pods["current"] == 2;
+            if *observed == generation && is_current && is_true("Ready") && is_true("PolicySynced") {
                 Ok(())
             } else {
                 Err(format!("the status is {status}"))
             }
         })
         .await;
+    }
+
+    /// Every object in the namespace that the operator reads or writes, with the version that any write would change.
+    pub fn versions(&self) -> String {
+        let kinds = "mcpservers,mcpclients,configmaps,secrets,serviceaccounts,services,deployments,pods";
+        let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
+        self.cluster.kubectl(["get", kinds, "-n", "sales", "-o", columns]).unwrap()
     }
 
     /// Limits that leave room for calls at a rate, on the same server: a change of policy like any other.
@@ -156,6 +191,19 @@ impl World {
             assert!(output.status.success(), "{output:?}");
         })
     }
+}
+
+/// The operator as a plain process beside the cluster.
+fn operator(kubeconfig: &Path) -> Process {
+    let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
+    let arguments = ["run", "--server-image", SERVER_IMAGE];
+    Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap()
+}
+
+/// A condition of a status; null where it has none of that type.
+pub fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
 /// One document of a file of this repository, by its name.

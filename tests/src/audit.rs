@@ -1,6 +1,7 @@
 //! The API server's audit log, read as the list of who wrote what. A resourceVersion does not show a write that changed
 //! nothing; this log does, so it is where a test counts when it says "no write".
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,24 @@ pub struct Write {
     pub code: u16,
 }
 
+/// What a rule of RBAC is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// Empty for the core group.
+    pub group: String,
+    /// The plural, and after a `/` the subresource.
+    pub resource: String,
+    pub verb: String,
+}
+
+/// Which rights an account made use of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    pub used: BTreeSet<Right>,
+    /// What it asked for and was refused (403).
+    pub refused: BTreeSet<Right>,
+}
+
 /// The audit log of one API server.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
@@ -47,12 +66,21 @@ struct User {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ObjectRef {
+    api_group: String,
     resource: String,
     namespace: String,
     name: String,
     subresource: String,
+}
+
+impl ObjectRef {
+    /// The plural, and after a `/` the subresource.
+    fn full_resource(&self) -> String {
+        let Self { resource, subresource, .. } = self;
+        if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") }
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,11 +106,20 @@ impl AuditLog {
     /// What `user` wrote since then, in the log's order. A service account is `system:serviceaccount:NAMESPACE:NAME`; the
     /// cluster's own kubeconfig is `admin`. Requests for tokens and access reviews change nothing and don't count.
     pub fn writes_since(&self, mark: Mark, user: &str) -> Result<Vec<Write>, Error> {
+        Ok(writes(&self.text_since(mark)?, user))
+    }
+
+    /// Which rights `user` made use of, from the log's begin on.
+    pub fn rights(&self, user: &str) -> Result<Rights, Error> {
+        Ok(rights(&self.text_since(Mark(0))?, user))
+    }
+
+    fn text_since(&self, mark: Mark) -> Result<String, Error> {
         let mut text = String::new();
         let mut file = File::open(&self.path).map_err(self.reading())?;
         file.seek(SeekFrom::Start(mark.0)).map_err(self.reading())?;
         file.read_to_string(&mut text).map_err(self.reading())?;
-        Ok(writes(&text, user))
+        Ok(text)
     }
 
     fn reading(&self) -> impl FnOnce(std::io::Error) -> Error + use<> {
@@ -90,11 +127,30 @@ impl AuditLog {
     }
 }
 
-/// A last line that is not whole yet is left for the next look.
 fn writes(text: &str, user: &str) -> Vec<Write> {
+    events(text, user).filter_map(write).collect()
+}
+
+fn rights(text: &str, user: &str) -> Rights {
+    let mut rights = Rights::default();
+    for event in events(text, user) {
+        let Some(object) = event.object_ref else { continue };
+        let is_refused = event.response_status.is_some_and(|status| status.code == 403);
+        let right = Right { resource: object.full_resource(), group: object.api_group, verb: event.verb };
+        if is_refused {
+            rights.refused.insert(right)
+        } else {
+            rights.used.insert(right)
+        };
+    }
+    rights
+}
+
+/// A last line that is not whole yet is left for the next look.
+fn events<'a>(text: &'a str, user: &'a str) -> impl Iterator<Item = Event> + 'a {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let events = whole.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
-    events.filter(|event| event.user.username == user).filter_map(write).collect()
+    events.filter(move |event| event.user.username == user)
 }
 
 fn write(event: Event) -> Option<Write> {
@@ -105,10 +161,9 @@ fn write(event: Event) -> Option<Write> {
     if object.resource.ends_with("reviews") || object.subresource == "token" {
         return None;
     }
-    let subresource = if object.subresource.is_empty() { String::new() } else { format!("/{}", object.subresource) };
     Some(Write {
         verb: event.verb,
-        resource: object.resource + &subresource,
+        resource: object.full_resource(),
         namespace: object.namespace,
         name: object.name,
         code: event.response_status.map_or(0, |status| status.code),
@@ -134,5 +189,21 @@ mod tests {
             code: 200,
         };
         assert_eq!(writes(log, "operator"), [expected]);
+    }
+
+    #[test]
+    fn rights_are_told_by_group_and_subresource_and_refused_ones_apart() {
+        let log = r#"{"verb":"watch","user":{"username":"operator"},"objectRef":{"resource":"pods"},"responseStatus":{"code":200}}
+{"verb":"list","user":{"username":"operator"},"objectRef":{"resource":"secrets"},"responseStatus":{"code":403}}
+{"verb":"get","user":{"username":"operator"}}
+{"verb":"patch","user":{"username":"operator"},"objectRef":{"apiGroup":"portcullis.dev","resource":"mcpservers","subresource":"status"},"responseStatus":{"code":200}}
+"#;
+        let right = |group: &str, resource: &str, verb: &str| Right {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            verb: verb.to_owned(),
+        };
+        let used = [right("", "pods", "watch"), right("portcullis.dev", "mcpservers/status", "patch")].into();
+        assert_eq!(rights(log, "operator"), Rights { used, refused: [right("", "secrets", "list")].into() });
     }
 }

@@ -12,7 +12,7 @@ mod process;
 pub mod server;
 mod wait;
 
-pub use audit::{AuditLog, Mark, Write};
+pub use audit::{AuditLog, Mark, Right, Rights, Write};
 pub use binary::binary;
 pub use cluster::ControlPlane;
 pub use process::Process;

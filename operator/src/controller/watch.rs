@@ -19,6 +19,9 @@ use super::{
     store::{Change, Seen, Store},
 };
 
+/// After so many seconds the API server ends a watch, and it is taken up where it was.
+pub const LASTS: u32 = 60;
+
 /// What to watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -57,7 +60,8 @@ impl Watch {
         changed: &impl Fn(Change<V>),
         backoff: &mut Backoff,
     ) -> watcher::Error {
-        let config = watcher::Config { label_selector: self.label_selector.clone(), ..watcher::Config::default() };
+        let selector = self.label_selector.clone();
+        let config = watcher::Config { label_selector: selector, timeout: Some(LASTS), ..watcher::Config::default() };
         let mut events = watcher(self.api.clone(), config).boxed();
         let mut list = Vec::new();
         loop {

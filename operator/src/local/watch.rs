@@ -44,27 +44,28 @@ impl Watch {
         Ok(Self { folder: folder.to_owned(), notices, _watcher: watcher, seen: Some(seen) })
     }
 
-    /// Waits for the next change, until it has settled.
+    /// Waits for the next change, until it has settled. A change that nobody waited for to the end is not lost.
     pub async fn changed(&mut self) {
-        loop {
+        while manifests::fingerprint(&self.folder).ok() == self.seen {
             tokio::select! {
                 Some(()) = self.notices.recv() => {}
                 () = sleep(LOOK) => {}
             }
-            if manifests::fingerprint(&self.folder).ok() != self.seen {
-                return self.settle(SETTLE).await;
-            }
         }
+        self.settle().await;
     }
 
-    /// Waits until nothing has changed for this long.
-    pub async fn settle(&mut self, quiet: Duration) {
+    /// Waits until nothing has changed for a moment.
+    pub async fn settle(&mut self) {
+        let mut last = manifests::fingerprint(&self.folder).ok();
         loop {
-            self.seen = manifests::fingerprint(&self.folder).ok();
-            sleep(quiet).await;
-            if manifests::fingerprint(&self.folder).ok() == self.seen {
+            sleep(SETTLE).await;
+            let now = manifests::fingerprint(&self.folder).ok();
+            if now == last {
+                self.seen = now;
                 return;
             }
+            last = now;
         }
     }
 
@@ -104,5 +105,9 @@ mod tests {
         fs::write(folder.join("a.yaml"), "a: 45").unwrap();
         timeout(Duration::from_secs(5), watch.changed()).await.unwrap();
         assert!(watch.is_settled());
+
+        fs::write(folder.join("a.yaml"), "a: 678").unwrap();
+        let _ = timeout(SETTLE / 2, watch.changed()).await;
+        timeout(Duration::from_secs(5), watch.changed()).await.unwrap();
     }
 }

@@ -112,7 +112,7 @@ impl World {
             if watch.is_settled() {
                 return self.apply(folder, problems, false);
             }
-            watch.settle(Duration::from_millis(50)).await;
+            watch.settle().await;
         }
     }
 
@@ -140,7 +140,7 @@ impl World {
         self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder)?;
         let backends = &self.backends;
         let review = manifests::review(&self.folder, &self.facts, |spec| here(spec, backends));
-        self.tell(problems.into_iter().chain(review.problems.iter().cloned()).collect());
+        self.tell(&before, problems.into_iter().chain(review.problems.iter().cloned()).collect());
         self.stop_what_is_gone(&review);
         for (server, (_, plan)) in &review.servers {
             self.serve(server, plan, is_first)?;
@@ -150,13 +150,14 @@ impl World {
     }
 
     /// Says what is newly wrong, and when all is well again.
-    fn tell(&mut self, problems: BTreeSet<Problem>) {
+    fn tell(&mut self, before: &Folder, problems: BTreeSet<Problem>) {
         for problem in problems.difference(&self.problems) {
-            let kept = if problem.severity == Severity::Refused && !self.running.is_empty() {
-                "  (the last good state stays)"
-            } else {
-                ""
-            };
+            let was_there = before.ids().any(|id| match &problem.object {
+                Some(object) => id == object,
+                None => before.file(id) == problem.file,
+            });
+            let is_kept = problem.severity == Severity::Refused && was_there;
+            let kept = if is_kept { "  (the last good state stays)" } else { "" };
             warn(&format!("{problem}{kept}"));
         }
         if problems.is_empty() && !self.problems.is_empty() {
@@ -267,10 +268,13 @@ impl World {
                 server.url, server.admin
             );
         }
-        let width = summary.clients.iter().map(|client| client.name.len()).max().unwrap_or(0);
-        text.push_str("\nAPI keys, for the header x-api-key:\n");
-        for client in &summary.clients {
-            let _ = writeln!(text, "  {:width$}  {}", client.name, client.api_key_file.display());
+        let names: Vec<_> = summary.clients.iter().map(|it| format!("{}/{}", it.namespace, it.name)).collect();
+        let width = names.iter().map(String::len).max().unwrap_or(0);
+        if !names.is_empty() {
+            text.push_str("\nAPI keys, for the header x-api-key:\n");
+        }
+        for (name, client) in names.iter().zip(&summary.clients) {
+            let _ = writeln!(text, "  {name:width$}  {}", client.api_key_file.display());
         }
         let _ =
             write!(text, "\nLogs are in {}. Edits apply at once; Ctrl-C stops all.", self.state.servers().display());

@@ -147,6 +147,55 @@ spec:
     insta::assert_snapshot!(told(&review(&folder, &FolderAlone, |_| {}).problems));
 }
 
+/// The API server refuses these too, by schema and CEL; there a test with a real one says so.
+#[test]
+fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
+    let server = |from: &str, to: &str| {
+        let changed = SERVER.replace(from, to);
+        assert_ne!(changed, SERVER, "{from}");
+        changed
+    };
+    let access = "access: [{serverRef: {name: crm}, tools: [hello], maxRecordsPerQuery: 1}]";
+    let client = |from: &str, to: &str| {
+        let good = client("bot", "");
+        let changed = good.replace(from, to);
+        assert_ne!(changed, good, "{from}");
+        format!("{SERVER}{changed}")
+    };
+    let long = "x".repeat(41);
+    for (text, field) in [
+        (server("spec:", "spec:\n  colour: red"), "spec.colour"),
+        (server("static: {text", "timeOut: 1s, static: {text"), "spec.tools[0].timeOut"),
+        (server("name: fixed, static: {}", "name: fixed, static: {}, http: {url: 'http://x'}"), "spec.backends[0]"),
+        (server("static: {text: hi}", "static: {text: hi}, http: {method: GET, path: /}"), "spec.tools[0]"),
+        (server("backend: fixed", "backend: gone"), "spec.tools[0].backend"),
+        (server("name: fixed, static: {}", "name: fixed, http: {url: 'http://x.example'}"), "spec.tools[0].static"),
+        (server("static: {text: hi}", "static: {}"), "spec.tools[0].static"),
+        (server("backend: fixed", "backend: fixed, timeout: soon"), "spec.tools[0].timeout"),
+        (server("spec:", "spec:\n  limits: {perClient: {requests: 0, per: 1m}}"), "spec.limits.perClient.requests"),
+        (server("spec:", "spec:\n  limits: {perClient: {requests: 1, per: '1'}}"), "spec.limits.perClient.per"),
+        (server("spec:", "spec:\n  authentication: {apiKey: {mode: Off}}"), "spec.authentication.apiKey.mode"),
+        (server("spec:", "spec:\n  replicas: 101"), "spec.replicas"),
+        (server("name: crm", &format!("name: {long}")), "metadata.name"),
+        (server("name: crm", "name: a.b"), "metadata.name"),
+        (server("hello", "two words"), "spec.tools[0].name"),
+        (server("backends: [", "backends: [{name: fixed, static: {}}, "), "spec.backends[1].name"),
+        (client("apiKey: {secretName: bot-key}", ""), "spec.credentials"),
+        (client("maxRecordsPerQuery: 1", "maxRecordsPerQuery: 0"), "spec.access[0].maxRecordsPerQuery"),
+        (client("[hello]", "[hello, hello]"), "spec.access[0].tools[1]"),
+        (
+            client(access, &access.replace("}]", "}, {serverRef: {name: crm}, tools: [], maxRecordsPerQuery: 1}]")),
+            "spec.access[1].serverRef",
+        ),
+        (client("  credentials", "  expiresAt: tomorrow\n  credentials"), "spec.expiresAt"),
+    ] {
+        let (folder, mut problems) = Folder::default().update(&files(&[("x.yaml", &text)]));
+        problems.extend(review(&folder, &FolderAlone, |_| {}).problems);
+        let is_named = |problem: &Problem| problem.finding.path == field && problem.severity == Severity::Refused;
+        assert!(problems.iter().any(is_named), "{field} is not in:\n{}", told(&problems));
+    }
+}
+
 #[test]
 fn only_manifests_are_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -50,9 +50,10 @@ impl net::Handler for Streamable {
                 self.metrics.responded(answer.status());
                 answer
             }
-            "/health" if front::is_foreign_origin(request.headers()) => answer::refusal(&Refusal::ForeignOrigin, None),
-            "/health" if request.method() == Method::GET => self.health.respond().await,
-            "/health" => answer::refusal(&Refusal::MethodNotAllowed, None),
+            "/health" => match self.health_asked(&request.into_parts().0) {
+                Ok(()) => self.health.respond().await,
+                Err(refusal) => answer::refusal(&refusal, None),
+            },
             _ => answer::refusal(&Refusal::UnknownPath, None),
         }
     }
@@ -81,6 +82,20 @@ impl Streamable {
             Ok(message) => self.serve(caller, message, &parts.headers).await,
             Err(malformed) => self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id),
         }
+    }
+
+    /// Whether `/health` may be told: not to web pages, and, once there is a policy, to nobody who means another host.
+    fn health_asked(&self, parts: &http::request::Parts) -> Result<(), Refusal> {
+        if let Some(snapshot) = self.store.current() {
+            front::host(parts, &snapshot)?;
+        }
+        if front::is_foreign_origin(&parts.headers) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        if parts.method != Method::GET {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        Ok(())
     }
 
     /// Everything before the body.

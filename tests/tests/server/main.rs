@@ -9,6 +9,7 @@ mod bounds;
 mod clients;
 mod common;
 mod conformance;
+mod http2;
 mod limits;
 mod malformed;
 mod mixes;

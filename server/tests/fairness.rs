@@ -1,0 +1,47 @@
+//! What one caller can do to the others, and to the memory of them all.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by a panic")]
+
+mod support;
+
+use std::{thread, time::Duration};
+
+use serde_json::json;
+use support::{Answer, Backend, Server, client, credentials, exchange, key, policy};
+
+const API: [&str; 3] = ["find", "read", "note"];
+
+fn is_error(answer: &Answer) -> bool {
+    answer.json()["result"]["isError"] == true
+}
+
+#[test]
+fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
+    let backend = Backend::start();
+    let clients = [client("a", &API), client("b", &API)];
+    let server = Server::start(&policy(&backend.url, &clients), &credentials(&["a", "b"]));
+    let fail = || {
+        thread::scope(|scope| {
+            let call = || assert!(is_error(&server.call(&key("a"), "read", &json!({"id": 1}))));
+            for _ in 0..8 {
+                scope.spawn(call);
+            }
+        });
+    };
+    backend.answer_after(Duration::from_secs(1));
+    fail();
+    backend.answer(503, "");
+    fail();
+    backend.answer(200, r#"{"items": []}"#);
+    let answer = server.call(&key("b"), "find", &json!({}));
+    assert!(!is_error(&answer), "{answer:?}");
+}
+
+#[test]
+fn health_is_told_to_whoever_addresses_this_server() {
+    let server = Server::start(&policy("http://127.0.0.1:1", &[client("a", &["greet"])]), &credentials(&["a"]));
+    let health = |host: &str| {
+        exchange(server.main, &format!("GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).status
+    };
+    assert_eq!([health("localhost"), health("things.test.svc:3000"), health("evil.example")], [200, 200, 421]);
+}
