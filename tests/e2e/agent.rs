@@ -123,7 +123,7 @@ impl Steady {
         let answers = self.answers();
         let failures: Vec<_> = answers.iter().filter_map(Answer::failure).collect();
         assert_eq!(failures, Vec::<String>::new(), "of {} calls", answers.len());
-        println!("e2e: {} calls from inside, at 20 a second: none failed", answers.len());
+        println!("e2e: {} calls from inside, one after the other: none failed", answers.len());
     }
 
     /// No server refused a call, and no connection broke but to the pod that was killed then, for as long as the cluster
