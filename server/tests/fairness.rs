@@ -38,6 +38,20 @@ fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
 }
 
 #[test]
+fn a_share_of_no_call_names_its_span_and_leaves_the_list() {
+    let mut few = client("few", &["greet"]);
+    few["limits"] = json!([{"requests": 3, "per": "1m"}]);
+    let mut document = policy("http://127.0.0.1:1", &[few]);
+    document["server"]["replicas"] = json!(5);
+    document["spec"]["limits"]["expensiveTools"]["requests"] = json!(10);
+    let server = Server::start(&document, &credentials(&["few"]));
+    let call = server.call(&key("few"), "greet", &json!({"name": "x"}));
+    assert_eq!((call.status, call.header("retry-after")), (429, Some("60")), "{call:?}");
+    assert_eq!(server.ask(&key("few"), "tools/list", &json!({})).status, 200);
+    assert_eq!(server.ask(&key("few"), "ping", &json!({})).status, 200);
+}
+
+#[test]
 fn health_is_told_to_whoever_addresses_this_server() {
     let server = Server::start(&policy("http://127.0.0.1:1", &[client("a", &["greet"])]), &credentials(&["a"]));
     let health = |host: &str| {
