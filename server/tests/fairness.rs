@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use support::{Answer, Backend, Server, client, credentials, exchange, key, policy};
@@ -49,6 +52,22 @@ fn a_share_of_no_call_names_its_span_and_leaves_the_list() {
     assert_eq!((call.status, call.header("retry-after")), (429, Some("60")), "{call:?}");
     assert_eq!(server.ask(&key("few"), "tools/list", &json!({})).status, 200);
     assert_eq!(server.ask(&key("few"), "ping", &json!({})).status, 200);
+}
+
+#[test]
+fn a_body_whose_framing_is_broken_is_refused_with_400() {
+    let server = Server::start(&policy("http://127.0.0.1:1", &[client("a", &["greet"])]), &credentials(&["a"]));
+    let from = Instant::now();
+    let answer = exchange(
+        server.main,
+        &format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
+             transfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n",
+            key("a")
+        ),
+    );
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(from.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
