@@ -68,7 +68,8 @@ pub struct Dimension {
 pub struct OverLimit {
     /// Which of the dimensions asked for holds longest (an index into them).
     pub dimension: usize,
-    /// After exactly this time the call is admitted, if no other comes before it.
+    /// After exactly this time the call is admitted, if no other comes before it. Where zero are allowed, the span of that rate:
+    /// no time would be true, and this is when to look again.
     pub retry_after: Duration,
 }
 

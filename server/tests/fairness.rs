@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use support::{Answer, Backend, Server, client, credentials, exchange, key, policy};
@@ -35,6 +38,36 @@ fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
     backend.answer(200, r#"{"items": []}"#);
     let answer = server.call(&key("b"), "find", &json!({}));
     assert!(!is_error(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_share_of_no_call_names_its_span_and_leaves_the_list() {
+    let mut few = client("few", &["greet"]);
+    few["limits"] = json!([{"requests": 3, "per": "1m"}]);
+    let mut document = policy("http://127.0.0.1:1", &[few]);
+    document["server"]["replicas"] = json!(5);
+    document["spec"]["limits"]["expensiveTools"]["requests"] = json!(10);
+    let server = Server::start(&document, &credentials(&["few"]));
+    let call = server.call(&key("few"), "greet", &json!({"name": "x"}));
+    assert_eq!((call.status, call.header("retry-after")), (429, Some("60")), "{call:?}");
+    assert_eq!(server.ask(&key("few"), "tools/list", &json!({})).status, 200);
+    assert_eq!(server.ask(&key("few"), "ping", &json!({})).status, 200);
+}
+
+#[test]
+fn a_body_whose_framing_is_broken_is_refused_with_400() {
+    let server = Server::start(&policy("http://127.0.0.1:1", &[client("a", &["greet"])]), &credentials(&["a"]));
+    let from = Instant::now();
+    let answer = exchange(
+        server.main,
+        &format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
+             transfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n",
+            key("a")
+        ),
+    );
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(from.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

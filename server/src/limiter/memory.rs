@@ -56,7 +56,8 @@ impl Limiter {
             *slot = Some((index, self.entry(dimension, now)));
         }
         let slots = &mut slots[..dimensions.len()];
-        refuse(slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed))), now)?;
+        let free = slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed)));
+        refuse(free, dimensions, now)?;
 
         slots.sort_unstable_by_key(|slot| slot.as_ref().map(|(index, _)| dimensions[*index]));
         let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; MOST_DIMENSIONS] = Default::default();
@@ -68,7 +69,8 @@ impl Limiter {
             *log = Some((*index, entry, entry.log.lock()));
             previous = Some(entry);
         }
-        refuse(logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos())), now)?;
+        let free = logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos()));
+        refuse(free, dimensions, now)?;
         for (_, entry, log) in logs.iter_mut().flatten() {
             log.take(now);
             entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
@@ -103,11 +105,13 @@ impl Entry {
     }
 }
 
-/// Refuses by whichever dimension is free last, if that is after `now`.
-fn refuse(free: impl Iterator<Item = (usize, u64)>, now: Moment) -> Result<(), OverLimit> {
+/// Refuses by whichever dimension is free last, if that is after `now`. One that admits nothing is never free, and names its span.
+fn refuse(free: impl Iterator<Item = (usize, u64)>, dimensions: &[Dimension], now: Moment) -> Result<(), OverLimit> {
     match free.max_by_key(|(_, free_at)| *free_at) {
         Some((dimension, free_at)) if free_at > now.as_nanos() => {
-            Err(OverLimit { dimension, retry_after: Duration::from_nanos(free_at - now.as_nanos()) })
+            let rate = dimensions[dimension].rate;
+            let until_free = Duration::from_nanos(free_at - now.as_nanos());
+            Err(OverLimit { dimension, retry_after: if rate.requests == 0 { rate.per } else { until_free } })
         }
         _ => Ok(()),
     }

@@ -71,8 +71,8 @@ impl Streamable {
         let body = match net::read_body(body, &self.body).await {
             Ok(body) => body,
             Err(BodyRefusal::TooLarge) => return answer::refusal(&Refusal::BodyTooLarge, None),
-            // Nobody is left to read the answer to a body that broke off.
-            Err(BodyRefusal::TooSlow | BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyTooSlow, None),
+            Err(BodyRefusal::TooSlow) => return answer::refusal(&Refusal::BodyTooSlow, None),
+            Err(BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyBroken, None),
         };
         let message = match strict::parse(&body) {
             Ok(node) => Message::read(node),

@@ -225,8 +225,9 @@ fn a_dimension_given_twice_counts_once() {
 }
 
 #[test]
-fn a_limit_of_none_admits_nothing() {
-    assert!(Limiter::default().admit(&[dimension(Key::Global, 0, 10)], at(1_000)).is_err());
+fn a_limit_of_none_admits_nothing_and_names_its_span() {
+    let over = OverLimit { dimension: 0, retry_after: Duration::from_nanos(10) };
+    assert_eq!(Limiter::default().admit(&[dimension(Key::Global, 0, 10)], at(1_000)), Err(over));
 }
 
 #[test]

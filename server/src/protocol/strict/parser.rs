@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
             self.digits()?;
         }
         let digits = &self.text[from..self.at];
-        // Only these can leave the range: the greatest double has 309 digits.
+        // Only these can leave the range: the greatest double has 309 digits. `to_value` reads by the same means.
         let may_overflow = has_exponent || integer > 300;
         if may_overflow && !digits.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(Refusal::NumberOutOfRange);
