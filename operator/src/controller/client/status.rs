@@ -32,12 +32,13 @@ pub struct Facts<'a> {
 
 /// The whole status.
 pub fn status(facts: &Facts<'_>) -> McpClientStatus {
-    let accepted = match facts.findings.is_empty() {
+    let findings = findings(facts);
+    let accepted = match findings.is_empty() {
         true => Saying::plain(Truth::True, Reason::Valid),
         false => Saying::new(
             Truth::False,
             Reason::Invalid,
-            format!("{} (until then the client keeps at most what it had)", facts.findings),
+            format!("{findings} (until then the client keeps at most what it had)"),
         ),
     };
     let credentials = match &facts.key {
@@ -70,6 +71,18 @@ pub fn status(facts: &Facts<'_>) -> McpClientStatus {
         api_key: facts.key.as_ref().ok().cloned(),
         conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
     }
+}
+
+/// What is wrong with the client by itself, and what is on one of its servers.
+fn findings(facts: &Facts<'_>) -> Findings {
+    let mut all = facts.findings.clone();
+    let outcomes = facts.servers.iter().filter_map(|(_, heard)| heard.as_ref()?.outcome.as_ref());
+    for finding in outcomes.flat_map(|outcome| &outcome.findings.0) {
+        if !all.0.contains(finding) {
+            all.0.push(finding.clone());
+        }
+    }
+    all
 }
 
 /// What is said about one access.
@@ -183,3 +196,6 @@ fn granted(servers: &[Access]) -> String {
     let all: Vec<String> = servers.iter().filter_map(one).collect();
     if all.is_empty() { "asks for nothing".to_owned() } else { all.join("; ") }
 }
+
+#[cfg(test)]
+mod tests;

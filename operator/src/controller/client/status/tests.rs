@@ -1,0 +1,133 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use portcullis_crds::{Finding, client::Granted};
+use serde_json::json;
+
+use super::*;
+use crate::controller::error::NotOwned;
+
+fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
+    let mut spec = serde_json::from_value(json!({
+        "access": [{"serverRef": {"name": "crm"}, "tools": ["a"], "maxRecordsPerQuery": 10}],
+        "credentials": {"apiKey": {"secretName": "key"}},
+    }))
+    .unwrap();
+    change(&mut spec);
+    spec
+}
+
+fn heard(outcome: ClientOutcome, is_pending: bool, synced: Truth) -> Option<Heard> {
+    let reason = if synced == Truth::True { Reason::Synced } else { Reason::Publishing };
+    Some(Heard { outcome: Some(outcome), is_pending, synced: Saying::plain(synced, reason) })
+}
+
+fn granted() -> ClientOutcome {
+    let granted = Granted { tools: 1, max_records_per_query: 10, allow_write: false, limits: Vec::new() };
+    ClientOutcome {
+        granted: Some(granted),
+        findings: Findings::default(),
+        accepted: Verdict::yes(Reason::Granted, "granted"),
+        resolved_refs: Verdict::yes(Reason::Resolved, "resolved"),
+    }
+}
+
+fn refused(reason: Reason) -> ClientOutcome {
+    ClientOutcome { granted: None, accepted: Verdict::no(reason, "refused"), ..granted() }
+}
+
+/// `Ready`, `Reconciling` and `Stalled`, and what the access says of `PolicySynced`.
+fn says(spec: &McpClientSpec, heard: Option<Heard>, previous: Option<&McpClientStatus>) -> (McpClientStatus, String) {
+    let facts = Facts {
+        generation: Some(1),
+        spec: Some(spec),
+        findings: &Findings::default(),
+        key: Ok(ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() }),
+        servers: vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, heard)],
+        previous,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let status = status(&facts);
+    let all = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
+    let said: Vec<String> = all.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
+    (status, said.join(" "))
+}
+
+#[test]
+fn a_client_is_ready_once_every_pod_obeys_and_says_what_is_in_its_way() {
+    let plain = spec(|_| ());
+    let suspended = spec(|spec| spec.suspended = true);
+    let expired = spec(|spec| spec.expires_at = Some(Time(Timestamp::UNIX_EPOCH)));
+    for (spec, heard, expected) in [
+        (
+            &plain,
+            heard(granted(), true, Truth::Unknown),
+            "Ready=False/Publishing Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing",
+        ),
+        (
+            &plain,
+            heard(granted(), false, Truth::True),
+            "Ready=True/Available Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
+        ),
+        (
+            &plain,
+            heard(refused(Reason::NotAllowed), false, Truth::True),
+            "Ready=False/NotAllowed Reconciling=False/Available Stalled=True/NotAllowed PolicySynced=True/Synced",
+        ),
+        (
+            &plain,
+            None,
+            "Ready=False/ServerNotFound Reconciling=False/Available Stalled=True/ServerNotFound PolicySynced=Unknown/ServerNotFound",
+        ),
+        (
+            &suspended,
+            heard(granted(), false, Truth::True),
+            "Ready=True/Suspended Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
+        ),
+        (
+            &expired,
+            heard(granted(), false, Truth::True),
+            "Ready=True/Expired Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
+        ),
+    ] {
+        assert_eq!(says(spec, heard, None).1, expected);
+    }
+}
+
+#[test]
+fn an_edit_of_somebody_else_s_access_is_no_news_and_one_s_own_does_not_end_being_ready() {
+    let plain = spec(|_| ());
+    let (before, _) = says(&plain, heard(granted(), false, Truth::True), None);
+    let (others, _) = says(&plain, heard(granted(), false, Truth::Unknown), Some(&before));
+    assert_eq!(others, before);
+    let (_, own) = says(&plain, heard(granted(), true, Truth::Unknown), Some(&before));
+    let expected =
+        "Ready=True/Available Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing";
+    assert_eq!(own, expected);
+}
+
+#[test]
+fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
+    let taken = Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: "key".into() });
+    let wrong = Findings::from(Finding::new("spec.access[0].limits", "is wrong"));
+    let fine = Findings::default();
+    let key = ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() };
+    for (findings, key, expected) in [
+        (&fine, Err(&taken), ("NotOwned", "Secret sales/key is there already")),
+        (&wrong, Ok(key), ("Invalid", "spec.access[0].limits: is wrong")),
+    ] {
+        let spec = spec(|_| ());
+        let facts = Facts {
+            generation: Some(1),
+            spec: Some(&spec),
+            findings,
+            key,
+            servers: Vec::new(),
+            previous: None,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = status(&facts);
+        let ready = &status.conditions[2];
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected.0));
+        assert!(ready.message.starts_with(expected.1), "{}", ready.message);
+        assert_eq!(status.conditions[4].status, "True", "it is stalled");
+    }
+}
