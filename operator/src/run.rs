@@ -39,10 +39,12 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     })
 }
 
-/// JSON lines on stderr, from `LOG_LEVEL` (info) on; libraries only where they warn.
+/// JSON lines on stderr, from `LOG_LEVEL` (info) on; libraries only where they warn, and of the API's none: what it refuses is
+/// logged once, with what was being done.
 fn log() {
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(format!("warn,portcullis_operator={level}"));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn,portcullis_operator=info"));
+    let filter = EnvFilter::try_new(format!("warn,kube_client=off,kube_runtime=off,portcullis_operator={level}"));
+    let filter =
+        filter.unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off,kube_runtime=off,portcullis_operator=info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(io::stderr).init();
 }

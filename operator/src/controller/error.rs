@@ -12,7 +12,7 @@ pub enum Error {
     /// The name of an object that we would make is taken.
     #[error("{0}")]
     NotOwned(NotOwned),
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", plain(.source))]
     Api { doing: String, source: Box<kube::Error> },
     #[error("{doing}: the API server did not answer within {CALL:?}")]
     Timeout { doing: String },
@@ -61,6 +61,18 @@ impl Error {
         let Self::Api { source, .. } = self else { return false };
         matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
     }
+}
+
+/// What the API server said, or why it could not be asked, without the client's own words around it.
+pub fn plain(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} (HTTP {})", status.message, status.code);
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// One call of the API, for no longer than [`CALL`]: the client itself would wait for ever.

@@ -90,7 +90,7 @@ impl<K> Default for Failures<K> {
 impl<K: Eq + Hash + Clone> Failures<K> {
     /// It failed: how long to leave it alone.
     pub fn pause(&self, key: &K) -> Duration {
-        let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         lock(&self.0).entry(key.clone()).or_insert_with(first).next()
     }
 

@@ -99,7 +99,8 @@ pub fn kstatus(ready: &Saying, is_working: bool, is_stalled: bool) -> (Saying, S
         false => Saying::new(Truth::False, Reason::Progressing, "Nothing stands in the operator's way."),
     };
     let reconciling = match is_working && !is_stalled {
-        true => Saying::plain(Truth::True, Reason::Progressing),
+        true if ready.is_true() => Saying::new(Truth::True, Reason::Progressing, "A change is on its way to the pods."),
+        true => Saying::new(Truth::True, Reason::Progressing, ready.message.clone()),
         false => Saying::new(Truth::False, Reason::Available, "The operator has nothing to do here."),
     };
     (reconciling, stalled)

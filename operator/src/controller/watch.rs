@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::{
     backoff::Backoff,
+    error::plain,
     store::{Change, Seen, Store},
 };
 
@@ -38,12 +39,12 @@ impl Watch {
         view: impl Fn(DynamicObject) -> Option<V>,
         changed: impl Fn(Change<V>),
     ) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         loop {
             let error = self.until_lost(&store, &view, &changed, &mut backoff).await;
             let pause = backoff.next();
-            let hint = hint(&error);
-            warn!(resource = self.resource, error = %error, retry_in = ?pause, "cannot watch {}{hint}", self.resource);
+            let (error, hint) = (said(&error), hint(&error));
+            warn!(resource = self.resource, error, retry_in = ?pause, "cannot watch {}{hint}", self.resource);
             tokio::time::sleep(pause).await;
         }
     }
@@ -68,7 +69,7 @@ impl Watch {
                 Some(Ok(event)) => event,
                 // A stream that broke is taken up where it was; the version is known to be good until a start is refused.
                 Some(Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)))) => {
-                    debug!(resource = self.resource, error = %error, "the watch broke; it goes on");
+                    debug!(resource = self.resource, error = said(&error), "the watch broke; it goes on");
                     tokio::time::sleep(backoff.next()).await;
                     continue;
                 }
@@ -91,6 +92,17 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+/// What went wrong, in the API server's words where it had any.
+fn said(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => plain(error),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
