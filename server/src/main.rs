@@ -4,13 +4,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use portcullis_server::{cli::Arguments, run};
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run::run(Arguments::parse()).await {
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = Runtime::new().map_err(run::RunError::Runtime).and_then(|runtime| {
+        let ended = runtime.block_on(run::run(arguments));
+        // A look at the documents is not waited for: their file system may keep it for as long as it likes.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis-server: {error}");

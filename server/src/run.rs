@@ -42,6 +42,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Why the server could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    #[error("cannot start a thread: {0}")]
+    Runtime(io::Error),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     #[error("cannot write the audit log: {0}")]

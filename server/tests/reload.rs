@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     os::unix::fs::symlink,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -162,4 +163,18 @@ fn limits_outlive_a_policy() {
     few["maxRecordsPerQuery"] = json!(7);
     settle(&server, &policy(BACKEND, &[few]), &credentials(&["a"]));
     assert_eq!(status(&server, "a"), 429);
+}
+
+#[test]
+fn a_file_that_never_ends_keeps_neither_the_other_one_nor_the_server_waiting() {
+    let mut server = Server::start(&policy(BACKEND, &[client("a", &["greet"])]), &credentials(&["a"]));
+    let pipe = server.directory.path().join(".pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(pipe, server.directory.path().join("policy.yaml")).unwrap();
+    eventually("a refusal", || server.events("policy_refused").pop());
+    assert_eq!(status(&server, "a"), 200);
+    server.write("credentials.yaml", &credentials(&[]));
+    eventually("a removal", || (status(&server, "a") == 401).then_some(()));
+    server.signal("TERM");
+    assert_eq!(server.wait(), 0);
 }

@@ -1,9 +1,18 @@
 //! One file, and the last good state of it.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use portcullis_crds::{Finding, Findings};
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
+
+/// MiB of a document. What a cluster keeps in one object is below 2 MiB.
+const MAX_MIB: u64 = 4;
 
 /// A document: what is in force, and whether the file says something else that cannot be.
 #[derive(Debug)]
@@ -50,11 +59,11 @@ impl<T> Document<T> {
 
     /// Looks at the file. The same bytes are not parsed again, good or bad.
     pub fn look(&mut self, path: &Path, parse: impl FnOnce(&str) -> Result<T, Findings>) -> Change {
-        let bytes = match std::fs::read(path) {
+        let bytes = match read(path) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let was_seen = self.seen.take().is_some();
-                let refused = Refused { field: String::new(), message: unreadable(&error) };
+                let refused = Refused { field: String::new(), message: error.to_string() };
                 let is_news = was_seen || self.refused.as_ref() != Some(&refused);
                 self.refused = Some(refused.clone());
                 return if is_news { Change::Refused(refused) } else { Change::None };
@@ -93,11 +102,42 @@ impl<T> Document<T> {
     }
 }
 
-fn unreadable(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "the file is not there".to_owned(),
-        kind => format!("the file cannot be read: {kind}"),
+/// Why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("the file is not there")]
+    Missing,
+    #[error("the file cannot be read: it is no regular file")]
+    Irregular,
+    #[error("the file cannot be read: it is larger than {MAX_MIB} MiB")]
+    TooLarge,
+    #[error("the file cannot be read: {0}")]
+    Io(io::ErrorKind),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            kind => Self::Io(kind),
+        }
     }
+}
+
+/// The whole file. Whatever stands in its place, it is neither waited for nor read without end.
+fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    // A pipe that nobody writes to would be waited for as it is opened.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?);
+    let most = MAX_MIB * 1024 * 1024;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(Unreadable::Irregular);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(most)).unwrap_or(0));
+    // It may grow meanwhile.
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(Unreadable::TooLarge) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -128,5 +168,24 @@ mod tests {
         assert_eq!(document.good().map(|n| **n), Some(1));
         std::fs::write(&path, "1").unwrap();
         assert_eq!((document.look(&path, number), document.is_refused()), (Change::Loaded, false));
+    }
+
+    #[test]
+    fn what_is_no_file_of_a_few_mib_is_refused_without_being_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        std::fs::File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+        for (name, message) in [
+            ("pipe", "the file cannot be read: it is no regular file"),
+            ("endless", "the file cannot be read: it is no regular file"),
+            ("directory", "the file cannot be read: it is no regular file"),
+            ("huge", "the file cannot be read: it is larger than 4 MiB"),
+        ] {
+            let refused = Refused { field: String::new(), message: message.into() };
+            assert_eq!(Document::default().look(&at(name), number), Change::Refused(refused), "{name}");
+        }
     }
 }
