@@ -10,12 +10,39 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Answer, Backend, Server, client, credentials, exchange, key, policy};
+use support::{Answer, Backend, Server, client, credentials, eventually, exchange, key, policy};
 
 const API: [&str; 3] = ["find", "read", "note"];
 
 fn is_error(answer: &Answer) -> bool {
     answer.json()["result"]["isError"] == true
+}
+
+#[test]
+fn what_a_call_sends_beside_its_arguments_is_not_kept_while_it_runs() {
+    let backend = Backend::start();
+    let server = Server::start(&policy(&backend.url, &[client("a", &API)]), &credentials(&["a"]));
+    let junk = |values: usize| {
+        let params = json!({"name": "note", "arguments": {"id": "x"}, "junk": vec![1; values]});
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string()
+    };
+    assert_eq!(server.post(&key("a"), &junk(100_000)).verdict(), (400, Some(-32600)));
+    let body = junk(60_000);
+    assert!(!is_error(&server.post(&key("a"), &body)));
+
+    let before = server.resident();
+    backend.answer_after(Duration::from_secs(2));
+    backend.received();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..32).map(|_| scope.spawn(|| server.post(&key("a"), &body))).collect();
+        eventually("all calls at the backend", || {
+            let received = backend.count();
+            (received == 32).then_some(())
+        });
+        let grown = server.resident().saturating_sub(before);
+        assert!(grown < 40 << 20, "{} MiB for 32 calls", grown >> 20);
+        assert!(calls.into_iter().all(|call| !is_error(&call.join().unwrap())));
+    });
 }
 
 #[test]

@@ -11,10 +11,11 @@ mod methods;
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use self::methods::Next;
 use crate::{
     audit::record::{AuthFailed, AuthFailure, ClientRefusal, Record},
     config::{Client, ClientState, Known, Snapshot, Store},
@@ -74,13 +75,24 @@ impl Streamable {
             Err(BodyRefusal::TooSlow) => return answer::refusal(&Refusal::BodyTooSlow, None),
             Err(BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyBroken, None),
         };
-        let message = match strict::parse(&body) {
+        let next = self.read(caller, &body, &parts.headers);
+        // While a call waits, nothing is kept of what was sent but what the call needs: bodies are larger than that by far.
+        drop((parts, body));
+        match next {
+            Next::Answer(answer) => answer,
+            Next::Call(call) => self.call(caller, call).await,
+        }
+    }
+
+    /// Everything from the body to what may wait.
+    fn read<'s>(&self, caller: Caller<'s>, body: &[u8], headers: &HeaderMap) -> Next<'s> {
+        let message = match strict::parse(body) {
             Ok(node) => Message::read(node),
-            Err(refusal) => return self.malformed(caller, Refusal::Json(refusal), None),
+            Err(refusal) => return Next::Answer(self.malformed(caller, Refusal::Json(refusal), None)),
         };
         match message {
-            Ok(message) => self.serve(caller, message, &parts.headers).await,
-            Err(malformed) => self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id),
+            Ok(message) => self.serve(caller, message, headers),
+            Err(malformed) => Next::Answer(self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id)),
         }
     }
 

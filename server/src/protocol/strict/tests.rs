@@ -111,6 +111,18 @@ fn nesting_is_accepted_to_the_bound_and_no_deeper() {
 }
 
 #[test]
+fn values_are_accepted_to_the_bound_and_no_more() {
+    // The outer list is one of them.
+    let list = |items: usize| format!("[{}1]", "1,".repeat(items - 1));
+    assert_eq!(refusal(&list(REQUEST_VALUES - 1)), None);
+    assert_eq!(refusal(&list(REQUEST_VALUES)), Some(Refusal::TooManyValues));
+    let answer = |items| parse_answer(list(items).as_bytes()).err();
+    assert_eq!(answer(ANSWER_VALUES - 1), None);
+    assert_eq!(answer(ANSWER_VALUES), Some(Refusal::TooManyValues));
+    assert!(std::mem::size_of::<(Cow<'_, str>, Node<'_>)>() <= 72, "the bounds count on it");
+}
+
+#[test]
 fn a_duplicate_is_found_at_every_size() {
     for size in [1, 2, 15, 16, 17, 18, 100, 5_000] {
         let object = |last: usize| {
