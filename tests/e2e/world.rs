@@ -154,9 +154,10 @@ impl World {
         .await;
     }
 
-    /// Every object in the namespace that the operator reads or writes, with the version that any write would change.
+    /// What the operator alone writes in the namespace, each with the version that any write would change. Pods and Deployments
+    /// are not among it: kubelet and the controllers have a say in them.
     pub fn versions(&self) -> String {
-        let kinds = "mcpservers,mcpclients,configmaps,secrets,serviceaccounts,services,deployments,pods";
+        let kinds = "mcpservers,mcpclients,configmaps,secrets,serviceaccounts,services";
         let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
         self.cluster.kubectl(["get", kinds, "-n", "sales", "-o", columns]).unwrap()
     }
