@@ -41,6 +41,14 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// Those of the admin port: 256 connections, 16 of one peer address, idle 5 s. Its peers connect for each question, and
+    /// none of them may keep kubelet's probes out.
+    pub fn admin() -> Self {
+        Self { connections: 256, connections_per_peer: 16, idle: Duration::from_secs(5), ..Self::default() }
+    }
+}
+
 /// The bounds of one request's body. `Default` has those of a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BodyBounds {
