@@ -13,8 +13,11 @@ pub struct Bounds {
     pub headers_within: Duration,
     /// How long a connection may have no request in flight. 75 s.
     pub idle: Duration,
-    /// How long a write may make no progress. 30 s.
+    /// How long a peer may take nothing: of the socket, or of any one answer that HTTP/2 holds back for it. 30 s.
     pub write_stall: Duration,
+    /// Bytes of answers that an HTTP/2 connection may hold back for its peer; the stream of a further answer is reset. 16 MiB:
+    /// four of the largest answers.
+    pub unread: u64,
     /// Bytes of a header block; more gets a 431. 16 KiB.
     pub header_block: usize,
     /// Concurrent streams of an HTTP/2 connection. 100.
@@ -33,6 +36,7 @@ impl Default for Bounds {
             headers_within: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
+            unread: 16 * 1024 * 1024,
             header_block: 16 * 1024,
             streams: 100,
             pending_resets: 20,

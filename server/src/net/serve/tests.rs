@@ -1,6 +1,8 @@
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioTimer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::oneshot,
@@ -239,6 +241,81 @@ async fn a_peer_that_opens_no_window_is_cut_off() {
     server.settles_at(0).await;
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     drop(unread);
+}
+
+/// A client of HTTP/2 that pings all the time, with this window for each stream.
+async fn pinging(server: &Server, window: u32) -> http2::SendRequest<Full<Bytes>> {
+    let (client, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_millis(50))
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(server.connect().await))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn large() -> Request<Full<Bytes>> {
+    Request::get("http://x/large").body(Full::default()).unwrap()
+}
+
+#[tokio::test]
+async fn neither_pings_nor_other_streams_hide_an_answer_that_nobody_takes() {
+    let server = server(|_| {}).await;
+    for with_others in [false, true] {
+        let mut client = pinging(&server, 1_000).await;
+        let unread = client.send_request(large()).await.unwrap();
+        let mut others = client.clone();
+        let busy = tokio::spawn(async move {
+            while with_others {
+                let request = Request::post("http://x/echo").body(Full::new(Bytes::from("meanwhile"))).unwrap();
+                let Ok(answer) = others.send_request(request).await else { break };
+                let _ = answer.into_body().collect().await;
+            }
+        });
+        let began = Instant::now();
+        server.settles_at(0).await;
+        assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+        busy.await.unwrap();
+        drop(unread);
+    }
+}
+
+#[tokio::test]
+async fn the_last_byte_of_an_answer_may_not_be_left_unread_either() {
+    let server = server(|bounds| bounds.idle = Duration::from_secs(60)).await;
+    let mut client = pinging(&server, 4).await;
+    let request = Request::post("http://x/echo").body(Full::new(Bytes::from("small"))).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    server.settles_at(0).await;
+    drop(unread);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_served() {
+    let server = server(|_| {}).await;
+    let mut client = pinging(&server, 20_000).await;
+    let mut body = client.send_request(large()).await.unwrap().into_body();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        body.frame().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(server.connections.count(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_holds_so_many_bytes_that_its_peer_has_not_taken() {
+    let server = server(|bounds| (bounds.unread, bounds.write_stall) = (1_000, Duration::from_secs(60))).await;
+    let mut client = pinging(&server, 1_000).await;
+    let unread = client.send_request(large()).await.unwrap();
+    assert!(client.send_request(large()).await.is_err(), "the stream must be reset");
+    drop(unread);
+    let patience = Instant::now() + Duration::from_secs(5);
+    while client.send_request(large()).await.is_err() {
+        assert!(Instant::now() < patience, "what is given up must not count any more");
+    }
 }
 
 #[tokio::test]
