@@ -46,6 +46,31 @@ fn what_a_call_sends_beside_its_arguments_is_not_kept_while_it_runs() {
 }
 
 #[test]
+fn lists_of_tools_cost_no_memory_for_each_client() {
+    let ids: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let names: Vec<String> = (0..200).map(|n| format!("tool-{n}")).collect();
+    let tools = names.iter().map(
+        |name| json!({"name": name, "description": "x".repeat(4000), "backend": "fixed", "static": {"text": "x"}}),
+    );
+    let tools: Vec<Value> = tools.collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let clients: Vec<Value> = ids.iter().map(|id| client(id, &names)).collect();
+    let mut document = policy("http://127.0.0.1:1", &clients);
+    document["spec"]["tools"] = json!(tools);
+    let server = Server::start(&document, &credentials(&ids));
+
+    let list = |id: &str| server.ask(&key(id), "tools/list", &json!({}));
+    assert_eq!(list(ids[0]).json()["result"]["tools"].as_array().unwrap().len(), 200);
+    let before = server.resident();
+    for id in &ids[1..] {
+        assert_eq!(list(id).status, 200);
+    }
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 16 << 20, "{} MiB for 39 lists", grown >> 20);
+}
+
+#[test]
 fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
     let backend = Backend::start();
     let clients = [client("a", &API), client("b", &API)];
