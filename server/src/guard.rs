@@ -1,7 +1,8 @@
 //! What stands between a request and a backend.
 //!
 //! Deny by default: a call reaches its backend only if the client was granted the tool, its arguments fit, its records have room
-//! and no limit holds. The steps are pure functions in rooms of their own; [`call`](Guard::call) reads as the chain of them.
+//! and no limit holds. The steps are pure functions in rooms of their own; [`prepare`](Guard::prepare) and [`call`](Guard::call)
+//! read as the chain of them.
 
 mod arguments;
 mod authorise;
@@ -10,6 +11,7 @@ mod other;
 mod records;
 
 pub use authorise::authorise;
+pub use call::Prepared;
 
 use bytes::Bytes;
 

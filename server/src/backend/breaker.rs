@@ -1,12 +1,14 @@
-//! After several failures in a row a backend is left alone for a while, so that calls fail at once instead of each waiting
-//! out its timeout. Then one call tries, and its end decides.
+//! After several connections in a row that failed, a backend is left alone for a while, so that calls fail at once instead of
+//! each waiting for a connection. Then one call tries, and its end decides.
+//!
+//! One client's calls must not take a backend from the others, so nothing that a call's arguments can bring about opens it.
 
 use std::{
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-/// Failures in a row that open it.
+/// Failed connections in a row that open it.
 const FAILURES: u32 = 5;
 /// How long it stays open.
 const OPEN: Duration = Duration::from_secs(2);
@@ -35,12 +37,12 @@ impl Breaker {
         }
     }
 
-    /// The backend answered.
+    /// There was a connection, or no certainty that there was none.
     pub fn succeeded(&self) {
         *self.state() = State::default();
     }
 
-    /// The backend did not answer, or said that it cannot.
+    /// No connection could be made.
     pub fn failed(&self, now: Instant) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);

@@ -11,8 +11,10 @@ pub enum Failure {
     Suspended,
     /// It has as many calls as it may have at once: it was not asked.
     Busy,
-    /// No connection, or it broke before the answer was complete.
+    /// No connection.
     Unreachable,
+    /// The connection broke before the answer was complete.
+    Broken,
     /// No complete answer in time.
     Timeout(Duration),
     /// It answered with a status that is no success, and perhaps with words, at most 4 KiB of them.
@@ -31,7 +33,7 @@ impl Failure {
         match self {
             Self::Suspended => CallError::BackendSuspended { backend },
             Self::Busy => CallError::BackendBusy { backend },
-            Self::Unreachable => CallError::BackendUnreachable { backend },
+            Self::Unreachable | Self::Broken => CallError::BackendUnreachable { backend },
             Self::Timeout(timeout) => CallError::BackendTimeout { backend, timeout: *timeout },
             Self::Status { status, .. } => CallError::BackendStatus { backend, status: *status },
             Self::TooLarge => CallError::AnswerTooLarge { backend },
@@ -48,6 +50,7 @@ impl Failure {
             }
             Self::Busy => format!("Backend '{backend}' is busy. Try again."),
             Self::Unreachable => format!("Backend '{backend}' could not be reached."),
+            Self::Broken => format!("Backend '{backend}' broke off before its answer was complete."),
             Self::Timeout(timeout) => format!("Backend '{backend}' did not answer within {} ms.", timeout.as_millis()),
             Self::Status { status, text } if text.is_empty() => {
                 format!("Backend '{backend}' answered with status {status}.")

@@ -5,6 +5,7 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -54,7 +55,7 @@ pub struct HttpBackend {
     health_uri: Uri,
     breaker: Breaker,
     calls: Semaphore,
-    health: Mutex<Option<(Instant, Check)>>,
+    health: Arc<Mutex<Option<(Instant, Check)>>>,
 }
 
 impl HttpClient {
@@ -97,7 +98,7 @@ impl HttpBackend {
             health_uri,
             breaker: Breaker::default(),
             calls: Semaphore::new(CALLS),
-            health: Mutex::new(None),
+            health: Arc::default(),
         })
     }
 
@@ -114,18 +115,19 @@ impl HttpBackend {
     /// # Errors
     /// Whatever else happens.
     pub async fn ask(&self, client: &HttpClient, request: Rendered, within: Duration) -> Result<Bytes, Failure> {
+        // The place comes first: a call without one must not be the one that may try a backend again.
+        let _place = self.calls.try_acquire().map_err(|_| Failure::Busy)?;
         if !self.breaker.admits(Instant::now()) {
             return Err(Failure::Suspended);
         }
-        let _permit = self.calls.try_acquire().map_err(|_| Failure::Busy)?;
         let answer = match tokio::time::timeout(within, self.exchange(client, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::Timeout(within)),
         };
+        // All clients share the breaker, so that only what no caller can bring about opens it: no connection. Slow calls and
+        // wrong answers can be asked for.
         match &answer {
-            Err(Failure::Unreachable | Failure::Timeout(_) | Failure::Status { status: 502..=504, .. }) => {
-                self.breaker.failed(Instant::now());
-            }
+            Err(Failure::Unreachable) => self.breaker.failed(Instant::now()),
             _ => self.breaker.succeeded(),
         }
         answer
@@ -143,7 +145,7 @@ impl HttpBackend {
         let request = request.body(Full::new(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
         let answer = client.client.request(request).await.map_err(|error| {
             tracing::warn!(backend = self.name(), reason = reason(&error), "a backend could not be reached");
-            Failure::Unreachable
+            if error.is_connect() { Failure::Unreachable } else { Failure::Broken }
         })?;
         let status = answer.status();
         if status.is_success() {
@@ -153,20 +155,29 @@ impl HttpBackend {
         Err(Failure::Status { status: status.as_u16(), text: beginning(&text) })
     }
 
-    /// How it is now, or was a moment ago.
-    pub async fn health(&self, client: &HttpClient) -> Check {
-        let mut last = self.health.lock().await;
-        match *last {
-            Some((at, check)) if at.elapsed() < HEALTH_HOLDS => check,
-            _ => {
-                let from = Instant::now();
-                let is_well = tokio::time::timeout(HEALTH_WITHIN, self.is_well(client)).await.unwrap_or(false);
-                let status = if is_well { Status::Healthy } else { Status::Unhealthy };
-                let check = Check { status, latency: from.elapsed() };
-                *last = Some((Instant::now(), check));
-                check
-            }
+    /// How it is now, or was a moment ago. Whoever asks waits for the one look under way, and a look that began ends and holds
+    /// although nobody waits for it anymore: how often the backend is asked is not up to those who ask.
+    pub async fn health(self: &Arc<Self>, client: &HttpClient) -> Check {
+        let mut last = self.health.clone().lock_owned().await;
+        if let Some((at, check)) = *last
+            && at.elapsed() < HEALTH_HOLDS
+        {
+            return check;
         }
+        let (backend, client) = (self.clone(), client.clone());
+        let look = tokio::spawn(async move {
+            let check = backend.look(&client).await;
+            *last = Some((Instant::now(), check));
+            check
+        });
+        look.await.unwrap_or_else(|_| Check::at_once(Status::Unhealthy))
+    }
+
+    async fn look(&self, client: &HttpClient) -> Check {
+        let from = Instant::now();
+        let is_well = tokio::time::timeout(HEALTH_WITHIN, self.is_well(client)).await.unwrap_or(false);
+        let status = if is_well { Status::Healthy } else { Status::Unhealthy };
+        Check { status, latency: from.elapsed() }
     }
 
     async fn is_well(&self, client: &HttpClient) -> bool {
@@ -195,7 +206,7 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Failure> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Failure::Unreachable)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
         match &first {
             None => first = Some(data),
             Some(first) => {
@@ -232,6 +243,8 @@ fn reason(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
 
     #[test]
@@ -250,5 +263,48 @@ mod tests {
         assert_eq!(backend("http://b:8080/v1", Some("/healthz?a=1")), Ok("http://b:8080/healthz?a=1".into()));
         assert_eq!(backend("https://[fd12::1]/v1", None), Ok("https://[fd12::1]/".into()));
         assert!(backend("http://b c", None).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_no_place_does_not_take_the_one_that_may_try() {
+        let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
+        let spec = server::HttpBackend { url: "http://127.0.0.1:1".into(), health_path: None };
+        let backend = HttpBackend::new("b".parse().unwrap(), spec).unwrap();
+        let a_while_ago = Instant::now() - Duration::from_secs(10);
+        for _ in 0..10 {
+            backend.breaker.failed(a_while_ago);
+        }
+        let ask = async || {
+            let request = Rendered { method: Method::GET, uri: backend.health_uri.clone(), body: None };
+            backend.ask(&client, request, Duration::from_secs(5)).await
+        };
+        let all = backend.calls.acquire_many(u32::try_from(CALLS).unwrap()).await.unwrap();
+        assert_eq!(ask().await, Err(Failure::Busy));
+        drop(all);
+        assert_eq!([ask().await, ask().await], [Err(Failure::Unreachable), Err(Failure::Suspended)]);
+    }
+
+    #[tokio::test]
+    async fn callers_who_go_away_do_not_make_it_look_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counter = looks.clone();
+        tokio::spawn(async move {
+            // It accepts, counts, and never answers.
+            let mut silent = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                counter.fetch_add(1, Relaxed);
+                silent.push(connection);
+            }
+        });
+        let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
+        let spec = server::HttpBackend { url, health_path: Some("/healthz".into()) };
+        let backend = Arc::new(HttpBackend::new("b".parse().unwrap(), spec).unwrap());
+        for _ in 0..20 {
+            let _ = tokio::time::timeout(Duration::from_millis(20), backend.health(&client)).await;
+        }
+        assert_eq!(backend.health(&client).await.status, Status::Unhealthy);
+        assert_eq!(looks.load(Relaxed), 1);
     }
 }

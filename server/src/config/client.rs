@@ -1,6 +1,6 @@
 //! A client as a snapshot holds it: what it may call, how often, and until when.
 
-use std::{collections::HashSet, sync::OnceLock, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use portcullis_crds::{ClientId, ToolName, policy::PolicyClient, server::Limits};
 
@@ -29,8 +29,6 @@ pub struct Client {
     suspended: bool,
     /// Seconds since 1970.
     expires_at: Option<i64>,
-    /// Its list of tools, in both eras, rendered when it first asks.
-    pub list: OnceLock<[String; 2]>,
 }
 
 /// Whether a client may do anything at all.
@@ -55,12 +53,12 @@ impl Client {
             own.iter().map(|rate| Dimension { key: Key::Identity(identity), rate: *rate }).collect();
         dimensions.push(Dimension { key: Key::Pool(identity), rate: pool });
         dimensions.push(Dimension { key: Key::Global, rate: global });
-        let other_dimensions = own
+        // Of the whole rate: a share of no call still leaves its client the list and a ping.
+        let others = |requests: u32| share(requests.saturating_mul(OTHERS)).max(1);
+        let other_dimensions = client
+            .limits
             .iter()
-            .map(|rate| Dimension {
-                key: Key::Other(identity),
-                rate: Rate { requests: rate.requests.saturating_mul(OTHERS), ..*rate },
-            })
+            .map(|limit| Dimension { key: Key::Other(identity), rate: rate(others(limit.requests), limit.per) })
             .collect();
         Self {
             id: client.id.clone(),
@@ -73,7 +71,6 @@ impl Client {
             other_dimensions,
             suspended: client.suspended,
             expires_at: client.expires_at.as_ref().map(|time| time.0.as_second()),
-            list: OnceLock::new(),
         }
     }
 
@@ -106,7 +103,7 @@ mod tests {
             dimensions.iter().map(|dimension| (dimension.rate.requests, dimension.rate.per.as_secs())).collect()
         };
         assert_eq!(rates(&client.dimensions), [(20, 60), (1, 1), (83, 60), (166, 60)]);
-        assert_eq!(rates(&client.other_dimensions), [(200, 60), (10, 1)]);
+        assert_eq!(rates(&client.other_dimensions), [(203, 60), (16, 1)]);
     }
 
     #[test]

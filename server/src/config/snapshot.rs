@@ -64,7 +64,7 @@ impl Tools {
     /// `kept` are the backends of the policy before: one whose spec is the same is taken over with its state.
     ///
     /// # Errors
-    /// What the policy's own check cannot see.
+    /// What the policy's own check cannot see. Places go by name: a policy is sorted once it was read.
     pub fn new(
         policy: &Policy,
         kept: &HashMap<BackendName, Arc<HttpBackend>>,
@@ -73,7 +73,7 @@ impl Tools {
         let mut findings = Findings::default();
         let mut http = HashMap::new();
         let mut backends = Vec::new();
-        for (n, backend) in policy.spec.backends.iter().enumerate() {
+        for backend in &policy.spec.backends {
             let mut entry = BackendEntry { name: backend.name.clone(), critical: backend.critical, http: None };
             if let Some(Target::Http(spec)) = backend.target() {
                 let made = match kept.get(&backend.name) {
@@ -85,15 +85,15 @@ impl Tools {
                         entry.http = Some(made.clone());
                         http.insert(backend.name.clone(), made);
                     }
-                    Err(error) => findings.add(format!("spec.backends[{n}].http.url"), error),
+                    Err(error) => findings.add(format!("spec.backends[{}].http.url", backend.name), error),
                 }
             }
             backends.push(entry);
         }
         let mut by_name = BTreeMap::new();
         if findings.is_empty() {
-            for (n, tool) in policy.spec.tools.iter().enumerate() {
-                match Tool::new(tool, n, &policy.spec.limits, policy.server.replicas, &http, metrics) {
+            for tool in &policy.spec.tools {
+                match Tool::new(tool, &policy.spec.limits, policy.server.replicas, &http, metrics) {
                     Ok(made) => _ = by_name.insert(tool.name.clone(), made),
                     Err(finding) => findings.0.push(finding),
                 }
@@ -156,5 +156,24 @@ impl Snapshot {
     /// Whose key it is.
     pub fn key(&self, digest: &KeyDigest) -> Option<&Known> {
         self.keys.get(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_found_by_the_name_of_its_backend() {
+        let policy = r#"
+contract: 1
+server: {namespace: n, name: s}
+spec:
+  backends: [{name: written-first, http: {url: "http://a^b"}}, {name: fixed, static: {}}]
+  tools: [{name: t, description: d, backend: fixed, static: {text: x}}]
+"#;
+        let policy = Policy::parse(policy).unwrap();
+        let found = Tools::new(&policy, &HashMap::new(), &Metrics::default()).err().unwrap();
+        assert_eq!(found.to_string(), "spec.backends[written-first].http.url: is no URL");
     }
 }

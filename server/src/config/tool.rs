@@ -79,16 +79,16 @@ pub struct StaticAnswer {
 
 impl Tool {
     /// # Errors
-    /// What the policy's own check cannot see: a URL that cannot be used. `n` is its place in `spec.tools`.
+    /// What the policy's own check cannot see: a URL that cannot be used.
     pub fn new(
         tool: &server::Tool,
-        n: usize,
         limits: &server::Limits,
         replicas: u16,
         backends: &HashMap<BackendName, Arc<HttpBackend>>,
         metrics: &Metrics,
     ) -> Result<Self, Finding> {
-        let finding = |field: &str, message: String| Finding::new(format!("spec.tools[{n}].{field}"), message);
+        let finding =
+            |field: &str, message: String| Finding::new(format!("spec.tools[{}].{field}", tool.name), message);
         let schema = &tool.input_schema.0;
         let compiled = InputSchema::compile(schema).map_err(|error| finding("inputSchema", error))?;
         let records = tool.records.as_ref().map(|records| Records::new(records, schema));

@@ -157,7 +157,7 @@ mod tests {
         }))
         .unwrap();
         let limits = server::Limits::default();
-        let tool = Tool::new(&tool, 0, &limits, 1, &HashMap::new(), &Metrics::default()).unwrap();
+        let tool = Tool::new(&tool, &limits, 1, &HashMap::new(), &Metrics::default()).unwrap();
         (tool, Client::new(&client, &limits, 1))
     }
 

@@ -1,4 +1,4 @@
-//! One call, from its name and arguments to its outcome.
+//! One call, from its name and arguments to its outcome: first all that needs what was sent, at once, then all that may wait.
 
 use std::{borrow::Cow, time::Instant};
 
@@ -11,10 +11,13 @@ use super::{
     records,
 };
 use crate::{
-    audit::record::{CallEnd, CallStart, LimitName, Record},
-    backend::{Failure, Rendered, render_text},
+    audit::{
+        arguments::Arguments as Described,
+        record::{CallEnd, CallStart, LimitName, Record},
+    },
+    backend::{Failure, HttpBackend, Rendered, render_text},
     config::{StaticAnswer, Tool, Work},
-    limiter::{Dimension, Key},
+    limiter::{Dimension, Key, Moment},
     metrics::CallOutcome,
     protocol::{
         error::Refusal,
@@ -34,40 +37,70 @@ struct Answer {
     records: u64,
 }
 
+/// A call that is its caller's to make and fits the tool. It borrows nothing of the request: what was sent, and the tree that it
+/// was read into, need not be kept while the call waits.
+pub struct Prepared<'a> {
+    began: Instant,
+    tool: &'a Tool,
+    described: Option<Described>,
+    job: Job<'a>,
+}
+
+/// What a call took from its limits.
+struct Admission<'a> {
+    dimensions: Cow<'a, [Dimension]>,
+    at: Moment,
+}
+
 /// What is left to do once nothing more can be refused.
 enum Job<'a> {
-    Http(&'a crate::backend::HttpBackend, Rendered),
-    Static(&'a StaticAnswer, Node<'a>),
+    Http(&'a HttpBackend, Rendered),
+    /// With its text, where arguments are in it.
+    Static(&'a StaticAnswer, Option<String>),
 }
 
 impl Guard {
-    /// The chain. Nothing is refused after the backend was asked, and whoever drops this future after the start was recorded
-    /// leaves an end that says so.
-    pub async fn call(&self, caller: Caller<'_>, name: &str, arguments: Option<Node<'_>>) -> Outcome {
+    /// The first half of the chain: may the client call the tool, and do the arguments fit?
+    ///
+    /// # Errors
+    /// Where one of the two is not so; it was recorded.
+    pub fn prepare<'a>(
+        &self,
+        caller: Caller<'a>,
+        name: &str,
+        arguments: Option<Node<'_>>,
+    ) -> Result<Prepared<'a>, Refusal> {
         let began = Instant::now();
         let Caller { snapshot, client, .. } = caller;
         let tool = authorise(snapshot.tools.by_name.get(name), client)
             .map_err(|denied| self.denied(caller, name, denied, began))?;
-        let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-
         let refused = |refused| self.invalid(caller, tool, refused, began);
         let sent = arguments::bounded(arguments).map_err(refused)?;
         let described = snapshot.records_arguments.then(|| tool.declared.describe(&sent, &snapshot.digest_key));
         let mut limit = String::new();
         let arguments = arguments::limited(sent, tool, client, &mut limit);
         arguments::valid(&arguments, tool).map_err(refused)?;
-        let job = job(tool, arguments).map_err(refused)?;
+        let job = job(tool, &arguments).map_err(refused)?;
+        Ok(Prepared { began, tool, described, job })
+    }
+
+    /// The second half. Nothing is refused after the backend was asked, and whoever drops this future after the start was
+    /// recorded leaves an end that says so.
+    pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>) -> Outcome {
+        let Prepared { began, tool, described, job } = prepared;
+        let Caller { snapshot, client, .. } = caller;
+        let count = |outcome| tool.metrics.call(outcome, began.elapsed());
 
         let _in_flight = self.in_flight.enter(client.identity, IN_FLIGHT).ok_or_else(|| {
             count(CallOutcome::Limited);
-            self.refused_by(caller, Some(name), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
+            self.refused_by(caller, Some(tool.name.as_str()), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
         })?;
         let blocked = |_| {
             count(CallOutcome::Blocked);
             Refusal::Unavailable
         };
         let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
-        self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
+        let admission = self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
         room.start(&CallStart {
             who: caller.who(),
             tool: tool.name.as_str(),
@@ -75,7 +108,8 @@ impl Guard {
             arguments: described.as_ref(),
         });
         if tool.effect == Effect::Write {
-            room.written().await.map_err(blocked)?;
+            // Nothing was done, so nothing was used.
+            room.written().await.map_err(blocked).inspect_err(|_| self.give_back(admission))?;
         }
 
         match self.run(job, tool, client.max_records).await {
@@ -127,55 +161,67 @@ impl Guard {
     }
 
     /// Takes the call from every limit, or from none.
-    fn admit(&self, caller: Caller<'_>, tool: &Tool) -> Result<(), Refusal> {
+    fn admit<'a>(&self, caller: Caller<'a>, tool: &Tool) -> Result<Admission<'a>, Refusal> {
         let of_client = &caller.client.dimensions;
-        let dimensions: Cow<'_, [Dimension]> = match tool.expensive {
+        let dimensions: Cow<'a, [Dimension]> = match tool.expensive {
             None => Cow::Borrowed(of_client),
             Some(rate) => {
                 let key = Key::Tool { identity: caller.client.identity, tool: tool.fingerprint };
                 Cow::Owned(std::iter::once(Dimension { key, rate }).chain(of_client.iter().copied()).collect())
             }
         };
-        self.limiter
-            .admit(&dimensions, self.clock.now())
-            .map_err(|over| self.over(caller, Some(tool.name.as_str()), &dimensions, over))
+        let at = self.clock.now();
+        match self.limiter.admit(&dimensions, at) {
+            Ok(()) => Ok(Admission { dimensions, at }),
+            Err(over) => Err(self.over(caller, Some(tool.name.as_str()), &dimensions, over)),
+        }
+    }
+
+    fn give_back(&self, Admission { dimensions, at }: Admission<'_>) {
+        self.limiter.give_back(&dimensions, at);
     }
 
     async fn run(&self, job: Job<'_>, tool: &Tool, max_records: u32) -> Result<Answer, Failure> {
         match job {
-            Job::Static(answer, arguments) => fixed(answer, &arguments, tool, max_records),
+            Job::Static(answer, text) => fixed(answer, text.as_deref(), tool, max_records),
             Job::Http(backend, request) => {
                 let body = backend.ask(&self.http, request, tool.timeout).await?;
                 let body: &[u8] = if body.is_empty() { b"null" } else { &body };
-                let answer = strict::parse(body).map_err(|_| Failure::Malformed)?;
+                let answer = parsed(body)?;
                 bounded(&answer, None, tool, max_records)
             }
         }
     }
 }
 
-fn job<'a>(tool: &'a Tool, arguments: Node<'a>) -> Result<Job<'a>, Refused> {
+fn job<'a>(tool: &'a Tool, arguments: &Node<'_>) -> Result<Job<'a>, Refused> {
     Ok(match &tool.work {
-        Work::Http { backend, request } => Job::Http(backend, request.render(&arguments)?),
-        Work::Static(answer) => Job::Static(answer, arguments),
+        Work::Http { backend, request } => Job::Http(backend, request.render(arguments)?),
+        Work::Static(answer) => {
+            // Members are there where no argument changes the text.
+            let text = answer.text.as_ref().filter(|_| answer.members.is_none());
+            Job::Static(answer, text.map(|text| render_text(text, arguments)))
+        }
+    })
+}
+
+fn parsed(answer: &[u8]) -> Result<Node<'_>, Failure> {
+    strict::parse_answer(answer).map_err(|refusal| match refusal {
+        strict::Refusal::TooManyValues => Failure::TooLarge,
+        _ => Failure::Malformed,
     })
 }
 
 /// The answer of a tool that carries it.
-fn fixed(answer: &StaticAnswer, arguments: &Node<'_>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
+fn fixed(answer: &StaticAnswer, text: Option<&str>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
     let records = answer.records.ok_or(Failure::RecordsMissing)?;
     if let Some(members) = answer.members.as_ref().filter(|_| records <= u64::from(max)) {
         return Ok(Answer { reply: Reply { members: members.clone(), truncated: false }, records });
     }
-    let text = answer.text.as_ref().map(|text| render_text(text, arguments));
     match &answer.structured {
-        Some(structured) => {
-            let parsed = strict::parse(structured.as_bytes()).map_err(|_| Failure::Malformed)?;
-            bounded(&parsed, text.as_deref(), tool, max)
-        }
+        Some(structured) => bounded(&parsed(structured.as_bytes())?, text, tool, max),
         None => {
-            let text = text.unwrap_or_default();
-            let result = ToolResult { text: &text, note: None, structured: None, is_error: false };
+            let result = ToolResult { text: text.unwrap_or_default(), note: None, structured: None, is_error: false };
             Ok(Answer { reply: Reply { members: result.members().into(), truncated: false }, records })
         }
     }

@@ -35,7 +35,8 @@ struct Shard {
 }
 
 struct Entry {
-    /// [`Log::free_at`] of the log. It only grows, so whoever is refused by it is refused rightly.
+    /// [`Log::free_at`] of the log. It grows, unless something is given back, so whoever is refused by it is refused rightly, or was
+    /// a moment ago.
     free_at: AtomicU64,
     log: Mutex<Log>,
 }
@@ -56,7 +57,8 @@ impl Limiter {
             *slot = Some((index, self.entry(dimension, now)));
         }
         let slots = &mut slots[..dimensions.len()];
-        refuse(slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed))), now)?;
+        let free = slots.iter().flatten().map(|(index, entry)| (*index, entry.free_at.load(Ordering::Relaxed)));
+        refuse(free, dimensions, now)?;
 
         slots.sort_unstable_by_key(|slot| slot.as_ref().map(|(index, _)| dimensions[*index]));
         let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; MOST_DIMENSIONS] = Default::default();
@@ -68,12 +70,30 @@ impl Limiter {
             *log = Some((*index, entry, entry.log.lock()));
             previous = Some(entry);
         }
-        refuse(logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos())), now)?;
+        let free = logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos()));
+        refuse(free, dimensions, now)?;
         for (_, entry, log) in logs.iter_mut().flatten() {
             log.take(now);
             entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Gives back what [`Limiter::admit`] took at `taken`, because the call came to nothing: once for each time it was taken. What
+    /// was allowed to others meanwhile stays as it is, and so does the bound.
+    pub fn give_back(&self, dimensions: &[Dimension], taken: Moment) {
+        for (n, dimension) in dimensions.iter().enumerate() {
+            if dimensions[..n].contains(dimension) {
+                continue;
+            }
+            // Nothing is lost with a log that is gone: whatever it held counts no more.
+            let entry = self.shards[dimension.key.shard(SHARDS)].read().entries.get(dimension).cloned();
+            if let Some(entry) = entry {
+                let mut log = entry.log.lock();
+                log.give_back(taken);
+                entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
+            }
+        }
     }
 
     fn entry(&self, dimension: &Dimension, now: Moment) -> Arc<Entry> {
@@ -103,11 +123,13 @@ impl Entry {
     }
 }
 
-/// Refuses by whichever dimension is free last, if that is after `now`.
-fn refuse(free: impl Iterator<Item = (usize, u64)>, now: Moment) -> Result<(), OverLimit> {
+/// Refuses by whichever dimension is free last, if that is after `now`. One that admits nothing is never free, and names its span.
+fn refuse(free: impl Iterator<Item = (usize, u64)>, dimensions: &[Dimension], now: Moment) -> Result<(), OverLimit> {
     match free.max_by_key(|(_, free_at)| *free_at) {
         Some((dimension, free_at)) if free_at > now.as_nanos() => {
-            Err(OverLimit { dimension, retry_after: Duration::from_nanos(free_at - now.as_nanos()) })
+            let rate = dimensions[dimension].rate;
+            let until_free = Duration::from_nanos(free_at - now.as_nanos());
+            Err(OverLimit { dimension, retry_after: if rate.requests == 0 { rate.per } else { until_free } })
         }
         _ => Ok(()),
     }

@@ -25,6 +25,8 @@ pub enum Refusal {
     UnsupportedMediaType,
     BodyTooLarge,
     BodyTooSlow,
+    /// Its chunks are none, or it ended too early.
+    BodyBroken,
     // -- about the message: JSON-RPC errors
     Json(strict::Refusal),
     Malformed(&'static str),
@@ -60,7 +62,8 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::ToolDenied { .. } | Self::InvalidParams(_) | Self::UnknownMethodInSession => StatusCode::OK,
-            Self::Json(_)
+            Self::BodyBroken
+            | Self::Json(_)
             | Self::Malformed(_)
             | Self::HeaderMismatch(_)
             | Self::EnvelopeMissing(_)
@@ -102,7 +105,8 @@ impl Refusal {
             | Self::NotAcceptable
             | Self::UnsupportedMediaType
             | Self::BodyTooLarge
-            | Self::BodyTooSlow => return None,
+            | Self::BodyTooSlow
+            | Self::BodyBroken => return None,
         })
     }
 
@@ -121,6 +125,7 @@ impl Refusal {
             Self::UnsupportedMediaType => "The body must be application/json, without a content encoding",
             Self::BodyTooLarge => "The body is too large",
             Self::BodyTooSlow => "The body came too slowly",
+            Self::BodyBroken => "The body is not what HTTP wants, or broke off",
             Self::Json(refusal) => return Cow::Owned(format!("Invalid JSON: {refusal}")),
             Self::Malformed(why) => return Cow::Owned(format!("Invalid request: {why}")),
             Self::HeaderMismatch(why) => return Cow::Owned(format!("Header mismatch: {why}")),

@@ -1,7 +1,8 @@
 //! JSON as this server accepts it, from callers and from backends alike.
 //!
 //! One pass over the bytes promises UTF-8, the grammar of RFC 8259, no key twice in one object (compared after unescaping),
-//! no lone surrogate and no nesting beyond [`MAX_DEPTH`]. What it yields borrows from the input, and numbers keep the digits
+//! no lone surrogate, no nesting beyond [`MAX_DEPTH`] and no more values than are allowed: a value takes up to 72 bytes of
+//! memory, and may take two bytes of text. What it yields borrows from the input, and numbers keep the digits
 //! they were written with. What a message means is left to those who read the tree.
 
 mod parser;
@@ -12,6 +13,10 @@ use serde_json::Value;
 
 /// How deep arrays and objects may nest: `[[]]` has depth 2.
 pub const MAX_DEPTH: usize = 64;
+/// How many values a request may have, each member and item counted, also within others: under 5 MiB of tree.
+pub const REQUEST_VALUES: usize = 64 * 1024;
+/// How many values a backend's answer may have: under 40 MiB of tree, for as long as it takes to trim the answer.
+pub const ANSWER_VALUES: usize = 512 * 1024;
 
 /// Why a text is not accepted. It holds nothing of the text, so that it may be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +29,8 @@ pub enum Refusal {
     DuplicateKey,
     #[error("arrays and objects must not nest deeper than 64")]
     TooDeep,
+    #[error("there must not be more values, each member and item counted, than are served")]
+    TooManyValues,
     #[error("an escape must not be half of a surrogate pair")]
     LoneSurrogate,
     #[error("a number must be within the range of a double")]
@@ -50,13 +57,25 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
-/// Reads one JSON value; white space around it is allowed, anything else is not.
+/// Reads the JSON value of a request; white space around it is allowed, anything else is not.
 ///
 /// # Errors
 /// The first thing that is wrong, from the left; bytes that are no UTF-8 come before anything else.
 pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
+    bounded(bytes, REQUEST_VALUES)
+}
+
+/// As [`parse`], for what answers a call: it may have [`ANSWER_VALUES`].
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_answer(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
+    bounded(bytes, ANSWER_VALUES)
+}
+
+fn bounded(bytes: &[u8], values: usize) -> Result<Node<'_>, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotUtf8)?;
-    parser::parse(text)
+    parser::parse(text, values)
 }
 
 impl<'a> Node<'a> {
@@ -111,15 +130,19 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Whatever the parser let through has a value here by the same means: it holds what may leave the range of a double against
+/// `str::parse::<f64>`, which rounds correctly and knows every form of RFC 8259. Another reader could round the greatest ones to
+/// infinity, and have none.
 fn number(digits: &str) -> Value {
-    // Short integers, that is nearly all numbers, need no parser.
-    if digits.len() < 19
-        && digits != "-0"
-        && let Ok(integer) = digits.parse::<i64>()
-    {
-        return Value::from(integer);
+    if digits != "-0" {
+        if let Ok(integer) = digits.parse::<i64>() {
+            return Value::from(integer);
+        }
+        if let Ok(integer) = digits.parse::<u64>() {
+            return Value::from(integer);
+        }
     }
-    serde_json::from_str(digits).expect("a number that was parsed must be one to serde_json")
+    Value::from(digits.parse::<f64>().expect("a number that was parsed must be one to Rust"))
 }
 
 /// RFC 6901 knows no leading zeros and no signs.

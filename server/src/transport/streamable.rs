@@ -11,10 +11,11 @@ mod methods;
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use self::methods::Next;
 use crate::{
     audit::record::{AuthFailed, AuthFailure, ClientRefusal, Record},
     config::{Client, ClientState, Known, Snapshot, Store},
@@ -50,9 +51,10 @@ impl net::Handler for Streamable {
                 self.metrics.responded(answer.status());
                 answer
             }
-            "/health" if front::is_foreign_origin(request.headers()) => answer::refusal(&Refusal::ForeignOrigin, None),
-            "/health" if request.method() == Method::GET => self.health.respond().await,
-            "/health" => answer::refusal(&Refusal::MethodNotAllowed, None),
+            "/health" => match self.health_asked(&request.into_parts().0) {
+                Ok(()) => self.health.respond().await,
+                Err(refusal) => answer::refusal(&refusal, None),
+            },
             _ => answer::refusal(&Refusal::UnknownPath, None),
         }
     }
@@ -70,17 +72,42 @@ impl Streamable {
         let body = match net::read_body(body, &self.body).await {
             Ok(body) => body,
             Err(BodyRefusal::TooLarge) => return answer::refusal(&Refusal::BodyTooLarge, None),
-            // Nobody is left to read the answer to a body that broke off.
-            Err(BodyRefusal::TooSlow | BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyTooSlow, None),
+            Err(BodyRefusal::TooSlow) => return answer::refusal(&Refusal::BodyTooSlow, None),
+            Err(BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyBroken, None),
         };
-        let message = match strict::parse(&body) {
+        let next = self.read(caller, &body, &parts.headers);
+        // While a call waits, nothing is kept of what was sent but what the call needs: bodies are larger than that by far.
+        drop((parts, body));
+        match next {
+            Next::Answer(answer) => answer,
+            Next::Call(call) => self.call(caller, call).await,
+        }
+    }
+
+    /// Everything from the body to what may wait.
+    fn read<'s>(&self, caller: Caller<'s>, body: &[u8], headers: &HeaderMap) -> Next<'s> {
+        let message = match strict::parse(body) {
             Ok(node) => Message::read(node),
-            Err(refusal) => return self.malformed(caller, Refusal::Json(refusal), None),
+            Err(refusal) => return Next::Answer(self.malformed(caller, Refusal::Json(refusal), None)),
         };
         match message {
-            Ok(message) => self.serve(caller, message, &parts.headers).await,
-            Err(malformed) => self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id),
+            Ok(message) => self.serve(caller, message, headers),
+            Err(malformed) => Next::Answer(self.malformed(caller, Refusal::Malformed(malformed.why), malformed.id)),
         }
+    }
+
+    /// Whether `/health` may be told: not to web pages, and, once there is a policy, to nobody who means another host.
+    fn health_asked(&self, parts: &http::request::Parts) -> Result<(), Refusal> {
+        if let Some(snapshot) = self.store.current() {
+            front::host(parts, &snapshot)?;
+        }
+        if front::is_foreign_origin(&parts.headers) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        if parts.method != Method::GET {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        Ok(())
     }
 
     /// Everything before the body.

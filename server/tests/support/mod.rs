@@ -117,6 +117,13 @@ impl Server {
         assert!(kill.success());
     }
 
+    /// Bytes of memory that it has now.
+    pub fn resident(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")).unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
     /// Reads the log no more, so that writing it blocks once the pipe is full.
     pub fn block_log(&self) {
         self.is_blocked.store(true, Relaxed);
@@ -273,6 +280,11 @@ impl Backend {
 
     pub fn close_after_each(&self) {
         self.answer.lock().unwrap().closes = true;
+    }
+
+    /// How many requests there are to look at.
+    pub fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
     }
 
     /// Head and body of each request since the last look.

@@ -7,8 +7,8 @@ use super::{Json, MAX_DEPTH, Node, Refusal};
 /// Above this many members a look-up beats comparing each with each.
 const SMALL_OBJECT: usize = 16;
 
-pub(super) fn parse(text: &str) -> Result<Node<'_>, Refusal> {
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth: 0 };
+pub(super) fn parse(text: &str, values: usize) -> Result<Node<'_>, Refusal> {
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth: 0, values };
     parser.skip_space();
     let node = parser.node()?;
     parser.skip_space();
@@ -20,6 +20,8 @@ struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    /// How many values more there may be.
+    values: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -43,6 +45,7 @@ impl<'a> Parser<'a> {
     }
 
     fn node(&mut self) -> Result<Node<'a>, Refusal> {
+        self.values = self.values.checked_sub(1).ok_or(Refusal::TooManyValues)?;
         let from = self.at;
         let value = match self.peek() {
             Some(b'"') => Json::String(self.string()?),
@@ -164,7 +167,7 @@ impl<'a> Parser<'a> {
             self.digits()?;
         }
         let digits = &self.text[from..self.at];
-        // Only these can leave the range: the greatest double has 309 digits.
+        // Only these can leave the range: the greatest double has 309 digits. `to_value` reads by the same means.
         let may_overflow = has_exponent || integer > 300;
         if may_overflow && !digits.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(Refusal::NumberOutOfRange);

@@ -81,6 +81,25 @@ fn each_wrong_text_is_refused_for_its_reason() {
 }
 
 #[test]
+fn a_number_at_the_edge_of_the_range_has_a_value_or_is_refused() {
+    for (text, expected) in [
+        ("1.7976931348623157e308", Some(f64::MAX)),
+        // Nearer to the greatest double than to what would be the next.
+        ("1.7976931348623158e308", Some(f64::MAX)),
+        (&format!("17976931348623158{}", "0".repeat(292)), Some(f64::MAX)),
+        ("1.7976931348623159e308", None),
+        ("1e-999", Some(0.0)),
+        ("5e-324", Some(5e-324)),
+        ("-0", Some(-0.0)),
+        ("18446744073709551616", Some(18_446_744_073_709_551_616.0)),
+    ] {
+        let found = parse(text.as_bytes()).ok().map(|node| node.to_value());
+        assert_eq!(found, expected.map(Value::from), "{text}");
+    }
+    assert_eq!(parse(b"18446744073709551615").unwrap().to_value(), Value::from(u64::MAX));
+}
+
+#[test]
 fn nesting_is_accepted_to_the_bound_and_no_deeper() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(refusal(&nested(MAX_DEPTH)), None);
@@ -89,6 +108,18 @@ fn nesting_is_accepted_to_the_bound_and_no_deeper() {
     assert_eq!(refusal(&"{\"a\":".repeat(65)), Some(Refusal::TooDeep));
     // Neighbours do not add up.
     assert_eq!(refusal(&format!("[{0},{0}]", nested(MAX_DEPTH - 1))), None);
+}
+
+#[test]
+fn values_are_accepted_to_the_bound_and_no_more() {
+    // The outer list is one of them.
+    let list = |items: usize| format!("[{}1]", "1,".repeat(items - 1));
+    assert_eq!(refusal(&list(REQUEST_VALUES - 1)), None);
+    assert_eq!(refusal(&list(REQUEST_VALUES)), Some(Refusal::TooManyValues));
+    let answer = |items| parse_answer(list(items).as_bytes()).err();
+    assert_eq!(answer(ANSWER_VALUES - 1), None);
+    assert_eq!(answer(ANSWER_VALUES), Some(Refusal::TooManyValues));
+    assert!(std::mem::size_of::<(Cow<'_, str>, Node<'_>)>() <= 72, "the bounds count on it");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
     answer::{self, SERVER_INFO},
 };
 use crate::{
-    guard::{Caller, authorise},
+    guard::{Caller, Prepared, authorise},
     protocol::{
         era::{self, Era, Version},
         error::{Refusal, SUPPORTED_VERSIONS},
@@ -25,16 +25,26 @@ const SESSION: &str = "mcp-session-id";
 /// How long a session id holds. A client whose id ended begins anew by itself.
 const SESSION_HOLDS: Duration = Duration::from_secs(24 * 3600);
 
+/// What a message leads to.
+pub(super) enum Next<'s> {
+    /// It is served.
+    Answer(Response<Full<Bytes>>),
+    Call(ToolCall<'s>),
+}
+
+/// A call of a tool, with all that its answer needs.
+pub(super) struct ToolCall<'s> {
+    /// The id of the request, as it was written.
+    id: String,
+    era: Era,
+    prepared: Prepared<'s>,
+}
+
 impl Streamable {
     /// A message of a known caller.
-    pub(super) async fn serve(
-        &self,
-        caller: Caller<'_>,
-        mut message: Message<'_>,
-        headers: &HeaderMap,
-    ) -> Response<Full<Bytes>> {
+    pub(super) fn serve<'s>(&self, caller: Caller<'s>, mut message: Message<'_>, headers: &HeaderMap) -> Next<'s> {
         let id = message.id;
-        let refuse = |refusal| answer::refusal(&self.counted(caller, refusal), id);
+        let refuse = |refusal| Next::Answer(answer::refusal(&self.counted(caller, refusal), id));
         let era = match era::of(&message, headers) {
             Ok(era) => era,
             Err(refusal) => return refuse(refusal),
@@ -45,19 +55,22 @@ impl Streamable {
             return refuse(Refusal::SessionNotFound);
         }
         let Some(id) = id else {
-            return match self.guard.other(caller) {
+            return Next::Answer(match self.guard.other(caller) {
                 Ok(()) => answer::accepted(),
                 Err(over) => answer::refusal(&over, None),
-            };
+            });
         };
         if message.method == "tools/call" {
-            return self.call(caller, &mut message, (era, headers), id).await;
+            return match self.prepare(caller, &mut message, (era, headers)) {
+                Ok(prepared) => Next::Call(ToolCall { id: id.to_owned(), era, prepared }),
+                Err(refusal) => Next::Answer(answer::refusal(&refusal, Some(id))),
+            };
         }
         let result = match (era, &*message.method) {
             (Era::Handshake, "initialize") => initialize(caller, &message),
             (Era::Handshake, "ping") => Ok("{}".to_owned()),
             (Era::Stateless, "server/discover") => Ok(discover(caller)),
-            (_, "tools/list") => return self.list(caller, &message, era, id),
+            (_, "tools/list") => return Next::Answer(self.list(caller, &message, era, id)),
             _ if in_session => Err(Refusal::UnknownMethodInSession),
             _ => Err(Refusal::UnknownMethod),
         };
@@ -66,38 +79,43 @@ impl Streamable {
             Err(refusal) => return refuse(refusal),
         };
         if let Err(over) = self.guard.other(caller) {
-            return answer::refusal(&over, Some(id));
+            return Next::Answer(answer::refusal(&over, Some(id)));
         }
         let mut response = answer::result(id, &result);
         if is_first && let Some(session) = self.session(caller, &message) {
             response.headers_mut().insert(SESSION, session);
         }
-        response
+        Next::Answer(response)
     }
 
-    async fn call(
+    /// Makes a call and words its outcome.
+    pub(super) async fn call(&self, caller: Caller<'_>, call: ToolCall<'_>) -> Response<Full<Bytes>> {
+        let ToolCall { id, era, prepared } = call;
+        match self.guard.call(caller, prepared).await {
+            Ok(reply) => answer::reply(&id, &reply, era, &caller.snapshot.server_info),
+            Err(refusal) => answer::refusal(&refusal, Some(&id)),
+        }
+    }
+
+    fn prepare<'s>(
         &self,
-        caller: Caller<'_>,
+        caller: Caller<'s>,
         message: &mut Message<'_>,
         (era, headers): (Era, &HeaderMap),
-        id: &str,
-    ) -> Response<Full<Bytes>> {
+    ) -> Result<Prepared<'s>, Refusal> {
         let arguments = message.take_param("arguments");
         let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
             let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
-            return answer::refusal(&self.counted(caller, refusal), Some(id));
+            return Err(self.counted(caller, refusal));
         };
         // Asked only for a tool that the client has: a denied one says nothing about its schema.
         if era == Era::Stateless
             && let Ok(tool) = authorise(caller.snapshot.tools.by_name.get(name), caller.client)
             && let Err(refusal) = tool.param_headers.iter().try_for_each(|h| h.agrees(arguments.as_ref(), headers))
         {
-            return answer::refusal(&self.counted(caller, refusal), Some(id));
+            return Err(self.counted(caller, refusal));
         }
-        match self.guard.call(caller, name, arguments).await {
-            Ok(reply) => answer::reply(id, &reply, era, &caller.snapshot.server_info),
-            Err(refusal) => answer::refusal(&refusal, Some(id)),
-        }
+        self.guard.prepare(caller, name, arguments)
     }
 
     fn list(&self, caller: Caller<'_>, message: &Message<'_>, era: Era, id: &str) -> Response<Full<Bytes>> {
@@ -109,11 +127,10 @@ impl Streamable {
         if let Err(over) = self.guard.other(caller) {
             return answer::refusal(&over, Some(id));
         }
-        let [handshake, stateless] = caller.client.list.get_or_init(|| lists(caller));
-        match era {
-            Era::Handshake => answer::result(id, handshake),
-            Era::Stateless => answer::result(id, stateless),
-        }
+        // Rendered for each request: it is as long as the answer anyway, and kept ones would add up with the clients.
+        let Caller { snapshot, client, .. } = caller;
+        let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
+        answer::tools(id, granted.map(|tool| tool.definition.as_str()), era, &snapshot.server_info)
     }
 
     fn is_session_of(&self, caller: Caller<'_>, headers: &HeaderMap) -> bool {
@@ -154,20 +171,6 @@ fn discover(caller: Caller<'_>) -> String {
     format!(
         r#"{{"resultType":"complete","supportedVersions":[{supported}],"capabilities":{{"tools":{{}}}},"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
     )
-}
-
-/// A client's own list, for either era. It may not be kept (`ttlMs` 0): a policy is enforced at once, and so it should show.
-fn lists(caller: Caller<'_>) -> [String; 2] {
-    let Caller { snapshot, client, .. } = caller;
-    let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
-    let tools = granted.map(|tool| tool.definition.as_str()).collect::<Vec<_>>().join(",");
-    let server = &snapshot.server_info;
-    [
-        format!(r#"{{"tools":[{tools}]}}"#),
-        format!(
-            r#"{{"resultType":"complete","tools":[{tools}],"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
-        ),
-    ]
 }
 
 fn unix_seconds() -> u64 {
