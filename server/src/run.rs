@@ -27,7 +27,7 @@ use crate::{
     health::Health,
     limiter::{Clock, InFlight, Limiter},
     metrics::{Metrics, ReloadOutcome},
-    net::{self, BodyBounds, Bounds, Connections},
+    net::{self, BodyBounds, BodyBudget, Bounds, Connections},
     stop::{Cause, Reasons},
     transport::streamable::Streamable,
 };
@@ -131,7 +131,7 @@ fn rooms(
     };
     let guard =
         Guard { audit, limiter: Limiter::default(), in_flight: InFlight::default(), clock: Clock::start(), http };
-    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default() };
+    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
     Ok((Arc::new(main), Arc::new(admin)))
 }
 

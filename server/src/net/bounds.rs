@@ -62,10 +62,20 @@ pub struct BodyBounds {
     pub within: Duration,
     /// Bytes a second, after a second of grace. 1 KiB.
     pub least_rate: u32,
+    /// Bytes of one identity's bodies that are on their way or being read; more gets a 429. 4 MiB.
+    pub held_of_identity: usize,
+    /// Bytes of all bodies that are on their way or being read; more gets a 503. 64 MiB.
+    pub held: usize,
 }
 
 impl Default for BodyBounds {
     fn default() -> Self {
-        Self { max: 1024 * 1024, within: Duration::from_secs(10), least_rate: 1024 }
+        Self {
+            max: 1024 * 1024,
+            within: Duration::from_secs(10),
+            least_rate: 1024,
+            held_of_identity: 4 * 1024 * 1024,
+            held: 64 * 1024 * 1024,
+        }
     }
 }

@@ -10,12 +10,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::net::{BodyBounds, BodyRefusal, read_body};
+use crate::{
+    fingerprint::Fingerprint,
+    net::{BodyBounds, BodyBudget, BodyRefusal, read_body},
+};
 
-/// Answers `/echo` with its body, `/large` with 64 MiB, `/slow` after 300 ms, `/peer` with the peer's address.
-struct Answers;
+/// Answers `/echo` with its body, which the header `who` sends, `/large` with 64 MiB, `/slow` after 300 ms, `/peer` with the peer's address.
+#[derive(Default)]
+struct Answers(BodyBudget);
 
-const BODY: BodyBounds = BodyBounds { max: 1_000, within: Duration::from_secs(6), least_rate: 100 };
+const BODY: BodyBounds =
+    BodyBounds { max: 1_000, within: Duration::from_secs(6), least_rate: 100, held_of_identity: 1_500, held: 2_500 };
 
 impl Handler for Answers {
     type Body = Full<Bytes>;
@@ -28,17 +33,23 @@ impl Handler for Answers {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 "slow".into()
             }
-            _ => match read_body(request.into_body(), &BODY).await {
-                Ok(body) => body,
-                Err(refusal) => {
-                    let status = match refusal {
-                        BodyRefusal::TooLarge => 413,
-                        BodyRefusal::TooSlow => 408,
-                        BodyRefusal::Broken => 400,
-                    };
-                    return Response::builder().status(status).body(Full::default()).unwrap();
+            _ => {
+                let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap()).to_owned();
+                let mut share = self.0.share(Fingerprint::of(&[&who]));
+                match read_body(request.into_body(), &BODY, &mut share).await {
+                    Ok(body) => body,
+                    Err(refusal) => {
+                        let status = match refusal {
+                            BodyRefusal::TooLarge => 413,
+                            BodyRefusal::TooSlow => 408,
+                            BodyRefusal::Broken => 400,
+                            BodyRefusal::OverShare => 429,
+                            BodyRefusal::Overloaded => 503,
+                        };
+                        return Response::builder().status(status).body(Full::default()).unwrap();
+                    }
                 }
-            },
+            }
         };
         Response::new(Full::new(body))
     }
@@ -63,7 +74,7 @@ async fn server(adjust: impl FnOnce(&mut Bounds)) -> Server {
     let address = listener.local_addr().unwrap();
     let connections = Connections::default();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, Arc::new(Answers), bounds, connections.clone(), async {
+    let task = tokio::spawn(serve(listener, Arc::new(Answers::default()), bounds, connections.clone(), async {
         let _ = stopped.await;
     }));
     Server { address, connections, stop, task }
@@ -202,6 +213,36 @@ async fn a_body_too_large_gets_a_413_declared_or_not() {
 }
 
 #[tokio::test]
+async fn bodies_that_stall_hold_so_much_of_one_identity_and_of_all() {
+    let server = server(|_| {}).await;
+    let head = |who: &str| format!("POST /echo HTTP/1.1\r\nhost: x\r\nwho: {who}\r\ncontent-length: 1000\r\n\r\n");
+    let stalled = async |who: &str| {
+        let mut stream = server.connect().await;
+        for part in [&head(who), "a", &"b".repeat(400)] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stream
+    };
+    let answer = async |mut stream: TcpStream| {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        status(std::str::from_utf8(&answer).unwrap()).to_owned()
+    };
+    let mut held = vec![stalled("a").await, stalled("b").await];
+    assert_eq!(answer(stalled("a").await).await, "429");
+    assert_eq!(answer(stalled("c").await).await, "503");
+    echo(&mut server.connect().await, "what is there at once holds nothing").await;
+    // What is held is given back with the body, whole or not.
+    held[0].write_all("c".repeat(599).as_bytes()).await.unwrap();
+    assert_eq!(answer(held.remove(0)).await, "200");
+    drop(held);
+    server.settles_at(0).await;
+    let held = [stalled("a").await, stalled("b").await];
+    assert_eq!(server.connections.count(), held.len());
+}
+
+#[tokio::test]
 async fn what_is_no_good_head_gets_a_400_or_a_431() {
     let server = server(|_| {}).await;
     let long = "a".repeat(20_000);
@@ -268,7 +309,10 @@ async fn neither_pings_nor_other_streams_hide_an_answer_that_nobody_takes() {
         let unread = client.send_request(large()).await.unwrap();
         let mut others = client.clone();
         let busy = tokio::spawn(async move {
-            while with_others {
+            if !with_others {
+                return;
+            }
+            loop {
                 let request = Request::post("http://x/echo").body(Full::new(Bytes::from("meanwhile"))).unwrap();
                 let Ok(answer) = others.send_request(request).await else { break };
                 let _ = answer.into_body().collect().await;
@@ -378,6 +422,10 @@ async fn http_2_is_served_and_idles_without_being_cut_for_its_frames() {
         let answer = client.send_request(request).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "two");
     }
+    let answer = client.send_request(large()).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "67108864");
+    let whole = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.len() == 64 << 20 && whole.iter().all(|byte| *byte == b'x'), "{} bytes", whole.len());
     let request = Request::get("http://x/peer").header("x-long", "a".repeat(20_000)).body(Full::default()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 431);
     server.stop.send(()).unwrap();
