@@ -1,7 +1,7 @@
 //! How often: at most N admissions in any span of time, in several dimensions at once, and how many calls at once.
 //!
-//! It promises that no span admits more than N, that a refused call uses up nothing, and that the time it names is exactly
-//! the one at which the call would be admitted. It knows no clock (time is an argument) and no meaning of its keys.
+//! It promises that no span admits more than N, that a refused call uses up nothing (also one that is refused after it was
+//! admitted, and given back), and that the time it names is exactly the one at which the call would be admitted. It knows no clock (time is an argument) and no meaning of its keys.
 
 mod in_flight;
 mod log;

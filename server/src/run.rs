@@ -27,13 +27,11 @@ use crate::{
     health::Health,
     limiter::{Clock, InFlight, Limiter},
     metrics::{Metrics, ReloadOutcome},
-    net::{self, BodyBounds, Bounds, Connections},
+    net::{self, BodyBounds, BodyBudget, Bounds, Connections},
     stop::{Cause, Reasons},
     transport::streamable::Streamable,
 };
 
-/// Connections of the admin port.
-const ADMIN_CONNECTIONS: usize = 256;
 /// How long calls in flight may take at the end. With `--drain` and the flush it fits the 30 s that Kubernetes gives a pod.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long the last records may take to be written.
@@ -87,8 +85,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
     let bounds = Bounds { drain: DRAIN, ..Bounds::default() };
     let main = tokio::spawn(net::serve(main_port, main, bounds, connections, told(main_stopped)));
-    let few = ADMIN_CONNECTIONS;
-    let bounds = Bounds { connections: few, connections_per_peer: few, drain: FLUSH, ..Bounds::default() };
+    let bounds = Bounds { drain: FLUSH, ..Bounds::admin() };
     let admin = tokio::spawn(net::serve(admin_port, admin, bounds, Connections::default(), told(admin_stopped)));
 
     let cause = reasons.next().await;
@@ -134,7 +131,7 @@ fn rooms(
     };
     let guard =
         Guard { audit, limiter: Limiter::default(), in_flight: InFlight::default(), clock: Clock::start(), http };
-    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default() };
+    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
     Ok((Arc::new(main), Arc::new(admin)))
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Answer, Backend, Server, client, credentials, eventually, exchange, key, policy};
 
 const API: [&str; 3] = ["find", "read", "note"];
@@ -46,6 +46,31 @@ fn what_a_call_sends_beside_its_arguments_is_not_kept_while_it_runs() {
 }
 
 #[test]
+fn lists_of_tools_cost_no_memory_for_each_client() {
+    let ids: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let names: Vec<String> = (0..200).map(|n| format!("tool-{n}")).collect();
+    let tools = names.iter().map(
+        |name| json!({"name": name, "description": "x".repeat(4000), "backend": "fixed", "static": {"text": "x"}}),
+    );
+    let tools: Vec<Value> = tools.collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let clients: Vec<Value> = ids.iter().map(|id| client(id, &names)).collect();
+    let mut document = policy("http://127.0.0.1:1", &clients);
+    document["spec"]["tools"] = json!(tools);
+    let server = Server::start(&document, &credentials(&ids));
+
+    let list = |id: &str| server.ask(&key(id), "tools/list", &json!({}));
+    assert_eq!(list(ids[0]).json()["result"]["tools"].as_array().unwrap().len(), 200);
+    let before = server.resident();
+    for id in &ids[1..] {
+        assert_eq!(list(id).status, 200);
+    }
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 16 << 20, "{} MiB for 39 lists", grown >> 20);
+}
+
+#[test]
 fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
     let backend = Backend::start();
     let clients = [client("a", &API), client("b", &API)];
@@ -65,6 +90,34 @@ fn no_client_can_take_a_backend_from_others_by_calls_that_fail() {
     backend.answer(200, r#"{"items": []}"#);
     let answer = server.call(&key("b"), "find", &json!({}));
     assert!(!is_error(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_write_that_could_not_be_recorded_uses_up_nothing() {
+    let backend = Backend::start();
+    let mut few = client("few", &["note"]);
+    few["limits"] = json!([{"requests": 3, "per": "1m"}]);
+    let many = client("many", &["greet"]);
+    let server = Server::start(&policy(&backend.url, &[few, many]), &credentials(&["few", "many"]));
+    let note = || server.call(&key("few"), "note", &json!({"id": "x"})).status;
+
+    server.block_log();
+    for _ in 0..150 {
+        server.call(&key("many"), "greet", &json!({"name": "x"}));
+    }
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(note)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!((statuses, backend.received().len()), (vec![503; 3], 0));
+
+    server.unblock_log();
+    let of_writes = |line: &Value| line["error"] == "audit_blocked" && line["toolName"] == "note";
+    eventually("the ends of the three, each after its start", || {
+        let ends = server.events("tool_call_error");
+        (ends.iter().filter(|line| of_writes(line)).count() == 3).then_some(())
+    });
+    assert_eq!([note(), note(), note(), note()], [200, 200, 200, 429]);
 }
 
 #[test]

@@ -4,8 +4,14 @@
 
 mod support;
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
 use serde_json::{Value, json};
-use support::{Server, client, credentials, exchange, key, policy};
+use support::{Server, client, credentials, eventually, exchange, key, policy};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -194,4 +200,30 @@ fn methods_and_versions_that_are_not_served_are_refused() {
     );
     assert_eq!(server.send(&headers("2026-07-28"), body).verdict(), (400, Some(-32602)));
     assert_eq!(server.send(&headers("2025-06-18"), body).status, 200);
+}
+
+#[test]
+fn bodies_that_stall_are_refused_once_a_client_has_as_many_as_it_may() {
+    let server = server(&[client("a", &["greet"]), client("b", &["greet"])]);
+    let stall = |id: &str| {
+        let mut stream = TcpStream::connect(server.main).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-api-key: {}\r\ncontent-length: 1000000\r\n\r\n",
+            key(id)
+        );
+        // A server that refuses early does not read the rest.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&[b' '; 900_000]));
+        let mut answer = [0; 12];
+        let _ = stream.read(&mut answer);
+        (String::from_utf8(answer.to_vec()).unwrap(), stream)
+    };
+    let held: Vec<_> = (0..6).map(|_| stall("a")).collect();
+    let answers: Vec<_> = held.iter().map(|(answer, _)| answer.trim_end_matches('\0')).collect();
+    let refused = "HTTP/1.1 429";
+    assert_eq!(answers, ["", "", "", "", refused, refused]);
+    assert_eq!(stall("b").0.trim_end_matches('\0'), "", "another client has its own share");
+    assert_eq!(server.call(&key("a"), "greet", &json!({"name": "x"})).status, 200);
+    drop(held);
+    eventually("the share", || stall("a").0.starts_with('\0').then_some(()));
 }

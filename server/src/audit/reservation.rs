@@ -62,7 +62,8 @@ impl Reservation {
         self.state = State::Started { at: Instant::now(), common: body, seq };
     }
 
-    /// Waits until the start is written: before the backend of a Write is called.
+    /// Waits until the start is written: before the backend of a Write is called. Where the policy would rather lose records than
+    /// calls, nobody waits for a sink that is known to be blocked.
     ///
     /// # Errors
     /// With [`OnOverflow::Refuse`], where it is not written within a second; the end was recorded as `audit_blocked` then.
@@ -70,7 +71,7 @@ impl Reservation {
         let State::Started { seq, .. } = self.state else {
             return Ok(());
         };
-        if !self.has_room {
+        if !self.has_room || (self.overflow == OnOverflow::Drop && self.queue.is_stalled()) {
             return Ok(());
         }
         let mut written = self.queue.written.subscribe();

@@ -1,6 +1,6 @@
 //! A client as a snapshot holds it: what it may call, how often, and until when.
 
-use std::{collections::HashSet, sync::OnceLock, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use portcullis_crds::{ClientId, ToolName, policy::PolicyClient, server::Limits};
 
@@ -29,8 +29,6 @@ pub struct Client {
     suspended: bool,
     /// Seconds since 1970.
     expires_at: Option<i64>,
-    /// Its list of tools, in both eras, rendered when it first asks.
-    pub list: OnceLock<[String; 2]>,
 }
 
 /// Whether a client may do anything at all.
@@ -73,7 +71,6 @@ impl Client {
             other_dimensions,
             suspended: client.suspended,
             expires_at: client.expires_at.as_ref().map(|time| time.0.as_second()),
-            list: OnceLock::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     backend::{Failure, HttpBackend, Rendered, render_text},
     config::{StaticAnswer, Tool, Work},
-    limiter::{Dimension, Key},
+    limiter::{Dimension, Key, Moment},
     metrics::CallOutcome,
     protocol::{
         error::Refusal,
@@ -44,6 +44,12 @@ pub struct Prepared<'a> {
     tool: &'a Tool,
     described: Option<Described>,
     job: Job<'a>,
+}
+
+/// What a call took from its limits.
+struct Admission<'a> {
+    dimensions: Cow<'a, [Dimension]>,
+    at: Moment,
 }
 
 /// What is left to do once nothing more can be refused.
@@ -94,7 +100,7 @@ impl Guard {
             Refusal::Unavailable
         };
         let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
-        self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
+        let admission = self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
         room.start(&CallStart {
             who: caller.who(),
             tool: tool.name.as_str(),
@@ -102,7 +108,8 @@ impl Guard {
             arguments: described.as_ref(),
         });
         if tool.effect == Effect::Write {
-            room.written().await.map_err(blocked)?;
+            // Nothing was done, so nothing was used.
+            room.written().await.map_err(blocked).inspect_err(|_| self.give_back(admission))?;
         }
 
         match self.run(job, tool, client.max_records).await {
@@ -154,18 +161,24 @@ impl Guard {
     }
 
     /// Takes the call from every limit, or from none.
-    fn admit(&self, caller: Caller<'_>, tool: &Tool) -> Result<(), Refusal> {
+    fn admit<'a>(&self, caller: Caller<'a>, tool: &Tool) -> Result<Admission<'a>, Refusal> {
         let of_client = &caller.client.dimensions;
-        let dimensions: Cow<'_, [Dimension]> = match tool.expensive {
+        let dimensions: Cow<'a, [Dimension]> = match tool.expensive {
             None => Cow::Borrowed(of_client),
             Some(rate) => {
                 let key = Key::Tool { identity: caller.client.identity, tool: tool.fingerprint };
                 Cow::Owned(std::iter::once(Dimension { key, rate }).chain(of_client.iter().copied()).collect())
             }
         };
-        self.limiter
-            .admit(&dimensions, self.clock.now())
-            .map_err(|over| self.over(caller, Some(tool.name.as_str()), &dimensions, over))
+        let at = self.clock.now();
+        match self.limiter.admit(&dimensions, at) {
+            Ok(()) => Ok(Admission { dimensions, at }),
+            Err(over) => Err(self.over(caller, Some(tool.name.as_str()), &dimensions, over)),
+        }
+    }
+
+    fn give_back(&self, Admission { dimensions, at }: Admission<'_>) {
+        self.limiter.give_back(&dimensions, at);
     }
 
     async fn run(&self, job: Job<'_>, tool: &Tool, max_records: u32) -> Result<Answer, Failure> {

@@ -3,6 +3,8 @@
 //! Admissions are numbered, and every `g` of them form a group, of which only the last one's time is kept. A new group may
 //! open once the group `M = floor(N / g)` before it is at least `per` old, so no span of `per` touches more than `M` groups.
 //! For N up to 1,024 a group is one admission and the log is exact; above, at most 0.1% of N are given away.
+//!
+//! An admission can be given back: it then never was. Above 1,024 that holds while its group is the newest; later it stays used.
 
 use std::collections::VecDeque;
 
@@ -20,6 +22,10 @@ pub(super) struct Log {
     groups: VecDeque<u64>,
     /// Admissions in the newest group.
     in_newest: u32,
+    /// Whatever was taken at this time or later is in the newest group.
+    newest_from: u64,
+    /// When the group that was dropped last ceased to count: no admission is allowed before, also where some were given back.
+    floor: u64,
 }
 
 impl Log {
@@ -31,16 +37,18 @@ impl Log {
             most_groups: (rate.requests / group_size) as usize,
             groups: VecDeque::new(),
             in_newest: group_size,
+            newest_from: 0,
+            floor: 0,
         }
     }
 
-    /// From when on the next admission is allowed. It moves only when an admission is taken.
+    /// From when on the next admission is allowed. It grows when one is taken, and moves back only when one is given back.
     pub(super) fn free_at(&self) -> Moment {
         let is_open = self.in_newest < self.group_size;
         Moment::from_nanos(if self.most_groups == 0 {
             u64::MAX
         } else if is_open || self.groups.len() < self.most_groups {
-            0
+            self.floor
         } else {
             self.groups.front().map_or(0, |oldest| oldest.saturating_add(self.per))
         })
@@ -60,11 +68,25 @@ impl Log {
             }
             return;
         }
-        if self.groups.len() == self.most_groups {
-            self.groups.pop_front();
+        if self.groups.len() == self.most_groups
+            && let Some(oldest) = self.groups.pop_front()
+        {
+            self.floor = oldest.saturating_add(self.per);
         }
+        self.newest_from = self.groups.back().map_or(now, |last| now.max(last + 1));
         self.groups.push_back(now);
         self.in_newest = 1;
+    }
+
+    /// Gives back what was taken at `at`, as if it had not been, where it can be told from what others took; else it stays used.
+    pub(super) fn give_back(&mut self, at: Moment) {
+        if self.group_size > 1 {
+            if at.as_nanos() >= self.newest_from {
+                self.in_newest = self.in_newest.saturating_sub(1);
+            }
+        } else if let Ok(place) = self.groups.binary_search(&at.as_nanos()) {
+            self.groups.remove(place);
+        }
     }
 
     /// Whether nothing that was taken still counts.

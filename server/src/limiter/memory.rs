@@ -35,7 +35,8 @@ struct Shard {
 }
 
 struct Entry {
-    /// [`Log::free_at`] of the log. It only grows, so whoever is refused by it is refused rightly.
+    /// [`Log::free_at`] of the log. It grows, unless something is given back, so whoever is refused by it is refused rightly, or was
+    /// a moment ago.
     free_at: AtomicU64,
     log: Mutex<Log>,
 }
@@ -76,6 +77,23 @@ impl Limiter {
             entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Gives back what [`Limiter::admit`] took at `taken`, because the call came to nothing: once for each time it was taken. What
+    /// was allowed to others meanwhile stays as it is, and so does the bound.
+    pub fn give_back(&self, dimensions: &[Dimension], taken: Moment) {
+        for (n, dimension) in dimensions.iter().enumerate() {
+            if dimensions[..n].contains(dimension) {
+                continue;
+            }
+            // Nothing is lost with a log that is gone: whatever it held counts no more.
+            let entry = self.shards[dimension.key.shard(SHARDS)].read().entries.get(dimension).cloned();
+            if let Some(entry) = entry {
+                let mut log = entry.log.lock();
+                log.give_back(taken);
+                entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
+            }
+        }
     }
 
     fn entry(&self, dimension: &Dimension, now: Moment) -> Arc<Entry> {

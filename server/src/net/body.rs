@@ -10,7 +10,7 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use super::BodyBounds;
+use super::{BodyBounds, BodyShare};
 
 /// Before the least rate counts.
 const GRACE: Duration = Duration::from_secs(1);
@@ -27,13 +27,20 @@ pub enum BodyRefusal {
     /// Nobody is left to answer.
     #[error("the body broke off")]
     Broken,
+    /// Answer 429.
+    #[error("too many bytes of this identity's bodies are held")]
+    OverShare,
+    /// Answer 503.
+    #[error("too many bytes of all bodies are held")]
+    Overloaded,
 }
 
-/// Reads a whole body within its bounds. A body in one piece is not copied, and one that is there already sets no timer.
+/// Reads a whole body within its bounds. A body in one piece is not copied, and one that is there already sets no timer
+/// and holds nothing of its `share`.
 ///
 /// # Errors
-/// Too large (at once where the length is declared), too slow, or broken off.
-pub async fn read_body<B>(mut body: B, bounds: &BodyBounds) -> Result<Bytes, BodyRefusal>
+/// Too large (at once where the length is declared), too slow, broken off, or more than there is memory for.
+pub async fn read_body<B>(mut body: B, bounds: &BodyBounds, share: &mut BodyShare) -> Result<Bytes, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -45,7 +52,7 @@ where
     let mut whole = BytesMut::new();
     loop {
         let received = first.len() + whole.len();
-        let Some(frame) = next_frame(&mut body, bounds, &mut pace, received).await? else { break };
+        let Some(frame) = next_frame(&mut body, bounds, &mut pace, (received, &mut *share)).await? else { break };
         let Ok(data) = frame.into_data() else { continue };
         if received + data.len() > bounds.max {
             return Err(BodyRefusal::TooLarge);
@@ -56,9 +63,11 @@ where
         }
         if whole.is_empty() {
             let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(bounds.max);
-            whole.reserve(first.len() + data.len() + expected);
+            share.grow(received + data.len() + expected, bounds)?;
+            whole.reserve(received + data.len() + expected);
             whole.extend_from_slice(&std::mem::take(&mut first));
         }
+        share.grow(received + data.len(), bounds)?;
         whole.extend_from_slice(&data);
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
@@ -68,7 +77,7 @@ async fn next_frame<B>(
     body: &mut B,
     bounds: &BodyBounds,
     began: &mut Option<Instant>,
-    received: usize,
+    (received, share): (usize, &mut BodyShare),
 ) -> Result<Option<hyper::body::Frame<Bytes>>, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -80,6 +89,7 @@ where
     let frame = match frame.as_mut().now_or_never() {
         Some(frame) => frame,
         None => {
+            share.grow(received, bounds)?;
             let began = *began.get_or_insert_with(Instant::now);
             let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
             let until = began + bounds.within.min(GRACE + at_least_rate);

@@ -4,6 +4,7 @@
 //! costs a few stores, and the registry looks at all pulses from time to time.
 
 use std::{
+    collections::HashMap,
     io,
     pin::Pin,
     sync::{
@@ -11,9 +12,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
+    time::Instant,
 };
 
+use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,14 +25,15 @@ use tokio::{
 
 #[derive(Default)]
 pub(super) struct Pulse {
-    /// Requests that began, that were answered or given up, and that ended with the last byte of their answer.
+    /// Requests that began, and that ended with the last byte of their answer.
     begun: AtomicU64,
-    answered: AtomicU64,
     ended: AtomicU64,
     /// Bytes came since the last request ended: those of the next one's head.
     heard: AtomicBool,
     /// On HTTP/2 bytes may come at any time, and mean no request.
     is_http2: AtomicBool,
+    /// The answers of HTTP/2 that wait for the peer's windows. On HTTP/1 only the socket can hold one back.
+    unread: Mutex<Unread>,
     /// A write waits for the peer.
     write_waits: AtomicBool,
     /// Writes that made progress.
@@ -39,6 +44,18 @@ pub(super) struct Pulse {
     waker: OnceLock<Waker>,
 }
 
+#[derive(Default)]
+struct Unread {
+    bytes: u64,
+    /// When each answer last moved, by the number of its request.
+    moved: HashMap<u64, Instant>,
+}
+
+/// The peer takes too few of its answers: this one is not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer leaves too much unread")]
+pub(super) struct TooMuchUnread;
+
 /// What a connection is doing, and which time of many it does so: while it stays equal, nothing has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -48,32 +65,39 @@ pub(super) enum Doing {
     Hearing { after: u64 },
     /// Nothing.
     Idling { after: u64 },
-    /// Every request is answered, and the peer does not take the answers: by its socket, or by HTTP/2's flow control.
-    Writing { after: u64 },
 }
 
 impl Pulse {
     pub(super) fn doing(&self) -> Doing {
         let (begun, ended) = (self.begun.load(Relaxed), self.ended.load(Relaxed));
-        let is_answered = begun != ended && begun == self.answered.load(Relaxed);
-        if self.write_waits.load(Relaxed) || is_answered {
-            Doing::Writing { after: self.writes.load(Relaxed) }
-        } else if begun != ended {
+        let is_http2 = self.is_http2.load(Relaxed);
+        if begun != ended {
             Doing::Answering
-        } else if self.heard.load(Relaxed) && !self.is_http2.load(Relaxed) {
+        } else if self.heard.load(Relaxed) && !is_http2 {
             Doing::Hearing { after: ended }
         } else {
-            Doing::Idling { after: ended }
+            // On HTTP/1 what is written is of an answer, and may be taken slowly after it left us.
+            Doing::Idling { after: if is_http2 { ended } else { ended.wrapping_add(self.writes.load(Relaxed)) } }
         }
+    }
+
+    /// Where a write waits for the peer to take something: how many did not before it.
+    pub(super) fn waiting_write(&self) -> Option<u64> {
+        self.write_waits.load(Relaxed).then(|| self.writes.load(Relaxed))
+    }
+
+    /// When that answer last moved which has not for the longest time. Only answers count: a ping moves the socket too.
+    pub(super) fn oldest_unread(&self) -> Option<Instant> {
+        self.unread.lock().moved.values().min().copied()
     }
 
     /// A request's head is complete. The request ends when the token is dropped.
     pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Token {
-        self.begun.fetch_add(1, Relaxed);
+        let number = self.begun.fetch_add(1, Relaxed);
         if is_http2 {
             self.is_http2.store(true, Relaxed);
         }
-        Token { pulse: self.clone(), is_answered: false }
+        Token { pulse: self.clone(), number, is_http2, unread: None }
     }
 
     /// Asks the connection to end when its requests have.
@@ -94,52 +118,105 @@ impl Pulse {
 /// A request in flight.
 pub(super) struct Token {
     pulse: Arc<Pulse>,
-    is_answered: bool,
+    number: u64,
+    is_http2: bool,
+    /// Bytes of its answer, which waits for the peer.
+    unread: Option<u64>,
 }
 
 impl Token {
-    fn answered(&mut self) {
-        if !std::mem::replace(&mut self.is_answered, true) {
-            self.pulse.answered.fetch_add(1, Relaxed);
+    /// Its answer has so many bytes; `most` may wait on the connection before it.
+    fn answer(&mut self, bytes: u64, most: u64) -> Result<(), TooMuchUnread> {
+        if !self.is_http2 {
+            return Ok(());
         }
+        let unread = &mut *self.pulse.unread.lock();
+        if unread.bytes > 0 && unread.bytes.saturating_add(bytes) > most {
+            return Err(TooMuchUnread);
+        }
+        unread.bytes += bytes;
+        unread.moved.insert(self.number, Instant::now());
+        self.unread = Some(bytes);
+        Ok(())
+    }
+
+    fn moves(&self) {
+        self.pulse.unread.lock().moved.insert(self.number, Instant::now());
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.answered();
+        if let Some(bytes) = self.unread {
+            let unread = &mut *self.pulse.unread.lock();
+            unread.bytes -= bytes;
+            unread.moved.remove(&self.number);
+        }
         self.pulse.heard.store(false, Relaxed);
         self.pulse.ended.fetch_add(1, Relaxed);
     }
 }
 
+/// Bytes of an answer that HTTP/2 is given at once, and holds back at most.
+pub(super) const PIECE: usize = 16 * 1024;
+
 /// A body whose request is in flight until its end.
+///
+/// On HTTP/2 it goes in pieces, so that it is seen to move, and the last byte goes by itself: hyper hands a piece on only when
+/// the peer's windows are open for all before it.
 pub(super) struct Counted<B> {
     body: B,
-    _token: Token,
+    /// Of its frame before.
+    rest: Bytes,
+    token: Token,
 }
 
-impl<B> Counted<B> {
-    pub(super) fn new(body: B, mut token: Token) -> Self {
-        token.answered();
-        Self { body, _token: token }
+impl<B: Body> Counted<B> {
+    /// # Errors
+    /// Where the peer left more than `most` bytes of other answers and this one unread.
+    pub(super) fn new(body: B, mut token: Token, most: u64) -> Result<Self, TooMuchUnread> {
+        token.answer(body.size_hint().lower(), most)?;
+        Ok(Self { body, rest: Bytes::new(), token })
     }
 }
 
-impl<B: Body + Unpin> Body for Counted<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if !self.token.is_http2 {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                None => return Poll::Ready(None),
+            }
+        }
+        self.token.moves();
+        let length = match self.rest.len() {
+            length @ 2..=PIECE => length - 1,
+            length => length.min(PIECE),
+        };
+        // Copied, so that a piece which waits behind our back holds no more than itself.
+        let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole.set_lower(hint.lower() + rest);
+        whole
     }
 }
 

@@ -36,8 +36,30 @@ struct Registry {
 struct Entry {
     pulse: Arc<Pulse>,
     task: Option<AbortHandle>,
-    seen: Doing,
-    since: Instant,
+    /// What it was seen doing, and the write that was seen waiting, each with the time of the first look at it.
+    doing: (Doing, Instant),
+    waiting: (Option<u64>, Instant),
+}
+
+impl Entry {
+    /// Whether it has been at one thing for too long.
+    fn is_overdue(&mut self, bounds: &Bounds, now: Instant) -> bool {
+        let (doing, waiting) = (self.pulse.doing(), self.pulse.waiting_write());
+        if self.doing.0 != doing {
+            self.doing = (doing, now);
+        }
+        if self.waiting.0 != waiting {
+            self.waiting = (waiting, now);
+        }
+        let is_doing_too_long = match doing {
+            Doing::Answering => false,
+            Doing::Hearing { .. } => now - self.doing.1 > bounds.headers_within,
+            Doing::Idling { .. } => now - self.doing.1 > bounds.idle,
+        };
+        let stalled_since = [waiting.map(|_| self.waiting.1), self.pulse.oldest_unread()].into_iter().flatten().min();
+        let is_stalled = stalled_since.is_some_and(|since| now.saturating_duration_since(since) > bounds.write_stall);
+        is_doing_too_long || is_stalled
+    }
 }
 
 /// A connection's place: given back when this is dropped.
@@ -65,7 +87,8 @@ impl Connections {
         registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
         let pulse = Arc::<Pulse>::default();
-        let entry = Entry { pulse: pulse.clone(), task: None, seen: pulse.doing(), since: Instant::now() };
+        let now = Instant::now();
+        let entry = Entry { pulse: pulse.clone(), task: None, doing: (pulse.doing(), now), waiting: (None, now) };
         if registry.is_ending {
             pulse.end();
         }
@@ -90,17 +113,7 @@ impl Connections {
             tick.tick().await;
             let now = Instant::now();
             for entry in self.0.registry.lock().open.values_mut() {
-                let doing = entry.pulse.doing();
-                if entry.seen != doing {
-                    (entry.seen, entry.since) = (doing, now);
-                }
-                let most = match doing {
-                    Doing::Answering => continue,
-                    Doing::Hearing { .. } => bounds.headers_within,
-                    Doing::Idling { .. } => bounds.idle,
-                    Doing::Writing { .. } => bounds.write_stall,
-                };
-                if now - entry.since > most
+                if entry.is_overdue(bounds, now)
                     && let Some(task) = &entry.task
                 {
                     task.abort();

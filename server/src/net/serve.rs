@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     Bounds,
-    connection::{Counted, Socket},
+    connection::{Counted, PIECE, Socket},
     registry::{Connections, Place},
 };
 
@@ -70,7 +70,7 @@ pub async fn serve<H: Handler>(
         // Whoever is over a bound sees the connection close.
         let Some(place) = connections.open(peer.ip(), &bounds) else { continue };
         let number = place.number();
-        let task = tokio::spawn(run(builder.clone(), handler.clone(), stream, peer, place));
+        let task = tokio::spawn(run(builder.clone(), handler.clone(), (stream, peer), place, bounds.unread));
         connections.runs(number, task.abort_handle());
     }
     drop(listener);
@@ -87,6 +87,7 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
     builder
         .http2()
         .max_concurrent_streams(bounds.streams)
+        .max_send_buf_size(PIECE)
         .max_header_list_size(u32::try_from(bounds.header_block).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(bounds.pending_resets)
         .max_local_error_reset_streams(bounds.pending_resets);
@@ -96,9 +97,9 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
 async fn run<H: Handler>(
     builder: Arc<Builder<TokioExecutor>>,
     handler: Arc<H>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     place: Place,
+    unread: u64,
 ) {
     // Without it each answer that is written in two pieces waits for the peer's delayed acknowledgement.
     if stream.set_nodelay(true).is_err() {
@@ -109,8 +110,9 @@ async fn run<H: Handler>(
         let token = pulse.begin(request.version() == Version::HTTP_2);
         let handler = handler.clone();
         async move {
-            let response = handler.handle(request, peer).await;
-            Ok::<_, Infallible>(response.map(|body| Counted::new(body, token)))
+            let (head, body) = handler.handle(request, peer).await.into_parts();
+            // An error resets the stream.
+            Counted::new(body, token, unread).map(|body| Response::from_parts(head, body))
         }
     });
     let socket = TokioIo::new(Socket { stream, pulse: pulse.clone() });

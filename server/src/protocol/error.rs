@@ -50,6 +50,8 @@ pub enum Refusal {
     },
     /// The audit log cannot be written.
     Unavailable,
+    /// The memory for bodies is used up.
+    Overloaded,
 }
 
 /// The revisions that are served, newest first.
@@ -78,7 +80,7 @@ impl Refusal {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::OverLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoPolicy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoPolicy | Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -93,7 +95,7 @@ impl Refusal {
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion { .. } => -32022,
             Self::OverLimit { .. } => 429,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Overloaded => 503,
             Self::NoPolicy
             | Self::ForeignHost
             | Self::ForeignOrigin
@@ -140,6 +142,7 @@ impl Refusal {
             Self::OverLimit { seconds } => {
                 return Cow::Owned(format!("Rate limit exceeded. Retry after {seconds} seconds."));
             }
+            Self::Overloaded => "Too many large requests are on their way; nothing was done",
             Self::Unavailable => "The audit log cannot be written; nothing was done",
         })
     }
@@ -148,7 +151,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::OverLimit { seconds } => Some(*seconds),
-            Self::NoPolicy | Self::Unavailable => Some(UNAVAILABLE_SECONDS),
+            Self::NoPolicy | Self::Unavailable | Self::Overloaded => Some(UNAVAILABLE_SECONDS),
             _ => None,
         }
     }

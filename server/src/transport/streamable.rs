@@ -23,7 +23,7 @@ use crate::{
     health::Health,
     identity::{Presented, presented},
     metrics::{AuthOutcome, Metrics},
-    net::{self, BodyBounds, BodyRefusal},
+    net::{self, BodyBounds, BodyBudget, BodyRefusal},
     protocol::{error::Refusal, message::Message, strict},
 };
 
@@ -31,6 +31,8 @@ use crate::{
 const ROUTE: &str = "/mcp";
 /// How often the use of one key is recorded, in seconds: once a call would double the log.
 const AUTH_SUCCESS_EVERY: u64 = 60;
+/// When a caller may try again that has too many bodies on their way: they end within seconds.
+const BODIES_RETRY_SECONDS: u64 = 1;
 
 /// The main port.
 pub struct Streamable {
@@ -39,6 +41,7 @@ pub struct Streamable {
     pub health: Arc<Health>,
     pub metrics: Metrics,
     pub body: BodyBounds,
+    pub bodies: BodyBudget,
 }
 
 impl net::Handler for Streamable {
@@ -69,15 +72,20 @@ impl Streamable {
             Ok(caller) => caller,
             Err(refusal) => return answer::refusal(&refusal, None),
         };
-        let body = match net::read_body(body, &self.body).await {
+        let mut share = self.bodies.share(caller.client.identity);
+        let body = match net::read_body(body, &self.body, &mut share).await {
             Ok(body) => body,
             Err(BodyRefusal::TooLarge) => return answer::refusal(&Refusal::BodyTooLarge, None),
             Err(BodyRefusal::TooSlow) => return answer::refusal(&Refusal::BodyTooSlow, None),
             Err(BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyBroken, None),
+            Err(BodyRefusal::OverShare) => {
+                return self.malformed(caller, Refusal::OverLimit { seconds: BODIES_RETRY_SECONDS }, None);
+            }
+            Err(BodyRefusal::Overloaded) => return self.malformed(caller, Refusal::Overloaded, None),
         };
         let next = self.read(caller, &body, &parts.headers);
         // While a call waits, nothing is kept of what was sent but what the call needs: bodies are larger than that by far.
-        drop((parts, body));
+        drop((parts, body, share));
         match next {
             Next::Answer(answer) => answer,
             Next::Call(call) => self.call(caller, call).await,

@@ -231,7 +231,11 @@ async fn a_write_waits_for_its_start_to_be_written_and_is_refused_where_it_is_no
     blocked.start(&call("blocked", Effect::Write));
     served.start(&call("served", Effect::Write));
     assert_eq!(blocked.written().await, Err(Blocked));
+    // By now the sink is known to be blocked.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
     assert_eq!(served.written().await, Ok(()));
+    assert!(began.elapsed() < Duration::from_millis(50), "with Drop nobody waits for it");
     served.end(&success());
     drop(blocked);
     sink.block(false);

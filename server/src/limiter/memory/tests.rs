@@ -81,6 +81,13 @@ impl Model {
             }
         }
     }
+
+    fn give_back(&mut self, dimensions: &[Dimension], taken: u64) {
+        for dimension in dimensions {
+            let times = self.0.entry(*dimension).or_default();
+            times.remove(times.iter().position(|time| *time == taken).unwrap());
+        }
+    }
 }
 
 proptest! {
@@ -108,6 +115,31 @@ proptest! {
         assert_no_span_has_more(&admitted);
     }
 
+    /// Given back at any time, in any order: as if it had never been admitted.
+    #[test]
+    fn what_is_given_back_was_never_used(calls in prop::collection::vec((0..3_u8, 0..2_u8, 0..40_u64, any::<prop::sample::Index>(), 0..3_u8), 1..300)) {
+        let (limiter, mut model) = (Limiter::default(), Model::default());
+        let mut now = 0;
+        let mut admitted: Vec<([Dimension; 4], u64)> = Vec::new();
+        for (client, tool, step, which, back) in calls {
+            now += step / 4;
+            if back == 0 && !admitted.is_empty() {
+                let (dimensions, taken) = admitted.remove(which.index(admitted.len()));
+                limiter.give_back(&dimensions, at(taken));
+                model.give_back(&dimensions, taken);
+            }
+            let dimensions = call(client, tool);
+            let answer = limiter.admit(&dimensions, at(now));
+            prop_assert_eq!(
+                answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
+                model.admit(&dimensions, now)
+            );
+            if answer.is_ok() {
+                admitted.push((dimensions, now));
+            }
+        }
+    }
+
     #[test]
     fn a_call_is_admitted_at_its_retry_after_and_not_a_nanosecond_before(calls in prop::collection::vec((0..2_u8, 0..2_u8, 0..9_u64), 1..100)) {
         let limiter = Limiter::default();
@@ -127,15 +159,18 @@ proptest! {
 
     /// Above 1,024 the log is grouped: it may refuse a little early, and never admits too many.
     #[test]
-    fn large_limits_admit_no_more_either(requests in 1_000..5_000_u32, steps in prop::collection::vec((0..50_u64, 1..2_000_usize), 1..20)) {
+    fn large_limits_admit_no_more_either(requests in 1_000..5_000_u32, steps in prop::collection::vec((0..50_u64, 1..2_000_usize, 0..50_usize), 1..20)) {
         let limiter = Limiter::default();
         let dimensions = [dimension(Key::Global, requests, 100)];
         let mut now = 0;
         let mut times = Vec::new();
-        for (step, calls) in steps {
+        for (step, calls, back) in steps {
             now += step;
             let admitted = (0..calls).filter(|_| limiter.admit(&dimensions, at(now)).is_ok()).count();
             times.extend(std::iter::repeat_n(now, admitted));
+            for _ in 0..back.min(times.len()) {
+                limiter.give_back(&dimensions, at(times.swap_remove(times.len() / 2)));
+            }
         }
         prop_assert!(most_in_a_span(times, 100) <= requests as usize);
     }
@@ -166,6 +201,10 @@ proptest! {
                         if limiter.admit(&dimensions, at(now)).is_ok() {
                             admitted.push((dimensions.to_vec(), now));
                         }
+                        if random & 0x3800 == 0 && !admitted.is_empty() {
+                            let (dimensions, taken) = admitted.swap_remove((random >> 50) as usize % admitted.len());
+                            limiter.give_back(&dimensions, at(taken));
+                        }
                     }
                     admitted
                 })
@@ -190,6 +229,23 @@ fn threads_at_one_moment_get_exactly_what_is_there() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(admitted, 12);
+}
+
+#[test]
+fn a_large_limit_takes_back_what_its_newest_group_holds() {
+    let limiter = Limiter::default();
+    let dimensions = [dimension(Key::Global, 5_000, 100)];
+    let admitted = || (0..6_000).filter(|_| limiter.admit(&dimensions, at(7)).is_ok()).count();
+    let all = admitted();
+    assert!((4_995..=5_000).contains(&all), "{all}");
+    // All at one moment: no group can be told from the one before.
+    limiter.give_back(&dimensions, at(7));
+    assert_eq!(admitted(), 0);
+    limiter.admit(&dimensions, at(107)).unwrap();
+    limiter.admit(&dimensions, at(108)).unwrap();
+    limiter.give_back(&dimensions, at(108));
+    let again = (0..6_000).filter(|_| limiter.admit(&dimensions, at(109)).is_ok()).count();
+    assert_eq!(again, all - 1);
 }
 
 #[test]

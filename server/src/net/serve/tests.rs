@@ -1,6 +1,8 @@
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioTimer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::oneshot,
@@ -8,12 +10,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::net::{BodyBounds, BodyRefusal, read_body};
+use crate::{
+    fingerprint::Fingerprint,
+    net::{BodyBounds, BodyBudget, BodyRefusal, read_body},
+};
 
-/// Answers `/echo` with its body, `/large` with 64 MiB, `/slow` after 300 ms, `/peer` with the peer's address.
-struct Answers;
+/// Answers `/echo` with its body, which the header `who` sends, `/large` with 64 MiB, `/slow` after 300 ms, `/peer` with the peer's address.
+#[derive(Default)]
+struct Answers(BodyBudget);
 
-const BODY: BodyBounds = BodyBounds { max: 1_000, within: Duration::from_secs(6), least_rate: 100 };
+const BODY: BodyBounds =
+    BodyBounds { max: 1_000, within: Duration::from_secs(6), least_rate: 100, held_of_identity: 1_500, held: 2_500 };
 
 impl Handler for Answers {
     type Body = Full<Bytes>;
@@ -26,17 +33,23 @@ impl Handler for Answers {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 "slow".into()
             }
-            _ => match read_body(request.into_body(), &BODY).await {
-                Ok(body) => body,
-                Err(refusal) => {
-                    let status = match refusal {
-                        BodyRefusal::TooLarge => 413,
-                        BodyRefusal::TooSlow => 408,
-                        BodyRefusal::Broken => 400,
-                    };
-                    return Response::builder().status(status).body(Full::default()).unwrap();
+            _ => {
+                let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap()).to_owned();
+                let mut share = self.0.share(Fingerprint::of(&[&who]));
+                match read_body(request.into_body(), &BODY, &mut share).await {
+                    Ok(body) => body,
+                    Err(refusal) => {
+                        let status = match refusal {
+                            BodyRefusal::TooLarge => 413,
+                            BodyRefusal::TooSlow => 408,
+                            BodyRefusal::Broken => 400,
+                            BodyRefusal::OverShare => 429,
+                            BodyRefusal::Overloaded => 503,
+                        };
+                        return Response::builder().status(status).body(Full::default()).unwrap();
+                    }
                 }
-            },
+            }
         };
         Response::new(Full::new(body))
     }
@@ -61,7 +74,7 @@ async fn server(adjust: impl FnOnce(&mut Bounds)) -> Server {
     let address = listener.local_addr().unwrap();
     let connections = Connections::default();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, Arc::new(Answers), bounds, connections.clone(), async {
+    let task = tokio::spawn(serve(listener, Arc::new(Answers::default()), bounds, connections.clone(), async {
         let _ = stopped.await;
     }));
     Server { address, connections, stop, task }
@@ -200,6 +213,36 @@ async fn a_body_too_large_gets_a_413_declared_or_not() {
 }
 
 #[tokio::test]
+async fn bodies_that_stall_hold_so_much_of_one_identity_and_of_all() {
+    let server = server(|_| {}).await;
+    let head = |who: &str| format!("POST /echo HTTP/1.1\r\nhost: x\r\nwho: {who}\r\ncontent-length: 1000\r\n\r\n");
+    let stalled = async |who: &str| {
+        let mut stream = server.connect().await;
+        for part in [&head(who), "a", &"b".repeat(400)] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stream
+    };
+    let answer = async |mut stream: TcpStream| {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        status(std::str::from_utf8(&answer).unwrap()).to_owned()
+    };
+    let mut held = vec![stalled("a").await, stalled("b").await];
+    assert_eq!(answer(stalled("a").await).await, "429");
+    assert_eq!(answer(stalled("c").await).await, "503");
+    echo(&mut server.connect().await, "what is there at once holds nothing").await;
+    // What is held is given back with the body, whole or not.
+    held[0].write_all("c".repeat(599).as_bytes()).await.unwrap();
+    assert_eq!(answer(held.remove(0)).await, "200");
+    drop(held);
+    server.settles_at(0).await;
+    let held = [stalled("a").await, stalled("b").await];
+    assert_eq!(server.connections.count(), held.len());
+}
+
+#[tokio::test]
 async fn what_is_no_good_head_gets_a_400_or_a_431() {
     let server = server(|_| {}).await;
     let long = "a".repeat(20_000);
@@ -239,6 +282,84 @@ async fn a_peer_that_opens_no_window_is_cut_off() {
     server.settles_at(0).await;
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     drop(unread);
+}
+
+/// A client of HTTP/2 that pings all the time, with this window for each stream.
+async fn pinging(server: &Server, window: u32) -> http2::SendRequest<Full<Bytes>> {
+    let (client, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_millis(50))
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(server.connect().await))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn large() -> Request<Full<Bytes>> {
+    Request::get("http://x/large").body(Full::default()).unwrap()
+}
+
+#[tokio::test]
+async fn neither_pings_nor_other_streams_hide_an_answer_that_nobody_takes() {
+    let server = server(|_| {}).await;
+    for with_others in [false, true] {
+        let mut client = pinging(&server, 1_000).await;
+        let unread = client.send_request(large()).await.unwrap();
+        let mut others = client.clone();
+        let busy = tokio::spawn(async move {
+            if !with_others {
+                return;
+            }
+            loop {
+                let request = Request::post("http://x/echo").body(Full::new(Bytes::from("meanwhile"))).unwrap();
+                let Ok(answer) = others.send_request(request).await else { break };
+                let _ = answer.into_body().collect().await;
+            }
+        });
+        let began = Instant::now();
+        server.settles_at(0).await;
+        assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+        busy.await.unwrap();
+        drop(unread);
+    }
+}
+
+#[tokio::test]
+async fn the_last_byte_of_an_answer_may_not_be_left_unread_either() {
+    let server = server(|bounds| bounds.idle = Duration::from_secs(60)).await;
+    let mut client = pinging(&server, 4).await;
+    let request = Request::post("http://x/echo").body(Full::new(Bytes::from("small"))).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    server.settles_at(0).await;
+    drop(unread);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_served() {
+    let server = server(|_| {}).await;
+    let mut client = pinging(&server, 20_000).await;
+    let mut body = client.send_request(large()).await.unwrap().into_body();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        body.frame().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(server.connections.count(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_holds_so_many_bytes_that_its_peer_has_not_taken() {
+    let server = server(|bounds| (bounds.unread, bounds.write_stall) = (1_000, Duration::from_secs(60))).await;
+    let mut client = pinging(&server, 1_000).await;
+    let unread = client.send_request(large()).await.unwrap();
+    assert!(client.send_request(large()).await.is_err(), "the stream must be reset");
+    drop(unread);
+    let patience = Instant::now() + Duration::from_secs(5);
+    while client.send_request(large()).await.is_err() {
+        assert!(Instant::now() < patience, "what is given up must not count any more");
+    }
 }
 
 #[tokio::test]
@@ -301,6 +422,10 @@ async fn http_2_is_served_and_idles_without_being_cut_for_its_frames() {
         let answer = client.send_request(request).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "two");
     }
+    let answer = client.send_request(large()).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "67108864");
+    let whole = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.len() == 64 << 20 && whole.iter().all(|byte| *byte == b'x'), "{} bytes", whole.len());
     let request = Request::get("http://x/peer").header("x-long", "a".repeat(20_000)).body(Full::default()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 431);
     server.stop.send(()).unwrap();

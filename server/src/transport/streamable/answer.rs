@@ -57,6 +57,36 @@ pub fn reply(id: &str, reply: &Reply, era: Era, server_info: &str) -> Response<F
     json(StatusCode::OK, body.into())
 }
 
+/// A list of tools, each as JSON. It may not be kept (`ttlMs` 0): a policy is enforced at once, and so it should show.
+pub fn tools<'a>(
+    id: &str,
+    definitions: impl Iterator<Item = &'a str> + Clone,
+    era: Era,
+    server_info: &str,
+) -> Response<Full<Bytes>> {
+    let length: usize = definitions.clone().map(|definition| definition.len() + 1).sum();
+    let mut body = opening(id, length + server_info.len() + 160);
+    body.push_str(match era {
+        Era::Handshake => r#"{"tools":["#,
+        Era::Stateless => r#"{"resultType":"complete","tools":["#,
+    });
+    for (n, definition) in definitions.enumerate() {
+        if n > 0 {
+            body.push(',');
+        }
+        body.push_str(definition);
+    }
+    body.push(']');
+    if era == Era::Stateless {
+        body.push_str(r#","ttlMs":0,"cacheScope":"private","_meta":{""#);
+        for part in [SERVER_INFO, r#"":"#, server_info, "}"] {
+            body.push_str(part);
+        }
+    }
+    body.push_str("}}");
+    json(StatusCode::OK, body.into())
+}
+
 /// Any JSON.
 pub fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));

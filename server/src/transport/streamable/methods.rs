@@ -127,11 +127,10 @@ impl Streamable {
         if let Err(over) = self.guard.other(caller) {
             return answer::refusal(&over, Some(id));
         }
-        let [handshake, stateless] = caller.client.list.get_or_init(|| lists(caller));
-        match era {
-            Era::Handshake => answer::result(id, handshake),
-            Era::Stateless => answer::result(id, stateless),
-        }
+        // Rendered for each request: it is as long as the answer anyway, and kept ones would add up with the clients.
+        let Caller { snapshot, client, .. } = caller;
+        let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
+        answer::tools(id, granted.map(|tool| tool.definition.as_str()), era, &snapshot.server_info)
     }
 
     fn is_session_of(&self, caller: Caller<'_>, headers: &HeaderMap) -> bool {
@@ -172,20 +171,6 @@ fn discover(caller: Caller<'_>) -> String {
     format!(
         r#"{{"resultType":"complete","supportedVersions":[{supported}],"capabilities":{{"tools":{{}}}},"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
     )
-}
-
-/// A client's own list, for either era. It may not be kept (`ttlMs` 0): a policy is enforced at once, and so it should show.
-fn lists(caller: Caller<'_>) -> [String; 2] {
-    let Caller { snapshot, client, .. } = caller;
-    let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
-    let tools = granted.map(|tool| tool.definition.as_str()).collect::<Vec<_>>().join(",");
-    let server = &snapshot.server_info;
-    [
-        format!(r#"{{"tools":[{tools}]}}"#),
-        format!(
-            r#"{{"resultType":"complete","tools":[{tools}],"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{server}}}}}"#
-        ),
-    ]
 }
 
 fn unix_seconds() -> u64 {
