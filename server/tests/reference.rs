@@ -16,7 +16,7 @@ A call has two records with one `executionId`: `tool_call_start` before its back
 out before), and `tool_call_success` or `tool_call_error` on every exit. Of equal records that belong to no call the
 first ten in a second are written each, the rest of that second as one with a `count`.
 
-No record holds a value of an argument, a result, a key, the name of an unknown tool, or a backend's words. `args` are the
+No record holds a value of an argument (but those that a tool's `audit.values` names), a result, a key, the name of an unknown tool, or a backend's words. `args` are the
 declared arguments' names and shapes, `argsDigest` is an HMAC-SHA-256 of the arguments under a key of this server: equal
 calls have equal digests. `keyId` names the key. The peer's address is in `auth_failed` only.
 ";
@@ -26,12 +26,12 @@ fn page() -> String {
     let events = Event::ALL.iter().map(|event| (event.as_str(), event.level(), event.sentence()));
     page.push_str("\n## Events\n\n| `event` | `level` | meaning |\n|---|---|---|\n");
     for (event, level, sentence) in events {
-        writeln!(page, "| `{event}` | {level} | {sentence} |").unwrap();
+        writeln!(page, "| `{event}` | {level} | {sentence} |").expect("a string takes what is written to it");
     }
     let mut words = |title: &str, words: Vec<(&str, &str)>| {
-        write!(page, "\n## {title}\n\n| word | meaning |\n|---|---|\n").unwrap();
+        write!(page, "\n## {title}\n\n| word | meaning |\n|---|---|\n").expect("a string takes what is written to it");
         for (word, sentence) in words {
-            writeln!(page, "| `{word}` | {sentence} |").unwrap();
+            writeln!(page, "| `{word}` | {sentence} |").expect("a string takes what is written to it");
         }
     };
     words("`reason` of `auth_failed`", AuthFailure::ALL.iter().map(|it| (it.as_str(), it.sentence())).collect());
@@ -45,7 +45,7 @@ fn page() -> String {
 #[test]
 fn the_page_is_what_the_vocabularies_say() {
     if std::env::var_os("PORTCULLIS_GENERATE").is_some() {
-        std::fs::write(PAGE, page()).unwrap();
+        std::fs::write(PAGE, page()).expect("the page must be writable");
     }
     let file = std::fs::read_to_string(PAGE).unwrap_or_default();
     assert_eq!(file, page(), "run `make generate`: docs/audit.md is not what the code says");
