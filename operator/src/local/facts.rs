@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
-    Credentials, McpClient,
+    Credentials,
     credentials::{self as documents, ApiKeyDigest, ServerKeys},
 };
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     credentials::{api_key::ApiKey, server_keys},
-    manifests::{Facts, Folder, ObjectId},
+    manifests::{self, Facts, Folder, ObjectId},
     random,
     validate::{Documents, NamespacedName, Object, Published},
 };
@@ -51,18 +52,17 @@ impl LocalFacts {
         let may_go = |object: &str| if before.is_some() { was_there.contains(object) } else { is_whole };
         self.identities.update(ids.into_iter(), |object| !is_there.contains(object) && may_go(object))?;
 
+        let holders = manifests::holders(folder, self);
         let keys_before = std::mem::take(&mut self.keys);
-        for client in folder.clients() {
-            if let Some(api_key) = &client.spec.credentials.api_key {
-                let name = name(client);
-                let path = state.key_file(&name.namespace, api_key.secret_name.as_str());
-                let digest = key(&path)?;
-                self.keys.insert(name, (path, digest));
-            }
+        for (name, (metadata, secret_name)) in holders {
+            let path = state.key_file(&name.namespace, &secret_name);
+            let digest = key(&path, metadata.uid.as_deref().unwrap_or_default())?;
+            self.keys.insert(name, (path, digest));
         }
         let left_over = if before.is_none() && is_whole && folder.is_decoded() { key_files(state) } else { Vec::new() };
         let old = keys_before.into_values().map(|(path, _)| path).chain(left_over);
         for path in old.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
+            let _ = fs::remove_file(owner_file(&path));
             let _ = fs::remove_file(path);
         }
         for server in folder.servers() {
@@ -101,18 +101,26 @@ impl Facts for LocalFacts {
     }
 }
 
-fn name(client: &McpClient) -> NamespacedName {
-    Object::from(client.clone()).namespaced_name()
+/// Whose the key in a file is: the client's UID, as a Secret's owner reference has it.
+fn owner_file(key: &Path) -> PathBuf {
+    key.with_extension("owner")
 }
 
-/// The key in a file; a new one where there is none, or something else.
-fn key(path: &Path) -> Result<ApiKeyDigest, Error> {
-    let existing = fs::read_to_string(path).ok().and_then(|text| ApiKey::parse(&text));
-    if let Some(key) = existing {
+/// The client's key in a file; a new one where there is none, something else, or the key of a client that had the file before.
+fn key(path: &Path, owner: &str) -> Result<ApiKeyDigest, Error> {
+    let read = |path: &Path| match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(None),
+        Err(error) => Err(Error::io(path.display().to_string())(error)),
+    };
+    let is_its = read(&owner_file(path))?.is_some_and(|known| known == owner);
+    if let Some(key) = read(path)?.filter(|_| is_its).and_then(|text| ApiKey::parse(&text)) {
         return Ok(key.digest());
     }
     let key = ApiKey::new(random::bytes());
     state::write(path, key.as_str().as_bytes())?;
+    // Last: a key whose owner was never written is nobody's.
+    state::write(&owner_file(path), owner.as_bytes())?;
     Ok(key.digest())
 }
 
@@ -127,3 +135,6 @@ fn published_keys(state: &State, server: &NamespacedName) -> Option<ServerKeys> 
     let text = fs::read_to_string(state.volume(server).join(documents::FILE)).ok()?;
     Credentials::parse(&text).ok()?.keys
 }
+
+#[cfg(test)]
+mod tests;
