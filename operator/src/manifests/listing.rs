@@ -38,10 +38,19 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        // Hidden files are editors' own; a link that leads nowhere is a file about to be written, or its lock.
-        if is_manifest && !name.starts_with('.') && folder.join(&name).is_file() {
+        // Hidden files are editors' own.
+        if is_manifest && !name.starts_with('.') && may_be_read(&folder.join(&name)) {
             names.push(name);
         }
     }
     Ok(names)
+}
+
+/// Not a folder, a pipe or a device, nor gone since it was listed. What can't be looked at, such as a link that leads nowhere
+/// for now, counts: it is to be told, and takes nothing away.
+fn may_be_read(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(_) => fs::symlink_metadata(path).is_ok(),
+    }
 }
