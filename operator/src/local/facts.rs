@@ -39,18 +39,15 @@ impl LocalFacts {
         Self { identities, keys: BTreeMap::new(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
     }
 
-    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start, when
-    /// nothing was before, all that the folder does not name is gone, unless part of it can't be read.
+    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start nothing was
+    /// before, and nothing is forgotten.
     ///
     /// # Errors
     /// Where the state folder can't be written.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
-        let ids: Vec<_> = folder.ids().collect();
-        let is_there: BTreeSet<_> = folder.all_named().map(ToString::to_string).collect();
-        let was_there: BTreeSet<_> = before.into_iter().flat_map(Folder::all_named).map(ToString::to_string).collect();
-        let is_whole = !folder.has_broken_file();
-        let may_go = |object: &str| if before.is_some() { was_there.contains(object) } else { is_whole };
-        self.identities.update(ids.into_iter(), |object| !is_there.contains(object) && may_go(object))?;
+        let is_there = words(folder);
+        let was_there = before.map(words).unwrap_or_default();
+        self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object))?;
 
         let holders = manifests::holders(folder, self);
         let keys_before = std::mem::take(&mut self.keys);
@@ -59,18 +56,36 @@ impl LocalFacts {
             let digest = key(&path, metadata.uid.as_deref().unwrap_or_default())?;
             self.keys.insert(name, (path, digest));
         }
-        let left_over = if before.is_none() && is_whole && folder.is_decoded() { key_files(state) } else { Vec::new() };
-        let old = keys_before.into_values().map(|(path, _)| path).chain(left_over);
-        for path in old.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
-            let _ = fs::remove_file(owner_file(&path));
-            let _ = fs::remove_file(path);
-        }
+        self.remove_unless_kept(keys_before.into_values().map(|(path, _)| path));
         for server in folder.servers() {
             let name = Object::from(server.clone()).namespaced_name();
             let keys = published_keys(state, &name);
             self.server_keys.entry(name).or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
         }
         Ok(())
+    }
+
+    /// Forgets what the folder no longer names since an earlier run, unless part of it can't be read. For a start that went
+    /// well: a wrong folder must not take the keys of the right one.
+    ///
+    /// # Errors
+    /// Where the state folder can't be written.
+    pub fn forget_left_over(&mut self, state: &State, folder: &Folder) -> Result<(), Error> {
+        if folder.has_broken_file() {
+            return Ok(());
+        }
+        if folder.is_decoded() {
+            self.remove_unless_kept(key_files(state).into_iter());
+        }
+        let is_there = words(folder);
+        self.identities.update(folder.ids(), |object| !is_there.contains(object))
+    }
+
+    fn remove_unless_kept(&self, keys: impl Iterator<Item = PathBuf>) {
+        for path in keys.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
+            let _ = fs::remove_file(owner_file(&path));
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// Where a client's key is.
@@ -99,6 +114,11 @@ impl Facts for LocalFacts {
     fn server_keys(&self, server: &NamespacedName) -> ServerKeys {
         self.server_keys.get(server).cloned().unwrap_or_else(|| server_keys(random::bytes()))
     }
+}
+
+/// All that a folder names, as identities are known.
+fn words(folder: &Folder) -> BTreeSet<String> {
+    folder.all_named().map(ToString::to_string).collect()
 }
 
 /// Whose the key in a file is: the client's UID, as a Secret's owner reference has it.

@@ -95,7 +95,7 @@ impl World {
         if self.running.is_empty() {
             return Err(Error::NothingToServe { folder: self.path.clone() });
         }
-        Ok(())
+        self.facts.forget_left_over(&self.state, &self.folder)
     }
 
     /// Takes what changed in the folder.
@@ -142,11 +142,13 @@ impl World {
         let review = manifests::review(&self.folder, &self.facts, |spec| here(spec, backends));
         self.tell(&before, problems.into_iter().chain(review.problems.iter().cloned()).collect());
         self.stop_what_is_gone(&review);
+        let mut served = Ok(());
         for (server, (_, plan)) in &review.servers {
-            self.serve(server, plan, is_first)?;
+            // One that can't be written keeps no other from its edit.
+            served = served.and(self.serve(server, plan, is_first));
         }
         self.clients = self.clients(&review);
-        self.summarise()
+        served.and(self.summarise())
     }
 
     /// Says what is newly wrong, and when all is well again.
@@ -183,8 +185,8 @@ impl World {
     /// Publishes a server's documents, and starts it if it isn't running.
     fn serve(&mut self, server: &NamespacedName, plan: &ServerPlan, is_first: bool) -> Result<(), Error> {
         let Some(documents) = &plan.documents else { return Ok(()) };
-        let before = self.facts.in_force.insert(server.clone(), documents.clone());
         volume::write(&self.state.volume(server), &files(documents))?;
+        let before = self.facts.in_force.insert(server.clone(), documents.clone());
         if self.running.contains_key(server) {
             let words = before.and_then(|before| policies::difference(&before.policy, &documents.policy));
             if let Some(words) = words {

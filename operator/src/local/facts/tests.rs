@@ -55,3 +55,22 @@ fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
     renamed_meanwhile.update(&state, None, &folder(&Folder::default(), &[("alice", "k")])).unwrap();
     assert_ne!(key_of(&renamed_meanwhile, "alice").unwrap(), robot);
 }
+
+#[test]
+fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let mut first = LocalFacts::load(&state);
+    first.update(&state, None, &folder(&Folder::default(), &[("alice", "k")])).unwrap();
+    let (file, key) = (first.key_file(&name("alice")).unwrap(), key_of(&first, "alice"));
+
+    let empty = Folder::default();
+    let mut wrong = LocalFacts::load(&state);
+    wrong.update(&state, None, &empty).unwrap();
+    let mut again = LocalFacts::load(&state);
+    again.update(&state, None, &folder(&empty, &[("alice", "k")])).unwrap();
+    assert_eq!(key_of(&again, "alice"), key, "a start that failed took nothing");
+
+    wrong.forget_left_over(&state, &empty).unwrap();
+    assert!(!file.exists() && !owner_file(&file).exists());
+}
