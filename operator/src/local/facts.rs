@@ -43,18 +43,24 @@ impl LocalFacts {
     /// before, and nothing is forgotten.
     ///
     /// # Errors
-    /// Where the state folder can't be written.
+    /// Where the state folder can't be written. All that can be done is done nevertheless; ask again.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
         let is_there = words(folder);
         let was_there = before.map(words).unwrap_or_default();
-        self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object))?;
+        let mut written =
+            self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object));
 
         let holders = manifests::holders(folder, self);
         let keys_before = std::mem::take(&mut self.keys);
         for (name, (metadata, secret_name)) in holders {
             let path = state.key_file(&name.namespace, &secret_name);
-            let digest = key(&path, metadata.uid.as_deref().unwrap_or_default())?;
-            self.keys.insert(name, (path, digest));
+            match key(&path, metadata.uid.as_deref().unwrap_or_default()) {
+                Ok(digest) => {
+                    self.keys.insert(name, (path, digest));
+                }
+                // It has no key until there is one; what others lost or got is not kept waiting for it.
+                Err(error) => written = written.and(Err(error)),
+            }
         }
         self.remove_unless_kept(keys_before.into_values().map(|(path, _)| path));
         for server in folder.servers() {
@@ -62,7 +68,7 @@ impl LocalFacts {
             let keys = published_keys(state, &name);
             self.server_keys.entry(name).or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
         }
-        Ok(())
+        written
     }
 
     /// Forgets what the folder no longer names since an earlier run, unless part of it can't be read. For a start that went

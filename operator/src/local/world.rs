@@ -137,18 +137,17 @@ impl World {
 
     fn apply(&mut self, folder: Folder, problems: Vec<Problem>, is_first: bool) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.folder, folder);
-        self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder)?;
+        let mut written = self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder);
         let backends = &self.backends;
         let review = manifests::review(&self.folder, &self.facts, |spec| here(spec, backends));
         self.tell(&before, problems.into_iter().chain(review.problems.iter().cloned()).collect());
         self.stop_what_is_gone(&review);
-        let mut served = Ok(());
         for (server, (_, plan)) in &review.servers {
             // One that can't be written keeps no other from its edit.
-            served = served.and(self.serve(server, plan, is_first));
+            written = written.and(self.serve(server, plan, is_first));
         }
         self.clients = self.clients(&review);
-        served.and(self.summarise())
+        written.and(self.summarise())
     }
 
     /// Says what is newly wrong, and when all is well again.

@@ -74,3 +74,19 @@ fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
     wrong.forget_left_over(&state, &empty).unwrap();
     assert!(!file.exists() && !owner_file(&file).exists());
 }
+
+#[test]
+fn a_key_that_cannot_be_written_keeps_no_other_waiting_and_is_made_when_asked_again() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let mut facts = LocalFacts::load(&state);
+    let in_the_way = state.key_file("sales", "a");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let both = folder(&Folder::default(), &[("alice", "a"), ("bot", "b")]);
+    assert!(facts.update(&state, None, &both).is_err());
+    assert!(key_of(&facts, "alice").is_none() && key_of(&facts, "bot").is_some());
+
+    fs::remove_dir(&in_the_way).unwrap();
+    facts.update(&state, Some(&both), &both).unwrap();
+    assert!(key_of(&facts, "alice").is_some());
+}
