@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portcullis_crds::{McpServerSpec, credentials, policy};
@@ -30,6 +30,8 @@ use crate::{
 
 /// A removal waits this much longer than another edit: many an editor writes a file by emptying or removing it first.
 const REMOVAL: Duration = Duration::from_millis(250);
+/// How long a removal may wait for files that change meanwhile; then those are held back.
+const AT_MOST: Duration = Duration::from_millis(500);
 
 pub(super) struct World {
     path: PathBuf,
@@ -103,8 +105,11 @@ impl World {
     /// # Errors
     /// Where the folder can't be read, or the state folder not written; what runs runs on.
     pub async fn reread(&mut self, watch: &mut Watch) -> Result<(), Error> {
+        let until = Instant::now() + AT_MOST;
         loop {
-            let (folder, problems) = self.folder.update(&self.read()?);
+            let mut files = self.read()?;
+            watch.hold_back(&mut files);
+            let (folder, problems) = self.folder.update(&files);
             let removes = self.folder.ids().any(|id| !folder.names(id));
             if removes {
                 tokio::time::sleep(REMOVAL).await;
@@ -112,7 +117,11 @@ impl World {
             if watch.is_settled() {
                 return self.apply(folder, problems, false);
             }
-            watch.settle().await;
+            if Instant::now() < until {
+                watch.settle().await;
+            } else {
+                watch.give_up_waiting();
+            }
         }
     }
 

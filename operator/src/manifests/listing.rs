@@ -1,6 +1,11 @@
 //! The files of a folder that may hold manifests, and a cheap way to see that one of them changed.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::SystemTime,
+};
 
 /// What each file holds, or why it can't be read; by its name in the folder.
 pub type Files = BTreeMap<String, Result<String, String>>;
@@ -8,6 +13,14 @@ pub type Files = BTreeMap<String, Result<String, String>>;
 /// Changes whenever a file is written, made or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<String, (Option<SystemTime>, u64, u64)>);
+
+impl Fingerprint {
+    /// The names of the files that are not the same in both.
+    pub fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let names = self.0.keys().chain(other.0.keys());
+        names.filter(|name| self.0.get(*name) != other.0.get(*name)).cloned().collect()
+    }
+}
 
 /// Reads the manifests of a folder: `*.yaml`, `*.yml` and `*.json` that are not hidden, not those of folders in it.
 ///
