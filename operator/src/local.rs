@@ -20,6 +20,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::{
@@ -32,6 +33,9 @@ pub use io::Error;
 use state::State;
 use watch::Watch;
 use world::World;
+
+/// How long an edit that could not be carried out waits until it is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What `local` was asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,14 +78,19 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut watch = Watch::new(&options.folder)?;
     let mut world = World::new(options.folder, state, backends, options.listen, binary, events);
     world.begin()?;
+    let mut has_failed = false;
     loop {
         tokio::select! {
             () = end.next() => break,
-            () = watch.changed() => {
-                if let Err(error) = world.reread(&mut watch).await {
-                    io::warn(&error.to_string());
+            () = due(&mut watch, has_failed) => tokio::select! {
+                () = end.next() => break,
+                done = world.reread(&mut watch) => {
+                    has_failed = done.is_err();
+                    if let Err(error) = done {
+                        io::warn(&format!("{error}; it is tried again"));
+                    }
                 }
-            }
+            },
             Some(event) = happened.recv() => world.happened(event),
         }
     }
@@ -91,6 +100,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
         () = world.end() => {}
     }
     Ok(())
+}
+
+/// Waits until the folder is to be read: when it changed, and a while after an edit that could not be carried out.
+async fn due(watch: &mut Watch, has_failed: bool) {
+    tokio::select! {
+        () = watch.changed() => {}
+        () = tokio::time::sleep(AGAIN), if has_failed => {}
+    }
 }
 
 fn server_binary(asked: Option<&Path>) -> Result<PathBuf, Error> {

@@ -15,7 +15,7 @@ pub use folder::Folder;
 pub use listing::{Files, Fingerprint, fingerprint, read};
 pub use parse::{Kind, Manifest, ObjectId};
 pub use problem::{Problem, Severity};
-pub use review::{Facts, Review, review};
+pub use review::{Facts, Review, holders, review};
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
-    Credentials, McpClient,
+    Credentials,
     credentials::{self as documents, ApiKeyDigest, ServerKeys},
 };
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     credentials::{api_key::ApiKey, server_keys},
-    manifests::{Facts, Folder, ObjectId},
+    manifests::{self, Facts, Folder, ObjectId},
     random,
     validate::{Documents, NamespacedName, Object, Published},
 };
@@ -38,39 +39,59 @@ impl LocalFacts {
         Self { identities, keys: BTreeMap::new(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
     }
 
-    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start, when
-    /// nothing was before, all that the folder does not name is gone, unless part of it can't be read.
+    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start nothing was
+    /// before, and nothing is forgotten.
     ///
     /// # Errors
-    /// Where the state folder can't be written.
+    /// Where the state folder can't be written. All that can be done is done nevertheless; ask again.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
-        let ids: Vec<_> = folder.ids().collect();
-        let is_there: BTreeSet<_> = folder.all_named().map(ToString::to_string).collect();
-        let was_there: BTreeSet<_> = before.into_iter().flat_map(Folder::all_named).map(ToString::to_string).collect();
-        let is_whole = !folder.has_broken_file();
-        let may_go = |object: &str| if before.is_some() { was_there.contains(object) } else { is_whole };
-        self.identities.update(ids.into_iter(), |object| !is_there.contains(object) && may_go(object))?;
+        let is_there = words(folder);
+        let was_there = before.map(words).unwrap_or_default();
+        let mut written =
+            self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object));
 
+        let holders = manifests::holders(folder, self);
         let keys_before = std::mem::take(&mut self.keys);
-        for client in folder.clients() {
-            if let Some(api_key) = &client.spec.credentials.api_key {
-                let name = name(client);
-                let path = state.key_file(&name.namespace, api_key.secret_name.as_str());
-                let digest = key(&path)?;
-                self.keys.insert(name, (path, digest));
+        for (name, (metadata, secret_name)) in holders {
+            let path = state.key_file(&name.namespace, &secret_name);
+            match key(&path, metadata.uid.as_deref().unwrap_or_default()) {
+                Ok(digest) => {
+                    self.keys.insert(name, (path, digest));
+                }
+                // It has no key until there is one; what others lost or got is not kept waiting for it.
+                Err(error) => written = written.and(Err(error)),
             }
         }
-        let left_over = if before.is_none() && is_whole && folder.is_decoded() { key_files(state) } else { Vec::new() };
-        let old = keys_before.into_values().map(|(path, _)| path).chain(left_over);
-        for path in old.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
-            let _ = fs::remove_file(path);
-        }
+        self.remove_unless_kept(keys_before.into_values().map(|(path, _)| path));
         for server in folder.servers() {
             let name = Object::from(server.clone()).namespaced_name();
             let keys = published_keys(state, &name);
             self.server_keys.entry(name).or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
         }
-        Ok(())
+        written
+    }
+
+    /// Forgets what the folder no longer names since an earlier run, unless part of it can't be read. For a start that went
+    /// well: a wrong folder must not take the keys of the right one.
+    ///
+    /// # Errors
+    /// Where the state folder can't be written.
+    pub fn forget_left_over(&mut self, state: &State, folder: &Folder) -> Result<(), Error> {
+        if folder.has_broken_file() {
+            return Ok(());
+        }
+        if folder.is_decoded() {
+            self.remove_unless_kept(key_files(state).into_iter());
+        }
+        let is_there = words(folder);
+        self.identities.update(folder.ids(), |object| !is_there.contains(object))
+    }
+
+    fn remove_unless_kept(&self, keys: impl Iterator<Item = PathBuf>) {
+        for path in keys.filter(|path| !self.keys.values().any(|(kept, _)| kept == path)) {
+            let _ = fs::remove_file(owner_file(&path));
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// Where a client's key is.
@@ -101,18 +122,31 @@ impl Facts for LocalFacts {
     }
 }
 
-fn name(client: &McpClient) -> NamespacedName {
-    Object::from(client.clone()).namespaced_name()
+/// All that a folder names, as identities are known.
+fn words(folder: &Folder) -> BTreeSet<String> {
+    folder.all_named().map(ToString::to_string).collect()
 }
 
-/// The key in a file; a new one where there is none, or something else.
-fn key(path: &Path) -> Result<ApiKeyDigest, Error> {
-    let existing = fs::read_to_string(path).ok().and_then(|text| ApiKey::parse(&text));
-    if let Some(key) = existing {
+/// Whose the key in a file is: the client's UID, as a Secret's owner reference has it.
+fn owner_file(key: &Path) -> PathBuf {
+    key.with_extension("owner")
+}
+
+/// The client's key in a file; a new one where there is none, something else, or the key of a client that had the file before.
+fn key(path: &Path, owner: &str) -> Result<ApiKeyDigest, Error> {
+    let read = |path: &Path| match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(None),
+        Err(error) => Err(Error::io(path.display().to_string())(error)),
+    };
+    let is_its = read(&owner_file(path))?.is_some_and(|known| known == owner);
+    if let Some(key) = read(path)?.filter(|_| is_its).and_then(|text| ApiKey::parse(&text)) {
         return Ok(key.digest());
     }
     let key = ApiKey::new(random::bytes());
     state::write(path, key.as_str().as_bytes())?;
+    // Last: a key whose owner was never written is nobody's.
+    state::write(&owner_file(path), owner.as_bytes())?;
     Ok(key.digest())
 }
 
@@ -127,3 +161,6 @@ fn published_keys(state: &State, server: &NamespacedName) -> Option<ServerKeys> 
     let text = fs::read_to_string(state.volume(server).join(documents::FILE)).ok()?;
     Credentials::parse(&text).ok()?.keys
 }
+
+#[cfg(test)]
+mod tests;

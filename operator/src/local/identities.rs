@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Identities {
     path: PathBuf,
     known: BTreeMap<String, Identity>,
+    /// Whether the file says what is known.
+    is_written: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +33,7 @@ impl Identities {
     /// Those of earlier runs. A file that can't be read is none: then all objects are new ones.
     pub fn load(path: PathBuf) -> Self {
         let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { path, known }
+        Self { path, known, is_written: true }
     }
 
     /// Gives each of these objects an identity, and forgets those that `is_gone` says.
@@ -49,11 +51,14 @@ impl Identities {
             let new = || Identity { uid: uuid(&random::bytes::<16>()), created: Timestamp::now() };
             self.known.entry(object.to_string()).or_insert_with(new);
         }
-        if self.known == before {
+        self.is_written &= self.known == before;
+        if self.is_written {
             return Ok(());
         }
         let text = serde_json::to_vec_pretty(&self.known).expect("identities must have a JSON form");
-        state::write(&self.path, &text)
+        state::write(&self.path, &text)?;
+        self.is_written = true;
+        Ok(())
     }
 
     pub fn metadata(&self, object: &ObjectId) -> ObjectMeta {

@@ -4,20 +4,23 @@
 //! folder was replaced.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::Error;
-use crate::manifests::{self, Fingerprint};
+use crate::manifests::{self, Files, Fingerprint};
 
 /// How often the files are looked at without a notice.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long nothing may change before a change is taken for whole.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long files that change all the time may keep the others waiting.
+const AT_MOST: Duration = Duration::from_millis(400);
 
 pub(super) struct Watch {
     folder: PathBuf,
@@ -25,6 +28,8 @@ pub(super) struct Watch {
     _watcher: Option<RecommendedWatcher>,
     /// None while the folder can't be listed.
     seen: Option<Fingerprint>,
+    /// Files that never were quiet long enough: nobody can say whether they are whole.
+    restless: BTreeSet<String>,
 }
 
 impl Watch {
@@ -41,12 +46,12 @@ impl Watch {
         if let Some(watcher) = &mut watcher {
             let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
         }
-        Ok(Self { folder: folder.to_owned(), notices, _watcher: watcher, seen: Some(seen) })
+        Ok(Self { folder: folder.to_owned(), notices, _watcher: watcher, seen: Some(seen), restless: BTreeSet::new() })
     }
 
     /// Waits for the next change, until it has settled. A change that nobody waited for to the end is not lost.
     pub async fn changed(&mut self) {
-        while manifests::fingerprint(&self.folder).ok() == self.seen {
+        while self.restless.is_empty() && manifests::fingerprint(&self.folder).ok() == self.seen {
             tokio::select! {
                 Some(()) = self.notices.recv() => {}
                 () = sleep(LOOK) => {}
@@ -55,13 +60,15 @@ impl Watch {
         self.settle().await;
     }
 
-    /// Waits until nothing has changed for a moment.
+    /// Waits until nothing has changed for a moment, or for so long that what still changes keeps the rest waiting.
     pub async fn settle(&mut self) {
         let mut last = manifests::fingerprint(&self.folder).ok();
+        let until = Instant::now() + AT_MOST;
         loop {
             sleep(SETTLE).await;
             let now = manifests::fingerprint(&self.folder).ok();
-            if now == last {
+            if now == last || Instant::now() >= until {
+                self.restless = differing(last.as_ref(), now.as_ref());
                 self.seen = now;
                 return;
             }
@@ -69,15 +76,34 @@ impl Watch {
         }
     }
 
-    /// Whether the files still are what they were when they had settled.
+    /// Whether the files still are what they were when they had settled, but for those that are restless.
     pub fn is_settled(&self) -> bool {
-        manifests::fingerprint(&self.folder).ok() == self.seen
+        let now = manifests::fingerprint(&self.folder).ok();
+        differing(self.seen.as_ref(), now.as_ref()).is_subset(&self.restless)
     }
+
+    /// Takes what changed since the rest had settled for restless too.
+    pub fn give_up_waiting(&mut self) {
+        let now = manifests::fingerprint(&self.folder).ok();
+        self.restless.extend(differing(self.seen.as_ref(), now.as_ref()));
+    }
+
+    /// Makes restless files ones that can't be read, so that each keeps its last good state.
+    pub fn hold_back(&self, files: &mut Files) {
+        for name in &self.restless {
+            files.insert(name.clone(), Err("is written again and again; it is read once it is quiet".into()));
+        }
+    }
+}
+
+fn differing(a: Option<&Fingerprint>, b: Option<&Fingerprint>) -> BTreeSet<String> {
+    let none = Fingerprint::default();
+    a.unwrap_or(&none).differing(b.unwrap_or(&none))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Instant};
+    use std::fs;
 
     use tokio::time::timeout;
 
@@ -109,5 +135,32 @@ mod tests {
         fs::write(folder.join("a.yaml"), "a: 678").unwrap();
         let _ = timeout(SETTLE / 2, watch.changed()).await;
         timeout(Duration::from_secs(5), watch.changed()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_never_quiet_keeps_no_other_waiting_and_is_held_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        fs::write(path.join("a.yaml"), "a").unwrap();
+        let mut watch = Watch::new(&path).unwrap();
+        let noisy = path.join("noisy.yaml");
+        let writer = tokio::spawn(async move {
+            for n in 0.. {
+                fs::write(&noisy, "x".repeat(n)).unwrap();
+                sleep(SETTLE / 5).await;
+            }
+        });
+        timeout(AT_MOST * 3, watch.changed()).await.unwrap();
+        assert!(watch.is_settled());
+        let mut files = manifests::read(&path).unwrap();
+        watch.hold_back(&mut files);
+        assert!(files["a.yaml"].is_ok() && files["noisy.yaml"].is_err());
+
+        writer.abort();
+        let _ = writer.await;
+        timeout(AT_MOST * 3, watch.changed()).await.unwrap();
+        let mut files = manifests::read(&path).unwrap();
+        watch.hold_back(&mut files);
+        assert!(files["noisy.yaml"].is_ok(), "quiet at last, it is read");
     }
 }

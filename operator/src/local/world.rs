@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portcullis_crds::{McpServerSpec, credentials, policy};
@@ -30,6 +30,8 @@ use crate::{
 
 /// A removal waits this much longer than another edit: many an editor writes a file by emptying or removing it first.
 const REMOVAL: Duration = Duration::from_millis(250);
+/// How long a removal may wait for files that change meanwhile; then those are held back.
+const AT_MOST: Duration = Duration::from_millis(500);
 
 pub(super) struct World {
     path: PathBuf,
@@ -95,7 +97,7 @@ impl World {
         if self.running.is_empty() {
             return Err(Error::NothingToServe { folder: self.path.clone() });
         }
-        Ok(())
+        self.facts.forget_left_over(&self.state, &self.folder)
     }
 
     /// Takes what changed in the folder.
@@ -103,8 +105,11 @@ impl World {
     /// # Errors
     /// Where the folder can't be read, or the state folder not written; what runs runs on.
     pub async fn reread(&mut self, watch: &mut Watch) -> Result<(), Error> {
+        let until = Instant::now() + AT_MOST;
         loop {
-            let (folder, problems) = self.folder.update(&self.read()?);
+            let mut files = self.read()?;
+            watch.hold_back(&mut files);
+            let (folder, problems) = self.folder.update(&files);
             let removes = self.folder.ids().any(|id| !folder.names(id));
             if removes {
                 tokio::time::sleep(REMOVAL).await;
@@ -112,7 +117,11 @@ impl World {
             if watch.is_settled() {
                 return self.apply(folder, problems, false);
             }
-            watch.settle().await;
+            if Instant::now() < until {
+                watch.settle().await;
+            } else {
+                watch.give_up_waiting();
+            }
         }
     }
 
@@ -137,16 +146,17 @@ impl World {
 
     fn apply(&mut self, folder: Folder, problems: Vec<Problem>, is_first: bool) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.folder, folder);
-        self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder)?;
+        let mut written = self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder);
         let backends = &self.backends;
         let review = manifests::review(&self.folder, &self.facts, |spec| here(spec, backends));
         self.tell(&before, problems.into_iter().chain(review.problems.iter().cloned()).collect());
         self.stop_what_is_gone(&review);
         for (server, (_, plan)) in &review.servers {
-            self.serve(server, plan, is_first)?;
+            // One that can't be written keeps no other from its edit.
+            written = written.and(self.serve(server, plan, is_first));
         }
         self.clients = self.clients(&review);
-        self.summarise()
+        written.and(self.summarise())
     }
 
     /// Says what is newly wrong, and when all is well again.
@@ -183,8 +193,8 @@ impl World {
     /// Publishes a server's documents, and starts it if it isn't running.
     fn serve(&mut self, server: &NamespacedName, plan: &ServerPlan, is_first: bool) -> Result<(), Error> {
         let Some(documents) = &plan.documents else { return Ok(()) };
-        let before = self.facts.in_force.insert(server.clone(), documents.clone());
         volume::write(&self.state.volume(server), &files(documents))?;
+        let before = self.facts.in_force.insert(server.clone(), documents.clone());
         if self.running.contains_key(server) {
             let words = before.and_then(|before| policies::difference(&before.policy, &documents.policy));
             if let Some(words) = words {

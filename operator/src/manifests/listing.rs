@@ -1,6 +1,11 @@
 //! The files of a folder that may hold manifests, and a cheap way to see that one of them changed.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::SystemTime,
+};
 
 /// What each file holds, or why it can't be read; by its name in the folder.
 pub type Files = BTreeMap<String, Result<String, String>>;
@@ -8,6 +13,14 @@ pub type Files = BTreeMap<String, Result<String, String>>;
 /// Changes whenever a file is written, made or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<String, (Option<SystemTime>, u64, u64)>);
+
+impl Fingerprint {
+    /// The names of the files that are not the same in both.
+    pub fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let names = self.0.keys().chain(other.0.keys());
+        names.filter(|name| self.0.get(*name) != other.0.get(*name)).cloned().collect()
+    }
+}
 
 /// Reads the manifests of a folder: `*.yaml`, `*.yml` and `*.json` that are not hidden, not those of folders in it.
 ///
@@ -38,10 +51,19 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        // Hidden files are editors' own; a link that leads nowhere is a file about to be written, or its lock.
-        if is_manifest && !name.starts_with('.') && folder.join(&name).is_file() {
+        // Hidden files are editors' own.
+        if is_manifest && !name.starts_with('.') && may_be_read(&folder.join(&name)) {
             names.push(name);
         }
     }
     Ok(names)
+}
+
+/// Not a folder, a pipe or a device, nor gone since it was listed. What can't be looked at, such as a link that leads nowhere
+/// for now, counts: it is to be told, and takes nothing away.
+fn may_be_read(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(_) => fs::symlink_metadata(path).is_ok(),
+    }
 }

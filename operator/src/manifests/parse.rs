@@ -49,7 +49,11 @@ pub(super) struct Parsed {
 pub(super) fn parse(file: &str, text: &str) -> Parsed {
     let mut parsed = Parsed { objects: Vec::new(), problems: Vec::new(), is_broken: false };
     match document::split(text) {
-        Ok(documents) => documents.into_iter().for_each(|document| parsed.document(file, document)),
+        Ok(documents) => {
+            for (n, document) in documents.into_iter().enumerate() {
+                parsed.document(file, &format!("document {} (empty ones not counted)", n + 1), document);
+            }
+        }
         Err(error) => {
             let position = Some((error.line, error.column));
             parsed.broken(Problem { position, ..Problem::file(file, error.message) });
@@ -64,13 +68,25 @@ impl Parsed {
         self.is_broken = true;
     }
 
-    fn document(&mut self, file: &str, document: Value) {
-        let Value::Object(mut fields) = document else { return };
+    /// Takes the document that is `at` a place in the file.
+    fn document(&mut self, file: &str, at: &str, document: Value) {
+        let mut fields = match document {
+            Value::Object(fields) => fields,
+            Value::Null => return,
+            // Half of an object that an editor has not yet written, as like as not.
+            _ => return self.broken(Problem::file(file, format!("{at}: must be a mapping with apiVersion and kind"))),
+        };
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
         if version == "v1" && kind.ends_with("List") {
-            if let Some(Value::Array(items)) = fields.remove("items") {
-                items.into_iter().for_each(|item| self.document(file, item));
+            match fields.remove("items") {
+                Some(Value::Array(items)) => {
+                    for (n, item) in items.into_iter().enumerate() {
+                        self.document(file, &format!("{at}: items[{n}]"), item);
+                    }
+                }
+                None | Some(Value::Null) => {}
+                Some(_) => self.broken(Problem::file(file, format!("{at}: items: must be a list"))),
             }
             return;
         }

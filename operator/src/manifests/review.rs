@@ -40,7 +40,7 @@ pub struct Review {
 /// Plans each server of a folder; `adapt` may change its spec beforehand.
 pub fn review(folder: &Folder, facts: &impl Facts, adapt: impl Fn(&mut McpServerSpec)) -> Review {
     let mut problems = BTreeSet::new();
-    let clients: Vec<McpClient> = folder.clients().map(|client| with_facts(client, facts)).collect();
+    let clients = clients(folder, facts);
     let secrets = secrets(folder, &clients, &mut problems);
     let mut servers = BTreeMap::new();
     for server in folder.servers() {
@@ -68,6 +68,15 @@ pub fn review(folder: &Folder, facts: &impl Facts, adapt: impl Fn(&mut McpServer
         accesses(folder, client, &servers, &mut problems);
     }
     Review { servers, secrets, problems: problems.into_iter().collect() }
+}
+
+/// Each client's metadata and Secret, of those that have one to themselves.
+pub fn holders(folder: &Folder, facts: &impl Facts) -> BTreeMap<NamespacedName, (ObjectMeta, String)> {
+    secrets(folder, &clients(folder, facts), &mut BTreeSet::new())
+}
+
+fn clients(folder: &Folder, facts: &impl Facts) -> Vec<McpClient> {
+    folder.clients().map(|client| with_facts(client, facts)).collect()
 }
 
 fn with_facts(client: &McpClient, facts: &impl Facts) -> McpClient {

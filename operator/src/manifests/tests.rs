@@ -63,6 +63,10 @@ fn each_file_keeps_its_last_good_state_and_removals_elsewhere_apply() {
     assert_eq!(names(&next), names(&good), "nobody can say whether that is a");
     assert!(told(&problems).contains("metadata.nam: unknown field"), "{}", told(&problems));
 
+    for cut_off in ["apiVersion", "- a", "3"] {
+        assert_eq!(names(&good.update(&files(&[("clients.yaml", cut_off), ("server.yaml", SERVER)])).0), names(&good));
+    }
+
     let unreadable = Files::from([("clients.yaml".to_owned(), Err("can't be read: no".to_owned()))]);
     assert_eq!(names(&good.update(&unreadable).0), ["McpClient sales/a", "McpClient sales/b"]);
 }
@@ -88,13 +92,25 @@ items:
   - {apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: b}}
   - {apiVersion: portcullis.dev/v1alpha1, kind: McpClient, metadata: {name: a}, spec: {access: [], credentials: {apiKey: {secretName: k}}}}
 ---
-just: values
+# nothing
 ---
-- a list
+just: values
 ";
     let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
     assert_eq!((told(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
     for (text, finding) in [
+        (
+            "a: b\n---\n- {a: b}",
+            "x.json: document 2 (empty ones not counted): must be a mapping with apiVersion and kind",
+        ),
+        (
+            "{apiVersion: v1, kind: List, items: [{a: b}, api]}",
+            "x.json: document 1 (empty ones not counted): items[1]: must be a mapping with apiVersion and kind",
+        ),
+        (
+            "{apiVersion: v1, kind: List, items: {a: b}}",
+            "x.json: document 1 (empty ones not counted): items: must be a list",
+        ),
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServers}",
             "x.json: kind: `McpServers` is none of portcullis.dev; there are: McpServer, McpClient",
@@ -205,6 +221,8 @@ fn only_manifests_are_read() {
     std::fs::create_dir(folder.path().join("g.yaml")).unwrap();
     std::os::unix::fs::symlink("nowhere", folder.path().join("h.yaml")).unwrap();
     let found: Vec<_> = read(folder.path()).unwrap().into_keys().collect();
-    assert_eq!(found, ["a.yaml", "b.yml", "c.json"]);
+    assert_eq!(found, ["a.yaml", "b.yml", "c.json", "h.yaml"]);
+    let broken_link = read(folder.path()).unwrap()["h.yaml"].clone().unwrap_err();
+    assert!(broken_link.starts_with("can't be read: "), "{broken_link}");
     assert!(read(Path::new("/nowhere")).is_err());
 }
