@@ -29,7 +29,7 @@ const KEYS: Duration = Duration::from_millis(500);
 /// # Errors
 /// The first write that failed; everything else was done nevertheless.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
-    let Some(fetched) = fetch::server(context, name).await? else {
+    let Some((fetched, credentials)) = fetch::server(context, name).await? else {
         forget(context, name);
         return Ok(LOOK_AGAIN);
     };
@@ -38,7 +38,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     }
     let plan = validate::server(&fetched.input);
     let objects = build::objects(&fetched.input.server, &plan, &context.settings);
-    let outcome = write::apply(context, &fetched, &plan, objects).await;
+    let outcome = write::apply(context, &fetched, credentials, &plan, objects).await;
     let again = report::report(context, &fetched, &plan, &outcome).await?;
     outcome.problem.map_or(Ok(again), Err)
 }

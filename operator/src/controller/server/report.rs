@@ -43,7 +43,7 @@ pub async fn report(
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
     let memory = context.of_servers.of(&fetched.name);
-    let published = lock(&memory).published.clone();
+    let published = lock(&memory).published.clone().documents();
     if let Some(documents) = &published {
         let restored = restored(fetched.server.status.as_ref());
         let target = revisions(documents);
