@@ -50,6 +50,8 @@ pub struct ClientMemory {
     pub uid: String,
     /// The digests of its keys; none before they were looked at.
     pub keys: Option<Vec<ApiKeyDigest>>,
+    /// Whether the last look at its key failed.
+    pub has_failed: bool,
     pub status_at: Option<Instant>,
 }
 
