@@ -105,7 +105,7 @@ async fn report(
 fn heard(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<Heard>)>> {
     let servers: BTreeSet<NamespacedName> = context.index.servers(client);
     let one = |server: NamespacedName| {
-        if context.servers.get(&server).is_none() {
+        if context.servers.get(&server).is_none_or(|server| server.is_ending()) {
             return Some((server, None));
         }
         let memory = context.of_servers.known(&server)?;

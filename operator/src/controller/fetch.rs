@@ -31,16 +31,13 @@ pub struct Fetched {
 /// The Secret of a server's credentials as it is now, with all that the API says of it.
 pub type LiveCredentials = Result<Option<Value>, Error>;
 
-/// Fetches a server; none where it is gone, or going.
+/// Fetches a server; none where it is gone.
 ///
 /// # Errors
 /// Where the system gives no random bytes, or nothing is known of the credentials and they can't be read: keys that are
 /// in use would be made anew.
 pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveCredentials)>, Error> {
     let Some(server) = context.servers.get(name) else { return Ok(None) };
-    if server.object.metadata.deletion_timestamp.is_some() {
-        return Ok(None);
-    }
     let secret = secret(context, &child_name(name, credentials_secret_name(&name.name))).await;
     let memory = context.of_servers.of(name);
     let remembered = {

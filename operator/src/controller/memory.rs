@@ -28,6 +28,8 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct ServerMemory {
     pub uid: String,
+    /// Whether its clients know that it is going.
+    pub is_ending: bool,
     /// When this run first looked at it.
     pub since: Option<Instant>,
     /// What was published last by this run, each document as soon as it was written.

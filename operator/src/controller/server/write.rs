@@ -61,6 +61,9 @@ pub async fn apply(
         credentials: credentials.then(|| documents.credentials.clone()),
     };
     published(context, fetched, written, &mut outcome);
+    if fetched.server.is_ending() {
+        return outcome;
+    }
     let account = put(
         context,
         fetched,
@@ -100,6 +103,10 @@ async fn put<K: Serialize + kube::ResourceExt>(
         }
         Live::Read(live) => (None, live),
     };
+    // Of a server that is going, what its pods still read is kept right, and nothing is made.
+    if fetched.server.is_ending() && live.is_none() {
+        return false;
+    }
     let applied = match Wanted::new(&context.api, object) {
         Ok(wanted) => wanted.apply(live).await,
         Err(error) => Err(error),
