@@ -47,8 +47,22 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
         Ok(spec) => key::key(context, &client, spec).await,
         Err(_) => key::known(&client),
     };
+    let failure = key.as_ref().err();
+    let memory = context.of_clients.of(name);
+    let had_failed = std::mem::replace(&mut lock(&memory).has_failed, failure.is_some());
+    let knows_key = client.status.as_ref().is_some_and(|status| status.api_key.is_some());
+    if !had_failed && failure.is_some_and(|error| is_passing(error, knows_key)) {
+        // Soon enough there is more to say, or nothing.
+        return key.map(|_| LOOK_AGAIN);
+    }
     let again = report(context, name, &client, &findings, &key).await?;
     key.map(|_| again)
+}
+
+/// Whether a failure is worth no word unless the next look fails too: the key that was told of is still in force, or somebody
+/// else wrote at the same moment.
+fn is_passing(error: &Error, knows_key: bool) -> bool {
+    error.is_conflict() || (knows_key && error.may_pass())
 }
 
 /// Writes the status, if it says anything new and its time has come; else gives when that is.
@@ -91,7 +105,7 @@ async fn report(
 fn heard(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<Heard>)>> {
     let servers: BTreeSet<NamespacedName> = context.index.servers(client);
     let one = |server: NamespacedName| {
-        if context.servers.get(&server).is_none() {
+        if context.servers.get(&server).is_none_or(|server| server.is_ending()) {
             return Some((server, None));
         }
         let memory = context.of_servers.known(&server)?;

@@ -24,7 +24,7 @@ use tracing::warn;
 
 use super::{
     events::Events,
-    index::{Index, named, narrows},
+    index::{Index, narrows},
     memory::{ClientMemory, Memories, ServerMemory, lock},
     queue::Queue,
     seen::{Child, Client, Custom, PodSeen, Server},
@@ -181,27 +181,22 @@ impl Context {
             return;
         }
         let name = client.key();
-        let spec = |client: &Option<Arc<Client>>| client.as_ref().and_then(|client| client.object.spec.clone().ok());
-        let (old, new) = (spec(&change.old), spec(&change.new));
-        let is_gone = change.new.is_none();
-        let is_undecodable = !is_gone && new.is_none();
-        // What it named while it could be decoded, it still has.
-        let servers = match (&new, is_undecodable) {
-            (Some(new), _) => self.index.set(&name, named(new, &name.namespace)),
-            (None, true) => self.index.servers(&name),
-            (None, false) => self.index.set(&name, Default::default()),
-        };
-        let servers: Vec<NamespacedName> = match servers.is_empty() && old.is_none() && (is_gone || is_undecodable) {
-            // Nobody knows what it names; its published access may be anywhere.
-            true => self.servers.all().iter().map(|server| server.key()).collect(),
-            false => servers.into_iter().collect(),
+        let old = change.old.as_ref().map(|old| &old.object.spec);
+        let new = change.new.as_ref().map(|new| &new.object.spec);
+        let servers: Vec<NamespacedName> = match self.index.change(&name, old, new) {
+            Some(servers) => servers.into_iter().collect(),
+            // Its published access may be anywhere.
+            None => self.servers.all().iter().map(|server| server.key()).collect(),
         };
         self.queue.add(Key::Client(name));
-        let is_new = change.old.is_none() && new.is_some();
         let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
         let is_ending = client.object.metadata.deletion_timestamp.is_some();
-        let may_wait =
-            is_same_client && !is_ending && (is_new || old.zip(new).is_some_and(|(old, new)| !narrows(&old, &new)));
+        let takes_nothing_away = match (old, new) {
+            (None, Some(Ok(_))) => true,
+            (Some(Ok(old)), Some(Ok(new))) => !narrows(old, new),
+            _ => false,
+        };
+        let may_wait = is_same_client && !is_ending && takes_nothing_away;
         for server in servers {
             self.publish(server, may_wait);
         }

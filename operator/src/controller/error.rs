@@ -56,6 +56,11 @@ impl Error {
         }
     }
 
+    /// Whether it is about a call of the API, which may well succeed when it is made again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Api { .. } | Self::Timeout { .. })
+    }
+
     /// Whether somebody else wrote or deleted the object just before: another look settles it.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };

@@ -25,21 +25,19 @@ pub struct Fetched {
     pub name: NamespacedName,
     pub server: Arc<Server>,
     pub input: ServerInput,
-    /// The Secret of its credentials as it is now, with all that the API says of it.
-    pub credentials: Result<Option<Value>, Error>,
     pub pods: Vec<Arc<PodSeen>>,
 }
 
-/// Fetches a server; none where it is gone, or going.
+/// The Secret of a server's credentials as it is now, with all that the API says of it.
+pub type LiveCredentials = Result<Option<Value>, Error>;
+
+/// Fetches a server; none where it is gone.
 ///
 /// # Errors
 /// Where the system gives no random bytes, or nothing is known of the credentials and they can't be read: keys that are
 /// in use would be made anew.
-pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<Fetched>, Error> {
+pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveCredentials)>, Error> {
     let Some(server) = context.servers.get(name) else { return Ok(None) };
-    if server.object.metadata.deletion_timestamp.is_some() {
-        return Ok(None);
-    }
     let secret = secret(context, &child_name(name, credentials_secret_name(&name.name))).await;
     let memory = context.of_servers.of(name);
     let remembered = {
@@ -50,22 +48,18 @@ pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<F
         }
         memory.published.clone()
     };
-    let (published, credentials) = match (remembered, secret) {
-        (Some(documents), secret) => {
-            let published = Published { policy: Some(documents.policy), credentials: Some(documents.credentials) };
-            (published, secret.and_then(|secret| Ok(secret.map(serde_json::to_value).transpose()?)))
-        }
-        (None, Ok(secret)) => {
-            let credentials = secret.as_ref().and_then(credentials_of);
-            let published = Published { policy: published_policy(context, name), credentials };
-            (published, Ok(secret.map(serde_json::to_value).transpose()?))
-        }
-        (None, Err(error)) => return Err(error),
+    let Published { policy, credentials } = remembered;
+    let credentials = match (credentials, &secret) {
+        (Some(credentials), _) => Some(credentials),
+        (None, Ok(secret)) => secret.as_ref().and_then(credentials_of),
+        (None, Err(_)) => return secret.map(|_| None),
     };
+    let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
+    let live = secret.and_then(|secret| Ok(secret.map(serde_json::to_value).transpose()?));
     let clients = clients(context, name, &published);
     let fresh_keys = server_keys(random()?);
     let input = ServerInput { server: server.object.clone(), clients, published, fresh_keys };
-    Ok(Some(Fetched { name: name.clone(), server, input, credentials, pods: context.pods(name) }))
+    Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods(name) }, live)))
 }
 
 /// Those that name the server, and those that it serves and that are still there.

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use portcullis_crds::{McpClientSpec, client::Access};
+use portcullis_crds::{Findings, McpClientSpec, client::Access};
 
 use crate::validate::{NamespacedName, server_of};
 
@@ -21,7 +21,7 @@ struct Links {
 
 impl Index {
     /// The client names these servers now. Gives those that it named before or names now.
-    pub fn set(&self, client: &NamespacedName, servers: BTreeSet<NamespacedName>) -> BTreeSet<NamespacedName> {
+    fn set(&self, client: &NamespacedName, servers: BTreeSet<NamespacedName>) -> BTreeSet<NamespacedName> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = links.servers.remove(client).unwrap_or_default();
         for server in before.difference(&servers) {
@@ -42,6 +42,25 @@ impl Index {
         all
     }
 
+    /// Takes in a change of a client: none where there is none, an error where nobody can decode it. Gives the servers
+    /// that it concerns; none where that may be any, for nobody knows what an undecodable client names.
+    pub fn change(
+        &self,
+        client: &NamespacedName,
+        old: Option<&Result<McpClientSpec, Findings>>,
+        new: Option<&Result<McpClientSpec, Findings>>,
+    ) -> Option<BTreeSet<NamespacedName>> {
+        // What it named while it could be decoded, it still has.
+        let known = self.servers(client);
+        let is_unknown = known.is_empty() && matches!((old, new), (Some(Err(_)), _) | (None, Some(Err(_))));
+        let servers = match new {
+            Some(Ok(spec)) => self.set(client, named(spec, &client.namespace)),
+            Some(Err(_)) => known,
+            None => self.set(client, BTreeSet::new()),
+        };
+        (!is_unknown).then_some(servers)
+    }
+
     /// The servers that the client names.
     pub fn servers(&self, client: &NamespacedName) -> BTreeSet<NamespacedName> {
         let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +75,7 @@ impl Index {
 }
 
 /// The servers that a spec names, in full.
-pub fn named(spec: &McpClientSpec, namespace: &str) -> BTreeSet<NamespacedName> {
+fn named(spec: &McpClientSpec, namespace: &str) -> BTreeSet<NamespacedName> {
     spec.access.iter().map(|access| server_of(&access.server_ref, namespace)).collect()
 }
 
@@ -110,6 +129,22 @@ mod tests {
         });
         change(&mut value);
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_client_that_nobody_could_decode_concerns_every_server_unless_it_is_known_what_it_named() {
+        let (bot, broken) = (name("bot"), Err(Findings::default()));
+        let (crm, erp) = (Ok(spec(|_| ())), Ok(spec(|it| it["access"][0]["serverRef"]["name"] = json!("erp"))));
+        let index = Index::default();
+        assert_eq!(index.change(&bot, None, Some(&broken)), None, "as the operator starts");
+        assert_eq!(index.change(&bot, Some(&broken), Some(&broken)), None);
+        assert_eq!(index.change(&bot, Some(&broken), Some(&crm)), None, "repaired: it may have been served by others");
+        assert_eq!(index.change(&bot, Some(&crm), Some(&broken)), Some(names(&["crm"])));
+        assert_eq!(index.change(&bot, Some(&broken), Some(&erp)), Some(names(&["crm", "erp"])));
+        assert_eq!(index.change(&bot, Some(&erp), None), Some(names(&["erp"])));
+        assert_eq!(index.change(&bot, None, Some(&crm)), Some(names(&["crm"])));
+        let index = Index::default();
+        assert_eq!(index.change(&bot, Some(&broken), None), None, "gone before anybody could decode it");
     }
 
     #[test]

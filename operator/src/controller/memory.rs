@@ -11,7 +11,7 @@ use portcullis_crds::credentials::ApiKeyDigest;
 use tokio::time::Instant;
 
 use super::{backoff::Backoff, status::Saying};
-use crate::validate::{ClientOutcome, Documents, NamespacedName};
+use crate::validate::{ClientOutcome, NamespacedName, Published};
 
 /// What a client hears from a server.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +28,12 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct ServerMemory {
     pub uid: String,
+    /// Whether its clients know that it is going.
+    pub is_ending: bool,
     /// When this run first looked at it.
     pub since: Option<Instant>,
-    /// What was published last, by this run or found at its start.
-    pub published: Option<Documents>,
+    /// What was published last by this run, each document as soon as it was written.
+    pub published: Published,
     pub published_at: Option<Instant>,
     /// Clients whose access changed with a publication that not all pods serve yet.
     pub pending: BTreeSet<NamespacedName>,
@@ -50,6 +52,8 @@ pub struct ClientMemory {
     pub uid: String,
     /// The digests of its keys; none before they were looked at.
     pub keys: Option<Vec<ApiKeyDigest>>,
+    /// Whether the last look at its key failed.
+    pub has_failed: bool,
     pub status_at: Option<Instant>,
 }
 

@@ -34,6 +34,13 @@ pub struct Custom<S, T> {
     pub status: Option<T>,
 }
 
+impl<S, T> Custom<S, T> {
+    /// Whether it was deleted and only waits for what has to come first.
+    pub fn is_ending(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+}
+
 impl<S: DeserializeOwned, T: DeserializeOwned> From<DynamicObject> for Custom<S, T> {
     fn from(object: DynamicObject) -> Self {
         let DynamicObject { mut metadata, mut data, .. } = object;

@@ -29,7 +29,7 @@ const KEYS: Duration = Duration::from_millis(500);
 /// # Errors
 /// The first write that failed; everything else was done nevertheless.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
-    let Some(fetched) = fetch::server(context, name).await? else {
+    let Some((fetched, credentials)) = fetch::server(context, name).await? else {
         forget(context, name);
         return Ok(LOOK_AGAIN);
     };
@@ -38,7 +38,12 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     }
     let plan = validate::server(&fetched.input);
     let objects = build::objects(&fetched.input.server, &plan, &context.settings);
-    let outcome = write::apply(context, &fetched, &plan, objects).await;
+    let outcome = write::apply(context, &fetched, credentials, &plan, objects).await;
+    if fetched.server.is_ending() {
+        report::follow(context, &fetched, &outcome);
+        leave(context, name);
+        return outcome.problem.map_or(Ok(LOOK_AGAIN), Err);
+    }
     let again = report::report(context, &fetched, &plan, &outcome).await?;
     outcome.problem.map_or(Ok(again), Err)
 }
@@ -51,6 +56,16 @@ fn is_too_early(context: &Context, fetched: &Fetched) -> bool {
     fetched.input.published.policy.is_none()
         && since.elapsed() < KEYS
         && fetched.input.clients.iter().any(|client| client.keys.is_none())
+}
+
+/// The server is going: its clients say so, though its pods are told of revocations for as long as they run.
+fn leave(context: &Context, name: &NamespacedName) {
+    let memory = context.of_servers.of(name);
+    if !std::mem::replace(&mut lock(&memory).is_ending, true) {
+        for client in context.index.clients(name) {
+            context.queue.add(Key::Client(client));
+        }
+    }
 }
 
 /// The server is gone: nobody is asked any more, and its clients say so. Its objects are collected by their owner.

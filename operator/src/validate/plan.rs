@@ -33,10 +33,24 @@ pub struct ClientInput {
 }
 
 /// The documents that are in force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Published {
     pub policy: Option<Policy>,
     pub credentials: Option<Credentials>,
+}
+
+impl Published {
+    /// Takes over each document that was written anew; one that was not stays what it was.
+    pub fn update(&mut self, written: Self) {
+        self.policy = written.policy.or(self.policy.take());
+        self.credentials = written.credentials.or(self.credentials.take());
+    }
+
+    /// Both documents; none while only one of them is there.
+    pub fn documents(self) -> Option<Documents> {
+        let (policy, credentials) = self.policy.zip(self.credentials)?;
+        Some(Documents { policy, credentials })
+    }
 }
 
 /// What is to be published, and what to say about it.

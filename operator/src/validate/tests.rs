@@ -239,6 +239,24 @@ fn who_is_gone_or_going_or_names_another_server_has_nothing() {
 }
 
 #[test]
+fn each_document_counts_as_published_as_soon_as_it_is_written() {
+    let first = server(&input("", vec![])).documents.unwrap();
+    let next = server(&input(
+        "",
+        vec![client_of("sales", "bot", 1, "{serverRef: {name: crm}, tools: [read], maxRecordsPerQuery: 10}")],
+    ))
+    .documents
+    .unwrap();
+    assert_ne!((&first.policy, &first.credentials), (&next.policy, &next.credentials));
+    let mut published = Published::default();
+    published.update(Published { policy: Some(first.policy.clone()), credentials: None });
+    assert_eq!(published.clone().documents(), None, "half of it is nothing that pods could serve");
+    published.update(Published { policy: None, credentials: Some(first.credentials.clone()) });
+    published.update(Published { policy: Some(next.policy.clone()), credentials: None });
+    assert_eq!(published.documents(), Some(Documents { policy: next.policy, credentials: first.credentials }));
+}
+
+#[test]
 fn the_server_s_keys_stay_once_they_are_published() {
     let good = server(&input("", Vec::new()));
     let mut next = input("", Vec::new());

@@ -124,5 +124,9 @@ async fn an_object_of_somebody_else_is_never_touched_and_the_condition_names_it(
     until(45, async || expect(world.served("sales").await?, ALL.map(String::from).into())).await;
     assert_ne!(world.key("sales", "reporting-agent-key").await.unwrap(), "mine");
     let clients = world.api::<McpClient>("sales");
-    assert!(clients.get("reporting-agent").await.unwrap().status.unwrap().api_key.is_some());
+    until(5, async || {
+        let status = clients.get("reporting-agent").await.map_err(|error| error.to_string())?.status;
+        status.and_then(|status| status.api_key).map(drop).ok_or_else(|| "its status names no key yet".to_owned())
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -183,4 +183,28 @@ async fn nothing_is_published_while_a_definition_is_missing() {
     let crds = crate::world::repository("crds");
     world.cluster.kubectl(["apply", "--server-side", "-f", &crds]).unwrap();
     until(40, async || world.policy("sales").await.map(drop)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_its_end_still_hears_of_revocations_and_is_given_nothing_new() {
+    let world = World::start().await;
+    world.crm("sales").await;
+    let client = async |name: &str| {
+        let policy = world.policy("sales").await?;
+        Ok::<_, String>(policy.clients.iter().any(|client| client.id.as_str().ends_with(name)))
+    };
+    until(20, async || expect(client("reporting-agent").await?, true)).await;
+    world.patch::<McpServer>("sales", "crm", json!({"metadata": {"finalizers": ["example.com/wait"]}})).await;
+    world.api::<McpServer>("sales").delete("crm", &DeleteParams::default()).await.unwrap();
+    until(20, async || {
+        let (condition, _) = world.client_condition("sales", "reporting-agent", "Ready").await?;
+        expect(condition, "False/ServerNotFound".into())
+    })
+    .await;
+    world.api::<McpClient>("sales").delete("reporting-agent", &DeleteParams::default()).await.unwrap();
+    until(20, async || expect(client("reporting-agent").await?, false)).await;
+    let services = world.api::<Service>("sales");
+    services.delete("crm", &DeleteParams::default()).await.unwrap();
+    world.settled(Duration::from_secs(3)).await;
+    assert!(services.get_opt("crm").await.unwrap().is_none(), "what is gone stays gone");
 }

@@ -68,8 +68,18 @@ pub fn status(facts: &Facts<'_>) -> McpClientStatus {
     McpClientStatus {
         observed_generation: facts.generation,
         servers: servers.iter().map(|server| server.status(facts)).collect(),
-        api_key: facts.key.as_ref().ok().cloned(),
+        api_key: api_key(facts),
         conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
+    }
+}
+
+/// Where the key is; while that is not known, where it was: a former Secret is found by this until it is deleted.
+fn api_key(facts: &Facts<'_>) -> Option<ApiKeyStatus> {
+    let former = || facts.previous.and_then(|status| status.api_key.clone());
+    match &facts.key {
+        Ok(key) => Some(key.clone()),
+        Err(Error::NotOwned(taken)) => former().filter(|former| former.secret_name != taken.name),
+        Err(_) => former(),
     }
 }
 

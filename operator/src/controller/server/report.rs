@@ -26,7 +26,7 @@ use crate::{
         status::{STATUS_PACE, Saying, transitions, write as write_status},
     },
     probe::{LAG, Restored, Revisions},
-    validate::ServerPlan,
+    validate::{Documents, ServerPlan},
 };
 
 /// Pods mostly confirm a publication within this time; only then is it worth a status that they have not.
@@ -42,13 +42,7 @@ pub async fn report(
     plan: &ServerPlan,
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
-    let memory = context.of_servers.of(&fetched.name);
-    let published = lock(&memory).published.clone();
-    if let Some(documents) = &published {
-        let restored = restored(fetched.server.status.as_ref());
-        let target = revisions(documents);
-        context.prober.follow(&fetched.name, &target, outcome.is_published, &fetched.pods, &restored);
-    }
+    let published = follow(context, fetched, outcome);
     let pods = pods(context, fetched);
     let deployment = context.children.deployments.get(&fetched.name);
     let deployment: Option<Deployment> = deployment.and_then(|child| serde_json::from_value(child.value()).ok());
@@ -75,6 +69,18 @@ pub async fn report(
     let lagging_at =
         pods.iter().filter_map(|pod| LAG.checked_sub(pod.behind_for?)).filter(|left| !left.is_zero()).min();
     Ok(again.min(lagging_at.map_or(LOOK_AGAIN, |left| left + Duration::from_millis(100))))
+}
+
+/// Has the pods told of what is published, and asked what they serve. Gives what is published.
+pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Option<Documents> {
+    let memory = context.of_servers.of(&fetched.name);
+    let published = lock(&memory).published.clone().documents();
+    if let Some(documents) = &published {
+        let restored = restored(fetched.server.status.as_ref());
+        let target = revisions(documents);
+        context.prober.follow(&fetched.name, &target, outcome.is_published, &fetched.pods, &restored);
+    }
+    published
 }
 
 fn pods(context: &Context, fetched: &Fetched) -> Vec<Pod> {

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use portcullis_crds::condition::Reason;
+use portcullis_crds::{Policy, condition::Reason};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,12 +18,12 @@ use crate::{
         context::Context,
         error::Error,
         events::Happening,
-        fetch::{self, Fetched},
+        fetch::{self, Fetched, LiveCredentials},
         memory::lock,
         seen::Child,
         store::Store,
     },
-    validate::{Documents, NamespacedName, ServerPlan},
+    validate::{NamespacedName, Published, ServerPlan},
 };
 
 /// What the writes came to.
@@ -36,21 +36,33 @@ pub struct Outcome {
 }
 
 /// Step four: what pods need comes before the pods; a failure stops what depends on it and nothing else.
-pub async fn apply(context: &Context, fetched: &Fetched, plan: &ServerPlan, objects: Option<Objects>) -> Outcome {
+pub async fn apply(
+    context: &Context,
+    fetched: &Fetched,
+    live: LiveCredentials,
+    plan: &ServerPlan,
+    objects: Option<Objects>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let (Some(objects), Some(documents)) = (objects, &plan.documents) else { return outcome };
     let children = &context.children;
-    let credentials = match &fetched.credentials {
-        Ok(live) => put(context, fetched, &mut outcome, "Secret", &objects.credentials, Live::Read(live.clone())).await,
-        Err(_) => false,
+    let credentials = match live {
+        Ok(live) => put(context, fetched, &mut outcome, "Secret", &objects.credentials, Live::Read(live)).await,
+        Err(error) => {
+            warn!(server = %fetched.name, %error, "the credentials cannot be read; the policy is published without them");
+            outcome.problem = Some(error);
+            false
+        }
     };
     let policy =
         put(context, fetched, &mut outcome, "ConfigMap", &objects.policy, Live::Seen(&children.config_maps)).await;
-    if let Err(error) = &fetched.credentials {
-        warn!(server = %fetched.name, %error, "the credentials cannot be read; the policy is published without them");
-    }
-    if policy && credentials {
-        published(context, fetched, documents, &mut outcome);
+    let written = Published {
+        policy: policy.then(|| documents.policy.clone()),
+        credentials: credentials.then(|| documents.credentials.clone()),
+    };
+    published(context, fetched, written, &mut outcome);
+    if fetched.server.is_ending() {
+        return outcome;
     }
     let account = put(
         context,
@@ -91,6 +103,10 @@ async fn put<K: Serialize + kube::ResourceExt>(
         }
         Live::Read(live) => (None, live),
     };
+    // Of a server that is going, what its pods still read is kept right, and nothing is made.
+    if fetched.server.is_ending() && live.is_none() {
+        return false;
+    }
     let applied = match Wanted::new(&context.api, object) {
         Ok(wanted) => wanted.apply(live).await,
         Err(error) => Err(error),
@@ -145,37 +161,40 @@ fn remember(
     }
 }
 
-/// Both documents are as they should be: remembers them, and whose access the pods have yet to learn of.
-fn published(context: &Context, fetched: &Fetched, documents: &Documents, outcome: &mut Outcome) {
+/// Remembers the documents that are as they should be now, and whose access the pods have yet to learn of. Each counts by
+/// itself: what clients had is what was written last, also where the other document could not be.
+fn published(context: &Context, fetched: &Fetched, written: Published, outcome: &mut Outcome) {
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
     if outcome.is_published {
-        let changed = changed_clients(fetched, documents);
-        memory.pending.extend(changed);
+        memory.pending.extend(changed_clients(&fetched.name, &fetched.input.published, &written));
         memory.published_at = Some(Instant::now());
-        let (revision, clients) = (documents.policy.revision(), documents.policy.clients.len());
-        info!(server = %fetched.name, revision, clients, "published");
-        if fetched.input.published.policy.as_ref().is_none_or(|policy| policy.revision() != revision) {
-            let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
-            outcome.happenings.push(Happening { is_warning: false, reason: Reason::PolicyPublished, note });
+        let before = fetched.input.published.policy.as_ref().map(Policy::revision);
+        if let Some(policy) = &written.policy {
+            let (revision, clients) = (policy.revision(), policy.clients.len());
+            info!(server = %fetched.name, revision, clients, "published");
+            if before != Some(revision) {
+                let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
+                outcome.happenings.push(Happening { is_warning: false, reason: Reason::PolicyPublished, note });
+            }
         }
     }
-    memory.published = Some(documents.clone());
+    memory.published.update(written);
 }
 
 /// The clients of which either document says something else than before.
-fn changed_clients(fetched: &Fetched, documents: &Documents) -> BTreeSet<NamespacedName> {
-    let before = &fetched.input.published;
+fn changed_clients(server: &NamespacedName, before: &Published, written: &Published) -> BTreeSet<NamespacedName> {
     let full = |id: &str| {
-        let (namespace, name) = id.split_once('/').unwrap_or((&fetched.name.namespace, id));
+        let (namespace, name) = id.split_once('/').unwrap_or((&server.namespace, id));
         NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() }
     };
     let known: BTreeMap<_, _> =
         before.policy.iter().flat_map(|policy| &policy.clients).map(|client| (client.id.as_str(), client)).collect();
-    let policy = documents.policy.clients.iter().filter(|client| known.get(client.id.as_str()) != Some(client));
+    let policy = written.policy.iter().flat_map(|policy| &policy.clients);
+    let policy = policy.filter(|client| known.get(client.id.as_str()) != Some(client));
     let keys: BTreeMap<_, _> =
         before.credentials.iter().flat_map(|it| &it.clients).map(|client| (client.id.as_str(), client)).collect();
-    let credentials =
-        documents.credentials.clients.iter().filter(|client| keys.get(client.id.as_str()) != Some(client));
+    let credentials = written.credentials.iter().flat_map(|it| &it.clients);
+    let credentials = credentials.filter(|client| keys.get(client.id.as_str()) != Some(client));
     policy.map(|client| full(client.id.as_str())).chain(credentials.map(|client| full(client.id.as_str()))).collect()
 }

@@ -131,3 +131,31 @@ fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
         assert_eq!(status.conditions[4].status, "True", "it is stalled");
     }
 }
+
+#[test]
+fn the_secret_of_a_former_key_is_told_until_the_key_is_in_another() {
+    let key = |name: &str| ApiKeyStatus { secret_name: name.into(), key_id: "id".into() };
+    let taken =
+        |name: &str| Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: name.into() });
+    let silent = Error::Timeout { doing: "reading Secret sales/former".into() };
+    let (spec, findings) = (spec(|_| ()), Findings::default());
+    let (before, _) = says(&spec, None, None);
+    let before = McpClientStatus { api_key: Some(key("former")), ..before };
+    for (what, key, expected) in [
+        ("it is in another", Ok(key("new")), Some(key("new"))),
+        ("the former can't be read", Err(&silent), Some(key("former"))),
+        ("the other's name is taken", Err(&taken("new")), Some(key("former"))),
+        ("somebody took the former's name", Err(&taken("former")), None),
+    ] {
+        let facts = Facts {
+            generation: Some(2),
+            spec: Some(&spec),
+            findings: &findings,
+            key,
+            servers: Vec::new(),
+            previous: Some(&before),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(status(&facts).api_key, expected, "{what}");
+    }
+}
