@@ -19,8 +19,6 @@ pub enum Error {
     /// Nothing is known of the client's key: its spec has errors.
     #[error("the spec has errors, so no key was made")]
     Unreadable,
-    #[error("the system gave no random bytes")]
-    Random,
     #[error("an object that was built has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
     #[error("a document has no YAML form: {0}")]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aws_lc_rs::rand;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use portcullis_crds::{Credentials, Policy, credentials, policy};
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     build::{config_map_name, credentials_secret_name},
     credentials::server_keys,
+    random,
     validate::{ClientInput, NamespacedName, Published, ServerInput},
 };
 
@@ -34,7 +34,7 @@ pub type LiveCredentials = Result<Option<Value>, Error>;
 /// Fetches a server; none where it is gone.
 ///
 /// # Errors
-/// Where the system gives no random bytes, or nothing is known of the credentials and they can't be read: keys that are
+/// Where nothing is known of the credentials and they can't be read: keys that are
 /// in use would be made anew.
 pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveCredentials)>, Error> {
     let Some(server) = context.servers.get(name) else { return Ok(None) };
@@ -57,7 +57,7 @@ pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(
     let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
     let live = secret.and_then(|secret| Ok(secret.map(serde_json::to_value).transpose()?));
     let clients = clients(context, name, &published);
-    let fresh_keys = server_keys(random()?);
+    let fresh_keys = server_keys(random::bytes());
     let input = ServerInput { server: server.object.clone(), clients, published, fresh_keys };
     Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods(name) }, live)))
 }
@@ -108,14 +108,4 @@ pub async fn secret(context: &Context, name: &NamespacedName) -> Result<Option<S
 
 pub fn child_name(server: &NamespacedName, name: String) -> NamespacedName {
     NamespacedName { namespace: server.namespace.clone(), name }
-}
-
-/// So many random bytes.
-///
-/// # Errors
-/// Where the system has none.
-pub fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Error::Random)?;
-    Ok(bytes)
 }

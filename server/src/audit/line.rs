@@ -80,7 +80,6 @@ impl Body {
     fn error(&mut self, error: &CallError<'_>) {
         let (word, backend) = match error {
             CallError::BackendStatus { backend, .. } => ("backend_status", Some(*backend)),
-            CallError::BackendRefused { backend } => ("backend_refused", Some(*backend)),
             CallError::BackendUnreachable { backend } => ("backend_unreachable", Some(*backend)),
             CallError::BackendTimeout { backend, .. } => ("backend_timeout", Some(*backend)),
             CallError::BackendSuspended { backend } => ("backend_suspended", Some(*backend)),
@@ -88,7 +87,6 @@ impl Body {
             CallError::AnswerMalformed { backend } => ("answer_malformed", Some(*backend)),
             CallError::AnswerTooLarge { backend } => ("answer_too_large", Some(*backend)),
             CallError::RecordsMissing { backend } => ("records_missing", Some(*backend)),
-            CallError::ArgumentsUnsendable => ("arguments_unsendable", None),
             CallError::AuditBlocked => ("audit_blocked", None),
             CallError::Disconnected => ("disconnected", None),
         };

@@ -77,8 +77,6 @@ vocabulary! {
         WriteNotAllowed = "write_not_allowed",
         /// The server has no such tool; its name is not recorded.
         Unknown = "unknown",
-        /// The result would be opaque, and the client has a maximum of records.
-        OpaqueNotAllowed = "opaque_not_allowed",
     }
 }
 
@@ -197,8 +195,6 @@ pub enum CallEnd<'a> {
 pub enum CallError<'a> {
     /// The backend answered with an HTTP status that is no success.
     BackendStatus { backend: &'a str, status: u16 },
-    /// The backend said in the protocol that the call failed.
-    BackendRefused { backend: &'a str },
     /// No connection, or it broke before the answer was complete.
     BackendUnreachable { backend: &'a str },
     /// No complete answer within the tool's timeout.
@@ -213,8 +209,6 @@ pub enum CallError<'a> {
     AnswerTooLarge { backend: &'a str },
     /// The list that the tool declares is not in the answer.
     RecordsMissing { backend: &'a str },
-    /// The arguments cannot be sent as plain data.
-    ArgumentsUnsendable,
     /// The sink was blocked before the start was written; the backend was not asked.
     AuditBlocked,
     /// The caller went away before the end: the outcome at the backend is unknown.

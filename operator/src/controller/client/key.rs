@@ -15,11 +15,12 @@ use crate::{
         context::Context,
         error::{Error, NotOwned, call},
         events::{Happening, reference},
-        fetch::{child_name, random, secret},
+        fetch::{child_name, secret},
         memory::lock,
         seen::Client,
     },
     credentials::api_key::{ApiKey, Plan, plan},
+    random,
     validate::NamespacedName,
 };
 
@@ -64,7 +65,7 @@ async fn key_in(context: &Context, client: &Client, secret_name: &str) -> Result
     match plan(metadata, existing.as_ref()) {
         Plan::Keep(digest) => Ok(digest),
         Plan::Create | Plan::Replace => {
-            let key = ApiKey::new(random()?);
+            let key = ApiKey::new(random::bytes());
             let wanted = Wanted::new(&context.api, &api_key_secret(metadata, secret_name, &key))?;
             wanted.apply(existing.map(serde_json::to_value).transpose()?).await?;
             let digest = key.digest();

@@ -118,7 +118,7 @@ fn every_exit_of_a_started_call_is_recorded_once() {
     let ends: Vec<CallEnd<'_>> = [
         CallError::BackendStatus { backend: "crm", status: 502 },
         CallError::BackendTimeout { backend: "crm", timeout: Duration::from_millis(1_500) },
-        CallError::ArgumentsUnsendable,
+        CallError::AuditBlocked,
     ]
     .map(CallEnd::Error)
     .to_vec();
@@ -139,7 +139,7 @@ fn every_exit_of_a_started_call_is_recorded_once() {
     assert_no_gap(&lines);
     let ends: Vec<_> = lines.iter().filter(|line| line["event"] == "tool_call_error").collect();
     let said = |name: &str| ends.iter().map(|line| line[name].clone()).collect::<Value>();
-    assert_eq!(said("error"), json!(["backend_status", "backend_timeout", "arguments_unsendable", "disconnected"]));
+    assert_eq!(said("error"), json!(["backend_status", "backend_timeout", "audit_blocked", "disconnected"]));
     assert_eq!(said("backend"), json!(["crm", "crm", null, null]));
     assert_eq!(said("status"), json!([502, null, null, null]));
     assert_eq!(said("timeoutMs"), json!([null, 1500.0, null, null]));
