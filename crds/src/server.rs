@@ -32,6 +32,7 @@ pub use tool::{Answer, Effect, HttpMethod, HttpTool, JsonObject, Records, Static
     category = "mcp",
     namespaced,
     status = "McpServerStatus",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.pods.total", label_selector_path = ".status.selector"),
     derive = "PartialEq",
     doc = "An MCP server that the operator deploys and guards: its tools, the backends that do their work, who may call them, and how often.",
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
@@ -80,18 +81,26 @@ pub struct McpServerSpec {
     #[serde(default)]
     pub log_level: LogLevel,
 
-    /// How many pods serve. Each holds its share of every limit: a limit below this number cannot be kept.
-    #[serde(default = "one")]
+    /// How many pods serve; without this field, one. Each holds its share of every limit: a limit below this number
+    /// cannot be kept. `kubectl scale` sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
-    pub replicas: u16,
+    pub replicas: Option<u16>,
 
     /// How each pod runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
 }
 
-fn one() -> u16 {
-    1
+/// How many pods serve an McpServer whose spec leaves the number open. The schema has no default: a number that somebody
+/// wrote can be told from one that nobody did.
+pub const DEFAULT_REPLICAS: u16 = 1;
+
+impl McpServerSpec {
+    /// How many pods are to serve.
+    pub fn replicas(&self) -> u16 {
+        self.replicas.unwrap_or(DEFAULT_REPLICAS)
+    }
 }
 
 /// How callers prove who they are.

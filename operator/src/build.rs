@@ -17,7 +17,7 @@ use k8s_openapi::api::{
 use portcullis_crds::McpServerSpec;
 
 pub use api_key::api_key_secret;
-pub use metadata::{config_map_name, credentials_secret_name, is_controlled_by, labels, selector, url};
+pub use metadata::{config_map_name, credentials_secret_name, is_controlled_by, labels, selector, selector_text, url};
 
 use crate::validate::{Object, ServerPlan};
 

@@ -20,6 +20,9 @@ pub struct McpServerStatus {
     /// The pods, and what each of them serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodStatus>,
+    /// The label selector of the pods, for the `scale` subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Where agents in the cluster reach the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -44,7 +44,7 @@ pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, s
     Deployment {
         metadata: of_server(server, server.name().to_owned()),
         spec: Some(DeploymentSpec {
-            replicas: Some(i32::from(spec.replicas)),
+            replicas: Some(i32::from(spec.replicas())),
             selector: selector.clone(),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),

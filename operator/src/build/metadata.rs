@@ -33,6 +33,11 @@ pub fn selector(server: &str) -> BTreeMap<String, String> {
     ])
 }
 
+/// The same as text, as a label selector of the API is written.
+pub fn selector_text(server: &str) -> String {
+    selector(server).iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
 /// The labels that all objects and pods of a server carry.
 pub fn labels(server: &str) -> BTreeMap<String, String> {
     let mut labels = part_of_portcullis();

@@ -304,7 +304,7 @@ impl World {
 
 /// A server as it is on this machine: one process, and backends where `--backend` says.
 fn here(spec: &mut McpServerSpec, backends: &BTreeMap<String, String>) {
-    spec.replicas = 1;
+    spec.replicas = Some(1);
     for backend in &mut spec.backends {
         if let (Some(http), Some(url)) = (&mut backend.http, backends.get(backend.name.as_str())) {
             http.url.clone_from(url);

@@ -35,7 +35,7 @@ pub fn findings(server: &Object<McpServerSpec>) -> Findings {
 }
 
 fn asked(server: &Object<McpServerSpec>, spec: &McpServerSpec) -> (Option<Half>, Findings) {
-    let identity = identity(server, spec.replicas);
+    let identity = identity(server, spec.replicas());
     let serving = Serving::from(spec);
     let mut findings = check::serving(&serving, identity.replicas);
     let name = server.name();

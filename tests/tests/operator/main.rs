@@ -9,4 +9,5 @@ mod gate;
 mod killed;
 mod kubelet;
 mod refused;
+mod scale;
 mod world;

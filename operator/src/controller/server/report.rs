@@ -7,7 +7,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::core::{ApiResource, DynamicObject};
-use portcullis_crds::{McpServer, condition::Reason, server::McpServerStatus};
+use portcullis_crds::{McpServer, McpServerSpec, condition::Reason, server::McpServerStatus};
 use tokio::time::Instant;
 
 use super::{
@@ -50,7 +50,7 @@ pub async fn report(
     let facts = Facts {
         server: &fetched.name,
         generation: fetched.input.server.metadata.generation,
-        replicas: spec.map(|spec| spec.replicas),
+        replicas: spec.map(McpServerSpec::replicas),
         plan,
         published: published.as_ref(),
         // What somebody else wrote at the same moment is no problem: the next look settles it.

@@ -98,6 +98,7 @@ pub fn status(facts: &Facts<'_>) -> McpServerStatus {
         }),
         tools: facts.published.map(|documents| ToolStatus { served: count(documents.policy.spec.tools.len()) }),
         pods: Some(pods(facts)),
+        selector: Some(build::selector_text(&facts.server.name)),
         url: facts.published.map(|_| build::url(&facts.server.namespace, &facts.server.name)),
         conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
     }
