@@ -17,12 +17,10 @@ use k8s_openapi::api::{
 use portcullis_crds::McpServerSpec;
 
 pub use api_key::api_key_secret;
-pub use metadata::{config_map_name, credentials_secret_name, is_controlled_by, labels, selector, selector_text, url};
+pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 
 use crate::validate::{Object, ServerPlan};
 
-/// The field manager of everything that the operator writes.
-pub const FIELD_MANAGER: &str = "portcullis-operator";
 /// Where a pod serves MCP.
 pub const MCP_PORT: u16 = 3000;
 /// Where a pod answers kubelet and the operator.

@@ -3,22 +3,14 @@
 //! Watches fill stores and name what changed; the queue gives each name to one reconcile at a time, and a reconcile reads
 //! as its five steps in [`server`] and [`client`]. One replica at a time: there is no leader election yet.
 
-mod apply;
-mod backoff;
 mod client;
 mod context;
-mod differs;
-pub(crate) mod error;
-mod events;
 mod fetch;
 mod index;
 mod memory;
 mod queue;
-pub(crate) mod seen;
 mod server;
 mod status;
-mod store;
-mod watch;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -26,9 +18,11 @@ use kube::{Client, Config};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::{debug, error, info, warn};
 
-use crate::build::Settings;
-use backoff::spread;
-use context::{Context, Key};
+use crate::{
+    build::Settings,
+    cluster::{backoff::spread, watch},
+};
+use context::{Context, ReconcileKey};
 use memory::Failures;
 
 /// How many objects are worked on at once.
@@ -82,7 +76,7 @@ async fn work(context: &Arc<Context>) {
     }
     info!("everything was seen; reconciling");
     let permits = Arc::new(Semaphore::new(WORKERS));
-    let failures: Arc<Failures<Key>> = Arc::default();
+    let failures: Arc<Failures<ReconcileKey>> = Arc::default();
     let mut tasks = JoinSet::new();
     loop {
         while let Some(ended) = tasks.try_join_next() {
@@ -103,11 +97,11 @@ async fn work(context: &Arc<Context>) {
 }
 
 /// One object. Gives how long it may be left alone if nothing happens to it; none where it is gone.
-async fn reconcile(context: &Context, key: &Key, failures: &Failures<Key>) -> Option<Duration> {
+async fn reconcile(context: &Context, key: &ReconcileKey, failures: &Failures<ReconcileKey>) -> Option<Duration> {
     let work = async {
         match key {
-            Key::Client(name) => (client::reconcile(context, name).await, context.clients.get(name).is_some()),
-            Key::Server(name) => (server::reconcile(context, name).await, context.servers.get(name).is_some()),
+            ReconcileKey::Client(name) => (client::reconcile(context, name).await, context.clients.get(name).is_some()),
+            ReconcileKey::Server(name) => (server::reconcile(context, name).await, context.servers.get(name).is_some()),
         }
     };
     match tokio::time::timeout(RECONCILE, work).await {

@@ -5,10 +5,12 @@
 
 pub mod build;
 pub mod cli;
+pub mod cluster;
 pub mod controller;
 pub mod credentials;
 pub mod local;
 pub mod manifests;
+pub mod object;
 pub mod probe;
 pub mod quantity;
 pub mod random;

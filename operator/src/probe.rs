@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{controller::seen::PodSeen, validate::NamespacedName};
+use crate::{cluster::object::ObservedPod, validate::NamespacedName};
 
 /// After this long without the published documents a pod lags.
 pub const LAG: Duration = Duration::from_secs(120);
@@ -36,7 +36,7 @@ pub struct Revisions {
 
 /// What is known of one pod.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Known {
+pub struct PodReport {
     /// What it last said it serves; none where it has not answered yet.
     pub serves: Option<Revisions>,
     /// Since when it has not served what it should; none while it does.
@@ -63,14 +63,14 @@ pub struct Prober {
 /// One pod that is followed; ends with its value.
 struct Probe {
     server: NamespacedName,
-    job: watch::Sender<Job>,
-    known: Arc<Mutex<Known>>,
+    job: watch::Sender<ProbeTarget>,
+    known: Arc<Mutex<PodReport>>,
     task: AbortHandle,
 }
 
 /// What one pod is to be brought to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Job {
+struct ProbeTarget {
     server: NamespacedName,
     pod: NamespacedName,
     uid: String,
@@ -94,7 +94,7 @@ impl Prober {
         server: &NamespacedName,
         target: &Revisions,
         is_published: bool,
-        pods: &[Arc<PodSeen>],
+        pods: &[Arc<ObservedPod>],
         restored: &Restored,
     ) {
         let mut all = self.lock();
@@ -116,12 +116,12 @@ impl Prober {
     }
 
     /// What is known of a pod.
-    pub fn known(&self, uid: &str) -> Option<Known> {
+    pub fn known(&self, uid: &str) -> Option<PodReport> {
         self.lock().get(uid).map(|probe| lock(&probe.known).clone())
     }
 
-    fn start(&self, server: &NamespacedName, pod: &PodSeen, target: &Revisions, restored: &Restored) -> Probe {
-        let job = Job {
+    fn start(&self, server: &NamespacedName, pod: &ObservedPod, target: &Revisions, restored: &Restored) -> Probe {
+        let job = ProbeTarget {
             server: server.clone(),
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
@@ -137,7 +137,7 @@ impl Prober {
             Some(_) => Some(now.checked_sub(restored.behind_for).unwrap_or(now)),
             None => Some(now),
         };
-        let known = Arc::new(Mutex::new(Known { serves, behind_since }));
+        let known = Arc::new(Mutex::new(PodReport { serves, behind_since }));
         let (sender, jobs) = watch::channel(job);
         let follower = follow::Follower {
             client: self.client.clone(),
@@ -156,10 +156,10 @@ impl Prober {
 }
 
 impl Probe {
-    fn retarget(&self, pod: &PodSeen, target: &Revisions, is_published: bool) {
+    fn retarget(&self, pod: &ObservedPod, target: &Revisions, is_published: bool) {
         self.job.send_if_modified(|job| {
             let mut next =
-                Job { admin: pod.admin.clone(), restarts: pod.restarts, target: target.clone(), ..job.clone() };
+                ProbeTarget { admin: pod.admin.clone(), restarts: pod.restarts, target: target.clone(), ..job.clone() };
             if is_published {
                 next.publications += 1;
             }

@@ -8,14 +8,14 @@ mod client;
 mod documents;
 mod grant;
 mod half;
-mod object;
 mod plan;
 mod resources;
 
 pub use client::{client, server_of};
 pub use half::findings;
-pub use object::{NamespacedName, Object};
 pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan, Verdict};
+
+pub use crate::object::{NamespacedName, Object};
 
 use admission::{Admission, admit};
 use documents::Entry;

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_crds::McpClient;
 
-use super::metadata::{controller, part_of_portcullis};
-use crate::credentials::api_key::{ApiKey, DATA_KEY};
+use super::metadata::part_of_portcullis;
+use crate::{
+    cluster::ownership::controller_reference,
+    credentials::api_key::{ApiKey, DATA_KEY},
+};
 
 /// The Secret that a client's key is handed over in, named as its spec says, owned by the McpClient.
 pub fn api_key_secret(client: &ObjectMeta, secret_name: &str, key: &ApiKey) -> Secret {
@@ -17,7 +20,7 @@ pub fn api_key_secret(client: &ObjectMeta, secret_name: &str, key: &ApiKey) -> S
             name: Some(secret_name.to_owned()),
             namespace: client.namespace.clone(),
             labels: Some(labels),
-            owner_references: Some(vec![controller::<McpClient>(client)]),
+            owner_references: Some(vec![controller_reference::<McpClient>(client)]),
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([(DATA_KEY.to_owned(), ByteString(key.as_str().as_bytes().to_vec()))])),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{McpServer, McpServerSpec, policy::CONTRACT};
 
 use super::MCP_PORT;
-use crate::validate::Object;
+use crate::{cluster::ownership::controller_reference, validate::Object};
 
 /// The ConfigMap of a server's policy, by the version of the contract: the next one has another name, so that pods of
 /// both versions are served during an upgrade.
@@ -59,25 +58,7 @@ pub(super) fn of_server(server: &Object<McpServerSpec>, name: String) -> ObjectM
         name: Some(name),
         namespace: Some(server.namespace().to_owned()),
         labels: Some(labels(server.name())),
-        owner_references: Some(vec![controller::<McpServer>(&server.metadata)]),
+        owner_references: Some(vec![controller_reference::<McpServer>(&server.metadata)]),
         ..ObjectMeta::default()
     }
-}
-
-/// The reference that makes an object another's: it is collected with it.
-pub(super) fn controller<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -> OwnerReference {
-    OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: owner.name.clone().unwrap_or_default(),
-        uid: owner.uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }
-}
-
-/// Whether the controller of an object is this owner: the very one, not another of its name.
-pub fn is_controlled_by(object: &ObjectMeta, owner: &ObjectMeta) -> bool {
-    let mut owners = object.owner_references.iter().flatten();
-    owner.uid.is_some() && owners.any(|it| it.controller == Some(true) && Some(&it.uid) == owner.uid.as_ref())
 }

@@ -15,14 +15,12 @@ use tokio::time::Instant;
 
 use super::{
     context::Context,
-    error::Error,
-    events::reference,
-    memory::{Heard, lock},
-    seen::Client,
+    memory::{ServerReport, lock},
     status::{STATUS_PACE, transitions, write as write_status},
 };
+use crate::cluster::{Error, events::reference, object::Client};
 use crate::validate::{self, NamespacedName};
-use status::{Facts, status};
+use status::{StatusInput, status};
 
 /// Secrets are not watched, so each is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
@@ -73,7 +71,7 @@ async fn report(
     findings: &Findings,
     key: &Result<ApiKeyStatus, Error>,
 ) -> Result<Duration, Error> {
-    let Some(servers) = heard(context, name) else {
+    let Some(servers) = server_reports(context, name) else {
         // A server has yet to look at the client for the first time, and wakes it when it has.
         return Ok(LOOK_AGAIN);
     };
@@ -81,11 +79,11 @@ async fn report(
     let metadata = &client.object.metadata;
     let age = metadata.creation_timestamp.as_ref().map(|made| now.duration_since(made.0));
     let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or(SAME_APPLY);
-    if age < SAME_APPLY && servers.iter().any(|(_, heard)| heard.is_none()) {
+    if age < SAME_APPLY && servers.iter().any(|(_, report)| report.is_none()) {
         return Ok(SAME_APPLY - age);
     }
     let spec = client.object.spec.as_ref().ok();
-    let facts = Facts {
+    let input = StatusInput {
         generation: metadata.generation,
         spec,
         findings,
@@ -94,7 +92,7 @@ async fn report(
         previous: client.status.as_ref(),
         now,
     };
-    let wanted = status(&facts);
+    let wanted = status(&input);
     let expires_in = spec.and_then(|spec| spec.expires_at.as_ref()).map(|at| at.0.duration_since(now));
     let expires_in = expires_in.and_then(|left| Duration::try_from(left).ok()).filter(|left| !left.is_zero());
     let again = expires_in.map_or(LOOK_AGAIN, |left| LOOK_AGAIN.min(left + Duration::from_millis(100)));
@@ -102,15 +100,15 @@ async fn report(
 }
 
 /// What each server that the client names did with it; nothing at all while one of them has not looked yet.
-fn heard(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<Heard>)>> {
+fn server_reports(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
     let servers: BTreeSet<NamespacedName> = context.index.servers(client);
     let one = |server: NamespacedName| {
         if context.servers.get(&server).is_none_or(|server| server.is_ending()) {
             return Some((server, None));
         }
         let memory = context.of_servers.known(&server)?;
-        let heard = lock(&memory).heard.get(client).cloned()?;
-        Some((server, Some(heard)))
+        let report = lock(&memory).report.get(client).cloned()?;
+        Some((server, Some(report)))
     };
     servers.into_iter().map(one).collect()
 }
@@ -128,13 +126,13 @@ async fn write(context: &Context, client: &Client, wanted: McpClientStatus) -> R
     }
     lock(&memory).status_at = Some(now);
     let before = client.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let happenings = transitions(before, &wanted.conditions);
+    let events = transitions(before, &wanted.conditions);
     let metadata = &client.object.metadata;
     let resource = ApiResource::erase::<McpClient>(&());
     let written = write_status(&context.api, &resource, metadata, &wanted).await?;
     context.clients.see(written.into());
-    for happening in &happenings {
-        context.events.tell(&reference::<McpClient>(metadata), happening).await;
+    for event in &events {
+        context.events.tell(&reference::<McpClient>(metadata), event).await;
     }
     Ok(LOOK_AGAIN)
 }

@@ -23,15 +23,21 @@ use tokio::{task::JoinSet, time::Instant};
 use tracing::warn;
 
 use super::{
-    events::Events,
     index::{Index, narrows},
     memory::{ClientMemory, Memories, ServerMemory, lock},
     queue::Queue,
-    seen::{Child, Client, Custom, PodSeen, Server},
-    store::{Change, Seen, Store},
-    watch::Watch,
 };
-use crate::{build::Settings, probe::Prober, validate::NamespacedName};
+use crate::{
+    build::Settings,
+    cluster::{
+        events::Events,
+        object::{Client, CustomObject, ObservedPod, OwnedObject, Server},
+        store::{Change, Store, Stored},
+        watch::Watch,
+    },
+    probe::Prober,
+    validate::NamespacedName,
+};
 
 /// Later changes than the first are collected for this long.
 const COLLECT: Duration = Duration::from_secs(1);
@@ -42,12 +48,12 @@ const OURS: &str = "app.kubernetes.io/managed-by=portcullis-operator,app.kuberne
 
 /// What is reconciled. Clients come first of those that are due at once: servers publish what they make.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
+pub enum ReconcileKey {
     Client(NamespacedName),
     Server(NamespacedName),
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ReconcileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(name) => write!(f, "McpClient {name}"),
@@ -58,22 +64,22 @@ impl fmt::Display for Key {
 
 /// The objects that we made, by kind.
 #[derive(Default)]
-pub struct Children {
-    pub config_maps: Arc<Store<Child>>,
-    pub deployments: Arc<Store<Child>>,
-    pub services: Arc<Store<Child>>,
-    pub service_accounts: Arc<Store<Child>>,
+pub struct OwnedObjects {
+    pub config_maps: Arc<Store<OwnedObject>>,
+    pub deployments: Arc<Store<OwnedObject>>,
+    pub services: Arc<Store<OwnedObject>>,
+    pub service_accounts: Arc<Store<OwnedObject>>,
 }
 
 pub struct Context {
     pub api: ApiClient,
     pub settings: Settings,
     pub events: Events,
-    pub queue: Arc<Queue<Key>>,
+    pub queue: Arc<Queue<ReconcileKey>>,
     pub servers: Arc<Store<Server>>,
     pub clients: Arc<Store<Client>>,
-    pub children: Children,
-    pub pods: Arc<Store<PodSeen>>,
+    pub children: OwnedObjects,
+    pub pods: Arc<Store<ObservedPod>>,
     /// The pods of each server, by UID.
     pods_of: Mutex<HashMap<NamespacedName, HashMap<String, NamespacedName>>>,
     pub index: Index,
@@ -84,17 +90,17 @@ pub struct Context {
 
 impl Context {
     pub fn new(api: ApiClient, settings: Settings) -> Arc<Self> {
-        let queue: Arc<Queue<Key>> = Arc::default();
+        let queue: Arc<Queue<ReconcileKey>> = Arc::default();
         let news = Arc::clone(&queue);
         Arc::new(Self {
             events: Events::new(api.clone()),
-            prober: Prober::new(api.clone(), move |server| news.add(Key::Server(server))),
+            prober: Prober::new(api.clone(), move |server| news.add(ReconcileKey::Server(server))),
             api,
             settings,
             queue,
             servers: Arc::default(),
             clients: Arc::default(),
-            children: Children::default(),
+            children: OwnedObjects::default(),
             pods: Arc::default(),
             pods_of: Default::default(),
             index: Index::default(),
@@ -132,18 +138,18 @@ impl Context {
         self: &Arc<Self>,
         watches: &mut JoinSet<()>,
         resource: &'static str,
-        store: &Arc<Store<Child>>,
+        store: &Arc<Store<OwnedObject>>,
     ) {
         let api = Api::all_with(self.api.clone(), &ApiResource::erase::<K>(&()));
         let watch = Watch { api, resource, label_selector: Some(OURS.into()) };
         let context = Arc::clone(self);
-        let changed = move |change: Change<Child>| {
+        let changed = move |change: Change<OwnedObject>| {
             if let Some(child) = change.new.or(change.old) {
                 let server = NamespacedName { namespace: child.key().namespace, name: child.server.clone() };
                 let memory = context.of_servers.known(&server);
                 let put_back_at = memory.and_then(|memory| lock(&memory).put_back_at);
                 let now = Instant::now();
-                context.queue.add_at(Key::Server(server), put_back_at.map_or(now, |at| now.max(at + FIGHT)));
+                context.queue.add_at(ReconcileKey::Server(server), put_back_at.map_or(now, |at| now.max(at + FIGHT)));
             }
         };
         watches.spawn(watch.run(Arc::clone(store), |object| Some(object.into()), changed));
@@ -154,14 +160,14 @@ impl Context {
         self.servers.synced().await;
         self.clients.synced().await;
         self.pods.synced().await;
-        let Children { config_maps, deployments, services, service_accounts } = &self.children;
+        let OwnedObjects { config_maps, deployments, services, service_accounts } = &self.children;
         for store in [config_maps, deployments, services, service_accounts] {
             store.synced().await;
         }
     }
 
     /// The pods of a server.
-    pub fn pods(&self, server: &NamespacedName) -> Vec<Arc<PodSeen>> {
+    pub fn pods(&self, server: &NamespacedName) -> Vec<Arc<ObservedPod>> {
         let names: Vec<NamespacedName> =
             lock(&self.pods_of).get(server).into_iter().flat_map(|pods| pods.values().cloned()).collect();
         names.iter().filter_map(|name| self.pods.get(name)).collect()
@@ -171,7 +177,7 @@ impl Context {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
         let is_ours = change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
         if !is_ours {
-            self.queue.add(Key::Server(server.key()));
+            self.queue.add(ReconcileKey::Server(server.key()));
         }
     }
 
@@ -188,7 +194,7 @@ impl Context {
             // Its published access may be anywhere.
             None => self.servers.all().iter().map(|server| server.key()).collect(),
         };
-        self.queue.add(Key::Client(name));
+        self.queue.add(ReconcileKey::Client(name));
         let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
         let is_ending = client.object.metadata.deletion_timestamp.is_some();
         let takes_nothing_away = match (old, new) {
@@ -212,12 +218,12 @@ impl Context {
             Some(None) => now + COLLECT / 2,
             None => now,
         };
-        self.queue.add_at(Key::Server(server), at);
+        self.queue.add_at(ReconcileKey::Server(server), at);
     }
 
-    fn pod_changed(&self, change: &Change<PodSeen>) {
+    fn pod_changed(&self, change: &Change<ObservedPod>) {
         let server_of =
-            |pod: &PodSeen| NamespacedName { namespace: pod.name.namespace.clone(), name: pod.server.clone() };
+            |pod: &ObservedPod| NamespacedName { namespace: pod.name.namespace.clone(), name: pod.server.clone() };
         if change.old.as_ref().zip(change.new.as_ref()).is_some_and(|(old, new)| old.is_like(new)) {
             return;
         }
@@ -230,17 +236,17 @@ impl Context {
                     pods_of.remove(&server);
                 }
             }
-            self.queue.add(Key::Server(server));
+            self.queue.add(ReconcileKey::Server(server));
         }
         if let Some(new) = &change.new {
             pods_of.entry(server_of(new)).or_default().insert(new.uid.clone(), new.name.clone());
-            self.queue.add(Key::Server(server_of(new)));
+            self.queue.add(ReconcileKey::Server(server_of(new)));
         }
     }
 }
 
 /// Whether nothing that a reconcile looks at differs, as after a write of our own to the status.
-fn is_same_but_status<S, T>(new: &Custom<S, T>, old: &Custom<S, T>) -> bool {
+fn is_same_but_status<S, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
@@ -248,7 +254,7 @@ fn is_same_but_status<S, T>(new: &Custom<S, T>, old: &Custom<S, T>) -> bool {
     is_same(&new.metadata, &old.metadata) && new.spec.is_ok() == old.spec.is_ok()
 }
 
-fn pod(object: DynamicObject) -> Option<PodSeen> {
+fn pod(object: DynamicObject) -> Option<ObservedPod> {
     let name = object.metadata.name.clone();
     match object.try_parse::<Pod>() {
         Ok(pod) => Some(pod.into()),

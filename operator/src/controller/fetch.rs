@@ -7,14 +7,13 @@ use kube::Api;
 use portcullis_crds::{Credentials, Policy, credentials, policy};
 use serde_json::Value;
 
-use super::{
-    context::Context,
-    error::{Error, call},
-    memory::lock,
-    seen::{Client, PodSeen, Server},
-};
+use super::{context::Context, memory::lock};
 use crate::{
     build::{config_map_name, credentials_secret_name},
+    cluster::{
+        error::{Error, call},
+        object::{Client, ObservedPod, Server},
+    },
     credentials::server_keys,
     random,
     validate::{ClientInput, NamespacedName, Published, ServerInput},
@@ -25,7 +24,7 @@ pub struct Fetched {
     pub name: NamespacedName,
     pub server: Arc<Server>,
     pub input: ServerInput,
-    pub pods: Vec<Arc<PodSeen>>,
+    pub pods: Vec<Arc<ObservedPod>>,
 }
 
 /// The Secret of a server's credentials as it is now, with all that the API says of it.

@@ -10,18 +10,19 @@ use std::{
 use portcullis_crds::credentials::ApiKeyDigest;
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, status::Saying};
+use super::status::ConditionState;
+use crate::cluster::backoff::Backoff;
 use crate::validate::{ClientOutcome, NamespacedName, Published};
 
 /// What a client hears from a server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
+pub struct ServerReport {
     /// None where the server has not looked at the client yet.
     pub outcome: Option<ClientOutcome>,
     /// Whether what the server grants it changed since all pods last agreed.
     pub is_pending: bool,
     /// The server's `PolicySynced`.
-    pub synced: Saying,
+    pub synced: ConditionState,
 }
 
 /// Of one server.
@@ -42,8 +43,8 @@ pub struct ServerMemory {
     pub status_at: Option<Instant>,
     /// When something was last put back: whoever fights over it has to wait each time.
     pub put_back_at: Option<Instant>,
-    /// What each client heard last.
-    pub heard: HashMap<NamespacedName, Heard>,
+    /// What each client report last.
+    pub report: HashMap<NamespacedName, ServerReport>,
 }
 
 /// Of one client.
@@ -95,7 +96,7 @@ impl<K: Eq + Hash + Clone> Failures<K> {
     /// It failed: how long to leave it alone.
     pub fn pause(&self, key: &K) -> Duration {
         let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        lock(&self.0).entry(key.clone()).or_insert_with(first).next()
+        lock(&self.0).entry(key.clone()).or_insert_with(first).next_pause()
     }
 
     pub fn succeeded(&self, key: &K) {

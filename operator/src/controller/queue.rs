@@ -31,7 +31,7 @@ struct Inner<K> {
 
 /// A key that was given out; its work is over when this is dropped.
 #[derive(Debug)]
-pub struct Taken<K: Ord + Hash + Clone> {
+pub struct WorkItem<K: Ord + Hash + Clone> {
     pub key: K,
     queue: Arc<Queue<K>>,
 }
@@ -63,11 +63,11 @@ impl<K: Ord + Hash + Clone> Queue<K> {
     }
 
     /// The next key whose time has come and that nobody works on; waits for it. One caller at a time.
-    pub async fn next(self: &Arc<Self>) -> Taken<K> {
+    pub async fn next(self: &Arc<Self>) -> WorkItem<K> {
         loop {
             let changed = self.changed.notified();
             let wait_until = match self.due(Instant::now()) {
-                Ok(key) => return Taken { key, queue: Arc::clone(self) },
+                Ok(key) => return WorkItem { key, queue: Arc::clone(self) },
                 Err(at) => at,
             };
             match wait_until {
@@ -99,7 +99,7 @@ impl<K: Ord + Hash + Clone> Queue<K> {
     }
 }
 
-impl<K: Ord + Hash + Clone> Drop for Taken<K> {
+impl<K: Ord + Hash + Clone> Drop for WorkItem<K> {
     fn drop(&mut self) {
         self.queue.lock().taken.remove(&self.key);
         if std::thread::panicking() {

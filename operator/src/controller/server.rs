@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    context::{Context, Key},
-    error::Error,
+    context::{Context, ReconcileKey},
     fetch::{self, Fetched},
     memory::lock,
 };
 use crate::{
     build,
+    cluster::Error,
     validate::{self, NamespacedName},
 };
 
@@ -63,7 +63,7 @@ fn leave(context: &Context, name: &NamespacedName) {
     let memory = context.of_servers.of(name);
     if !std::mem::replace(&mut lock(&memory).is_ending, true) {
         for client in context.index.clients(name) {
-            context.queue.add(Key::Client(client));
+            context.queue.add(ReconcileKey::Client(client));
         }
     }
 }
@@ -73,7 +73,7 @@ fn forget(context: &Context, name: &NamespacedName) {
     context.prober.forget(name);
     if context.of_servers.forget(name).is_some() {
         for client in context.index.clients(name) {
-            context.queue.add(Key::Client(client));
+            context.queue.add(ReconcileKey::Client(client));
         }
     }
 }

@@ -15,11 +15,11 @@ use portcullis_crds::condition::{ConditionType, Reason};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{
+use crate::cluster::{
+    FIELD_MANAGER,
     error::{Error, call},
-    events::Happening,
+    events::EventDraft,
 };
-use crate::build::FIELD_MANAGER;
 
 /// The API server's bound on a condition's message, in bytes, and ours below it.
 const LONGEST_MESSAGE: usize = 4096;
@@ -29,7 +29,7 @@ pub const STATUS_PACE: Duration = Duration::from_secs(1);
 
 /// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
+pub enum ConditionStatus {
     True,
     False,
     Unknown,
@@ -37,42 +37,42 @@ pub enum Truth {
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saying {
-    pub truth: Truth,
+pub struct ConditionState {
+    pub status: ConditionStatus,
     pub reason: Reason,
     pub message: String,
 }
 
-impl Saying {
-    pub fn new(truth: Truth, reason: Reason, message: impl Into<String>) -> Self {
-        Self { truth, reason, message: message.into() }
+impl ConditionState {
+    pub fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
     }
 
     /// With the reason's own sentence.
-    pub fn plain(truth: Truth, reason: Reason) -> Self {
-        Self::new(truth, reason, reason.sentence())
+    pub fn plain(status: ConditionStatus, reason: Reason) -> Self {
+        Self::new(status, reason, reason.sentence())
     }
 
     pub fn is_true(&self) -> bool {
-        self.truth == Truth::True
+        self.status == ConditionStatus::True
     }
 }
 
 /// Turns what is said into conditions.
 #[derive(Clone, Copy, Debug)]
-pub struct Scribe<'a> {
+pub struct ConditionWriter<'a> {
     pub generation: Option<i64>,
     /// What was said before: a condition that keeps its status keeps its time.
     pub previous: &'a [Condition],
     pub now: Timestamp,
 }
 
-impl Scribe<'_> {
-    pub fn condition(&self, type_: ConditionType, saying: &Saying) -> Condition {
-        let status = match saying.truth {
-            Truth::True => "True",
-            Truth::False => "False",
-            Truth::Unknown => "Unknown",
+impl ConditionWriter<'_> {
+    pub fn condition(&self, type_: ConditionType, saying: &ConditionState) -> Condition {
+        let status = match saying.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
         };
         let before = self.previous.iter().find(|it| it.type_ == type_.as_str() && it.status == status);
         Condition {
@@ -93,24 +93,28 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 }
 
 /// The two conditions by which kstatus tells progress from failure, derived from `Ready`.
-pub fn kstatus(ready: &Saying, is_working: bool, is_stalled: bool) -> (Saying, Saying) {
+pub fn kstatus(ready: &ConditionState, is_working: bool, is_stalled: bool) -> (ConditionState, ConditionState) {
     let stalled = match is_stalled {
-        true => Saying::new(Truth::True, ready.reason, ready.message.clone()),
-        false => Saying::new(Truth::False, Reason::Progressing, "Nothing stands in the operator's way."),
+        true => ConditionState::new(ConditionStatus::True, ready.reason, ready.message.clone()),
+        false => {
+            ConditionState::new(ConditionStatus::False, Reason::Progressing, "Nothing stands in the operator's way.")
+        }
     };
     let reconciling = match is_working && !is_stalled {
-        true if ready.is_true() => Saying::new(Truth::True, Reason::Progressing, "A change is on its way to the pods."),
-        true => Saying::new(Truth::True, Reason::Progressing, ready.message.clone()),
-        false => Saying::new(Truth::False, Reason::Available, "The operator has nothing to do here."),
+        true if ready.is_true() => {
+            ConditionState::new(ConditionStatus::True, Reason::Progressing, "A change is on its way to the pods.")
+        }
+        true => ConditionState::new(ConditionStatus::True, Reason::Progressing, ready.message.clone()),
+        false => ConditionState::new(ConditionStatus::False, Reason::Available, "The operator has nothing to do here."),
     };
     (reconciling, stalled)
 }
 
 /// Which conditions changed their status or reason and are worth an event; the first sight of an object is none.
-pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Happening> {
+pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<EventDraft> {
     let told =
         [ConditionType::Accepted, ConditionType::Ready, ConditionType::PolicySynced, ConditionType::CredentialsReady];
-    let mut happenings: Vec<Happening> = Vec::new();
+    let mut events: Vec<EventDraft> = Vec::new();
     for condition in after.iter().filter(|it| told.iter().any(|told| told.as_str() == it.type_)) {
         let known = before.iter().find(|it| it.type_ == condition.type_);
         if known.is_some_and(|it| it.status == condition.status && it.reason == condition.reason) {
@@ -123,12 +127,12 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Happening> 
         let is_told = is_warning || (is_good && condition.type_ == ConditionType::Ready.as_str());
         let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason);
         if let (true, Some(reason)) = (is_told, reason)
-            && !happenings.iter().any(|told| told.reason == *reason)
+            && !events.iter().any(|told| told.reason == *reason)
         {
-            happenings.push(Happening { is_warning, reason: *reason, note: condition.message.clone() });
+            events.push(EventDraft { is_warning, reason: *reason, note: condition.message.clone() });
         }
     }
-    happenings
+    events
 }
 
 /// Writes a status over whatever is there, and gives the object as it is then.
@@ -173,21 +177,25 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_while_its_status_stays() {
-        let first = Scribe { generation: Some(1), previous: &[], now: at(100) };
-        let previous = [first.condition(ConditionType::Ready, &Saying::plain(Truth::False, Reason::Progressing))];
-        let later = Scribe { generation: Some(2), previous: &previous, now: at(200) };
-        let same = later.condition(ConditionType::Ready, &Saying::plain(Truth::False, Reason::PodsNotReady));
-        let other = later.condition(ConditionType::Ready, &Saying::plain(Truth::True, Reason::Available));
+        let first = ConditionWriter { generation: Some(1), previous: &[], now: at(100) };
+        let previous =
+            [first
+                .condition(ConditionType::Ready, &ConditionState::plain(ConditionStatus::False, Reason::Progressing))];
+        let later = ConditionWriter { generation: Some(2), previous: &previous, now: at(200) };
+        let same =
+            later.condition(ConditionType::Ready, &ConditionState::plain(ConditionStatus::False, Reason::PodsNotReady));
+        let other =
+            later.condition(ConditionType::Ready, &ConditionState::plain(ConditionStatus::True, Reason::Available));
         assert_eq!((same.last_transition_time.0, other.last_transition_time.0), (at(100), at(200)));
         assert_eq!((same.reason.as_str(), same.observed_generation), ("PodsNotReady", Some(2)));
     }
 
     #[test]
     fn only_what_changed_is_told_and_each_reason_once() {
-        let scribe = Scribe { generation: Some(1), previous: &[], now: at(100) };
-        let invalid = Saying::new(Truth::False, Reason::Invalid, "spec.tools[0].backend: …");
-        let conditions = [ConditionType::Accepted, ConditionType::Ready].map(|type_| scribe.condition(type_, &invalid));
-        let told = Happening { is_warning: true, reason: Reason::Invalid, note: invalid.message.clone() };
+        let writer = ConditionWriter { generation: Some(1), previous: &[], now: at(100) };
+        let invalid = ConditionState::new(ConditionStatus::False, Reason::Invalid, "spec.tools[0].backend: …");
+        let conditions = [ConditionType::Accepted, ConditionType::Ready].map(|type_| writer.condition(type_, &invalid));
+        let told = EventDraft { is_warning: true, reason: Reason::Invalid, note: invalid.message.clone() };
         assert_eq!(transitions(&[], &conditions), [told]);
         assert_eq!(transitions(&conditions, &conditions), []);
     }

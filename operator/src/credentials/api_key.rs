@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_crds::credentials::{ApiKeyDigest, KeyDigest};
 
-use crate::build::is_controlled_by;
+use crate::cluster::ownership::is_controlled_by;
 
 /// The key of the Secret's data that holds the API key.
 pub const DATA_KEY: &str = "api-key";

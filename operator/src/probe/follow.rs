@@ -17,10 +17,9 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Job, Known, Revisions, ask::ask, lock};
+use super::{PodReport, ProbeTarget, Revisions, ask::ask, lock};
 use crate::{
-    build::FIELD_MANAGER,
-    controller::{error::call, seen::SYNC_ANNOTATION},
+    cluster::{FIELD_MANAGER, error::call, object::SYNC_ANNOTATION},
     validate::NamespacedName,
 };
 
@@ -31,13 +30,13 @@ pub(super) struct Follower {
     pub client: Client,
     pub permits: Arc<Semaphore>,
     pub news: Arc<dyn Fn(NamespacedName) + Send + Sync>,
-    pub known: Arc<Mutex<Known>>,
+    pub known: Arc<Mutex<PodReport>>,
     /// The number of the last nudge: the same value again would be no update.
     pub attempt: u64,
 }
 
 impl Follower {
-    pub async fn run(mut self, mut jobs: watch::Receiver<Job>) {
+    pub async fn run(mut self, mut jobs: watch::Receiver<ProbeTarget>) {
         let mut publications = 0;
         loop {
             let job = jobs.borrow_and_update().clone();
@@ -57,7 +56,7 @@ impl Follower {
     }
 
     /// Returns once the pod serves its target, or has no address to be asked at.
-    async fn bring(&mut self, job: &Job, is_published: bool) {
+    async fn bring(&mut self, job: &ProbeTarget, is_published: bool) {
         let Some((address, port)) = &job.admin else { return };
         let start = Instant::now();
         let mut nudging_since = None;
@@ -93,7 +92,7 @@ impl Follower {
     }
 
     /// Keeps what the pod said, and tells it on where it is new. Whether it is the target.
-    fn note(&self, job: &Job, serves: Revisions) -> bool {
+    fn note(&self, job: &ProbeTarget, serves: Revisions) -> bool {
         let is_current = serves == job.target;
         let is_news = {
             let mut known = lock(&self.known);
@@ -110,7 +109,7 @@ impl Follower {
         is_current
     }
 
-    async fn nudge(&mut self, job: &Job) {
+    async fn nudge(&mut self, job: &ProbeTarget) {
         self.attempt += 1;
         let revision = job.target.policy.as_deref().unwrap_or_default();
         let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), self.attempt);

@@ -9,15 +9,18 @@ use portcullis_crds::{McpClient, McpClientSpec, client::ApiKeyStatus, condition:
 use tracing::info;
 
 use crate::{
-    build::{api_key_secret, is_controlled_by},
+    build::api_key_secret,
+    cluster::{
+        apply::DesiredObject,
+        error::{Error, call},
+        events::{EventDraft, reference},
+        object::Client,
+        ownership::{NotOwned, is_controlled_by},
+    },
     controller::{
-        apply::Wanted,
         context::Context,
-        error::{Error, NotOwned, call},
-        events::{Happening, reference},
         fetch::{child_name, secret},
         memory::lock,
-        seen::Client,
     },
     credentials::api_key::{ApiKey, Plan, plan},
     random,
@@ -66,13 +69,13 @@ async fn key_in(context: &Context, client: &Client, secret_name: &str) -> Result
         Plan::Keep(digest) => Ok(digest),
         Plan::Create | Plan::Replace => {
             let key = ApiKey::new(random::bytes());
-            let wanted = Wanted::new(&context.api, &api_key_secret(metadata, secret_name, &key))?;
+            let wanted = DesiredObject::new(&context.api, &api_key_secret(metadata, secret_name, &key))?;
             wanted.apply(existing.map(serde_json::to_value).transpose()?).await?;
             let digest = key.digest();
             info!(client = %client.object.namespaced_name(), key = digest.id, secret = secret_name, "a key was made");
             let note = format!("key {} is in Secret {secret_name}", digest.id);
-            let happening = Happening { is_warning: false, reason: Reason::KeyIssued, note };
-            context.events.tell(&reference::<McpClient>(metadata), &happening).await;
+            let event = EventDraft { is_warning: false, reason: Reason::KeyIssued, note };
+            context.events.tell(&reference::<McpClient>(metadata), &event).await;
             Ok(digest)
         }
         Plan::NotOwned => {

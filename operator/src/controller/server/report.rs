@@ -12,18 +12,16 @@ use tokio::time::Instant;
 
 use super::{
     LOOK_AGAIN,
-    status::{Facts, Pod, revisions, status, synced},
+    status::{Pod, StatusInput, revisions, status, synced},
     write::Outcome,
 };
 use crate::{
+    cluster::{Error, events::reference, object::ObservedPod},
     controller::{
-        context::{Context, Key},
-        error::Error,
-        events::reference,
+        context::{Context, ReconcileKey},
         fetch::Fetched,
-        memory::{Heard, ServerMemory, lock},
-        seen::PodSeen,
-        status::{STATUS_PACE, Saying, transitions, write as write_status},
+        memory::{ServerMemory, ServerReport, lock},
+        status::{ConditionState, STATUS_PACE, transitions, write as write_status},
     },
     probe::{LAG, Restored, Revisions},
     validate::{Documents, ServerPlan},
@@ -47,7 +45,7 @@ pub async fn report(
     let deployment = context.children.deployments.get(&fetched.name);
     let deployment: Option<Deployment> = deployment.and_then(|child| serde_json::from_value(child.value()).ok());
     let spec = fetched.input.server.spec.as_ref().ok();
-    let facts = Facts {
+    let input = StatusInput {
         server: &fetched.name,
         generation: fetched.input.server.metadata.generation,
         replicas: spec.map(McpServerSpec::replicas),
@@ -60,10 +58,10 @@ pub async fn report(
         previous: fetched.server.status.as_ref(),
         now: Timestamp::now(),
     };
-    let wanted = status(&facts);
-    tell_clients(context, fetched, plan, &synced(&facts));
-    for happening in &outcome.happenings {
-        context.events.tell(&about(fetched), happening).await;
+    let wanted = status(&input);
+    report_to_clients(context, fetched, plan, &synced(&input));
+    for event in &outcome.events {
+        context.events.tell(&about(fetched), event).await;
     }
     let again = write(context, fetched, wanted).await?;
     let lagging_at =
@@ -85,7 +83,7 @@ pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Option
 
 fn pods(context: &Context, fetched: &Fetched) -> Vec<Pod> {
     let live = fetched.pods.iter().filter(|pod| !pod.is_ending);
-    let pod = |pod: &Arc<PodSeen>| {
+    let pod = |pod: &Arc<ObservedPod>| {
         let known = context.prober.known(&pod.uid);
         Pod {
             name: pod.name.name.clone(),
@@ -116,20 +114,20 @@ fn restored(status: Option<&McpServerStatus>) -> Restored {
 }
 
 /// Has each client say what became of it, where that is news to it.
-fn tell_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan, synced: &Saying) {
+fn report_to_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan, synced: &ConditionState) {
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
     if synced.is_true() {
         memory.pending.clear();
     }
-    let ServerMemory { pending, heard, .. } = &mut *memory;
+    let ServerMemory { pending, report, .. } = &mut *memory;
     let now = plan.outcomes.iter().map(|(client, outcome)| {
         let is_pending = pending.contains(client);
-        (client.clone(), Heard { outcome: Some(outcome.clone()), is_pending, synced: synced.clone() })
+        (client.clone(), ServerReport { outcome: Some(outcome.clone()), is_pending, synced: synced.clone() })
     });
     let now = now.collect();
-    let before = std::mem::replace(heard, now);
-    for (client, said) in heard.iter() {
+    let before = std::mem::replace(report, now);
+    for (client, said) in report.iter() {
         let is_news = before.get(client).is_none_or(|before| {
             let concerns = said.is_pending || before.is_pending || !before.synced.is_true() || !said.synced.is_true();
             before.outcome != said.outcome
@@ -137,7 +135,7 @@ fn tell_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan, synced:
                 || (concerns && before.synced != said.synced)
         });
         if is_news {
-            context.queue.add(Key::Client(client.clone()));
+            context.queue.add(ReconcileKey::Client(client.clone()));
         }
     }
 }
@@ -165,12 +163,12 @@ async fn write(context: &Context, fetched: &Fetched, wanted: McpServerStatus) ->
     }
     lock(&memory).status_at = Some(now);
     let before = fetched.server.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let happenings = transitions(before, &wanted.conditions);
+    let events = transitions(before, &wanted.conditions);
     let resource = ApiResource::erase::<McpServer>(&());
     let written: DynamicObject = write_status(&context.api, &resource, &fetched.input.server.metadata, &wanted).await?;
     context.servers.see(written.into());
-    for happening in &happenings {
-        context.events.tell(&about(fetched), happening).await;
+    for event in &events {
+        context.events.tell(&about(fetched), event).await;
     }
     Ok(LOOK_AGAIN)
 }

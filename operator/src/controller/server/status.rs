@@ -10,10 +10,8 @@ use portcullis_crds::{
 
 use crate::{
     build,
-    controller::{
-        error::Error,
-        status::{Saying, Scribe, Truth, kstatus},
-    },
+    cluster::Error,
+    controller::status::{ConditionState, ConditionStatus, ConditionWriter, kstatus},
     probe::{LAG, Revisions},
     validate::{Documents, NamespacedName, ServerPlan},
 };
@@ -22,7 +20,7 @@ use crate::{
 const NAMED_PODS: usize = 16;
 
 /// Everything that a server's status is made of.
-pub struct Facts<'a> {
+pub struct StatusInput<'a> {
     pub server: &'a NamespacedName,
     pub generation: Option<i64>,
     /// How many pods the spec asks for; none where the spec can't be decoded.
@@ -69,18 +67,18 @@ pub fn revisions(documents: &Documents) -> Revisions {
 }
 
 /// The whole status.
-pub fn status(facts: &Facts<'_>) -> McpServerStatus {
-    let accepted = accepted(facts);
-    let synced = synced(facts);
-    let ready = ready(facts, &accepted, &synced);
+pub fn status(input: &StatusInput<'_>) -> McpServerStatus {
+    let accepted = accepted(input);
+    let synced = synced(input);
+    let ready = ready(input, &accepted, &synced);
     let is_publishing = synced.reason == Reason::Publishing;
     let is_working =
-        is_publishing || matches!(ready.reason, Reason::Progressing | Reason::WriteFailed) || is_rolling(facts);
+        is_publishing || matches!(ready.reason, Reason::Progressing | Reason::WriteFailed) || is_rolling(input);
     let is_stalled = !ready.is_true()
         && matches!(ready.reason, Reason::Invalid | Reason::NotOwned | Reason::PodLagging | Reason::PodsNotReady);
     let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
-    let previous = facts.previous.map_or(&[][..], |status| &status.conditions);
-    let scribe = Scribe { generation: facts.generation, previous, now: facts.now };
+    let previous = input.previous.map_or(&[][..], |status| &status.conditions);
+    let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
     let conditions = [
         (ConditionType::Accepted, &accepted),
         (ConditionType::PolicySynced, &synced),
@@ -89,59 +87,63 @@ pub fn status(facts: &Facts<'_>) -> McpServerStatus {
         (ConditionType::Stalled, &stalled),
     ];
     McpServerStatus {
-        observed_generation: facts.generation,
-        policy: facts.published.map(|documents| PolicyStatus {
+        observed_generation: input.generation,
+        policy: input.published.map(|documents| PolicyStatus {
             revision: documents.policy.revision().to_owned(),
             credentials_revision: documents.credentials.revision().to_owned(),
             clients: count(documents.policy.clients.len()),
             contract: documents.policy.contract,
         }),
-        tools: facts.published.map(|documents| ToolStatus { served: count(documents.policy.spec.tools.len()) }),
-        pods: Some(pods(facts)),
-        selector: Some(build::selector_text(&facts.server.name)),
-        url: facts.published.map(|_| build::url(&facts.server.namespace, &facts.server.name)),
-        conditions: conditions.map(|(type_, saying)| scribe.condition(type_, saying)).into(),
+        tools: input.published.map(|documents| ToolStatus { served: count(documents.policy.spec.tools.len()) }),
+        pods: Some(pods(input)),
+        selector: Some(build::selector_text(&input.server.name)),
+        url: input.published.map(|_| build::url(&input.server.namespace, &input.server.name)),
+        conditions: conditions.map(|(type_, saying)| writer.condition(type_, saying)).into(),
     }
 }
 
-fn accepted(facts: &Facts<'_>) -> Saying {
-    if facts.plan.findings.is_empty() {
-        return Saying::plain(Truth::True, Reason::Valid);
+fn accepted(input: &StatusInput<'_>) -> ConditionState {
+    if input.plan.findings.is_empty() {
+        return ConditionState::plain(ConditionStatus::True, Reason::Valid);
     }
-    let rest = match facts.published {
+    let rest = match input.published {
         Some(_) => " (until then the last valid spec stays in force, with the clients as they are now)",
         None => " (until then nothing is deployed)",
     };
-    Saying::new(Truth::False, Reason::Invalid, format!("{}{rest}", facts.plan.findings))
+    ConditionState::new(ConditionStatus::False, Reason::Invalid, format!("{}{rest}", input.plan.findings))
 }
 
 /// Whether every pod that counts serves what is published.
-pub fn synced(facts: &Facts<'_>) -> Saying {
-    let Some(documents) = facts.published else {
-        return match facts.problem {
-            Some(problem) => Saying::new(Truth::False, problem.reason(), problem.to_string()),
-            None => Saying::new(Truth::False, Reason::Invalid, "Nothing was ever published: the spec has errors."),
+pub fn synced(input: &StatusInput<'_>) -> ConditionState {
+    let Some(documents) = input.published else {
+        return match input.problem {
+            Some(problem) => ConditionState::new(ConditionStatus::False, problem.reason(), problem.to_string()),
+            None => ConditionState::new(
+                ConditionStatus::False,
+                Reason::Invalid,
+                "Nothing was ever published: the spec has errors.",
+            ),
         };
     };
-    let counted: Vec<&Pod> = facts.pods.iter().filter(|pod| pod.counts()).collect();
+    let counted: Vec<&Pod> = input.pods.iter().filter(|pod| pod.counts()).collect();
     let behind: Vec<&&Pod> = counted.iter().filter(|pod| pod.behind_for.is_some()).collect();
     let lagging: Vec<String> = behind.iter().filter(|pod| pod.is_lagging()).take(3).map(|pod| serving(pod)).collect();
     let revision = short(documents.policy.revision());
     if counted.is_empty() {
-        return Saying::plain(Truth::Unknown, Reason::NoPods);
+        return ConditionState::plain(ConditionStatus::Unknown, Reason::NoPods);
     }
     if !lagging.is_empty() {
         let seconds = LAG.as_secs();
         let message = format!("policy {revision} was published over {seconds} s ago, and {}", lagging.join("; "));
-        return Saying::new(Truth::False, Reason::PodLagging, message);
+        return ConditionState::new(ConditionStatus::False, Reason::PodLagging, message);
     }
     if behind.is_empty() {
         let message = format!("policy {revision} is in force on every pod that takes calls");
-        return Saying::new(Truth::True, Reason::Synced, message);
+        return ConditionState::new(ConditionStatus::True, Reason::Synced, message);
     }
     let behind: Vec<String> = behind.iter().take(3).map(|pod| serving(pod)).collect();
     let message = format!("policy {revision} is published, and so far {}", behind.join("; "));
-    Saying::new(Truth::Unknown, Reason::Publishing, message)
+    ConditionState::new(ConditionStatus::Unknown, Reason::Publishing, message)
 }
 
 fn serving(pod: &Pod) -> String {
@@ -155,21 +157,25 @@ fn short(revision: &str) -> &str {
     revision.get(..12).unwrap_or(revision)
 }
 
-fn ready(facts: &Facts<'_>, accepted: &Saying, synced: &Saying) -> Saying {
+fn ready(input: &StatusInput<'_>, accepted: &ConditionState, synced: &ConditionState) -> ConditionState {
     if !accepted.is_true() {
         return accepted.clone();
     }
-    if let Some(problem) = facts.problem {
-        return Saying::new(Truth::False, problem.reason(), problem.to_string());
+    if let Some(problem) = input.problem {
+        return ConditionState::new(ConditionStatus::False, problem.reason(), problem.to_string());
     }
-    if synced.truth == Truth::False {
+    if synced.status == ConditionStatus::False {
         return synced.clone();
     }
-    let wanted = i32::from(facts.replicas.unwrap_or_default());
-    let status = facts.deployment.and_then(|it| it.status.clone()).unwrap_or_default();
+    let wanted = i32::from(input.replicas.unwrap_or_default());
+    let status = input.deployment.and_then(|it| it.status.clone()).unwrap_or_default();
     let available = status.available_replicas.unwrap_or_default();
-    if available >= wanted && !is_stale(facts) {
-        return Saying::new(Truth::True, Reason::Available, format!("{available} of {wanted} pods take calls"));
+    if available >= wanted && !is_stale(input) {
+        return ConditionState::new(
+            ConditionStatus::True,
+            Reason::Available,
+            format!("{available} of {wanted} pods take calls"),
+        );
     }
     let conditions = status.conditions.unwrap_or_default();
     let failed = conditions.iter().find(|it| {
@@ -179,30 +185,38 @@ fn ready(facts: &Facts<'_>, accepted: &Saying, synced: &Saying) -> Saying {
     match failed {
         Some(failed) => {
             let why = failed.message.as_deref().unwrap_or_default();
-            Saying::new(Truth::False, Reason::PodsNotReady, format!("{available} of {wanted} pods take calls: {why}"))
+            ConditionState::new(
+                ConditionStatus::False,
+                Reason::PodsNotReady,
+                format!("{available} of {wanted} pods take calls: {why}"),
+            )
         }
-        None => Saying::new(Truth::False, Reason::Progressing, format!("{available} of {wanted} pods take calls")),
+        None => ConditionState::new(
+            ConditionStatus::False,
+            Reason::Progressing,
+            format!("{available} of {wanted} pods take calls"),
+        ),
     }
 }
 
 /// Whether the Deployment's status is about an older spec of it.
-fn is_stale(facts: &Facts<'_>) -> bool {
-    facts
+fn is_stale(input: &StatusInput<'_>) -> bool {
+    input
         .deployment
         .is_none_or(|it| it.status.as_ref().and_then(|status| status.observed_generation) < it.metadata.generation)
 }
 
 /// Whether pods of an older template are being replaced.
-fn is_rolling(facts: &Facts<'_>) -> bool {
-    let Some(deployment) = facts.deployment else { return false };
+fn is_rolling(input: &StatusInput<'_>) -> bool {
+    let Some(deployment) = input.deployment else { return false };
     let status = deployment.status.clone().unwrap_or_default();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     let updated = status.updated_replicas.unwrap_or_default();
-    is_stale(facts) || updated < wanted || status.replicas.unwrap_or_default() > updated
+    is_stale(input) || updated < wanted || status.replicas.unwrap_or_default() > updated
 }
 
-fn pods(facts: &Facts<'_>) -> PodStatus {
-    let mut all: Vec<&Pod> = facts.pods.iter().collect();
+fn pods(input: &StatusInput<'_>) -> PodStatus {
+    let mut all: Vec<&Pod> = input.pods.iter().collect();
     // Those that lag first, and then in an order that does not change by itself.
     all.sort_by(|a, b| (a.behind_for.is_none(), &a.name).cmp(&(b.behind_for.is_none(), &b.name)));
     PodStatus {

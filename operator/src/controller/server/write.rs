@@ -13,15 +13,17 @@ use tracing::{info, warn};
 
 use crate::{
     build::Objects,
+    cluster::{
+        Error,
+        apply::{Applied, DesiredObject},
+        events::EventDraft,
+        object::OwnedObject,
+        store::Store,
+    },
     controller::{
-        apply::{Applied, Wanted},
         context::Context,
-        error::Error,
-        events::Happening,
         fetch::{self, Fetched, LiveCredentials},
         memory::lock,
-        seen::Child,
-        store::Store,
     },
     validate::{NamespacedName, Published, ServerPlan},
 };
@@ -32,7 +34,7 @@ pub struct Outcome {
     /// The first that failed.
     pub problem: Option<Error>,
     pub is_published: bool,
-    pub happenings: Vec<Happening>,
+    pub events: Vec<EventDraft>,
 }
 
 /// Step four: what pods need comes before the pods; a failure stops what depends on it and nothing else.
@@ -83,7 +85,7 @@ pub async fn apply(
 
 /// Where the live object is known from.
 enum Live<'a> {
-    Seen(&'a Store<Child>),
+    Seen(&'a Store<OwnedObject>),
     Read(Option<Value>),
 }
 
@@ -107,7 +109,7 @@ async fn put<K: Serialize + kube::ResourceExt>(
     if fetched.server.is_ending() && live.is_none() {
         return false;
     }
-    let applied = match Wanted::new(&context.api, object) {
+    let applied = match DesiredObject::new(&context.api, object) {
         Ok(wanted) => wanted.apply(live).await,
         Err(error) => Err(error),
     };
@@ -155,7 +157,7 @@ fn remember(
         info!(server = %fetched.name, kind, "{what}");
         lock(&memory).put_back_at = Some(Instant::now());
         let note = format!("{kind} {what}");
-        outcome.happenings.push(Happening { is_warning: true, reason: Reason::DriftCorrected, note });
+        outcome.events.push(EventDraft { is_warning: true, reason: Reason::DriftCorrected, note });
     } else {
         info!(server = %fetched.name, kind, "written");
     }
@@ -175,7 +177,7 @@ fn published(context: &Context, fetched: &Fetched, written: Published, outcome: 
             info!(server = %fetched.name, revision, clients, "published");
             if before != Some(revision) {
                 let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
-                outcome.happenings.push(Happening { is_warning: false, reason: Reason::PolicyPublished, note });
+                outcome.events.push(EventDraft { is_warning: false, reason: Reason::PolicyPublished, note });
             }
         }
     }

@@ -3,7 +3,7 @@ use portcullis_crds::{Finding, client::Granted};
 use serde_json::json;
 
 use super::*;
-use crate::controller::error::NotOwned;
+use crate::cluster::ownership::NotOwned;
 
 fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     let mut spec = serde_json::from_value(json!({
@@ -15,9 +15,9 @@ fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     spec
 }
 
-fn heard(outcome: ClientOutcome, is_pending: bool, synced: Truth) -> Option<Heard> {
-    let reason = if synced == Truth::True { Reason::Synced } else { Reason::Publishing };
-    Some(Heard { outcome: Some(outcome), is_pending, synced: Saying::plain(synced, reason) })
+fn report(outcome: ClientOutcome, is_pending: bool, synced: ConditionStatus) -> Option<ServerReport> {
+    let reason = if synced == ConditionStatus::True { Reason::Synced } else { Reason::Publishing };
+    Some(ServerReport { outcome: Some(outcome), is_pending, synced: ConditionState::plain(synced, reason) })
 }
 
 fn granted() -> ClientOutcome {
@@ -35,17 +35,21 @@ fn refused(reason: Reason) -> ClientOutcome {
 }
 
 /// `Ready`, `Reconciling` and `Stalled`, and what the access says of `PolicySynced`.
-fn says(spec: &McpClientSpec, heard: Option<Heard>, previous: Option<&McpClientStatus>) -> (McpClientStatus, String) {
-    let facts = Facts {
+fn says(
+    spec: &McpClientSpec,
+    report: Option<ServerReport>,
+    previous: Option<&McpClientStatus>,
+) -> (McpClientStatus, String) {
+    let input = StatusInput {
         generation: Some(1),
         spec: Some(spec),
         findings: &Findings::default(),
         key: Ok(ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() }),
-        servers: vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, heard)],
+        servers: vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, report)],
         previous,
         now: Timestamp::UNIX_EPOCH,
     };
-    let status = status(&facts);
+    let status = status(&input);
     let all = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
     let said: Vec<String> = all.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
     (status, said.join(" "))
@@ -56,20 +60,20 @@ fn a_client_is_ready_once_every_pod_obeys_and_says_what_is_in_its_way() {
     let plain = spec(|_| ());
     let suspended = spec(|spec| spec.suspended = true);
     let expired = spec(|spec| spec.expires_at = Some(Time(Timestamp::UNIX_EPOCH)));
-    for (spec, heard, expected) in [
+    for (spec, report, expected) in [
         (
             &plain,
-            heard(granted(), true, Truth::Unknown),
+            report(granted(), true, ConditionStatus::Unknown),
             "Ready=False/Publishing Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing",
         ),
         (
             &plain,
-            heard(granted(), false, Truth::True),
+            report(granted(), false, ConditionStatus::True),
             "Ready=True/Available Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
         (
             &plain,
-            heard(refused(Reason::NotAllowed), false, Truth::True),
+            report(refused(Reason::NotAllowed), false, ConditionStatus::True),
             "Ready=False/NotAllowed Reconciling=False/Available Stalled=True/NotAllowed PolicySynced=True/Synced",
         ),
         (
@@ -79,26 +83,26 @@ fn a_client_is_ready_once_every_pod_obeys_and_says_what_is_in_its_way() {
         ),
         (
             &suspended,
-            heard(granted(), false, Truth::True),
+            report(granted(), false, ConditionStatus::True),
             "Ready=True/Suspended Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
         (
             &expired,
-            heard(granted(), false, Truth::True),
+            report(granted(), false, ConditionStatus::True),
             "Ready=True/Expired Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
     ] {
-        assert_eq!(says(spec, heard, None).1, expected);
+        assert_eq!(says(spec, report, None).1, expected);
     }
 }
 
 #[test]
 fn an_edit_of_somebody_else_s_access_is_no_news_and_one_s_own_does_not_end_being_ready() {
     let plain = spec(|_| ());
-    let (before, _) = says(&plain, heard(granted(), false, Truth::True), None);
-    let (others, _) = says(&plain, heard(granted(), false, Truth::Unknown), Some(&before));
+    let (before, _) = says(&plain, report(granted(), false, ConditionStatus::True), None);
+    let (others, _) = says(&plain, report(granted(), false, ConditionStatus::Unknown), Some(&before));
     assert_eq!(others, before);
-    let (_, own) = says(&plain, heard(granted(), true, Truth::Unknown), Some(&before));
+    let (_, own) = says(&plain, report(granted(), true, ConditionStatus::Unknown), Some(&before));
     let expected =
         "Ready=True/Available Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing";
     assert_eq!(own, expected);
@@ -111,11 +115,11 @@ fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
     let fine = Findings::default();
     let key = ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() };
     for (findings, key, expected) in [
-        (&fine, Err(&taken), ("NotOwned", "Secret sales/key is there already")),
+        (&fine, Err(&taken), ("NotOwned", "Secret sales/key already exists")),
         (&wrong, Ok(key), ("Invalid", "spec.access[0].limits: is wrong")),
     ] {
         let spec = spec(|_| ());
-        let facts = Facts {
+        let input = StatusInput {
             generation: Some(1),
             spec: Some(&spec),
             findings,
@@ -124,7 +128,7 @@ fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
             previous: None,
             now: Timestamp::UNIX_EPOCH,
         };
-        let status = status(&facts);
+        let status = status(&input);
         let ready = &status.conditions[2];
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected.0));
         assert!(ready.message.starts_with(expected.1), "{}", ready.message);
@@ -147,7 +151,7 @@ fn the_secret_of_a_former_key_is_told_until_the_key_is_in_another() {
         ("the other's name is taken", Err(&taken("new")), Some(key("former"))),
         ("somebody took the former's name", Err(&taken("former")), None),
     ] {
-        let facts = Facts {
+        let input = StatusInput {
             generation: Some(2),
             spec: Some(&spec),
             findings: &findings,
@@ -156,6 +160,6 @@ fn the_secret_of_a_former_key_is_told_until_the_key_is_in_another() {
             previous: Some(&before),
             now: Timestamp::UNIX_EPOCH,
         };
-        assert_eq!(status(&facts).api_key, expected, "{what}");
+        assert_eq!(status(&input).api_key, expected, "{what}");
     }
 }

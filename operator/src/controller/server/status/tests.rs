@@ -46,7 +46,7 @@ fn deployment(available: i32) -> Deployment {
 /// Each condition as `Type=Status/Reason`.
 fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BTreeMap<String, String>) {
     let deployment = deployment(available);
-    let facts = Facts {
+    let input = StatusInput {
         server: &NamespacedName { namespace: "sales".into(), name: "crm".into() },
         generation: Some(1),
         replicas: Some(2),
@@ -58,7 +58,7 @@ fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BT
         previous: None,
         now: Timestamp::UNIX_EPOCH,
     };
-    let status = status(&facts);
+    let status = status(&input);
     let conditions = status.conditions.iter();
     let conditions = conditions.map(|it| (it.type_.clone(), format!("{}/{}", it.status, it.reason))).collect();
     (status, conditions)

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::{
     backoff::Backoff,
     error::plain,
-    store::{Change, Seen, Store},
+    store::{Change, Store, Stored},
 };
 
 /// After so many seconds the API server ends a watch, and it is taken up where it was.
@@ -33,7 +33,7 @@ pub struct Watch {
 
 impl Watch {
     /// Feeds `store` for ever; `changed` hears of each change after the store has it.
-    pub async fn run<V: Seen>(
+    pub async fn run<V: Stored>(
         self,
         store: Arc<Store<V>>,
         view: impl Fn(DynamicObject) -> Option<V>,
@@ -42,7 +42,7 @@ impl Watch {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         loop {
             let error = self.until_lost(&store, &view, &changed, &mut backoff).await;
-            let pause = backoff.next();
+            let pause = backoff.next_pause();
             let (error, hint) = (said(&error), hint(&error));
             warn!(resource = self.resource, error, retry_in = ?pause, "cannot watch {}{hint}", self.resource);
             tokio::time::sleep(pause).await;
@@ -53,7 +53,7 @@ impl Watch {
     ///
     /// kube-runtime lists again only where a running watch says 410; where a watch *starts* with it, or fails again and
     /// again, it would ask for the same version for ever. So each such error ends this, and the next round begins with a list.
-    async fn until_lost<V: Seen>(
+    async fn until_lost<V: Stored>(
         &self,
         store: &Store<V>,
         view: &impl Fn(DynamicObject) -> Option<V>,
@@ -70,7 +70,7 @@ impl Watch {
                 // A stream that broke is taken up where it was; the version is known to be good until a start is refused.
                 Some(Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)))) => {
                     debug!(resource = self.resource, error = said(&error), "the watch broke; it goes on");
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.next_pause()).await;
                     continue;
                 }
                 Some(Err(error)) => return error,

@@ -12,11 +12,12 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::FIELD_MANAGER;
 use super::{
-    differs::{as_applied, difference},
-    error::{Error, NotOwned, call},
+    drift::{as_applied, drift},
+    error::{Error, call},
+    ownership::NotOwned,
 };
-use crate::build::FIELD_MANAGER;
 
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +42,7 @@ impl Applied {
 
 /// An object that is to be, with what it takes to speak of it to the API.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct DesiredObject {
     value: Value,
     api: Api<DynamicObject>,
     kind: String,
@@ -49,7 +50,7 @@ pub struct Wanted {
     name: String,
 }
 
-impl Wanted {
+impl DesiredObject {
     /// Takes a built object: its type, name, namespace and controller must be in it.
     ///
     /// # Errors
@@ -80,7 +81,7 @@ impl Wanted {
             },
         };
         self.check_owner(&live)?;
-        let Some(field) = difference(&self.value, &live, FIELD_MANAGER) else { return Ok(Applied::Unchanged) };
+        let Some(field) = drift(&self.value, &live, FIELD_MANAGER) else { return Ok(Applied::Unchanged) };
         let object = self.patch(&live).await?;
         Ok(Applied::Patched { object, field })
     }

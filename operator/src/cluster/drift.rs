@@ -14,7 +14,7 @@ const QUANTITIES: &[&str] = &["limits", "requests"];
 
 /// The first field by which `live` is not what `want` says, for the field manager `manager`; none where nothing has to be
 /// written.
-pub fn difference(want: &Value, live: &Value, manager: &str) -> Option<String> {
+pub fn drift(want: &Value, live: &Value, manager: &str) -> Option<String> {
     // Items of a list come without their type.
     let mut content = want.clone();
     if let Some(fields) = content.as_object_mut() {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_others_add_is_no_difference() {
-        assert_eq!(None, difference(&want(), &live("Apply", owned()), US));
+        assert_eq!(None, drift(&want(), &live("Apply", owned()), US));
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         ] {
             let mut live = live("Apply", owned());
             *live.pointer_mut(pointer).unwrap() = value;
-            assert_ne!(None, difference(&want(), &live, US), "{pointer}");
+            assert_ne!(None, drift(&want(), &live, US), "{pointer}");
         }
     }
 
@@ -237,21 +237,21 @@ mod tests {
         for operation in ["Apply", "Update"] {
             let mut wanted = want();
             wanted["metadata"]["labels"] = json!({});
-            assert_ne!(None, difference(&wanted, &live(operation, owned()), US));
+            assert_ne!(None, drift(&wanted, &live(operation, owned()), US));
             let mut wanted = want();
             wanted["spec"]["ports"] = json!([{"name": "mcp", "port": 4000}]);
-            assert_ne!(None, difference(&wanted, &live(operation, owned()), US));
+            assert_ne!(None, drift(&wanted, &live(operation, owned()), US));
         }
     }
 
     #[test]
     fn a_quantity_in_other_words_is_no_difference() {
         let pod = |cpu: &str, memory: &str| json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}});
-        assert_eq!(None, difference(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US));
-        assert_ne!(None, difference(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US));
+        assert_eq!(None, drift(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US));
+        assert_ne!(None, drift(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US));
         assert_ne!(
             None,
-            difference(&pod("half", "1Gi"), &pod("some", "1Gi"), US),
+            drift(&pod("half", "1Gi"), &pod("some", "1Gi"), US),
             "what is no quantity is compared as it is"
         );
     }

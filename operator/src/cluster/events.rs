@@ -18,8 +18,8 @@ use portcullis_crds::condition::Reason;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::FIELD_MANAGER;
 use super::error::call;
-use crate::build::FIELD_MANAGER;
 
 /// How many events one object has in hand, and how long it takes until it has one more.
 const BURST: u32 = 20;
@@ -31,7 +31,7 @@ const LONGEST_NOTE: usize = 1024;
 
 /// Something that happened to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happening {
+pub struct EventDraft {
     pub is_warning: bool,
     pub reason: Reason,
     pub note: String,
@@ -52,17 +52,17 @@ impl Events {
         Self { client, budgets: Budgets::default() }
     }
 
-    pub async fn tell(&self, about: &ObjectReference, happening: &Happening) {
+    pub async fn tell(&self, about: &ObjectReference, draft: &EventDraft) {
         let uid = about.uid.as_deref().unwrap_or_default();
         if !self.budgets.spend(uid, Instant::now()) {
             return;
         }
         let namespace = about.namespace.as_deref().unwrap_or("default");
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let event = event(about, happening, k8s_openapi::jiff::Timestamp::now());
+        let event = event(about, draft, k8s_openapi::jiff::Timestamp::now());
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         if let Err(error) = call("writing an event", events.create(&parameters, &event)).await {
-            debug!(%error, reason = %happening.reason, "an event was not written");
+            debug!(%error, reason = %draft.reason, "an event was not written");
         }
     }
 }
@@ -98,9 +98,9 @@ pub fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> Object
     }
 }
 
-fn event(about: &ObjectReference, happening: &Happening, now: k8s_openapi::jiff::Timestamp) -> Event {
+fn event(about: &ObjectReference, draft: &EventDraft, now: k8s_openapi::jiff::Timestamp) -> Event {
     let name = about.name.as_deref().unwrap_or_default();
-    let end = happening.note.floor_char_boundary(LONGEST_NOTE);
+    let end = draft.note.floor_char_boundary(LONGEST_NOTE);
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
@@ -109,12 +109,12 @@ fn event(about: &ObjectReference, happening: &Happening, now: k8s_openapi::jiff:
         },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(happening.note[..end].to_owned()),
-        reason: Some(happening.reason.to_string()),
+        note: Some(draft.note[..end].to_owned()),
+        reason: Some(draft.reason.to_string()),
         regarding: Some(about.clone()),
         reporting_controller: Some("portcullis.dev/operator".to_owned()),
         reporting_instance: Some(FIELD_MANAGER.to_owned()),
-        type_: Some(if happening.is_warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(if draft.is_warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     }
 }
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_note_keeps_within_the_api_s_bound() {
-        let happening = Happening { is_warning: true, reason: Reason::Invalid, note: "ñ".repeat(2000) };
-        let event = event(&ObjectReference::default(), &happening, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        let draft = EventDraft { is_warning: true, reason: Reason::Invalid, note: "ñ".repeat(2000) };
+        let event = event(&ObjectReference::default(), &draft, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(event.note.map(|note| note.len()), Some(LONGEST_NOTE));
     }
 }

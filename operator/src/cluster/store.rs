@@ -10,10 +10,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::validate::NamespacedName;
+use crate::object::NamespacedName;
 
 /// What a store can hold: something with a name, and a version that grows with each change.
-pub trait Seen: Send + Sync + 'static {
+pub trait Stored: Send + Sync + 'static {
     fn key(&self) -> NamespacedName;
     /// The object's resourceVersion, a number that grows within its kind (Kubernetes API concepts, "Resource versions").
     fn version(&self) -> u64;
@@ -43,14 +43,14 @@ struct Inner<V> {
 /// How many deletions are remembered; they matter for the time that an answer may be late.
 const REMEMBERED_DELETIONS: usize = 4096;
 
-impl<V: Seen> Default for Store<V> {
+impl<V: Stored> Default for Store<V> {
     fn default() -> Self {
         let inner = Inner { objects: HashMap::new(), gone: HashMap::new() };
         Self { inner: RwLock::new(inner), synced: watch::Sender::new(false) }
     }
 }
 
-impl<V: Seen> Store<V> {
+impl<V: Stored> Store<V> {
     pub fn get(&self, key: &NamespacedName) -> Option<Arc<V>> {
         self.read().objects.get(key).cloned()
     }
@@ -129,7 +129,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     struct Thing(&'static str, u64);
 
-    impl Seen for Thing {
+    impl Stored for Thing {
         fn key(&self) -> NamespacedName {
             NamespacedName { namespace: "sales".into(), name: self.0.into() }
         }

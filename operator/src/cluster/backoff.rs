@@ -19,7 +19,7 @@ impl Backoff {
     }
 
     /// It failed once more: wait this long, between half and all of the doubled time.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
         whole.mul_f64(0.5 + jitter() / 2.0)
@@ -49,10 +49,10 @@ mod tests {
     fn waits_grow_to_the_bound_and_start_over_after_a_success() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         for whole in [100, 200, 400, 800, 1000, 1000] {
-            let wait = backoff.next().as_millis();
+            let wait = backoff.next_pause().as_millis();
             assert!((whole / 2..=whole).contains(&wait), "{wait} of {whole}");
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
+        assert!(backoff.next_pause() <= Duration::from_millis(100));
     }
 }

@@ -11,11 +11,11 @@ use portcullis_crds::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::store::Seen;
-use crate::validate::{NamespacedName, Object};
+use super::store::Stored;
+use crate::object::{NamespacedName, Object};
 
-pub type Server = Custom<McpServerSpec, McpServerStatus>;
-pub type Client = Custom<McpClientSpec, McpClientStatus>;
+pub type Server = CustomObject<McpServerSpec, McpServerStatus>;
+pub type Client = CustomObject<McpClientSpec, McpClientStatus>;
 
 /// The annotation that nudges kubelet to look at a pod's volumes.
 pub const SYNC_ANNOTATION: &str = "portcullis.dev/sync";
@@ -28,20 +28,20 @@ const LONGEST_ERROR: usize = 300;
 
 /// One of our own two kinds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Custom<S, T> {
+pub struct CustomObject<S, T> {
     pub object: Object<S>,
     /// None where it has none yet, or one that nobody can decode: then it is written anew.
     pub status: Option<T>,
 }
 
-impl<S, T> Custom<S, T> {
+impl<S, T> CustomObject<S, T> {
     /// Whether it was deleted and only waits for what has to come first.
     pub fn is_ending(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
 }
 
-impl<S: DeserializeOwned, T: DeserializeOwned> From<DynamicObject> for Custom<S, T> {
+impl<S: DeserializeOwned, T: DeserializeOwned> From<DynamicObject> for CustomObject<S, T> {
     fn from(object: DynamicObject) -> Self {
         let DynamicObject { mut metadata, mut data, .. } = object;
         metadata.managed_fields = None;
@@ -64,7 +64,7 @@ fn decode<S: DeserializeOwned>(spec: Value) -> Result<S, Findings> {
 
 /// An object that the operator built, as it is in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Child {
+pub struct OwnedObject {
     key: NamespacedName,
     version: u64,
     /// The value of the label that names its server.
@@ -73,14 +73,14 @@ pub struct Child {
     json: Box<str>,
 }
 
-impl Child {
+impl OwnedObject {
     /// The whole object.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_default()
     }
 }
 
-impl From<DynamicObject> for Child {
+impl From<DynamicObject> for OwnedObject {
     fn from(object: DynamicObject) -> Self {
         let key = key(&object.metadata);
         let version = version(&object.metadata);
@@ -92,7 +92,7 @@ impl From<DynamicObject> for Child {
 
 /// A pod of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodSeen {
+pub struct ObservedPod {
     pub name: NamespacedName,
     pub uid: String,
     version: u64,
@@ -110,7 +110,7 @@ pub struct PodSeen {
     pub sync: Option<String>,
 }
 
-impl PodSeen {
+impl ObservedPod {
     /// Whether nothing differs but what nudges change.
     pub fn is_like(&self, other: &Self) -> bool {
         let bare = |pod: &Self| Self { version: 0, sync: None, ..pod.clone() };
@@ -118,7 +118,7 @@ impl PodSeen {
     }
 }
 
-impl From<Pod> for PodSeen {
+impl From<Pod> for ObservedPod {
     fn from(pod: Pod) -> Self {
         let name = key(&pod.metadata);
         let version = version(&pod.metadata);
@@ -148,7 +148,7 @@ impl From<Pod> for PodSeen {
     }
 }
 
-impl<S: Send + Sync + 'static, T: Send + Sync + 'static> Seen for Custom<S, T> {
+impl<S: Send + Sync + 'static, T: Send + Sync + 'static> Stored for CustomObject<S, T> {
     fn key(&self) -> NamespacedName {
         key(&self.object.metadata)
     }
@@ -158,7 +158,7 @@ impl<S: Send + Sync + 'static, T: Send + Sync + 'static> Seen for Custom<S, T> {
     }
 }
 
-impl Seen for Child {
+impl Stored for OwnedObject {
     fn key(&self) -> NamespacedName {
         self.key.clone()
     }
@@ -168,7 +168,7 @@ impl Seen for Child {
     }
 }
 
-impl Seen for PodSeen {
+impl Stored for ObservedPod {
     fn key(&self) -> NamespacedName {
         self.name.clone()
     }

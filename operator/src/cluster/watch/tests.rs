@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::controller::seen::Child;
+use crate::cluster::object::OwnedObject;
 
 /// Answers each request with the next of these; what is asked afterwards hangs. Gives the paths that were asked for.
 async fn served(answers: Vec<(u16, Value)>) -> (Api<DynamicObject>, Arc<Mutex<Vec<String>>>) {
@@ -58,7 +58,7 @@ fn refusal(code: u16) -> (u16, Value) {
 
 /// Watches until the store holds exactly these.
 async fn until_seen(api: Api<DynamicObject>, names: &[&str]) {
-    let store: Arc<Store<Child>> = Arc::default();
+    let store: Arc<Store<OwnedObject>> = Arc::default();
     let watch = Watch { api, resource: "configmaps", label_selector: None };
     let task = tokio::spawn(watch.run(Arc::clone(&store), |object| Some(object.into()), |_| ()));
     let seen = async {
@@ -87,7 +87,7 @@ async fn a_watch_that_is_refused_with_410_when_it_starts_begins_with_a_list_agai
 #[tokio::test]
 async fn a_refused_list_is_no_empty_list() {
     let (api, _) = served(vec![refusal(404), refusal(403), refusal(500), list("9", &["a"])]).await;
-    let store: Arc<Store<Child>> = Arc::default();
+    let store: Arc<Store<OwnedObject>> = Arc::default();
     let watch = Watch { api: api.clone(), resource: "configmaps", label_selector: None };
     let synced = async {
         tokio::select! {

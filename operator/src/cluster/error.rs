@@ -1,8 +1,10 @@
 //! Why a reconcile could not do what it was to do.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use portcullis_crds::condition::Reason;
+
+use super::ownership::NotOwned;
 
 /// The longest that one call of the API may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -23,25 +25,6 @@ pub enum Error {
     Json(#[from] serde_json::Error),
     #[error("a document has no YAML form: {0}")]
     Yaml(#[from] serde_yaml::Error),
-}
-
-/// An object that is not ours, and that has the name of one that we would make.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotOwned {
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl fmt::Display for NotOwned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, namespace, name } = self;
-        write!(
-            f,
-            "{kind} {namespace}/{name} is there already and was not made by the operator for this object; it is left as \
-             it is: delete or rename it, or choose another name"
-        )
-    }
 }
 
 impl Error {

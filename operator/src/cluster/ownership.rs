@@ -1,0 +1,50 @@
+//! Which object made which: every object that the operator makes has one controller, the McpServer or McpClient that it was
+//! made for, and is garbage collected with it.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+/// The reference that makes an object owned by `owner`.
+pub fn controller_reference<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name.clone().unwrap_or_default(),
+        uid: owner.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// The UID of an object's controller.
+pub fn controller_uid(object: &ObjectMeta) -> Option<&str> {
+    let mut owners = object.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+/// Whether `owner` is the controller of an object. UIDs are compared: an owner that was deleted and made again under its
+/// name is another owner.
+pub fn is_controlled_by(object: &ObjectMeta, owner: &ObjectMeta) -> bool {
+    owner.uid.is_some() && controller_uid(object) == owner.uid.as_deref()
+}
+
+/// An object that is not the operator's, and has the name of one that the operator would make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOwned {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for NotOwned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name } = self;
+        write!(
+            f,
+            "{kind} {namespace}/{name} already exists and was not made by the operator for this object; it is left as \
+             it is: delete or rename it, or choose another name"
+        )
+    }
+}
