@@ -20,7 +20,7 @@ use crate::{
     backend::HttpClient,
     config::{Client, Known, Snapshot},
     limiter::{Clock, InFlight, Limiter},
-    protocol::error::Refusal,
+    protocol::refusal::Refusal,
 };
 
 /// The guard of a server, with all that outlives a policy.

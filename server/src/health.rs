@@ -1,23 +1,19 @@
-//! `/health`, for people, load balancers and the operator: how the server and everything that it depends on is.
+//! The health of the server and of everything that it depends on: for people, load balancers and the operator.
 //!
-//! Looks at backends are cached there, so that asking often costs nothing, and nobody makes this server knock on others.
+//! Each backend caches its own check, so that frequent requests cost nothing and cannot be used to flood a backend.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use futures::future::join_all;
-use http::{Response, StatusCode};
-use http_body_util::Full;
 use serde::Serialize;
 
 use crate::{
     audit::Audit,
     backend::{Check, HttpClient, Status},
     config::{Snapshot, Store},
-    transport::streamable::answer,
 };
 
-/// What is asked about.
+/// What is checked.
 pub struct Health {
     pub store: Arc<Store>,
     pub http: HttpClient,
@@ -25,28 +21,18 @@ pub struct Health {
     pub started: Instant,
 }
 
-/// The answer.
+/// What was found.
 #[derive(Serialize)]
-struct Report {
-    status: Status,
-    checks: BTreeMap<String, Check>,
-    /// Whole seconds.
-    uptime: u64,
+pub struct Report {
+    /// The worst of the checks; a backend that is not critical only degrades it.
+    pub status: Status,
+    pub checks: BTreeMap<String, Check>,
+    /// Whole seconds since the start.
+    pub uptime: u64,
 }
 
 impl Health {
-    /// 200 while calls are served, 503 where they are not.
-    pub async fn respond(&self) -> Response<Full<Bytes>> {
-        let report = self.report().await;
-        let status = match report.status {
-            Status::Healthy | Status::Degraded => StatusCode::OK,
-            Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        // A report of words and numbers always has a JSON form.
-        answer::json(status, serde_json::to_vec(&report).unwrap_or_default().into())
-    }
-
-    async fn report(&self) -> Report {
+    pub async fn report(&self) -> Report {
         let mut checks = BTreeMap::new();
         let mut overall = Status::Healthy;
         let snapshot = self.store.current();

@@ -3,7 +3,6 @@
 //! Data goes one way, from bytes to a request, an identity, a decision, an outcome and a record. The binary beside this
 //! library only reads the command line; everything it runs is here, so that tests can run it too.
 
-pub mod admin;
 pub mod audit;
 pub mod backend;
 pub mod cli;

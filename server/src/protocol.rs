@@ -1,8 +1,12 @@
-//! What MCP says on the wire, and nothing about who may say it.
+//! MCP on the wire: strict JSON, messages, revisions, results and refusals.
+//!
+//! Nothing here depends on a transport or on who is calling. What comes beside a message is read through [`headers`].
 
 pub mod era;
-pub mod error;
+pub mod headers;
+pub mod json;
 pub mod message;
 pub mod param_header;
+pub mod refusal;
 pub mod result;
 pub mod strict;

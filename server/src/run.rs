@@ -15,7 +15,6 @@ use tokio::{net::TcpListener, sync::watch};
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::{
-    admin::Admin,
     audit::{
         self, Audit, ProgramLog,
         record::{Document, Record},
@@ -29,7 +28,7 @@ use crate::{
     metrics::{Metrics, ReloadOutcome},
     net::{self, BodyBounds, BodyBudget, Bounds, Connections},
     stop::{Cause, Reasons},
-    transport::streamable::Streamable,
+    transport::{AdminPort, MainPort, Streamable},
 };
 
 /// How long calls in flight may take at the end. With `--drain` and the flush it fits the 30 s that Kubernetes gives a pod.
@@ -114,13 +113,13 @@ fn rooms(
     store: &Arc<Store>,
     audit: &Audit,
     metrics: Metrics,
-) -> Result<(Arc<Streamable>, Arc<Admin>), RunError> {
+) -> Result<(Arc<MainPort>, Arc<AdminPort>), RunError> {
     let dialling = if arguments.allow_loopback_backends { Dialling::ServicesAndLoopback } else { Dialling::Services };
     let http = HttpClient::new(dialling)?;
     let (store, audit) = (store.clone(), audit.clone());
     let health =
         Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
-    let admin = Admin {
+    let admin = AdminPort {
         store: store.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
@@ -131,8 +130,8 @@ fn rooms(
     };
     let guard =
         Guard { audit, limiter: Limiter::default(), in_flight: InFlight::default(), clock: Clock::start(), http };
-    let main = Streamable { store, guard, health, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
-    Ok((Arc::new(main), Arc::new(admin)))
+    let streamable = Streamable { store, guard, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
+    Ok((Arc::new(MainPort { streamable, health }), Arc::new(admin)))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

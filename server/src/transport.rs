@@ -1,3 +1,15 @@
-//! Bytes to a request, and an outcome to bytes. What may be done is left to the guard.
+//! Bytes to requests, and answers to bytes: the two ports and the endpoints behind them.
+//!
+//! Only this room and `net` know HTTP. What a caller may do is left to the guard, and what a message means to `mcp`.
 
-pub mod streamable;
+mod admin;
+mod error;
+mod health;
+mod main_port;
+mod request_headers;
+mod response;
+mod streamable;
+
+pub use admin::AdminPort;
+pub use main_port::MainPort;
+pub use streamable::Streamable;

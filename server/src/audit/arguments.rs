@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::{hmac, rand};
 
-use super::line::{write_number, write_string};
-use crate::protocol::strict::{Json, Node};
+use crate::protocol::{
+    json::{push_number, push_string},
+    strict::{Json, Node},
+};
 
 /// How many bytes of names and types a record holds; the arguments beyond are counted.
 const MOST_SHAPE: usize = 2_048;
@@ -74,12 +76,12 @@ impl Declared {
                 continue;
             }
             separate(&mut fields);
-            write_string(&mut fields, name);
+            push_string(&mut fields, name);
             fields.push(b':');
             write_shape(&mut fields, &node.value);
             if *is_recorded && is_short_scalar(node) {
                 separate(&mut values);
-                write_string(&mut values, name);
+                push_string(&mut values, name);
                 values.push(b':');
                 values.extend_from_slice(node.raw.as_bytes());
             }
@@ -127,7 +129,7 @@ fn write_shape(out: &mut Vec<u8>, value: &Json<'_>) {
     out.extend_from_slice(name.as_bytes());
     if let Some(size) = size {
         out.push(b'(');
-        write_number(out, size as u64);
+        push_number(out, size as u64);
         out.push(b')');
     }
     out.push(b'"');
@@ -141,7 +143,7 @@ fn is_short_scalar(node: &Node<'_>) -> bool {
 fn write_canonical(out: &mut Vec<u8>, node: &Node<'_>) {
     match &node.value {
         Json::Null | Json::Bool(_) | Json::Number(_) => out.extend_from_slice(node.raw.as_bytes()),
-        Json::String(text) => write_string(out, text),
+        Json::String(text) => push_string(out, text),
         Json::Array(items) => {
             out.push(b'[');
             for item in items {
@@ -156,7 +158,7 @@ fn write_canonical(out: &mut Vec<u8>, node: &Node<'_>) {
             out.push(b'{');
             for (name, value) in members {
                 separate(out);
-                write_string(out, name);
+                push_string(out, name);
                 out.push(b':');
                 write_canonical(out, value);
             }

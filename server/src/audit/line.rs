@@ -2,6 +2,7 @@
 //! is known only when the record takes its place in the log.
 
 use super::record::{AuthFailed, CallEnd, CallError, Event, Record, Who};
+use crate::protocol::json::{push_fraction, push_number, push_string};
 
 /// The fields of a record, from the first comma to before the closing brace.
 #[derive(Default)]
@@ -14,7 +15,7 @@ impl Body {
 
     pub(super) fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
         self.name(name);
-        write_string(&mut self.0, value);
+        push_string(&mut self.0, value);
         self
     }
 
@@ -27,16 +28,16 @@ impl Body {
 
     pub(super) fn number(&mut self, name: &'static str, value: u64) -> &mut Self {
         self.name(name);
-        write_number(&mut self.0, value);
+        push_number(&mut self.0, value);
         self
     }
 
     /// Microseconds as milliseconds with three decimals.
     pub(super) fn millis(&mut self, name: &'static str, micros: u128) -> &mut Self {
         self.name(name);
-        write_number(&mut self.0, u64::try_from(micros / 1_000).unwrap_or(u64::MAX));
+        push_number(&mut self.0, u64::try_from(micros / 1_000).unwrap_or(u64::MAX));
         self.0.push(b'.');
-        write_padded(&mut self.0, (micros % 1_000) as u32, 3);
+        push_fraction(&mut self.0, (micros % 1_000) as u32, 3);
         self
     }
 
@@ -161,53 +162,6 @@ impl Body {
         }
         self.text("route", failed.route).text("reason", failed.reason.as_str())
     }
-}
-
-/// A JSON string, quotes included.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if !matches!(byte, b'"' | b'\\' | 0..=0x1f) {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        plain = at + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            _ => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(hex::encode([byte]).as_bytes());
-            }
-        }
-    }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
-    out.push(b'"');
-}
-
-pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[from..]);
-}
-
-/// A number with leading zeros, of exactly `width` digits (at most nine).
-pub(super) fn write_padded(out: &mut Vec<u8>, mut number: u32, width: usize) {
-    let mut digits = [b'0'; 9];
-    for digit in digits[..width].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits[..width]);
 }
 
 #[cfg(test)]

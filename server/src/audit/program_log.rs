@@ -12,7 +12,8 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::{line::write_string, queue::Queue};
+use super::queue::Queue;
+use crate::protocol::json::push_string;
 
 /// Writes `tracing` events as JSON lines through the audit log's writer.
 pub struct ProgramLog {
@@ -54,7 +55,7 @@ impl<S: Subscriber> Layer<S> for ProgramLog {
             Level::TRACE => "trace",
         };
         let mut body = b",\"target\":".to_vec();
-        write_string(&mut body, event.metadata().target());
+        push_string(&mut body, event.metadata().target());
         event.record(&mut Fields(&mut body));
         self.queue.push_log(level, &body);
     }
@@ -65,15 +66,15 @@ struct Fields<'a>(&'a mut Vec<u8>);
 impl Fields<'_> {
     fn json(&mut self, field: &Field, json: &dyn fmt::Display) {
         self.0.push(b',');
-        write_string(self.0, field.name());
+        push_string(self.0, field.name());
         self.0.extend_from_slice(format!(":{json}").as_bytes());
     }
 
     fn text(&mut self, field: &Field, text: &str) {
         self.0.push(b',');
-        write_string(self.0, field.name());
+        push_string(self.0, field.name());
         self.0.push(b':');
-        write_string(self.0, text);
+        push_string(self.0, text);
     }
 }
 

@@ -11,12 +11,8 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::{
-    handle::Options,
-    line::{write_number, write_padded},
-    record::Event,
-    tally::Tally,
-};
+use super::{handle::Options, record::Event, tally::Tally};
+use crate::protocol::json::{push_fraction, push_number, push_string};
 
 /// Bytes of program logs, and of strangers' records, that may wait; more of them is counted.
 pub(super) const SIDE_ROOM: usize = 256 * 1024;
@@ -67,7 +63,7 @@ pub(super) struct Waiting {
 impl Queue {
     pub(super) fn new(options: Options) -> Self {
         let mut instance = b",\"instance\":".to_vec();
-        super::line::write_string(&mut instance, &options.instance);
+        push_string(&mut instance, &options.instance);
         Self {
             instance: String::from_utf8(instance).expect("a string of JSON must be UTF-8"),
             options,
@@ -139,7 +135,7 @@ impl Queue {
         waiting.lines.extend_from_slice(b",\"event\":\"");
         waiting.lines.extend_from_slice(event.as_str().as_bytes());
         waiting.lines.extend_from_slice(b"\",\"seq\":");
-        write_number(&mut waiting.lines, seq);
+        push_number(&mut waiting.lines, seq);
         waiting.lines.extend_from_slice(self.instance.as_bytes());
         waiting.lines.extend_from_slice(body);
         waiting.lines.extend_from_slice(b"}\n");
@@ -159,7 +155,7 @@ impl Queue {
         waiting.lines.extend_from_slice(body);
         if waiting.lost_logs > 0 {
             waiting.lines.extend_from_slice(b",\"linesLostBefore\":");
-            write_number(&mut waiting.lines, std::mem::take(&mut waiting.lost_logs));
+            push_number(&mut waiting.lines, std::mem::take(&mut waiting.lost_logs));
         }
         waiting.lines.extend_from_slice(b"}\n");
         waiting.logs += waiting.lines.len() - before;
@@ -214,7 +210,7 @@ impl Stamp {
             self.text = second.strftime("%Y-%m-%dT%H:%M:%S.").to_string();
         }
         out.extend_from_slice(self.text.as_bytes());
-        write_padded(out, now.subsec_micros(), 6);
+        push_fraction(out, now.subsec_micros(), 6);
         out.push(b'Z');
     }
 }

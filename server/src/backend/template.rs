@@ -14,7 +14,7 @@ use portcullis_crds::{
 };
 
 use crate::protocol::{
-    error::push_quoted,
+    json::push_string,
     strict::{Json, Node},
 };
 
@@ -191,7 +191,7 @@ fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) ->
             Some(node) => out.push_str(node.raw),
             None => return false,
         },
-        JsonTemplate::Text(template) => push_quoted(out, &render_text(template, arguments)),
+        JsonTemplate::Text(template) => push_string(out, &render_text(template, arguments)),
         // A string's `write!` cannot fail.
         JsonTemplate::Value(value) => _ = write!(out, "{value}"),
         JsonTemplate::Array(items) => {
@@ -218,7 +218,7 @@ fn push_member(out: &mut String, opening: char, name: &str, template: &JsonTempl
         out.push(',');
     }
     if opening == '{' {
-        push_quoted(out, name);
+        push_string(out, name);
         out.push(':');
     }
     if !push_json(out, template, arguments) {

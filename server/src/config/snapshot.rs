@@ -12,9 +12,7 @@ use portcullis_crds::{
 };
 
 use super::{Client, Tool};
-use crate::{
-    audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::error::quoted, session::Sealer,
-};
+use crate::{audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::json, session::Sealer};
 
 /// What is served now.
 pub struct Snapshot {
@@ -136,7 +134,7 @@ impl Snapshot {
                 keys.insert(key.sha256, known);
             }
         }
-        let name = quoted(&policy.server.name);
+        let name = json::string(&policy.server.name);
         Self {
             revision: policy.revision().to_owned(),
             credentials_revision: credentials.map(|credentials| credentials.revision().to_owned()),

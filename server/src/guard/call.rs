@@ -20,7 +20,7 @@ use crate::{
     limiter::{Dimension, Key, Moment},
     metrics::CallOutcome,
     protocol::{
-        error::Refusal,
+        refusal::Refusal,
         result::ToolResult,
         strict::{self, Node},
     },
@@ -97,7 +97,7 @@ impl Guard {
         })?;
         let blocked = |_| {
             count(CallOutcome::Blocked);
-            Refusal::Unavailable
+            Refusal::AuditUnavailable
         };
         let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
         let admission = self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
@@ -139,7 +139,7 @@ impl Guard {
         let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
         match self.audit.record(&record, caller.snapshot.overflow) {
             Ok(()) => Refusal::ToolDenied { name: name.to_owned() },
-            Err(_) => Refusal::Unavailable,
+            Err(_) => Refusal::AuditUnavailable,
         }
     }
 
@@ -156,7 +156,7 @@ impl Guard {
         };
         match self.audit.record(&record, caller.snapshot.overflow) {
             Ok(()) => Refusal::InvalidParams(Cow::Owned(refused.message)),
-            Err(_) => Refusal::Unavailable,
+            Err(_) => Refusal::AuditUnavailable,
         }
     }
 

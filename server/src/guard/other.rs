@@ -5,7 +5,7 @@ use super::{Caller, Guard};
 use crate::{
     audit::record::{LimitName, Record},
     limiter::{Dimension, Key, OverLimit},
-    protocol::error::Refusal,
+    protocol::refusal::Refusal,
 };
 
 impl Guard {
@@ -43,7 +43,7 @@ impl Guard {
         let record = Record::RateLimitExceeded { who: caller.who(), tool, limit, retry_after_seconds: seconds };
         match self.audit.record(&record, caller.snapshot.overflow) {
             Ok(()) => Refusal::OverLimit { seconds },
-            Err(_) => Refusal::Unavailable,
+            Err(_) => Refusal::AuditUnavailable,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     backend::Failure,
     config::Records,
     protocol::{
-        error::push_quoted,
+        json::push_string,
         strict::{Json, Node},
     },
 };
@@ -81,7 +81,7 @@ fn push(out: &mut String, node: &Node<'_>, cut: &Cut<'_, '_>) {
                 if !std::mem::take(&mut is_first) {
                     out.push(',');
                 }
-                push_quoted(out, name);
+                push_string(out, name);
                 out.push(':');
                 push(out, member, cut);
             }

@@ -1,14 +1,17 @@
-//! Which revision of MCP a message is of, and whether its headers and its body agree about it.
+//! Which revision of MCP a message belongs to, and whether its headers and its body agree about it.
 //!
-//! The body decides: a request whose `_meta` names a version is of that version's era, `initialize` begins the older one, and
-//! everything else is of the older one too. The header is held against that and never moves a message from one era to the
-//! other, which is how the official servers decide (specification 2026-07-28, Versioning, and Streamable HTTP, Server
-//! Validation).
+//! The body decides: a request whose `_meta` names a version belongs to the era of that version; `initialize`, and every
+//! request that names no version, belongs to the older era. The header is compared with that and never moves a message from
+//! one era to the other, which is how the official servers decide (specification 2026-07-28, Versioning, and Streamable HTTP,
+//! Server Validation).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue};
 
-use super::{error::Refusal, message::Message};
+use super::{
+    headers::{HeaderError, RequestHeaders},
+    message::Message,
+    refusal::Refusal,
+};
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const METHOD_HEADER: &str = "mcp-method";
@@ -17,7 +20,7 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const STATELESS: &str = "2026-07-28";
 
-/// A revision that begins with `initialize`.
+/// A revision in which a client begins with `initialize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     V2025_03_26,
@@ -26,7 +29,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// What is offered to a client that asks for a revision that is not served.
+    /// The revision offered to a client that asks for one that is not served.
     pub const LATEST: Self = Self::V2025_11_25;
 
     pub fn as_str(self) -> &'static str {
@@ -42,30 +45,29 @@ impl Version {
     }
 }
 
-/// How a message wants to be served.
+/// A group of revisions that are served alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
-    /// 2025-03-26 to 2025-11-25: `initialize` first, perhaps a session.
+    /// 2025-03-26 to 2025-11-25: `initialize` comes first, and may open a session.
     Handshake,
-    /// 2026-07-28: each request says all that is needed.
+    /// 2026-07-28: each request is complete by itself.
     Stateless,
 }
 
 /// The era of a message.
 ///
 /// # Errors
-/// Where headers and body disagree, where the version is not served, and where a request of the stateless era lacks what its
-/// `_meta` must hold.
-pub fn of(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
+/// Returns an error if the headers contradict the body, if the version is not served, or if a request of the stateless era
+/// lacks what its `_meta` must contain.
+pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era, Refusal> {
     let header = header(headers, VERSION_HEADER)?;
-    let claim = message.meta(VERSION_KEY);
-    let claimed = match claim {
+    let claimed = match message.meta(VERSION_KEY) {
         Some(node) => Some(node.as_str().ok_or(Refusal::EnvelopeMissing("the protocol version must be a string"))?),
         None => None,
     };
     if message.method == "initialize" && claimed != Some(STATELESS) {
         return match header {
-            Some(STATELESS) => Err(Refusal::HeaderMismatch("initialize is no request of the revision in the header")),
+            Some(STATELESS) => Err(Refusal::HeaderMismatch("the revision in the header has no initialize")),
             _ => Ok(Era::Handshake),
         };
     }
@@ -79,7 +81,7 @@ pub fn of(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
         (Some(STATELESS), _) => stateless(message, headers),
         (Some(version), _) | (None, Some(version)) if Version::parse(version).is_some() => Ok(Era::Handshake),
         (None, None) => Ok(Era::Handshake),
-        // The spec gives a notification no envelope: its header alone says the era.
+        // A notification has no envelope in the specification: its header alone names the era.
         (None, Some(STATELESS)) if message.id.is_none() => stateless(message, headers),
         (None, Some(STATELESS)) => Err(Refusal::EnvelopeMissing(
             "_meta must have io.modelcontextprotocol/protocolVersion and io.modelcontextprotocol/clientCapabilities",
@@ -90,7 +92,7 @@ pub fn of(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
     }
 }
 
-fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal> {
+fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era, Refusal> {
     let is_request = message.id.is_some();
     match header(headers, METHOD_HEADER)? {
         Some(method) if method != message.method => {
@@ -109,7 +111,7 @@ fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal>
     };
     if let Some(name) = name.and_then(|node| node.as_str()) {
         let sent = header(headers, NAME_HEADER)?.ok_or(Refusal::HeaderMismatch("Mcp-Name is missing"))?;
-        if !says(sent, name)? {
+        if !encodes(sent, name)? {
             return Err(Refusal::HeaderMismatch("Mcp-Name is not the name in the body"));
         }
     }
@@ -119,24 +121,24 @@ fn stateless(message: &Message<'_>, headers: &HeaderMap) -> Result<Era, Refusal>
     }
 }
 
-/// A header that may be there once.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(value)), None) => Ok(Some(value.trim())),
-        (Some(_), Some(_)) => Err(Refusal::HeaderMismatch("a header of MCP is there twice")),
-        (Some(Err(_)), None) => Err(Refusal::HeaderMismatch("a header of MCP has characters that no header may have")),
+/// The value of a header that may appear once.
+pub(super) fn header<'a>(headers: &'a dyn RequestHeaders, name: &str) -> Result<Option<&'a str>, Refusal> {
+    match headers.get(name).text() {
+        Ok(value) => Ok(value.map(str::trim)),
+        Err(HeaderError::Repeated) => Err(Refusal::HeaderMismatch("a header of MCP appears twice")),
+        Err(HeaderError::NotText) => {
+            Err(Refusal::HeaderMismatch("a header of MCP contains characters that are not allowed in a header"))
+        }
     }
 }
 
-/// Whether a header says `text`: as it is, or as base64 between `=?base64?` and `?=`.
-pub(super) fn says(header: &str, text: &str) -> Result<bool, Refusal> {
+/// Whether the value of a header stands for `text`: as it is, or as base64 between `=?base64?` and `?=`.
+pub(super) fn encodes(header: &str, text: &str) -> Result<bool, Refusal> {
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         None => Ok(header == text),
         Some(encoded) => match STANDARD.decode(encoded) {
             Ok(decoded) => Ok(decoded == text.as_bytes()),
-            Err(_) => Err(Refusal::HeaderMismatch("a header of MCP has base64 that cannot be read")),
+            Err(_) => Err(Refusal::HeaderMismatch("a header of MCP contains invalid base64")),
         },
     }
 }
@@ -144,20 +146,16 @@ pub(super) fn says(header: &str, text: &str) -> Result<bool, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::strict;
+    use crate::protocol::{headers::Pairs, strict};
 
     const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
-    fn era(method: &str, params: &str, id: &str, headers: &[(&'static str, &str)]) -> Result<Era, Refusal> {
+    fn era(method: &str, params: &str, id: &str, headers: &[(&str, &str)]) -> Result<Era, Refusal> {
         let text = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}","params":{{{params}}}}}"#);
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_str(value).unwrap());
-        }
-        of(&Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap(), &map)
+        of(&Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap(), &Pairs(headers))
     }
 
-    fn request(method: &str, params: &str, headers: &[(&'static str, &str)]) -> Result<Era, Refusal> {
+    fn request(method: &str, params: &str, headers: &[(&str, &str)]) -> Result<Era, Refusal> {
         era(method, params, r#""id":1,"#, headers)
     }
 
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stateless_revision_wants_header_and_body_to_agree() {
+    fn the_headers_and_the_body_of_the_stateless_revision_must_agree() {
         let v = (VERSION_HEADER, STATELESS);
         let call = (METHOD_HEADER, "tools/call");
         let params = format!(r#""name":"é",{META}"#);
@@ -187,13 +185,13 @@ mod tests {
             &[v, (METHOD_HEADER, "tools/list"), (NAME_HEADER, "=?base64?w6k=?=")],
         ] {
             let refused = request("tools/call", &params, headers).unwrap_err();
-            assert_eq!((refused.status().as_u16(), refused.code()), (400, Some(-32020)), "{headers:?}");
+            assert_eq!(refused.code(), -32020, "{headers:?}");
         }
-        assert_eq!(request("initialize", "", &[v]).unwrap_err().code(), Some(-32020));
+        assert_eq!(request("initialize", "", &[v]).unwrap_err().code(), -32020);
     }
 
     #[test]
-    fn a_version_that_is_not_served_is_told_what_is() {
+    fn a_version_that_is_not_served_is_refused_by_its_name() {
         let claim = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"1900-01-01","io.modelcontextprotocol/clientCapabilities":{}}"#;
         for refused in [
             request("tools/list", claim, &[(VERSION_HEADER, "1900-01-01"), (METHOD_HEADER, "tools/list")]),
@@ -210,7 +208,7 @@ mod tests {
         let number = r#""_meta":{"io.modelcontextprotocol/protocolVersion":1}"#;
         for params in ["", version, number] {
             let refused = request("tools/list", params, &headers).unwrap_err();
-            assert_eq!((refused.status().as_u16(), refused.code()), (400, Some(-32602)), "{params}");
+            assert_eq!(refused.code(), -32602, "{params}");
         }
         assert_eq!(era("notifications/cancelled", "", "", &[(VERSION_HEADER, STATELESS)]), Ok(Era::Stateless));
     }

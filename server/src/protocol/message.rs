@@ -1,23 +1,23 @@
 //! One JSON-RPC message, as MCP narrows it: an object, never a batch, with a string or integer id.
 //!
-//! Revision 2025-03-26 has batches; they are refused, as 2025-06-18 and later want it. Answers are refused too: this server
-//! asks its callers nothing.
+//! Revision 2025-03-26 has batches; they are refused, as in 2025-06-18 and later. Responses are refused too: this server
+//! sends its callers no requests.
 
 use std::borrow::Cow;
 
 use super::strict::{Json, Node};
 
-/// A request, or a notification where it has no id.
+/// A request, or, without an id, a notification.
 #[derive(Debug, PartialEq)]
 pub struct Message<'a> {
-    /// The id as it was written, to be sent back unchanged.
+    /// The id as it was written, to be returned unchanged.
     pub id: Option<&'a str>,
     pub method: Cow<'a, str>,
-    /// An object, where there are any.
+    /// An object, if there are any.
     pub params: Option<Node<'a>>,
 }
 
-/// JSON that is no message. `id` is that of the request, where it could be read.
+/// JSON that is not a message. `id` is the id of the request, if it could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed<'a> {
     pub id: Option<&'a str>,
@@ -25,8 +25,10 @@ pub struct Malformed<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Reads a message.
+    ///
     /// # Errors
-    /// The first rule of JSON-RPC 2.0 or of MCP's base protocol that the value breaks.
+    /// Returns the first rule of JSON-RPC 2.0 or of MCP's base protocol that the value breaks.
     pub fn read(node: Node<'a>) -> Result<Self, Malformed<'a>> {
         let members = match node.value {
             Json::Object(members) => members,
@@ -37,7 +39,7 @@ impl<'a> Message<'a> {
         let mut method = None;
         let mut params = None;
         let mut is_2_0 = false;
-        let mut is_answer = false;
+        let mut is_response = false;
         let mut why = None;
         for (name, value) in members {
             match &*name {
@@ -55,7 +57,7 @@ impl<'a> Message<'a> {
                     Json::Object(_) => params = Some(value),
                     _ => why = Some("`params` must be an object"),
                 },
-                "result" | "error" => is_answer = true,
+                "result" | "error" => is_response = true,
                 _ => {}
             }
         }
@@ -63,9 +65,9 @@ impl<'a> Message<'a> {
         match (why, method) {
             _ if !is_2_0 => malformed("`jsonrpc` must be \"2.0\""),
             (Some(why), _) => malformed(why),
-            (None, None) if is_answer => malformed("answers are not expected: this server asks nothing"),
+            (None, None) if is_response => malformed("responses are not expected: this server sends no requests"),
             (None, None) => malformed("`method` is missing"),
-            (None, Some(_)) if is_answer => malformed("a message with a `method` has no `result` or `error`"),
+            (None, Some(_)) if is_response => malformed("a message with a `method` has no `result` or `error`"),
             (None, Some(method)) => Ok(Self { id, method, params }),
         }
     }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused_with_the_id_if_it_has_one() {
+    fn json_that_is_not_a_message_is_refused_with_the_id_if_it_has_one() {
         for (text, id, part) in [
             (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, None, "batches"),
             (r#""ping""#, None, "an object"),
@@ -121,7 +123,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, Some("1"), "`method`"),
             (r#"{"jsonrpc":"2.0","id":1}"#, Some("1"), "`method`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, Some("1"), "`params`"),
-            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some("1"), "answers"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some("1"), "responses"),
         ] {
             let refused = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap_err();
             assert_eq!(refused.id, id, "{text}");

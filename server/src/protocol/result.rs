@@ -1,14 +1,14 @@
-//! The members of a tool's result, as they stand in every revision. What a revision adds around them is left to the transport.
+//! The members of a tool's result that all revisions share. What a revision adds around them is left to the caller.
 
-use super::error::push_quoted;
+use super::json::push_string;
 
-/// What a tool's result says.
+/// The content of a tool's result.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolResult<'a> {
     pub text: &'a str,
-    /// A sentence of ours to the model, after the text.
+    /// A sentence of this server for the model, after the text.
     pub note: Option<&'a str>,
-    /// JSON without needless white space. Anything but an object is wrapped, because revisions before 2026-07-28 admit none.
+    /// JSON without needless white space. Anything but an object is wrapped in one: revisions before 2026-07-28 require an object.
     pub structured: Option<&'a str>,
     pub is_error: bool,
 }
@@ -18,10 +18,10 @@ impl ToolResult<'_> {
     pub fn members(&self) -> String {
         let mut out = String::with_capacity(96 + self.text.len() * 2 + self.structured.map_or(0, str::len));
         out.push_str(r#""content":[{"type":"text","text":"#);
-        push_quoted(&mut out, self.text);
+        push_string(&mut out, self.text);
         if let Some(note) = self.note {
             out.push_str(r#"},{"type":"text","text":"#);
-            push_quoted(&mut out, note);
+            push_string(&mut out, note);
         }
         out.push_str("}]");
         match self.structured {

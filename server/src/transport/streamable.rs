@@ -1,11 +1,10 @@
 //! Streamable HTTP at `/mcp`: revisions 2025-03-26 to 2025-11-25, with sessions, and 2026-07-28, without.
 //!
-//! A request passes host and origin, identity, headers, body, JSON and era, in that order, so that what nobody vouches for is
-//! never parsed. Answers are one JSON object each; no stream is opened, and what would need one (GET) is answered 405, as the
-//! specification allows.
+//! A request passes host and origin, identity, headers, body, JSON and era, in that order, so that nothing is parsed for a
+//! caller that is not identified. Answers are one JSON object each; no stream is opened, and GET, which would need one, is
+//! answered 405, as the specification allows.
 
 pub(crate) mod answer;
-mod front;
 mod methods;
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
@@ -16,68 +15,64 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use self::methods::Next;
+use super::{
+    error::{HttpRefusal, message_status, refuse, refuse_caller, refuse_message},
+    request_headers::{check_host, check_media_types, check_origin},
+};
 use crate::{
     audit::record::{AuthFailed, AuthFailure, ClientRefusal, Record},
     config::{Client, ClientState, Known, Snapshot, Store},
     guard::{Caller, Guard},
-    health::Health,
-    identity::{Presented, presented},
+    identity::{self, Presented, presented},
     metrics::{AuthOutcome, Metrics},
     net::{self, BodyBounds, BodyBudget, BodyRefusal},
-    protocol::{error::Refusal, message::Message, strict},
+    protocol::{message::Message, refusal::Refusal, strict},
 };
 
-/// The route as records name it.
-const ROUTE: &str = "/mcp";
+/// Where it is served, and the route that records name.
+pub const PATH: &str = "/mcp";
 /// How often the use of one key is recorded, in seconds: once a call would double the log.
 const AUTH_SUCCESS_EVERY: u64 = 60;
 /// When a caller may try again that has too many bodies on their way: they end within seconds.
 const BODIES_RETRY_SECONDS: u64 = 1;
 
-/// The main port.
+/// The endpoint.
 pub struct Streamable {
     pub store: Arc<Store>,
     pub guard: Guard,
-    pub health: Arc<Health>,
     pub metrics: Metrics,
     pub body: BodyBounds,
     pub bodies: BodyBudget,
 }
 
-impl net::Handler for Streamable {
-    type Body = Full<Bytes>;
-
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        match request.uri().path() {
-            ROUTE => {
-                let answer = self.answer(request, peer).await;
-                self.metrics.responded(answer.status());
-                answer
-            }
-            "/health" => match self.health_asked(&request.into_parts().0) {
-                Ok(()) => self.health.respond().await,
-                Err(refusal) => answer::refusal(&refusal, None),
-            },
-            _ => answer::refusal(&Refusal::UnknownPath, None),
-        }
-    }
-}
-
 impl Streamable {
+    pub async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let response = self.answer(request, peer).await;
+        self.metrics.responded(response.status().as_u16());
+        response
+    }
+
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         // One snapshot from here to the end.
-        let Some(snapshot) = self.store.current() else { return answer::refusal(&Refusal::NoPolicy, None) };
+        let Some(snapshot) = self.store.current() else { return refuse(HttpRefusal::NoPolicy) };
         let (parts, body) = request.into_parts();
-        let caller = match self.admitted(&snapshot, &parts, peer) {
+        let is_addressed = check_host(&parts, &snapshot).and_then(|()| check_origin(&parts.headers));
+        if let Err(refusal) = is_addressed.and_then(|()| check_method(&parts.method)) {
+            return refuse(refusal);
+        }
+        let caller = match self.identified(&snapshot, presented(&parts.headers), peer) {
             Ok(caller) => caller,
-            Err(refusal) => return answer::refusal(&refusal, None),
+            Err(refusal) => return refuse_caller(refusal),
         };
+        if let Err(refusal) = check_media_types(&parts.headers) {
+            return refuse(refusal);
+        }
         let mut share = self.bodies.share(caller.client.identity);
         let body = match net::read_body(body, &self.body, &mut share).await {
             Ok(body) => body,
-            Err(BodyRefusal::TooLarge) => return answer::refusal(&Refusal::BodyTooLarge, None),
-            Err(BodyRefusal::TooSlow) => return answer::refusal(&Refusal::BodyTooSlow, None),
-            Err(BodyRefusal::Broken) => return answer::refusal(&Refusal::BodyBroken, None),
+            Err(BodyRefusal::TooLarge) => return refuse(HttpRefusal::BodyTooLarge),
+            Err(BodyRefusal::TooSlow) => return refuse(HttpRefusal::BodyTooSlow),
+            Err(BodyRefusal::Broken) => return refuse(HttpRefusal::BodyBroken),
             Err(BodyRefusal::OverShare) => {
                 return self.malformed(caller, Refusal::OverLimit { seconds: BODIES_RETRY_SECONDS }, None);
             }
@@ -104,56 +99,23 @@ impl Streamable {
         }
     }
 
-    /// Whether `/health` may be told: not to web pages, and, once there is a policy, to nobody who means another host.
-    fn health_asked(&self, parts: &http::request::Parts) -> Result<(), Refusal> {
-        if let Some(snapshot) = self.store.current() {
-            front::host(parts, &snapshot)?;
-        }
-        if front::is_foreign_origin(&parts.headers) {
-            return Err(Refusal::ForeignOrigin);
-        }
-        if parts.method != Method::GET {
-            return Err(Refusal::MethodNotAllowed);
-        }
-        Ok(())
-    }
-
-    /// Everything before the body.
-    fn admitted<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        parts: &http::request::Parts,
-        peer: SocketAddr,
-    ) -> Result<Caller<'s>, Refusal> {
-        front::host(parts, snapshot)?;
-        if front::is_foreign_origin(&parts.headers) {
-            return Err(Refusal::ForeignOrigin);
-        }
-        if parts.method != Method::POST {
-            return Err(Refusal::MethodNotAllowed);
-        }
-        let caller = self.identified(snapshot, presented(&parts.headers), peer)?;
-        front::media_types(&parts.headers)?;
-        Ok(caller)
-    }
-
     fn identified<'s>(
         &self,
         snapshot: &'s Snapshot,
         presented: Presented,
         peer: SocketAddr,
-    ) -> Result<Caller<'s>, Refusal> {
+    ) -> Result<Caller<'s>, identity::Refusal> {
         let failed = |reason, refusal| {
             self.metrics.authenticated(AuthOutcome::Failed);
-            self.guard.audit.stranger(&AuthFailed { peer: peer.ip(), route: ROUTE, reason });
+            self.guard.audit.stranger(&AuthFailed { peer: peer.ip(), route: PATH, reason });
             Err(refusal)
         };
         let key = match presented {
-            Presented::Nothing => return failed(AuthFailure::Missing, Refusal::ApiKeyRequired),
-            Presented::Ambiguous => return failed(AuthFailure::Ambiguous, Refusal::InvalidApiKey),
+            Presented::Nothing => return failed(AuthFailure::Missing, identity::Refusal::ApiKeyRequired),
+            Presented::Ambiguous => return failed(AuthFailure::Ambiguous, identity::Refusal::InvalidApiKey),
             Presented::Key(digest) => match snapshot.key(&digest) {
                 Some(key) => key,
-                None => return failed(AuthFailure::UnknownKey, Refusal::InvalidApiKey),
+                None => return failed(AuthFailure::UnknownKey, identity::Refusal::InvalidApiKey),
             },
         };
         match active(key) {
@@ -167,7 +129,7 @@ impl Streamable {
                 let record = Record::ClientRefused { client: key.id.as_str(), key_id: Some(&key.key_id), refusal };
                 // The answer is a refusal either way.
                 let _ = self.guard.audit.record(&record, snapshot.overflow);
-                Err(Refusal::ClientNotRecognised)
+                Err(identity::Refusal::ClientNotRecognised)
             }
         }
     }
@@ -191,7 +153,7 @@ impl Streamable {
 
     fn malformed(&self, caller: Caller<'_>, refusal: Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
         let refusal = self.counted(caller, refusal);
-        answer::refusal(&refusal, id)
+        refuse_message(&refusal, id)
     }
 
     /// A refusal of a caller who is known: it draws on the allowance for other requests, and is recorded.
@@ -199,13 +161,17 @@ impl Streamable {
         if let Err(over) = self.guard.other(caller) {
             return over;
         }
-        let (status, code) = (refusal.status().as_u16(), refusal.code().unwrap_or_default());
-        let record = Record::RequestRefused { who: caller.who(), status, code };
+        let status = message_status(&refusal).as_u16();
+        let record = Record::RequestRefused { who: caller.who(), status, code: refusal.code() };
         match self.guard.audit.record(&record, caller.snapshot.overflow) {
             Ok(()) => refusal,
-            Err(_) => Refusal::Unavailable,
+            Err(_) => Refusal::AuditUnavailable,
         }
     }
+}
+
+fn check_method(method: &Method) -> Result<(), HttpRefusal> {
+    if *method == Method::POST { Ok(()) } else { Err(HttpRefusal::MethodNotAllowed { allow: "POST" }) }
 }
 
 fn active(key: &Known) -> Result<&Client, ClientRefusal> {

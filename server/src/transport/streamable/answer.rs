@@ -1,26 +1,10 @@
-//! Outcomes to bytes: every answer of both ports is made here.
+//! The outcomes of messages as HTTP responses.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use crate::{
-    guard::Reply,
-    protocol::{era::Era, error::Refusal},
-};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-pub fn refusal(refusal: &Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
-    let mut response = json(refusal.status(), refusal.body(id).into());
-    if let Some(seconds) = refusal.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    if *refusal == Refusal::MethodNotAllowed {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-    }
-    response
-}
+use crate::{guard::Reply, protocol::era::Era, transport::response::json};
 
 /// A notification was taken; none means anything to this server.
 pub fn accepted() -> Response<Full<Bytes>> {
@@ -85,14 +69,6 @@ pub fn tools<'a>(
     }
     body.push_str("}}");
     json(StatusCode::OK, body.into())
-}
-
-/// Any JSON.
-pub fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response
 }
 
 /// The key of `_meta` under which a server says who it is.

@@ -14,11 +14,12 @@ use crate::{
     guard::{Caller, Prepared, authorise},
     protocol::{
         era::{self, Era, Version},
-        error::{Refusal, SUPPORTED_VERSIONS},
         message::Message,
+        refusal::{Refusal, SUPPORTED_VERSIONS},
         strict::Json,
     },
     session::SessionClaims,
+    transport::error::refuse_message,
 };
 
 const SESSION: &str = "mcp-session-id";
@@ -44,7 +45,7 @@ impl Streamable {
     /// A message of a known caller.
     pub(super) fn serve<'s>(&self, caller: Caller<'s>, mut message: Message<'_>, headers: &HeaderMap) -> Next<'s> {
         let id = message.id;
-        let refuse = |refusal| Next::Answer(answer::refusal(&self.counted(caller, refusal), id));
+        let refuse = |refusal| Next::Answer(refuse_message(&self.counted(caller, refusal), id));
         let era = match era::of(&message, headers) {
             Ok(era) => era,
             Err(refusal) => return refuse(refusal),
@@ -57,13 +58,13 @@ impl Streamable {
         let Some(id) = id else {
             return Next::Answer(match self.guard.other(caller) {
                 Ok(()) => answer::accepted(),
-                Err(over) => answer::refusal(&over, None),
+                Err(over) => refuse_message(&over, None),
             });
         };
         if message.method == "tools/call" {
             return match self.prepare(caller, &mut message, (era, headers)) {
                 Ok(prepared) => Next::Call(ToolCall { id: id.to_owned(), era, prepared }),
-                Err(refusal) => Next::Answer(answer::refusal(&refusal, Some(id))),
+                Err(refusal) => Next::Answer(refuse_message(&refusal, Some(id))),
             };
         }
         let result = match (era, &*message.method) {
@@ -71,15 +72,14 @@ impl Streamable {
             (Era::Handshake, "ping") => Ok("{}".to_owned()),
             (Era::Stateless, "server/discover") => Ok(discover(caller)),
             (_, "tools/list") => return Next::Answer(self.list(caller, &message, era, id)),
-            _ if in_session => Err(Refusal::UnknownMethodInSession),
-            _ => Err(Refusal::UnknownMethod),
+            _ => Err(Refusal::UnknownMethod { in_session }),
         };
         let result = match result {
             Ok(result) => result,
             Err(refusal) => return refuse(refusal),
         };
         if let Err(over) = self.guard.other(caller) {
-            return Next::Answer(answer::refusal(&over, Some(id)));
+            return Next::Answer(refuse_message(&over, Some(id)));
         }
         let mut response = answer::result(id, &result);
         if is_first && let Some(session) = self.session(caller, &message) {
@@ -93,7 +93,7 @@ impl Streamable {
         let ToolCall { id, era, prepared } = call;
         match self.guard.call(caller, prepared).await {
             Ok(reply) => answer::reply(&id, &reply, era, &caller.snapshot.server_info),
-            Err(refusal) => answer::refusal(&refusal, Some(&id)),
+            Err(refusal) => refuse_message(&refusal, Some(&id)),
         }
     }
 
@@ -122,10 +122,10 @@ impl Streamable {
         // Lists have one page, so that every cursor is one that we never gave.
         if message.param("cursor").is_some_and(|cursor| cursor.value != Json::Null) {
             let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
-            return answer::refusal(&self.counted(caller, refusal), Some(id));
+            return refuse_message(&self.counted(caller, refusal), Some(id));
         }
         if let Err(over) = self.guard.other(caller) {
-            return answer::refusal(&over, Some(id));
+            return refuse_message(&over, Some(id));
         }
         // Rendered for each request: it is as long as the answer anyway, and kept ones would add up with the clients.
         let Caller { snapshot, client, .. } = caller;

@@ -1,5 +1,5 @@
-//! The admin port, for kubelet, Prometheus and the operator. It says how the server is and which revisions it serves, and
-//! nothing else: whatever shares the pod's network may ask.
+//! The admin port, for kubelet, Prometheus and the operator. It reports the state of the server and the revisions that it
+//! serves, and nothing else: every process in the pod's network may read it.
 
 use std::{
     net::SocketAddr,
@@ -16,52 +16,52 @@ use hyper::body::Incoming;
 use portcullis_crds::policy::CONTRACT;
 use serde_json::json;
 
+use super::{
+    error::{self, HttpRefusal},
+    health, response,
+};
 use crate::{
     audit::Audit,
     config::Store,
     health::Health,
     metrics::{self, Live, Metrics},
     net::{self, Connections},
-    protocol::error::Refusal,
-    transport::streamable::answer,
 };
 
-/// The admin port.
-pub struct Admin {
+/// The port for probes, metrics and revisions.
+pub struct AdminPort {
     pub store: Arc<Store>,
     pub health: Arc<Health>,
     pub metrics: Metrics,
     pub audit: Audit,
-    /// Those of the main port.
+    /// The connections of the main port.
     pub connections: Connections,
     pub stopping: Arc<AtomicBool>,
     pub pod_uid: Option<String>,
 }
 
-impl net::Handler for Admin {
+impl net::Handler for AdminPort {
     type Body = Full<Bytes>;
 
     async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = answer::refusal(&Refusal::MethodNotAllowed, None);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET, HEAD" });
         }
         match request.uri().path() {
-            "/livez" => text(StatusCode::OK, "ok"),
-            "/readyz" if self.is_ready() => text(StatusCode::OK, "ok"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-            "/health" => self.health.respond().await,
+            "/livez" => response::text(StatusCode::OK, "ok"),
+            "/readyz" if self.is_ready() => response::text(StatusCode::OK, "ok"),
+            "/readyz" => response::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+            health::PATH => health::respond(&self.health).await,
             "/metrics" => self.metrics(),
-            "/policy" => answer::json(StatusCode::OK, self.policy().to_string().into()),
-            _ => answer::refusal(&Refusal::UnknownPath, None),
+            "/policy" => response::json(StatusCode::OK, self.policy().to_string().into()),
+            _ => error::refuse(HttpRefusal::UnknownPath),
         }
     }
 }
 
-impl Admin {
-    /// A policy was once loaded, and the server is not stopping. All else shows in `/health`: what is wrong with every pod alike
-    /// must not take all of them out.
+impl AdminPort {
+    /// Whether a policy has been loaded and the server is not stopping. Everything else is left to `/health`: a fault that all
+    /// pods share must not make all of them unready.
     fn is_ready(&self) -> bool {
         self.store.current().is_some() && !self.stopping.load(Relaxed)
     }
@@ -89,11 +89,4 @@ impl Admin {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
         response
     }
-}
-
-fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }

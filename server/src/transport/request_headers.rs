@@ -1,4 +1,4 @@
-//! What can be said of a request before anybody looks at who sent it, or at its body.
+//! The headers of an HTTP request: what they say about it before its sender is identified and its body is read.
 
 use std::{
     collections::HashSet,
@@ -7,36 +7,54 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
 
-use crate::{config::Snapshot, protocol::error::Refusal};
+use super::error::HttpRefusal;
+use crate::{
+    config::Snapshot,
+    protocol::headers::{Header, RequestHeaders},
+};
 
-/// Whether a web page sent it: browsers say so, MCP clients don't, and none is let in.
-pub fn is_foreign_origin(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::ORIGIN)
+impl RequestHeaders for HeaderMap {
+    fn get(&self, name: &str) -> Header<'_> {
+        let mut values = self.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Header::Missing,
+            (Some(value), None) => Header::Once(value.as_bytes()),
+            (Some(_), Some(_)) => Header::Repeated,
+        }
+    }
 }
 
-/// A request is for this server if every name that it is addressed by is: those of the policy, and loopback. Otherwise a web page
-/// could have its own name resolve to this server.
+/// Refuses requests of web pages. Browsers send `Origin`, MCP clients do not, and no origin is allowed.
 ///
 /// # Errors
-/// Where one of them is not, or there is none, or more than one `Host`.
-pub fn host(parts: &Parts, snapshot: &Snapshot) -> Result<(), Refusal> {
+/// Returns an error if the request has an `Origin`.
+pub fn check_origin(headers: &HeaderMap) -> Result<(), HttpRefusal> {
+    if headers.contains_key(header::ORIGIN) { Err(HttpRefusal::ForeignOrigin) } else { Ok(()) }
+}
+
+/// Checks that every name that the request is addressed to is a name of this server: one from the policy, or loopback.
+/// Otherwise a web page could let its own name resolve to this server (DNS rebinding).
+///
+/// # Errors
+/// Returns an error if one of the names is not, if there is none, or if there is more than one `Host`.
+pub fn check_host(parts: &Parts, snapshot: &Snapshot) -> Result<(), HttpRefusal> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let header = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
         (None, _) => None,
         (Some(Ok(host)), None) => Some(host),
-        (Some(_), _) => return Err(Refusal::ForeignHost),
+        (Some(_), _) => return Err(HttpRefusal::ForeignHost),
     };
-    // An absolute target or HTTP/2's `:authority`; both are what the request is for.
+    // The target of a request is absolute when a proxy is addressed, and `:authority` in HTTP/2.
     let target = parts.uri.authority().map(Authority::as_str);
     let is_ours = |authority: &str| name(authority).is_some_and(|name| is_ours(name, &snapshot.hosts));
     match (header, target) {
-        (None, None) => Err(Refusal::ForeignHost),
+        (None, None) => Err(HttpRefusal::ForeignHost),
         (header, target) if header.into_iter().chain(target).all(is_ours) => Ok(()),
-        _ => Err(Refusal::ForeignHost),
+        _ => Err(HttpRefusal::ForeignHost),
     }
 }
 
-/// The name of an authority, without its port; `None` where it is not just the two.
+/// The name of an authority, without its port; `None` if it has any other part.
 fn name(authority: &str) -> Option<&str> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
@@ -60,18 +78,18 @@ fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The body is JSON, and so is the answer.
+/// Checks that the body is JSON, and that the caller accepts JSON.
 ///
 /// # Errors
-/// Where the caller sends something else, or does not want it.
-pub fn media_types(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Returns an error if the caller sends or accepts only something else.
+pub fn check_media_types(headers: &HeaderMap) -> Result<(), HttpRefusal> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = types.next().and_then(|value| value.to_str().ok()).is_some_and(is_json);
     if !is_json || types.next().is_some() || headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::UnsupportedMediaType);
+        return Err(HttpRefusal::UnsupportedMediaType);
     }
-    if headers.contains_key(header::ACCEPT) && !headers.get_all(header::ACCEPT).iter().any(admits_json) {
-        return Err(Refusal::NotAcceptable);
+    if headers.contains_key(header::ACCEPT) && !headers.get_all(header::ACCEPT).iter().any(accepts_json) {
+        return Err(HttpRefusal::NotAcceptable);
     }
     Ok(())
 }
@@ -81,7 +99,7 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn admits_json(accept: &HeaderValue) -> bool {
+fn accepts_json(accept: &HeaderValue) -> bool {
     let Ok(accept) = accept.to_str() else { return false };
     accept.split(',').any(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -97,12 +115,12 @@ fn admits_json(accept: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::Request;
 
     use super::*;
 
     #[test]
-    fn a_server_answers_to_its_own_names_and_to_loopback() {
+    fn a_server_is_addressed_by_its_own_names_and_by_loopback() {
         let hosts = HashSet::from(["crm.sales.svc".to_owned()]);
         let is_ours = |authority| name(authority).is_some_and(|name| is_ours(name, &hosts));
         for authority in [
@@ -137,13 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn json_is_sent_and_wanted() {
+    fn a_header_of_http_is_read_if_it_appears_once() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("one", "a"), ("two", "b"), ("two", "b")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let headers: &dyn RequestHeaders = &headers;
+        assert_eq!(
+            ["one", "two", "none"].map(|name| headers.get(name)),
+            [Header::Once(b"a"), Header::Repeated, Header::Missing]
+        );
+    }
+
+    #[test]
+    fn json_must_be_sent_and_accepted() {
         let check = |headers: &[(&'static str, &'static str)]| {
             let mut request = Request::new(());
             for (name, value) in headers {
                 request.headers_mut().append(*name, HeaderValue::from_static(value));
             }
-            media_types(request.headers())
+            check_media_types(request.headers())
         };
         let json = ("content-type", "application/json; charset=utf-8");
         assert_eq!(check(&[json]), Ok(()));
@@ -151,12 +182,12 @@ mod tests {
             assert_eq!(check(&[json, ("accept", accept)]), Ok(()), "{accept}");
         }
         for accept in ["text/html", "text/event-stream", "application/json;q=0", ""] {
-            assert_eq!(check(&[json, ("accept", accept)]), Err(Refusal::NotAcceptable), "{accept}");
+            assert_eq!(check(&[json, ("accept", accept)]), Err(HttpRefusal::NotAcceptable), "{accept}");
         }
         for headers in
             [&[][..], &[("content-type", "text/plain")], &[json, ("content-encoding", "gzip")], &[json, json]]
         {
-            assert_eq!(check(headers), Err(Refusal::UnsupportedMediaType), "{headers:?}");
+            assert_eq!(check(headers), Err(HttpRefusal::UnsupportedMediaType), "{headers:?}");
         }
     }
 }

@@ -1,0 +1,133 @@
+//! Why a message is not served, as JSON-RPC reports it: a code, a sentence, and when to try again.
+//!
+//! A refusal contains nothing that the caller sent, except the name of the tool or the protocol version that it asked for.
+//! How a transport carries a refusal (an HTTP status, for example) is left to the transport.
+
+use std::borrow::Cow;
+
+use super::{json, strict};
+
+/// Why a message, or the call in it, is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    // -- about the message
+    /// The body is not JSON that this server accepts.
+    Json(strict::Refusal),
+    /// The JSON is not a message of MCP.
+    Malformed(&'static str),
+    /// The headers contradict the body.
+    HeaderMismatch(&'static str),
+    /// A request of the stateless era lacks what its `_meta` must contain.
+    EnvelopeMissing(&'static str),
+    UnsupportedVersion {
+        requested: String,
+    },
+    UnknownMethod {
+        /// The request belongs to a session, which goes on.
+        in_session: bool,
+    },
+    SessionNotFound,
+    // -- about the call
+    /// The tool is unknown, or not permitted for this client: callers cannot tell the two apart.
+    ToolDenied {
+        name: String,
+    },
+    InvalidParams(Cow<'static, str>),
+    OverLimit {
+        /// When the caller may try again.
+        seconds: u64,
+    },
+    /// The audit log cannot be written.
+    AuditUnavailable,
+    /// There is no memory left for the bodies of requests.
+    Overloaded,
+}
+
+/// The revisions that are served, newest first.
+pub const SUPPORTED_VERSIONS: [&str; 4] = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"];
+/// After how many seconds a caller may retry a request that cannot be served now.
+const UNAVAILABLE_SECONDS: u64 = 1;
+
+impl Refusal {
+    /// The JSON-RPC error code (specification 2026-07-28, Base Protocol, Error Codes). Codes of our own are outside the range
+    /// that JSON-RPC reserves, and equal the HTTP status of the same meaning.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::Json(strict::Refusal::NotUtf8 | strict::Refusal::Syntax | strict::Refusal::LoneSurrogate) => -32700,
+            Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound => -32600,
+            Self::UnknownMethod { .. } => -32601,
+            Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) => -32602,
+            Self::HeaderMismatch(_) => -32020,
+            Self::UnsupportedVersion { .. } => -32022,
+            Self::OverLimit { .. } => 429,
+            Self::AuditUnavailable | Self::Overloaded => 503,
+        }
+    }
+
+    /// The sentence for the caller.
+    pub fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Json(refusal) => return Cow::Owned(format!("Invalid JSON: {refusal}")),
+            Self::Malformed(why) => return Cow::Owned(format!("Invalid request: {why}")),
+            Self::HeaderMismatch(why) => return Cow::Owned(format!("Header mismatch: {why}")),
+            Self::EnvelopeMissing(why) => return Cow::Owned(format!("Invalid params: {why}")),
+            Self::UnsupportedVersion { .. } => "Unsupported protocol version",
+            Self::UnknownMethod { .. } => "Method not found",
+            Self::SessionNotFound => "Session not found; initialize again",
+            Self::ToolDenied { name } => {
+                return Cow::Owned(format!("Tool '{name}' is not permitted for this client"));
+            }
+            Self::InvalidParams(why) => return why.clone(),
+            Self::OverLimit { seconds } => {
+                return Cow::Owned(format!("Rate limit exceeded. Retry after {seconds} seconds."));
+            }
+            Self::AuditUnavailable => "The audit log cannot be written; nothing was done",
+            Self::Overloaded => "Too many large requests are being received; nothing was done",
+        })
+    }
+
+    /// After how many seconds the caller may try again; `None` if trying again will not help.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::OverLimit { seconds } => Some(*seconds),
+            Self::AuditUnavailable | Self::Overloaded => Some(UNAVAILABLE_SECONDS),
+            _ => None,
+        }
+    }
+
+    /// The JSON-RPC response. `id` is the id of the request, as it was written.
+    pub fn response(&self, id: Option<&str>) -> String {
+        let code = self.code();
+        let id = id.unwrap_or("null");
+        let message = json::string(&self.message());
+        let data = match self {
+            Self::UnsupportedVersion { requested } => {
+                let supported = SUPPORTED_VERSIONS.map(|version| format!("\"{version}\"")).join(",");
+                format!(r#","data":{{"supported":[{supported}],"requested":{}}}"#, json::string(requested))
+            }
+            _ => String::new(),
+        };
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}{data}}}}}"#)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_json_rpc_error_with_the_id_of_its_request() {
+        assert_eq!(
+            Refusal::OverLimit { seconds: 7 }.response(Some("\"x\"")),
+            r#"{"jsonrpc":"2.0","id":"x","error":{"code":429,"message":"Rate limit exceeded. Retry after 7 seconds."}}"#
+        );
+        assert_eq!(
+            Refusal::UnsupportedVersion { requested: "1\"".into() }.response(None),
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"requested":"1\""}}}"#
+        );
+        assert_eq!(
+            Refusal::ToolDenied { name: "a'\u{1}".into() }.response(Some("1")),
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Tool 'a'\u0001' is not permitted for this client"}}"#
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The only table from a refusal to an HTTP response: its status, its headers and its body.
+//!
+//! Refusals that precede the message are answered with a plain `{"error": …}`; refusals of a message are JSON-RPC error
+//! objects, because clients look for the reason there.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+
+use super::response;
+use crate::{
+    identity,
+    protocol::{json, refusal::Refusal},
+};
+
+/// Why an HTTP request is refused before its message is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpRefusal {
+    NoPolicy,
+    ForeignHost,
+    ForeignOrigin,
+    UnknownPath,
+    MethodNotAllowed {
+        /// The methods that are allowed, as the `Allow` header lists them.
+        allow: &'static str,
+    },
+    NotAcceptable,
+    UnsupportedMediaType,
+    BodyTooLarge,
+    BodyTooSlow,
+    /// Its chunks are malformed, or it ended too early.
+    BodyBroken,
+}
+
+/// After how many seconds a caller may retry while no policy is loaded.
+const NO_POLICY_RETRY_SECONDS: u64 = 1;
+
+impl HttpRefusal {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoPolicy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "No policy is loaded yet",
+            Self::ForeignHost => "This server is not addressed by that host",
+            Self::ForeignOrigin => "Requests from web pages are not served",
+            Self::UnknownPath => "Not found; MCP is served at /mcp",
+            Self::MethodNotAllowed { .. } => "Method not allowed; MCP is served by POST",
+            Self::NotAcceptable => "The answer is application/json; Accept must admit it",
+            Self::UnsupportedMediaType => "The body must be application/json, without a content encoding",
+            Self::BodyTooLarge => "The body is too large",
+            Self::BodyTooSlow => "The body was received too slowly",
+            Self::BodyBroken => "The body is malformed or incomplete",
+        }
+    }
+}
+
+/// The response to a refusal of HTTP.
+pub fn refuse(refusal: HttpRefusal) -> Response<Full<Bytes>> {
+    let mut response = plain(refusal.status(), refusal.message());
+    match refusal {
+        HttpRefusal::NoPolicy => _ = response.headers_mut().insert(header::RETRY_AFTER, NO_POLICY_RETRY_SECONDS.into()),
+        HttpRefusal::MethodNotAllowed { allow } => {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The response to a caller that is not a client.
+pub fn refuse_caller(refusal: identity::Refusal) -> Response<Full<Bytes>> {
+    let status = match refusal {
+        identity::Refusal::ApiKeyRequired | identity::Refusal::InvalidApiKey => StatusCode::UNAUTHORIZED,
+        identity::Refusal::ClientNotRecognised => StatusCode::FORBIDDEN,
+    };
+    plain(status, refusal.message())
+}
+
+/// The response to a refusal of a message. `id` is the id of the request, as it was written.
+pub fn refuse_message(refusal: &Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
+    let mut response = response::json(message_status(refusal), refusal.response(id).into());
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// The status of a refusal of a message. Within a session, 404 would mean that the session has ended.
+pub fn message_status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::ToolDenied { .. } | Refusal::InvalidParams(_) | Refusal::UnknownMethod { in_session: true } => {
+            StatusCode::OK
+        }
+        Refusal::Json(_)
+        | Refusal::Malformed(_)
+        | Refusal::HeaderMismatch(_)
+        | Refusal::EnvelopeMissing(_)
+        | Refusal::UnsupportedVersion { .. } => StatusCode::BAD_REQUEST,
+        Refusal::UnknownMethod { in_session: false } | Refusal::SessionNotFound => StatusCode::NOT_FOUND,
+        Refusal::OverLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::AuditUnavailable | Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn plain(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    response::json(status, format!(r#"{{"error":{}}}"#, json::string(message)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn read(response: Response<Full<Bytes>>) -> (u16, Vec<(String, String)>, String) {
+        let (parts, body) = response.into_parts();
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let mut headers: Vec<_> = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        headers.retain(|(name, _)| name != "content-type");
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn refusals_before_the_message_are_plain_and_refusals_of_a_message_are_json_rpc_errors() {
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert_eq!(
+            read(refuse(HttpRefusal::MethodNotAllowed { allow: "GET" })).await,
+            (405, header("allow", "GET"), r#"{"error":"Method not allowed; MCP is served by POST"}"#.into())
+        );
+        assert_eq!(
+            read(refuse(HttpRefusal::NoPolicy)).await,
+            (503, header("retry-after", "1"), r#"{"error":"No policy is loaded yet"}"#.into())
+        );
+        assert_eq!(
+            read(refuse_caller(identity::Refusal::InvalidApiKey)).await,
+            (401, vec![], r#"{"error":"Invalid API key"}"#.into())
+        );
+        let over = Refusal::OverLimit { seconds: 7 };
+        assert_eq!(
+            read(refuse_message(&over, Some("1"))).await,
+            (429, header("retry-after", "7"), over.response(Some("1")))
+        );
+    }
+
+    #[test]
+    fn an_unknown_method_does_not_end_a_session() {
+        for (in_session, status) in [(true, 200), (false, 404)] {
+            assert_eq!(message_status(&Refusal::UnknownMethod { in_session }).as_u16(), status);
+        }
+    }
+}

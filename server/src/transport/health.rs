@@ -1,0 +1,21 @@
+//! `/health` on both ports.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use super::response;
+use crate::{backend::Status, health::Health};
+
+pub const PATH: &str = "/health";
+
+/// 200 while calls are served, 503 while they are not.
+pub async fn respond(health: &Health) -> Response<Full<Bytes>> {
+    let report = health.report().await;
+    let status = match report.status {
+        Status::Healthy | Status::Degraded => StatusCode::OK,
+        Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    // A report of words and numbers always has a JSON form.
+    response::json(status, serde_json::to_vec(&report).unwrap_or_default().into())
+}

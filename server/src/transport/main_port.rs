@@ -1,0 +1,50 @@
+//! The main port: one line for each path, one file for each endpoint.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::{
+    error::{self, HttpRefusal},
+    health,
+    request_headers::{check_host, check_origin},
+    streamable::{self, Streamable},
+};
+use crate::{health::Health, net};
+
+/// The port that MCP and `/health` are served on.
+pub struct MainPort {
+    pub streamable: Streamable,
+    pub health: Arc<Health>,
+}
+
+impl net::Handler for MainPort {
+    type Body = Full<Bytes>;
+
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        match request.uri().path() {
+            streamable::PATH => self.streamable.respond(request, peer).await,
+            health::PATH => self.health(request).await,
+            _ => error::refuse(HttpRefusal::UnknownPath),
+        }
+    }
+}
+
+impl MainPort {
+    /// Health is not reported to web pages, nor, once there is a policy, to requests that are addressed to another host.
+    async fn health(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, _) = request.into_parts();
+        let checked = match self.streamable.store.current() {
+            Some(snapshot) => check_host(&parts, &snapshot),
+            None => Ok(()),
+        };
+        match checked.and_then(|()| check_origin(&parts.headers)) {
+            Err(refusal) => error::refuse(refusal),
+            Ok(()) if parts.method != Method::GET => error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET" }),
+            Ok(()) => health::respond(&self.health).await,
+        }
+    }
+}
