@@ -13,7 +13,7 @@ mod watch;
 
 pub use client::{Client, ClientState};
 pub use document::{Change, Refused};
-pub use snapshot::{Known, Snapshot};
+pub use snapshot::{ApiKeyEntry, Snapshot, Tools};
 pub use store::{Condition, Parts, Reload, Store};
 pub use tool::{Records, StaticAnswer, Tool, Work};
 pub use watch::watch;

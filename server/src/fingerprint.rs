@@ -1,7 +1,7 @@
-//! A short name for an identity or a tool, cheap to copy, hash and compare.
+//! A short name for an identity or a tool: cheap to copy, hash and compare.
 //!
-//! The limiter, the sessions and later the shared store key their entries by it. It is a hash of the parts, the same in
-//! every replica and after every reload, and two different lists of parts do not share one.
+//! Limits, sessions and budgets are kept by it. It is a hash of its parts, the same in every replica and after every reload,
+//! and two different lists of parts have different fingerprints.
 
 use std::fmt;
 
@@ -12,9 +12,17 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// Of a list of parts: `["a", "bc"]` and `["ab", "c"]` differ.
+    /// The fingerprint of a list of parts: `["a", "bc"]` and `["ab", "c"]` differ.
     pub fn of(parts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
+        Self::hash(Sha256::new(), parts)
+    }
+
+    /// The fingerprint of what this one stands for together with more parts, such as a client and its user.
+    pub fn and(self, parts: &[&str]) -> Self {
+        Self::hash(Sha256::new().chain_update(self.0), parts)
+    }
+
+    fn hash(mut hash: Sha256, parts: &[&str]) -> Self {
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
@@ -32,7 +40,7 @@ impl Fingerprint {
         &self.0
     }
 
-    /// One of `shards` (a power of two, at most 256).
+    /// The number of one of `shards` shards (a power of two, at most 256).
     pub fn shard(&self, shards: usize) -> usize {
         usize::from(self.0[0]) & (shards - 1)
     }
@@ -53,5 +61,7 @@ mod tests {
         assert_ne!(Fingerprint::of(&["a", "bc"]), Fingerprint::of(&["ab", "c"]));
         assert_ne!(Fingerprint::of(&["a"]), Fingerprint::of(&["a", ""]));
         assert_eq!(Fingerprint::of(&["a", "bc"]), Fingerprint::of(&["a", "bc"]));
+        let client = Fingerprint::of(&["a"]);
+        assert!(client.and(&["b"]) != client && client.and(&["b"]) != Fingerprint::of(&["a", "b"]));
     }
 }

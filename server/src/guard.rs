@@ -1,13 +1,17 @@
 //! What stands between a request and a backend.
 //!
-//! Deny by default: a call reaches its backend only if the client was granted the tool, its arguments fit, its records have room
-//! and no limit holds. The steps are pure functions in rooms of their own; [`prepare`](Guard::prepare) and [`call`](Guard::call)
-//! read as the chain of them.
+//! Deny by default: a call reaches its backend only if its caller is identified, the client was granted the tool, the
+//! arguments are valid, there is room for its records and no limit is exceeded. The steps are files of their own;
+//! [`prepare`](Guard::prepare) and [`call`](Guard::call) read as the chain of them.
 
+mod allowance;
 mod arguments;
+mod authenticate;
 mod authorise;
 mod call;
-mod other;
+#[cfg(test)]
+mod fixtures;
+mod limits;
 mod records;
 
 pub use authorise::authorise;
@@ -18,26 +22,28 @@ use bytes::Bytes;
 use crate::{
     audit::{Audit, record::Who},
     backend::HttpClient,
-    config::{Client, Known, Snapshot},
+    config::Snapshot,
+    identity::Identity,
     limiter::{Clock, InFlight, Limiter},
+    metrics::Metrics,
     protocol::refusal::Refusal,
 };
 
-/// The guard of a server, with all that outlives a policy.
+/// The guard of a server, with everything that outlives a policy.
 pub struct Guard {
     pub audit: Audit,
     pub limiter: Limiter,
     pub in_flight: InFlight,
     pub clock: Clock,
     pub http: HttpClient,
+    pub metrics: Metrics,
 }
 
-/// Who calls, and the one snapshot that the call is served by.
+/// An identified caller, and the one snapshot that its request is served by.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub snapshot: &'a Snapshot,
-    pub client: &'a Client,
-    pub key: &'a Known,
+    pub identity: &'a Identity<'a>,
 }
 
 /// How a call ended, for every transport.
@@ -53,13 +59,14 @@ pub struct Reply {
 }
 
 impl<'a> Caller<'a> {
-    /// For audit records.
+    /// The caller as audit records name it.
     pub fn who(&self) -> Who<'a> {
+        let Identity { client, subject, credential, .. } = self.identity;
         Who {
             revision: &self.snapshot.revision,
-            client: self.client.id.as_str(),
-            subject: None,
-            key_id: Some(&self.key.key_id),
+            client: client.id.as_str(),
+            subject: subject.as_ref().map(|subject| subject.pseudonym.as_str()),
+            key_id: Some(credential.id),
         }
     }
 }

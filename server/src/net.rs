@@ -7,11 +7,13 @@ mod body;
 mod bounds;
 mod budget;
 mod connection;
+mod facts;
 mod registry;
 mod serve;
 
 pub use body::{BodyRefusal, read_body};
 pub use bounds::{BodyBounds, Bounds};
 pub use budget::{BodyBudget, BodyShare};
+pub use facts::ConnectionFacts;
 pub use registry::Connections;
 pub use serve::{Handler, serve};

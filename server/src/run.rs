@@ -128,8 +128,14 @@ fn rooms(
         stopping: Arc::new(AtomicBool::new(false)),
         pod_uid: arguments.pod_uid.clone(),
     };
-    let guard =
-        Guard { audit, limiter: Limiter::default(), in_flight: InFlight::default(), clock: Clock::start(), http };
+    let guard = Guard {
+        audit,
+        limiter: Limiter::default(),
+        in_flight: InFlight::default(),
+        clock: Clock::start(),
+        http,
+        metrics: metrics.clone(),
+    };
     let streamable = Streamable { store, guard, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
     Ok((Arc::new(MainPort { streamable, health }), Arc::new(admin)))
 }

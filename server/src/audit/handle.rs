@@ -17,7 +17,7 @@ use super::{
     queue::{Queue, SIDE_ROOM},
     record::{AuthFailed, Event, Record},
     reservation::Reservation,
-    tally::Verdict,
+    tally::TallyDecision,
     writer,
 };
 
@@ -113,7 +113,7 @@ impl Audit {
         self.0.write_tally(waiting);
         if !has_room {
             self.0.drop_record(waiting);
-        } else if waiting.tally.count(event, &body.0) == Verdict::Write {
+        } else if waiting.tally.count(event, &body.0) == TallyDecision::Write {
             self.0.push(waiting, event, &body.0, 0);
         }
         Ok(())
@@ -121,17 +121,17 @@ impl Audit {
 
     /// Records a failed authentication. Never blocks and never takes room from others: strangers have a small room of their
     /// own, and what finds none is counted.
-    pub fn stranger(&self, failed: &AuthFailed) {
+    pub fn unauthenticated(&self, failed: &AuthFailed) {
         let (mut body, mut anonymous) = (Body::with_capacity(128), Body::with_capacity(128));
         body.auth_failed(failed, true);
         anonymous.auth_failed(failed, false);
         let waiting = &mut *self.0.lock();
         self.0.write_tally(waiting);
-        let has_room = waiting.strangers + ROOM_OF_RECORD <= SIDE_ROOM;
-        if waiting.tally.count_stranger(has_room, &body.0, &anonymous.0) == Verdict::Write {
+        let has_room = waiting.unauthenticated + ROOM_OF_RECORD <= SIDE_ROOM;
+        if waiting.tally.count_unauthenticated(has_room, &body.0, &anonymous.0) == TallyDecision::Write {
             let before = waiting.lines.len();
             self.0.push(waiting, Event::AuthFailed, &body.0, 0);
-            waiting.strangers += waiting.lines.len() - before;
+            waiting.unauthenticated += waiting.lines.len() - before;
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Queue {
 pub(super) struct Waiting {
     pub lines: Vec<u8>,
     /// Bytes of `lines` that are strangers' records, and program logs.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     pub logs: usize,
     /// Program logs that found no room since the last that did.
     pub lost_logs: u64,

@@ -73,6 +73,8 @@ vocabulary! {
     Denial {
         /// The tool is not in the client's list.
         NotGranted = "not_granted",
+        /// The client has the tool, but the credential that it used does not admit it.
+        NotAdmitted = "not_admitted",
         /// The tool writes, and the client may only read.
         WriteNotAllowed = "write_not_allowed",
         /// The server has no such tool; its name is not recorded.
@@ -91,8 +93,8 @@ vocabulary! {
         Share = "share",
         /// Calls by all clients.
         Global = "global",
-        /// Refused and other requests by this client.
-        Other = "other",
+        /// Requests by this client that are not admitted calls: refused calls, lists, pings.
+        RequestAllowance = "request_allowance",
         /// Calls in flight by this client.
         InFlight = "in_flight",
     }

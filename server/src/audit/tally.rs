@@ -8,7 +8,7 @@ const EACH: u32 = 10;
 /// How many different records are counted in one second; what comes beyond is written each, where there is room.
 const MOST_KINDS: usize = 4_096;
 /// How many strangers' records are written each in one second.
-const MOST_STRANGERS: u32 = 64;
+const MOST_UNAUTHENTICATED: u32 = 64;
 
 pub(super) struct Tally {
     second: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Tally {
     counts: [HashMap<Box<[u8]>, Count>; Event::ALL.len()],
     kinds: usize,
     holding: bool,
-    strangers: u32,
+    unauthenticated: u32,
 }
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ struct Count {
 
 /// What to do with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum TallyDecision {
     Write,
     /// It was counted, and will be written with others.
     Held,
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { second: Instant::now(), counts: Default::default(), kinds: 0, holding: false, strangers: 0 }
+        Self { second: Instant::now(), counts: Default::default(), kinds: 0, holding: false, unauthenticated: 0 }
     }
 }
 
@@ -58,31 +58,31 @@ impl Tally {
             drained.extend(held.map(|(body, count)| (*event, body, count.held)));
         }
         drained.sort_unstable();
-        (self.second, self.kinds, self.holding, self.strangers) = (Instant::now(), 0, false, 0);
+        (self.second, self.kinds, self.holding, self.unauthenticated) = (Instant::now(), 0, false, 0);
         drained
     }
 
-    pub(super) fn count(&mut self, event: Event, body: &[u8]) -> Verdict {
+    pub(super) fn count(&mut self, event: Event, body: &[u8]) -> TallyDecision {
         let Some(count) = self.find(event, body, MOST_KINDS) else {
-            return Verdict::Write;
+            return TallyDecision::Write;
         };
         if count.written < EACH {
             count.written += 1;
-            return Verdict::Write;
+            return TallyDecision::Write;
         }
         count.held += 1;
         self.holding = true;
-        Verdict::Held
+        TallyDecision::Held
     }
 
     /// A stranger's record: `Write` says that it may be written with its address.
-    pub(super) fn count_stranger(&mut self, has_room: bool, body: &[u8], anonymous: &[u8]) -> Verdict {
-        if has_room && self.strangers < MOST_STRANGERS {
-            self.strangers += 1;
+    pub(super) fn count_unauthenticated(&mut self, has_room: bool, body: &[u8], anonymous: &[u8]) -> TallyDecision {
+        if has_room && self.unauthenticated < MOST_UNAUTHENTICATED {
+            self.unauthenticated += 1;
             return self.count(Event::AuthFailed, body);
         }
         self.hold(Event::AuthFailed, anonymous, 1);
-        Verdict::Held
+        TallyDecision::Held
     }
 
     /// Keeps a count for later. These have few kinds: routes and reasons.
@@ -113,22 +113,23 @@ mod tests {
     #[test]
     fn ten_equal_records_are_written_and_the_rest_is_counted() {
         let mut tally = Tally::default();
-        let written = (0..25).filter(|_| tally.count(Event::AuthSuccess, b"a") == Verdict::Write).count();
+        let written = (0..25).filter(|_| tally.count(Event::AuthSuccess, b"a") == TallyDecision::Write).count();
         assert_eq!(written, 10);
-        assert_eq!(tally.count(Event::AuthSuccess, b"b"), Verdict::Write);
-        assert_eq!(tally.count(Event::RequestRefused, b"a"), Verdict::Write);
+        assert_eq!(tally.count(Event::AuthSuccess, b"b"), TallyDecision::Write);
+        assert_eq!(tally.count(Event::RequestRefused, b"a"), TallyDecision::Write);
         assert!(tally.is_holding());
         assert_eq!(tally.drain(), [(Event::AuthSuccess, (*b"a").into(), 15)]);
         assert!(!tally.is_holding());
-        assert_eq!(tally.count(Event::AuthSuccess, b"a"), Verdict::Write);
+        assert_eq!(tally.count(Event::AuthSuccess, b"a"), TallyDecision::Write);
     }
 
     #[test]
     fn many_strangers_become_one_record_without_addresses() {
         let mut tally = Tally::default();
         let bodies = (0..10_000).map(|n: u32| n.to_string());
-        let written =
-            bodies.filter(|body| tally.count_stranger(true, body.as_bytes(), b"any") == Verdict::Write).count();
+        let written = bodies
+            .filter(|body| tally.count_unauthenticated(true, body.as_bytes(), b"any") == TallyDecision::Write)
+            .count();
         assert_eq!(written, 64);
         assert_eq!(tally.drain(), [(Event::AuthFailed, (*b"any").into(), 10_000 - 64)]);
     }
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_when_no_two_records_are_equal() {
         let mut tally = Tally::default();
-        assert!((0..10_000_u32).all(|n| tally.count(Event::AuthSuccess, &n.to_le_bytes()) == Verdict::Write));
+        assert!((0..10_000_u32).all(|n| tally.count(Event::AuthSuccess, &n.to_le_bytes()) == TallyDecision::Write));
         assert_eq!(tally.kinds, MOST_KINDS);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(queue: &Arc<Queue>, mut sink: Box<dyn Write + Send>) {
         gather(queue, &mut waiting);
         queue.write_tally(&mut waiting);
         std::mem::swap(&mut waiting.lines, &mut batch);
-        (waiting.strangers, waiting.logs, waiting.urgent) = (0, 0, false);
+        (waiting.unauthenticated, waiting.logs, waiting.urgent) = (0, 0, false);
         let (last, is_last) = (waiting.seq, waiting.stopping);
         drop(waiting);
 
@@ -104,7 +104,7 @@ impl Queue {
             return;
         }
         for (event, body, count) in waiting.tally.drain() {
-            if event == Event::AuthFailed && waiting.strangers > SIDE_ROOM && !waiting.stopping {
+            if event == Event::AuthFailed && waiting.unauthenticated > SIDE_ROOM && !waiting.stopping {
                 waiting.tally.hold(event, &body, count);
                 continue;
             }
@@ -113,7 +113,7 @@ impl Queue {
             let before = waiting.lines.len();
             self.push(waiting, event, &counted.0, 0);
             if event == Event::AuthFailed {
-                waiting.strangers += waiting.lines.len() - before;
+                waiting.unauthenticated += waiting.lines.len() - before;
             }
         }
     }

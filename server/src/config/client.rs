@@ -4,31 +4,37 @@ use std::{collections::HashSet, time::Duration};
 
 use portcullis_crds::{ClientId, ToolName, policy::PolicyClient, server::Limits};
 
-use crate::{
-    fingerprint::Fingerprint,
-    limiter::{Dimension, Key, Rate},
-};
+use crate::{fingerprint::Fingerprint, limiter::Rate};
 
-/// How many times more often a client may send what is no admitted call: refused calls, lists, pings.
-const OTHERS: u32 = 10;
+/// How many times more often a client may send requests that are not admitted calls: refused calls, lists, pings.
+const ALLOWANCE: u32 = 10;
 
 /// A client of the policy in force.
 pub struct Client {
     pub id: ClientId,
-    /// Names the client and its UID: limits, sessions and digests go by it.
-    pub identity: Fingerprint,
+    /// Stands for the client and its UID.
+    pub fingerprint: Fingerprint,
     pub tools: HashSet<ToolName>,
     pub max_records: u32,
     /// `max_records` as JSON.
     pub max_records_text: String,
     pub allow_write: bool,
-    /// What each of its calls counts against: its own rates, its share, all clients.
-    pub dimensions: Vec<Dimension>,
-    /// What each of its other requests counts against.
-    pub other_dimensions: Vec<Dimension>,
+    pub limits: ClientLimits,
     suspended: bool,
     /// Seconds since 1970.
     expires_at: Option<i64>,
+}
+
+/// How often a client may call, as this replica enforces it.
+pub struct ClientLimits {
+    /// The rates of each identity of the client; all of them hold.
+    pub own: Vec<Rate>,
+    /// How much of the global limit all identities of the client may use together.
+    pub share: Rate,
+    /// The limit of all clients together.
+    pub global: Rate,
+    /// The rates of each identity's requests that are not admitted calls.
+    pub allowance: Vec<Rate>,
 }
 
 /// Whether a client may do anything at all.
@@ -41,34 +47,14 @@ pub enum ClientState {
 
 impl Client {
     pub fn new(client: &PolicyClient, limits: &Limits, replicas: u16) -> Self {
-        let identity = Fingerprint::of(&[client.id.as_str(), &client.uid]);
-        let share = |requests: u32| requests / u32::from(replicas.max(1));
-        let rate = |requests, per: portcullis_crds::Duration| Rate { requests, per: per.to_std() };
-        let own: Vec<Rate> = client.limits.iter().map(|limit| rate(share(limit.requests), limit.per)).collect();
-        let global = rate(share(limits.global.requests), limits.global.per);
-        // A client that may hold less than one call of the global window could never call.
-        let pool = (u64::from(global.requests) * u64::from(limits.global.max_share) / 100).max(1);
-        let pool = Rate { requests: u32::try_from(pool).unwrap_or(u32::MAX), ..global };
-        let mut dimensions: Vec<Dimension> =
-            own.iter().map(|rate| Dimension { key: Key::Identity(identity), rate: *rate }).collect();
-        dimensions.push(Dimension { key: Key::Pool(identity), rate: pool });
-        dimensions.push(Dimension { key: Key::Global, rate: global });
-        // Of the whole rate: a share of no call still leaves its client the list and a ping.
-        let others = |requests: u32| share(requests.saturating_mul(OTHERS)).max(1);
-        let other_dimensions = client
-            .limits
-            .iter()
-            .map(|limit| Dimension { key: Key::Other(identity), rate: rate(others(limit.requests), limit.per) })
-            .collect();
         Self {
             id: client.id.clone(),
-            identity,
+            fingerprint: Fingerprint::of(&[client.id.as_str(), &client.uid]),
             tools: client.tools.iter().cloned().collect(),
             max_records: client.max_records_per_query,
             max_records_text: client.max_records_per_query.to_string(),
             allow_write: client.allow_write,
-            dimensions,
-            other_dimensions,
+            limits: ClientLimits::new(client, limits, replicas),
             suspended: client.suspended,
             expires_at: client.expires_at.as_ref().map(|time| time.0.as_second()),
         }
@@ -85,6 +71,24 @@ impl Client {
     }
 }
 
+impl ClientLimits {
+    fn new(client: &PolicyClient, limits: &Limits, replicas: u16) -> Self {
+        let of_replica = |requests: u32| requests / u32::from(replicas.max(1));
+        let rate = |requests, per: portcullis_crds::Duration| Rate { requests, per: per.to_std() };
+        let global = rate(of_replica(limits.global.requests), limits.global.per);
+        // With a share of less than one call of the global window a client could never call.
+        let share = (u64::from(global.requests) * u64::from(limits.global.max_share) / 100).max(1);
+        // Computed from the whole rate: a client whose replica has no call to give can still list tools and ping.
+        let allowance = |requests: u32| of_replica(requests.saturating_mul(ALLOWANCE)).max(1);
+        Self {
+            own: client.limits.iter().map(|limit| rate(of_replica(limit.requests), limit.per)).collect(),
+            share: Rate { requests: u32::try_from(share).unwrap_or(u32::MAX), ..global },
+            global,
+            allowance: client.limits.iter().map(|limit| rate(allowance(limit.requests), limit.per)).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,15 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn each_replica_holds_its_share_of_every_limit() {
+    fn each_replica_enforces_its_share_of_every_limit() {
         let client = client(
             r#"{"id":"a","uid":"u","tools":["t"],"maxRecordsPerQuery":10,"limits":[{"requests":61,"per":"1m"},{"requests":5,"per":"1s"}]}"#,
         );
-        let rates = |dimensions: &[Dimension]| -> Vec<(u32, u64)> {
-            dimensions.iter().map(|dimension| (dimension.rate.requests, dimension.rate.per.as_secs())).collect()
+        let rates = |rates: &[Rate]| -> Vec<(u32, u64)> {
+            rates.iter().map(|rate| (rate.requests, rate.per.as_secs())).collect()
         };
-        assert_eq!(rates(&client.dimensions), [(20, 60), (1, 1), (83, 60), (166, 60)]);
-        assert_eq!(rates(&client.other_dimensions), [(203, 60), (16, 1)]);
+        let ClientLimits { own, share, global, allowance } = &client.limits;
+        assert_eq!(rates(own), [(20, 60), (1, 1)]);
+        assert_eq!(rates(&[*share, *global]), [(83, 60), (166, 60)]);
+        assert_eq!(rates(allowance), [(203, 60), (16, 1)]);
     }
 
     #[test]

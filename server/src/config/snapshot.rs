@@ -20,8 +20,9 @@ pub struct Snapshot {
     pub credentials_revision: Option<String>,
     pub tools: Arc<Tools>,
     pub clients: usize,
-    /// By the digest of a key: whose it is.
-    keys: HashMap<KeyDigest, Known>,
+    /// Whether clients may use API keys.
+    pub offers_api_keys: bool,
+    keys: HashMap<KeyDigest, ApiKeyEntry>,
     /// Lower case, without ports.
     pub hosts: HashSet<String>,
     pub records_arguments: bool,
@@ -47,15 +48,16 @@ pub struct BackendEntry {
     pub http: Option<Arc<HttpBackend>>,
 }
 
-/// A key that is known.
-pub struct Known {
+/// An API key of the credentials.
+pub struct ApiKeyEntry {
+    /// The client that owns it.
     pub id: ClientId,
     /// What audit records call the key.
     pub key_id: String,
-    /// Who it is in the policy, if it is there with the same UID.
+    /// The client in the policy; `None` if the policy has no client of the same id and UID.
     pub client: Option<Arc<Client>>,
-    /// When its use was last recorded, in seconds of the limiter's clock, plus one.
-    pub recorded: AtomicU64,
+    /// When its use was last recorded, in seconds of the limiter's clock plus one; 0 if it never was.
+    pub last_recorded: AtomicU64,
 }
 
 impl Tools {
@@ -121,17 +123,17 @@ impl Snapshot {
             clients.insert((&client.id, &client.uid), Arc::new(Client::new(client, limits, replicas)));
         }
         let mut keys = HashMap::new();
-        let is_offered = policy.spec.authentication.api_key.mode != MethodMode::Off;
-        for owner in credentials.iter().filter(|_| is_offered).flat_map(|credentials| &credentials.clients) {
+        let offers_api_keys = policy.spec.authentication.api_key.mode != MethodMode::Off;
+        for owner in credentials.iter().filter(|_| offers_api_keys).flat_map(|credentials| &credentials.clients) {
             let client = clients.get(&(&owner.id, owner.uid.as_str()));
             for key in &owner.api_keys {
-                let known = Known {
+                let entry = ApiKeyEntry {
                     id: owner.id.clone(),
                     key_id: key.id.clone(),
                     client: client.cloned(),
-                    recorded: AtomicU64::new(0),
+                    last_recorded: AtomicU64::new(0),
                 };
-                keys.insert(key.sha256, known);
+                keys.insert(key.sha256, entry);
             }
         }
         let name = json::string(&policy.server.name);
@@ -140,6 +142,7 @@ impl Snapshot {
             credentials_revision: credentials.map(|credentials| credentials.revision().to_owned()),
             tools,
             clients: policy.clients.len(),
+            offers_api_keys,
             keys,
             hosts: policy.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             records_arguments: policy.spec.audit.arguments == AuditArguments::Shape,
@@ -151,8 +154,8 @@ impl Snapshot {
         }
     }
 
-    /// Whose key it is.
-    pub fn key(&self, digest: &KeyDigest) -> Option<&Known> {
+    /// Looks up an API key by its digest.
+    pub fn api_key(&self, digest: &KeyDigest) -> Option<&ApiKeyEntry> {
         self.keys.get(digest)
     }
 }

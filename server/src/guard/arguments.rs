@@ -135,30 +135,20 @@ fn keyword(keyword: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use portcullis_crds::{policy::PolicyClient, server};
     use serde_json::json;
 
     use super::*;
-    use crate::{metrics::Metrics, protocol::strict};
+    use crate::{
+        guard::fixtures::{client, tool},
+        protocol::strict,
+    };
 
-    /// A tool whose `limit` has this schema, and a client that may have this many records.
-    fn parts(limit: serde_json::Value, max_records: u32) -> (Tool, Client) {
-        let tool: server::Tool = serde_json::from_value(json!({
-            "name": "t", "description": "d", "backend": "b", "static": {"structuredContent": {"items": []}},
+    /// A tool whose `limit` has this schema.
+    fn limited_tool(limit: &serde_json::Value) -> Tool {
+        tool(&json!({
             "inputSchema": {"type": "object", "properties": {"limit": limit}},
             "records": {"path": "/items", "limitArgument": "limit"},
         }))
-        .unwrap();
-        let client: PolicyClient = serde_json::from_value(json!({
-            "id": "c", "uid": "u", "tools": ["t"], "maxRecordsPerQuery": max_records,
-            "limits": [{"requests": 1, "per": "1m"}],
-        }))
-        .unwrap();
-        let limits = server::Limits::default();
-        let tool = Tool::new(&tool, &limits, 1, &HashMap::new(), &Metrics::default()).unwrap();
-        (tool, Client::new(&client, &limits, 1))
     }
 
     #[test]
@@ -177,7 +167,7 @@ mod tests {
             (&bounded, 100, r#"{"limit":101}"#, json!({"limit": 50})),
             (&bounded, 100, r#"{"limit":51}"#, json!({"limit": 51})),
         ] {
-            let (tool, client) = parts(schema.clone(), max);
+            let (tool, client) = (limited_tool(schema), client(&json!({"maxRecordsPerQuery": max})));
             let mut text = String::new();
             let arguments = bounded_node(sent);
             let limited = limited(arguments, &tool, &client, &mut text).to_value();
@@ -191,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_keyword_and_the_place_and_no_value() {
-        let (tool, _) = parts(json!({"type": "integer"}), 1);
+        let tool = limited_tool(&json!({"type": "integer"}));
         let refused = valid(&bounded_node(r#"{"limit":"canary"}"#), &tool).unwrap_err();
         assert_eq!(
             refused,

@@ -8,6 +8,7 @@ use super::{
     Caller, Guard, Outcome, Reply,
     arguments::{self, Refused},
     authorise::{Denied, authorise},
+    limits::{self, Dimensions},
     records,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     },
     backend::{Failure, HttpBackend, Rendered, render_text},
     config::{StaticAnswer, Tool, Work},
-    limiter::{Dimension, Key, Moment},
+    limiter::Moment,
     metrics::CallOutcome,
     protocol::{
         refusal::Refusal,
@@ -47,8 +48,8 @@ pub struct Prepared<'a> {
 }
 
 /// What a call took from its limits.
-struct Admission<'a> {
-    dimensions: Cow<'a, [Dimension]>,
+struct Admission {
+    dimensions: Dimensions,
     at: Moment,
 }
 
@@ -71,8 +72,9 @@ impl Guard {
         arguments: Option<Node<'_>>,
     ) -> Result<Prepared<'a>, Refusal> {
         let began = Instant::now();
-        let Caller { snapshot, client, .. } = caller;
-        let tool = authorise(snapshot.tools.by_name.get(name), client)
+        let Caller { snapshot, identity } = caller;
+        let client = identity.client;
+        let tool = authorise(snapshot.tools.by_name.get(name), identity)
             .map_err(|denied| self.denied(caller, name, denied, began))?;
         let refused = |refused| self.invalid(caller, tool, refused, began);
         let sent = arguments::bounded(arguments).map_err(refused)?;
@@ -88,10 +90,10 @@ impl Guard {
     /// recorded leaves an end that says so.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>) -> Outcome {
         let Prepared { began, tool, described, job } = prepared;
-        let Caller { snapshot, client, .. } = caller;
+        let Caller { snapshot, identity } = caller;
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
 
-        let _in_flight = self.in_flight.enter(client.identity, IN_FLIGHT).ok_or_else(|| {
+        let _in_flight = self.in_flight.enter(identity.fingerprint, IN_FLIGHT).ok_or_else(|| {
             count(CallOutcome::Limited);
             self.refused_by(caller, Some(tool.name.as_str()), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
         })?;
@@ -112,7 +114,7 @@ impl Guard {
             room.written().await.map_err(blocked).inspect_err(|_| self.give_back(admission))?;
         }
 
-        match self.run(job, tool, client.max_records).await {
+        match self.run(job, tool, identity.client.max_records).await {
             Ok(Answer { reply, records }) => {
                 count(CallOutcome::Success);
                 room.end(&CallEnd::Success { records_returned: Some(records), bytes: reply.members.len() as u64 });
@@ -132,7 +134,7 @@ impl Guard {
         if let Some(tool) = denied.tool {
             tool.metrics.call(CallOutcome::Denied, began.elapsed());
         }
-        if let Err(over) = self.other(caller) {
+        if let Err(over) = self.take_allowance(caller) {
             return over;
         }
         let tool = denied.tool.map(|tool| tool.name.as_str());
@@ -145,7 +147,7 @@ impl Guard {
 
     fn invalid(&self, caller: Caller<'_>, tool: &Tool, refused: Refused, began: Instant) -> Refusal {
         tool.metrics.call(CallOutcome::Invalid, began.elapsed());
-        if let Err(over) = self.other(caller) {
+        if let Err(over) = self.take_allowance(caller) {
             return over;
         }
         let record = Record::ArgumentsRefused {
@@ -161,15 +163,8 @@ impl Guard {
     }
 
     /// Takes the call from every limit, or from none.
-    fn admit<'a>(&self, caller: Caller<'a>, tool: &Tool) -> Result<Admission<'a>, Refusal> {
-        let of_client = &caller.client.dimensions;
-        let dimensions: Cow<'a, [Dimension]> = match tool.expensive {
-            None => Cow::Borrowed(of_client),
-            Some(rate) => {
-                let key = Key::Tool { identity: caller.client.identity, tool: tool.fingerprint };
-                Cow::Owned(std::iter::once(Dimension { key, rate }).chain(of_client.iter().copied()).collect())
-            }
-        };
+    fn admit(&self, caller: Caller<'_>, tool: &Tool) -> Result<Admission, Refusal> {
+        let dimensions = limits::of_call(caller.identity, tool);
         let at = self.clock.now();
         match self.limiter.admit(&dimensions, at) {
             Ok(()) => Ok(Admission { dimensions, at }),
@@ -177,7 +172,7 @@ impl Guard {
         }
     }
 
-    fn give_back(&self, Admission { dimensions, at }: Admission<'_>) {
+    fn give_back(&self, Admission { dimensions, at }: Admission) {
         self.limiter.give_back(&dimensions, at);
     }
 

@@ -1,57 +1,57 @@
 //! API keys, in the header `x-api-key`.
 //!
-//! Keys are 256 random bits, so their SHA-256 is all that is kept, and looking the digest up by hash gives a guesser nothing: the
-//! time it takes depends on the digest, which cannot be steered towards a known one.
+//! Keys are 256 random bits, so only their SHA-256 is kept. Looking up the digest in a hash map reveals nothing to a guesser:
+//! the time depends on the digest, which cannot be steered towards a known one.
 
-use http::{HeaderMap, header};
+use std::time::Duration;
+
 use portcullis_crds::credentials::KeyDigest;
 
-const API_KEY: &str = "x-api-key";
+use super::{Credential, CredentialKind, Identity, Presented, Refusal};
+use crate::{
+    audit::record::{AuthFailure, ClientRefusal},
+    config::Snapshot,
+    protocol::headers::Header,
+};
 
-/// What a request presents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presented {
-    Nothing,
-    /// The digest of one key.
-    Key(KeyDigest),
-    /// Several credentials, or one twice: which of them counts would be a guess.
-    Ambiguous,
-}
+pub(super) const HEADER: &str = "x-api-key";
 
-/// Reads a request's credential.
-pub fn presented(headers: &HeaderMap) -> Presented {
-    let mut keys = headers.get_all(API_KEY).iter();
-    let mut others = headers.get_all(header::AUTHORIZATION).iter();
-    match (keys.next(), keys.next(), others.next(), others.next()) {
-        (_, Some(_), _, _) | (_, _, _, Some(_)) | (Some(_), _, Some(_), _) => Presented::Ambiguous,
-        (Some(key), None, None, None) if !key.is_empty() => Presented::Key(KeyDigest::of(key.as_bytes())),
-        // No method that reads `Authorization` is offered: it is as if nothing had been sent.
-        (_, None, _, None) => Presented::Nothing,
+/// The kind of API keys.
+pub(super) struct ApiKey;
+
+impl CredentialKind for ApiKey {
+    fn is_offered(&self, snapshot: &Snapshot) -> bool {
+        snapshot.offers_api_keys
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use http::{HeaderName, HeaderValue};
+    fn required(&self) -> &'static str {
+        "API key required"
+    }
 
-    use super::*;
+    fn invalid(&self) -> &'static str {
+        "Invalid API key"
+    }
 
-    #[test]
-    fn one_key_counts_and_several_credentials_are_ambiguous() {
-        for (sent, expected) in [
-            (&[][..], Presented::Nothing),
-            (&[("x-api-key", "k")], Presented::Key(KeyDigest::of(b"k"))),
-            (&[("x-api-key", "")], Presented::Nothing),
-            (&[("authorization", "Bearer t")], Presented::Nothing),
-            (&[("x-api-key", "k"), ("x-api-key", "k")], Presented::Ambiguous),
-            (&[("x-api-key", "k"), ("authorization", "Bearer t")], Presented::Ambiguous),
-            (&[("authorization", "Bearer t"), ("authorization", "Bearer t")], Presented::Ambiguous),
-        ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in sent {
-                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-            }
-            assert_eq!(presented(&headers), expected, "{sent:?}");
-        }
+    fn identify<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        presented: &Presented<'_>,
+        _: Duration,
+    ) -> Option<Result<Identity<'s>, Refusal<'s>>> {
+        let key = match presented.headers.get(HEADER) {
+            Header::Once(key) if !key.is_empty() => key,
+            _ => return None,
+        };
+        let unknown = Refusal::Unauthenticated { message: self.invalid(), reason: AuthFailure::UnknownKey };
+        let Some(entry) = snapshot.api_key(&KeyDigest::of(key)) else { return Some(Err(unknown)) };
+        let credential = Credential { id: &entry.key_id, last_recorded: &entry.last_recorded };
+        Some(match entry.client.as_deref() {
+            Some(client) => Ok(Identity::of_client(client, credential)),
+            None => Err(Refusal::ClientRefused {
+                client: entry.id.as_str(),
+                credential: credential.id,
+                reason: ClientRefusal::NotRecognised,
+            }),
+        })
     }
 }

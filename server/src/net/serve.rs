@@ -22,7 +22,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Bounds,
+    Bounds, ConnectionFacts,
     connection::{Counted, PIECE, Socket},
     registry::{Connections, Place},
 };
@@ -31,11 +31,11 @@ use super::{
 pub trait Handler: Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
 
-    /// `peer` is the other end of the connection. Dropped where the caller goes away before the answer.
+    /// Answers a request. The future is dropped if the caller disconnects before the answer.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        connection: &ConnectionFacts,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -106,11 +106,12 @@ async fn run<H: Handler>(
         return;
     }
     let pulse = &place.pulse;
+    let facts = Arc::new(ConnectionFacts { peer });
     let service = service_fn(|request: Request<Incoming>| {
         let token = pulse.begin(request.version() == Version::HTTP_2);
-        let handler = handler.clone();
+        let (handler, facts) = (handler.clone(), facts.clone());
         async move {
-            let (head, body) = handler.handle(request, peer).await.into_parts();
+            let (head, body) = handler.handle(request, &facts).await.into_parts();
             // An error resets the stream.
             Counted::new(body, token, unread).map(|body| Response::from_parts(head, body))
         }

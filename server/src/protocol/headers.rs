@@ -4,7 +4,7 @@
 //! may appear at most once: where a value appears twice, two readers could choose differently.
 
 /// The named values that came with a message.
-pub trait RequestHeaders {
+pub trait RequestHeaders: Sync {
     /// Looks up a header. `name` is in lower case.
     fn get(&self, name: &str) -> Header<'_>;
 }

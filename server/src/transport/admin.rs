@@ -1,12 +1,9 @@
 //! The admin port, for kubelet, Prometheus and the operator. It reports the state of the server and the revisions that it
 //! serves, and nothing else: every process in the pod's network may read it.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -25,7 +22,7 @@ use crate::{
     config::Store,
     health::Health,
     metrics::{self, Live, Metrics},
-    net::{self, Connections},
+    net::{self, ConnectionFacts, Connections},
 };
 
 /// The port for probes, metrics and revisions.
@@ -43,7 +40,7 @@ pub struct AdminPort {
 impl net::Handler for AdminPort {
     type Body = Full<Bytes>;
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: &ConnectionFacts) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET, HEAD" });
         }

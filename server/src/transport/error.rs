@@ -81,10 +81,10 @@ pub fn refuse(refusal: HttpRefusal) -> Response<Full<Bytes>> {
 }
 
 /// The response to a caller that is not a client.
-pub fn refuse_caller(refusal: identity::Refusal) -> Response<Full<Bytes>> {
+pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<Full<Bytes>> {
     let status = match refusal {
-        identity::Refusal::ApiKeyRequired | identity::Refusal::InvalidApiKey => StatusCode::UNAUTHORIZED,
-        identity::Refusal::ClientNotRecognised => StatusCode::FORBIDDEN,
+        identity::Refusal::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+        identity::Refusal::ClientRefused { .. } => StatusCode::FORBIDDEN,
     };
     plain(status, refusal.message())
 }
@@ -124,6 +124,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::audit::record::AuthFailure;
 
     async fn read(response: Response<Full<Bytes>>) -> (u16, Vec<(String, String)>, String) {
         let (parts, body) = response.into_parts();
@@ -145,10 +146,9 @@ mod tests {
             read(refuse(HttpRefusal::NoPolicy)).await,
             (503, header("retry-after", "1"), r#"{"error":"No policy is loaded yet"}"#.into())
         );
-        assert_eq!(
-            read(refuse_caller(identity::Refusal::InvalidApiKey)).await,
-            (401, vec![], r#"{"error":"Invalid API key"}"#.into())
-        );
+        let unauthenticated =
+            identity::Refusal::Unauthenticated { message: "Invalid API key", reason: AuthFailure::UnknownKey };
+        assert_eq!(read(refuse_caller(unauthenticated)).await, (401, vec![], r#"{"error":"Invalid API key"}"#.into()));
         let over = Refusal::OverLimit { seconds: 7 };
         assert_eq!(
             read(refuse_message(&over, Some("1"))).await,

@@ -1,6 +1,6 @@
 //! The main port: one line for each path, one file for each endpoint.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -13,7 +13,10 @@ use super::{
     request_headers::{check_host, check_origin},
     streamable::{self, Streamable},
 };
-use crate::{health::Health, net};
+use crate::{
+    health::Health,
+    net::{self, ConnectionFacts},
+};
 
 /// The port that MCP and `/health` are served on.
 pub struct MainPort {
@@ -24,9 +27,13 @@ pub struct MainPort {
 impl net::Handler for MainPort {
     type Body = Full<Bytes>;
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: &ConnectionFacts,
+    ) -> Response<Full<Bytes>> {
         match request.uri().path() {
-            streamable::PATH => self.streamable.respond(request, peer).await,
+            streamable::PATH => self.streamable.respond(request, connection).await,
             health::PATH => self.health(request).await,
             _ => error::refuse(HttpRefusal::UnknownPath),
         }

@@ -170,7 +170,7 @@ fn every_other_record_has_its_line() {
     ] {
         audit.record(&record, refuse).unwrap();
     }
-    audit.stranger(&AuthFailed {
+    audit.unauthenticated(&AuthFailed {
         peer: "::ffff:10.0.0.7".parse().unwrap(),
         route: "/mcp",
         reason: AuthFailure::UnknownKey,
@@ -297,7 +297,7 @@ fn strangers_cannot_take_the_room_of_others() {
     });
     for n in 0..100_000_u32 {
         let peer = IpAddr::from(n.to_be_bytes());
-        audit.stranger(&AuthFailed { peer, route: "/mcp", reason: AuthFailure::UnknownKey });
+        audit.unauthenticated(&AuthFailed { peer, route: "/mcp", reason: AuthFailure::UnknownKey });
     }
     assert!(audit.0.has_room(7 * SIDE_ROOM));
     assert!(audit.reserve(OnOverflow::Refuse).is_ok());

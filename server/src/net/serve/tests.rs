@@ -25,10 +25,10 @@ const BODY: BodyBounds =
 impl Handler for Answers {
     type Body = Full<Bytes>;
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, facts: &ConnectionFacts) -> Response<Full<Bytes>> {
         let body = match request.uri().path() {
             "/large" => Bytes::from(vec![b'x'; 64 << 20]),
-            "/peer" => peer.ip().to_string().into(),
+            "/peer" => facts.peer.ip().to_string().into(),
             "/slow" => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 "slow".into()

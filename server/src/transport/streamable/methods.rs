@@ -56,7 +56,7 @@ impl Streamable {
             return refuse(Refusal::SessionNotFound);
         }
         let Some(id) = id else {
-            return Next::Answer(match self.guard.other(caller) {
+            return Next::Answer(match self.guard.take_allowance(caller) {
                 Ok(()) => answer::accepted(),
                 Err(over) => refuse_message(&over, None),
             });
@@ -78,7 +78,7 @@ impl Streamable {
             Ok(result) => result,
             Err(refusal) => return refuse(refusal),
         };
-        if let Err(over) = self.guard.other(caller) {
+        if let Err(over) = self.guard.take_allowance(caller) {
             return Next::Answer(refuse_message(&over, Some(id)));
         }
         let mut response = answer::result(id, &result);
@@ -110,7 +110,7 @@ impl Streamable {
         };
         // Asked only for a tool that the client has: a denied one says nothing about its schema.
         if era == Era::Stateless
-            && let Ok(tool) = authorise(caller.snapshot.tools.by_name.get(name), caller.client)
+            && let Ok(tool) = authorise(caller.snapshot.tools.by_name.get(name), caller.identity)
             && let Err(refusal) = tool.param_headers.iter().try_for_each(|h| h.agrees(arguments.as_ref(), headers))
         {
             return Err(self.counted(caller, refusal));
@@ -124,12 +124,12 @@ impl Streamable {
             let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
             return refuse_message(&self.counted(caller, refusal), Some(id));
         }
-        if let Err(over) = self.guard.other(caller) {
+        if let Err(over) = self.guard.take_allowance(caller) {
             return refuse_message(&over, Some(id));
         }
         // Rendered for each request: it is as long as the answer anyway, and kept ones would add up with the clients.
-        let Caller { snapshot, client, .. } = caller;
-        let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), client).is_ok());
+        let Caller { snapshot, identity } = caller;
+        let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
         answer::tools(id, granted.map(|tool| tool.definition.as_str()), era, &snapshot.server_info)
     }
 
@@ -137,12 +137,12 @@ impl Streamable {
         let mut ids = headers.get_all(SESSION).iter();
         let (Some(Ok(id)), None) = (ids.next().map(HeaderValue::to_str), ids.next()) else { return false };
         let claims = caller.snapshot.sealer.open(id, unix_seconds());
-        claims.is_some_and(|claims| claims.identity == caller.client.identity)
+        claims.is_some_and(|claims| claims.identity == caller.identity.fingerprint)
     }
 
     fn session(&self, caller: Caller<'_>, message: &Message<'_>) -> Option<HeaderValue> {
         let claims = SessionClaims {
-            identity: caller.client.identity,
+            identity: caller.identity.fingerprint,
             version: negotiated(message)?.as_str().to_owned(),
             expiry: unix_seconds() + SESSION_HOLDS.as_secs(),
             owner: self.guard.audit.instance().to_owned(),
