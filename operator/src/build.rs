@@ -19,8 +19,17 @@ use portcullis_crds::McpServerSpec;
 pub use api_key::api_key_secret;
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 
-use crate::validate::{Object, ServerPlan};
+use crate::{
+    cluster::kind::ObjectKind,
+    validate::{Object, ServerPlan},
+};
 
+/// The kinds of the objects that are built.
+pub const SERVICE_ACCOUNT: ObjectKind = service_account::KIND;
+pub const CONFIG_MAP: ObjectKind = config_map::KIND;
+pub const SECRET: ObjectKind = secret::KIND;
+pub const SERVICE: ObjectKind = service::KIND;
+pub const DEPLOYMENT: ObjectKind = deployment::KIND;
 /// Where a pod serves MCP.
 pub const MCP_PORT: u16 = 3000;
 /// Where a pod answers kubelet and the operator.

@@ -1,17 +1,29 @@
-//! The Kubernetes API, as the controller and the probe use it: calls, watched objects and who owns them.
+//! The Kubernetes API as the controller and the probe use it: calls, watched objects, drift and ownership.
 //!
-//! Nothing here knows an McpServer's rules; nothing here imports the controller or the probe.
+//! Promises: every write passes one place ([`client::Cluster`]), every call has a timeout, and an object that is not the
+//! operator's is never touched. What the objects mean is left to the rooms above.
 
 pub mod apply;
 pub mod backoff;
+pub mod client;
 pub mod drift;
 pub mod error;
 pub mod events;
+pub mod fence;
+pub mod kind;
+pub mod labels;
+pub mod managed_fields;
 pub mod object;
 pub mod ownership;
+pub mod presence;
+pub mod scope;
 pub mod store;
 pub mod watch;
 
+#[cfg(test)]
+pub mod testing;
+
+pub use client::{Cluster, ObjectRef};
 pub use error::Error;
 
 /// The field manager of everything that the operator writes.

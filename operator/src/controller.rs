@@ -14,13 +14,17 @@ mod status;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use kube::{Client, Config};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     build::Settings,
-    cluster::{backoff::spread, watch},
+    cluster::{
+        backoff::spread,
+        client::{Cluster, ConnectError},
+        fence::Fence,
+        scope::Scopes,
+    },
 };
 use context::{Context, ReconcileKey};
 use memory::Failures;
@@ -34,32 +38,12 @@ const SELDOM: Duration = Duration::from_secs(300);
 /// After this long without a first sight of everything, the log says what is missing.
 const SYNC: Duration = Duration::from_secs(10);
 
-/// How long the API server may be silent on a connection that something is expected on: longer than a watch lasts, for a watch
-/// that was lost unseen is a revocation that nobody publishes.
-const SILENCE: Duration = Duration::from_secs(watch::LASTS as u64 + 15);
-
-/// Why the operator could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("no way to the cluster, neither from a kubeconfig nor from within a pod: {0}")]
-    Config(#[from] kube::config::InferConfigError),
-    #[error("the cluster's configuration cannot be used: {0}")]
-    Client(#[from] kube::Error),
-}
-
 /// Runs until `stop` is done. Whatever fails on the way is tried again.
 ///
 /// # Errors
 /// Where no client of the API can be made.
-pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let mut config = Config::infer().await?;
-    // It would repeat any method, and wait as long as it is told: the queue does both better.
-    config.default_retry = false;
-    // A watch speaks at least when its time is over; what is silent for longer is a connection that nobody ended.
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    let client = Client::try_from(config)?;
-    let context = Context::new(client, settings);
+pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), ConnectError> {
+    let context = Context::new(Cluster::connect(Fence::open()).await?, settings, Scopes::all());
     let watches = context.watch();
     tokio::select! {
         () = stop => info!("stopping"),

@@ -13,14 +13,16 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
 use tokio::{
     sync::{Semaphore, watch},
     task::AbortHandle,
     time::Instant,
 };
 
-use crate::{cluster::object::ObservedPod, validate::NamespacedName};
+use crate::{
+    cluster::{Cluster, object::ObservedPod},
+    validate::NamespacedName,
+};
 
 /// After this long without the published documents a pod lags.
 pub const LAG: Duration = Duration::from_secs(120);
@@ -53,7 +55,7 @@ pub struct Restored {
 
 /// Asks all pods of all servers.
 pub struct Prober {
-    client: Client,
+    cluster: Cluster,
     permits: Arc<Semaphore>,
     /// Hears the name of a server of which a pod has something new to say.
     news: Arc<dyn Fn(NamespacedName) + Send + Sync>,
@@ -83,9 +85,9 @@ struct ProbeTarget {
 }
 
 impl Prober {
-    pub fn new(client: Client, news: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
+    pub fn new(cluster: Cluster, news: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
         let permits = Arc::new(Semaphore::new(QUESTIONS));
-        Self { client, permits, news: Arc::new(news), pods: Mutex::default() }
+        Self { cluster, permits, news: Arc::new(news), pods: Mutex::default() }
     }
 
     /// Says what a server's pods are to serve, and which pods there are. `is_published`: just now, so none can serve it yet.
@@ -98,9 +100,9 @@ impl Prober {
         restored: &Restored,
     ) {
         let mut all = self.lock();
-        let live: HashSet<&str> = pods.iter().filter(|pod| !pod.is_ending).map(|pod| pod.uid.as_str()).collect();
+        let live: HashSet<&str> = pods.iter().filter(|pod| !pod.is_terminating).map(|pod| pod.uid.as_str()).collect();
         all.retain(|uid, probe| probe.server != *server || live.contains(uid.as_str()));
-        for pod in pods.iter().filter(|pod| !pod.is_ending) {
+        for pod in pods.iter().filter(|pod| !pod.is_terminating) {
             match all.get(&pod.uid) {
                 Some(probe) => probe.retarget(pod, target, is_published),
                 None => {
@@ -140,7 +142,7 @@ impl Prober {
         let known = Arc::new(Mutex::new(PodReport { serves, behind_since }));
         let (sender, jobs) = watch::channel(job);
         let follower = follow::Follower {
-            client: self.client.clone(),
+            cluster: self.cluster.clone(),
             permits: Arc::clone(&self.permits),
             news: Arc::clone(&self.news),
             known: Arc::clone(&known),

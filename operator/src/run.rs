@@ -5,16 +5,13 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    build::Settings,
-    controller::{self, StartError},
-};
+use crate::{build::Settings, cluster::client::ConnectError, controller};
 
 /// Why the process ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Start(#[from] StartError),
+    Connect(#[from] ConnectError),
     #[error("the system refused threads or signals: {0}")]
     System(#[from] io::Error),
 }

@@ -7,14 +7,14 @@ use portcullis_crds::McpClient;
 
 use super::metadata::part_of_portcullis;
 use crate::{
-    cluster::ownership::controller_reference,
+    cluster::{labels, ownership::controller_reference},
     credentials::api_key::{ApiKey, DATA_KEY},
 };
 
 /// The Secret that a client's key is handed over in, named as its spec says, owned by the McpClient.
 pub fn api_key_secret(client: &ObjectMeta, secret_name: &str, key: &ApiKey) -> Secret {
     let mut labels = part_of_portcullis();
-    labels.insert("app.kubernetes.io/name".into(), "portcullis-api-key".into());
+    labels.insert(labels::NAME.into(), labels::API_KEY.into());
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name.to_owned()),

@@ -6,7 +6,22 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use portcullis_crds::{McpServerSpec, Policy, policy::FILE};
 
 use super::metadata::{config_map_name, of_server};
-use crate::validate::Object;
+use crate::{
+    cluster::{
+        drift::ListRules,
+        kind::{ObjectKind, Retrieval},
+    },
+    validate::Object,
+};
+
+pub(super) const KIND: ObjectKind = ObjectKind {
+    group: "",
+    version: "v1",
+    kind: "ConfigMap",
+    plural: "configmaps",
+    retrieval: Retrieval::Watched,
+    lists: ListRules::BUILT_IN,
+};
 
 pub(super) fn policy(server: &Object<McpServerSpec>, policy: &Policy) -> ConfigMap {
     let text = policy.print().expect("a checked policy must have a YAML form");

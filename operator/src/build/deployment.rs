@@ -26,7 +26,23 @@ use super::{
     ADMIN_PORT, MCP_PORT, Settings,
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
-use crate::{quantity, validate::Object};
+use crate::{
+    cluster::{
+        drift::ListRules,
+        kind::{ObjectKind, Retrieval},
+    },
+    quantity,
+    validate::Object,
+};
+
+pub(super) const KIND: ObjectKind = ObjectKind {
+    group: "apps",
+    version: "v1",
+    kind: "Deployment",
+    plural: "deployments",
+    retrieval: Retrieval::Watched,
+    lists: ListRules::BUILT_IN,
+};
 
 /// The name of the one container.
 const CONTAINER: &str = "server";

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{McpServer, McpServerSpec, policy::CONTRACT};
 
 use super::MCP_PORT;
-use crate::{cluster::ownership::controller_reference, validate::Object};
+use crate::{
+    cluster::{FIELD_MANAGER, labels, ownership::controller_reference},
+    validate::Object,
+};
 
 /// The ConfigMap of a server's policy, by the version of the contract: the next one has another name, so that pods of
 /// both versions are served during an upgrade.
@@ -26,10 +29,7 @@ pub fn url(namespace: &str, server: &str) -> String {
 
 /// The labels that a server's Deployment and Service select its pods by. They can never change: a selector is immutable.
 pub fn selector(server: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("app.kubernetes.io/name".into(), "portcullis-server".into()),
-        ("app.kubernetes.io/instance".into(), server.to_owned()),
-    ])
+    BTreeMap::from([(labels::NAME.into(), labels::SERVER.into()), (labels::INSTANCE.into(), server.to_owned())])
 }
 
 /// The same as text, as a label selector of the API is written.
@@ -46,10 +46,7 @@ pub fn labels(server: &str) -> BTreeMap<String, String> {
 
 /// The labels of everything that the operator makes.
 pub(super) fn part_of_portcullis() -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("app.kubernetes.io/managed-by".into(), "portcullis-operator".into()),
-        ("app.kubernetes.io/part-of".into(), "portcullis".into()),
-    ])
+    BTreeMap::from([(labels::MANAGED_BY.into(), FIELD_MANAGER.into()), (labels::PART_OF.into(), "portcullis".into())])
 }
 
 /// The metadata of a server's object of this name.

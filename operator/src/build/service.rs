@@ -10,7 +10,22 @@ use super::{
     MCP_PORT,
     metadata::{of_server, selector},
 };
-use crate::validate::Object;
+use crate::{
+    cluster::{
+        drift::ListRules,
+        kind::{ObjectKind, Retrieval},
+    },
+    validate::Object,
+};
+
+pub(super) const KIND: ObjectKind = ObjectKind {
+    group: "",
+    version: "v1",
+    kind: "Service",
+    plural: "services",
+    retrieval: Retrieval::Watched,
+    lists: ListRules::BUILT_IN,
+};
 
 pub(super) fn service(server: &Object<McpServerSpec>) -> Service {
     Service {

@@ -1,37 +1,35 @@
-//! Step four: writes one object, only if it differs, and only if it is ours.
+//! Makes one object what it should be: writes it only if it differs, and only if it is the operator's.
 //!
-//! An object is made with POST, so that one of that name that somebody else made is never touched. Later it is written by
-//! server-side apply under one field manager, with its UID, so that one that vanished is a conflict and not made anew unseen.
+//! An object is created with POST, so that one of that name that somebody else created is never touched. Later it is written
+//! by server-side apply with its UID, so that one that was deleted meanwhile is a conflict and not created anew unnoticed.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
-use serde::Serialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::FIELD_MANAGER;
 use super::{
-    drift::{as_applied, drift},
-    error::{Error, call},
-    ownership::NotOwned,
+    Error, FIELD_MANAGER,
+    client::{Cluster, ObjectRef},
+    drift::{ListRules, drift},
+    kind::ObjectKind,
+    managed_fields::{as_applied, is_managed_by},
+    ownership::{NotOwned, controller_uid},
 };
+use crate::object::NamespacedName;
 
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Applied {
     /// It is as it should be; nothing was written.
     Unchanged,
-    /// It was not there and was made.
+    /// It did not exist and was created.
     Created(DynamicObject),
-    /// It was another and was put right; the field is the first that was not as it should be.
+    /// It differed and was corrected; `field` is the first field that differed.
     Patched { object: DynamicObject, field: String },
 }
 
 impl Applied {
-    /// The object as the API server has it after the write; none where there was no write.
+    /// The object as it is after the write; `None` if nothing was written.
     pub fn written(self) -> Option<DynamicObject> {
         match self {
             Self::Unchanged => None,
@@ -40,104 +38,82 @@ impl Applied {
     }
 }
 
-/// An object that is to be, with what it takes to speak of it to the API.
+/// An object as it should be.
 #[derive(Clone, Debug)]
 pub struct DesiredObject {
+    object: ObjectRef,
+    lists: ListRules,
     value: Value,
-    api: Api<DynamicObject>,
-    kind: String,
-    namespace: String,
-    name: String,
 }
 
 impl DesiredObject {
-    /// Takes a built object: its type, name, namespace and controller must be in it.
-    ///
-    /// # Errors
-    /// Where it has no JSON form.
-    pub fn new(client: &Client, object: &impl Serialize) -> Result<Self, Error> {
-        let value = serde_json::to_value(object)?;
+    /// `value` is the whole object, with its name, namespace and controller.
+    pub fn new(kind: &ObjectKind, value: Value) -> Self {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (group, version) = match text("/apiVersion").split_once('/') {
-            Some((group, version)) => (group.to_owned(), version.to_owned()),
-            None => (String::new(), text("/apiVersion")),
-        };
-        let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
-        let resource = ApiResource::from_gvk(&GroupVersionKind { group, version, kind: kind.clone() });
-        let api = Api::namespaced_with(client.clone(), &namespace, &resource);
-        Ok(Self { value, api, kind, namespace, name })
+        let name = NamespacedName { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
+        Self { object: ObjectRef { resource: kind.resource(), name }, lists: kind.lists, value }
     }
 
-    /// Makes it so. `live` is what was last seen of it; none where nothing was, and then it is looked for first.
+    /// Makes it so. `live` is the object as it was last read; if that is `None` it is read first.
     ///
     /// # Errors
-    /// [`Error::NotOwned`] where somebody else has the name; otherwise as the API server refuses.
-    pub async fn apply(&self, live: Option<Value>) -> Result<Applied, Error> {
+    /// Returns [`Error::NotOwned`] if the name is taken by an object that is not the operator's, and an error if the API server
+    /// refuses.
+    pub async fn apply(&self, cluster: &Cluster, live: Option<Value>) -> Result<Applied, Error> {
         let live = match live {
             Some(live) => live,
-            None => match self.read().await? {
-                Some(live) => live,
-                None => return self.create().await,
+            None => match cluster.read(&self.object).await? {
+                Some(live) => serde_json::to_value(live)?,
+                None => return cluster.create(&self.object, self.value.clone()).await.map(Applied::Created),
             },
         };
         self.check_owner(&live)?;
-        let Some(field) = drift(&self.value, &live, FIELD_MANAGER) else { return Ok(Applied::Unchanged) };
-        let object = self.patch(&live).await?;
+        let Some(field) = drift(&self.value, &live, FIELD_MANAGER, self.lists) else { return Ok(Applied::Unchanged) };
+        let object = self.patch(cluster, &live).await?;
         Ok(Applied::Patched { object, field })
     }
 
-    /// What is there now.
-    ///
-    /// # Errors
-    /// As the API server refuses.
-    pub async fn read(&self) -> Result<Option<Value>, Error> {
-        let object = call(self.doing("reading"), self.api.get_opt(&self.name)).await?;
-        Ok(object.map(serde_json::to_value).transpose()?)
-    }
-
-    async fn create(&self) -> Result<Applied, Error> {
-        let object = serde_json::from_value(self.value.clone())?;
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        call(self.doing("creating"), self.api.create(&parameters, &object)).await.map(Applied::Created)
-    }
-
-    async fn patch(&self, live: &Value) -> Result<DynamicObject, Error> {
+    async fn patch(&self, cluster: &Cluster, live: &Value) -> Result<DynamicObject, Error> {
         if let Some(managed_fields) = as_applied(live, FIELD_MANAGER) {
             let metadata = json!({
                 "uid": live["metadata"]["uid"],
                 "resourceVersion": live["metadata"]["resourceVersion"],
                 "managedFields": managed_fields,
             });
-            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            let patch = Patch::Merge(json!({"metadata": metadata}));
-            call(self.doing("taking over the fields of"), self.api.patch(&self.name, &parameters, &patch)).await?;
+            cluster.patch_metadata("taking over the fields of", &self.object, metadata).await?;
         }
         let mut value = self.value.clone();
         value["metadata"]["uid"] = live["metadata"]["uid"].clone();
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(value);
-        let request = self.api.patch(&self.name, &parameters, &patch);
-        call(self.doing("applying"), request).await
+        cluster.apply(&self.object, value).await
     }
 
-    /// Whether the live object's controller is that of the wanted one.
+    /// The live object's controller must be that of the desired one.
     fn check_owner(&self, live: &Value) -> Result<(), Error> {
-        let (wanted, found) = (controller(&self.value), controller(live));
-        if wanted.is_some() && wanted == found {
+        let (desired, found) = (metadata(&self.value), metadata(live));
+        let owner = controller_uid(&desired);
+        if owner.is_some() && owner == controller_uid(&found) {
             return Ok(());
         }
-        let Self { kind, namespace, name, .. } = self.clone();
-        Err(Error::NotOwned(NotOwned { kind, namespace, name }))
-    }
-
-    fn doing(&self, doing: &str) -> String {
-        format!("{doing} {} {}/{}", self.kind, self.namespace, self.name)
+        let NamespacedName { namespace, name } = self.object.name.clone();
+        Err(Error::NotOwned(NotOwned { kind: self.object.resource.kind.clone(), namespace, name }))
     }
 }
 
-/// The UID of an object's controller.
-fn controller(object: &Value) -> Option<String> {
-    let owners = object.pointer("/metadata/ownerReferences")?.clone();
-    let owners: Vec<OwnerReference> = serde_json::from_value(owners).ok()?;
-    owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid)
+/// Deletes an object that is no longer built. Only what the operator wrote itself is deleted: an object that somebody copied
+/// has the owner and the labels of the one that it was copied from.
+///
+/// # Errors
+/// Returns an error if the API server refuses.
+pub async fn prune(cluster: &Cluster, kind: &ObjectKind, live: &Value) -> Result<bool, Error> {
+    if !is_managed_by(live, FIELD_MANAGER) {
+        return Ok(false);
+    }
+    let metadata = metadata(live);
+    let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+    let object = ObjectRef { resource: kind.resource(), name: NamespacedName { namespace, name } };
+    cluster.delete(&object, &metadata.uid.unwrap_or_default()).await.map(|()| true)
+}
+
+fn metadata(object: &Value) -> ObjectMeta {
+    serde_json::from_value(object["metadata"].clone()).unwrap_or_default()
 }

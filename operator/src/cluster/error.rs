@@ -1,30 +1,25 @@
-//! Why a reconcile could not do what it was to do.
-
-use std::{future::Future, time::Duration};
+//! Why something could not be done on the cluster.
 
 use portcullis_crds::condition::Reason;
 
-use super::ownership::NotOwned;
-
-/// The longest that one call of the API may take.
-const CALL: Duration = Duration::from_secs(10);
+use super::{client::CALL, ownership::NotOwned};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The name of an object that we would make is taken.
+    /// The name of an object that the operator would create is taken.
     #[error("{0}")]
     NotOwned(NotOwned),
-    #[error("{doing}: {}", plain(.source))]
+    #[error("{doing}: {}", message(.source))]
     Api { doing: String, source: Box<kube::Error> },
     #[error("{doing}: the API server did not answer within {CALL:?}")]
     Timeout { doing: String },
-    /// Nothing is known of the client's key: its spec has errors.
+    #[error("{doing}: this operator may not write now, because another one may")]
+    Fenced { doing: String },
+    /// The spec has errors, so it does not say which Secret the client's key is in.
     #[error("the spec has errors, so no key was made")]
-    Unreadable,
-    #[error("an object that was built has no JSON form: {0}")]
+    InvalidSpec,
+    #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("a document has no YAML form: {0}")]
-    Yaml(#[from] serde_yaml::Error),
 }
 
 impl Error {
@@ -32,25 +27,25 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NotOwned(_) => Reason::NotOwned,
-            Self::Unreadable => Reason::Invalid,
-            _ => Reason::WriteFailed,
+            Self::InvalidSpec => Reason::Invalid,
+            Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. } | Self::Json(_) => Reason::WriteFailed,
         }
     }
 
-    /// Whether it is about a call of the API, which may well succeed when it is made again.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Api { .. } | Self::Timeout { .. })
+    /// Whether the same call may succeed when it is made again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. })
     }
 
-    /// Whether somebody else wrote or deleted the object just before: another look settles it.
+    /// Whether somebody else wrote or deleted the object just before: the next reconcile settles it.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
         matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
     }
 }
 
-/// What the API server said, or why it could not be asked, without the client's own words around it.
-pub fn plain(error: &kube::Error) -> String {
+/// The API server's own message, or why it could not be reached, without what the client's libraries put around it.
+pub fn message(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return format!("{} (HTTP {})", status.message, status.code);
     }
@@ -59,16 +54,4 @@ pub fn plain(error: &kube::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-/// One call of the API, for no longer than [`CALL`]: the client itself would wait for ever.
-pub async fn call<T>(
-    doing: impl Into<String>,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(CALL, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Error::Api { doing: doing.into(), source: Box::new(error) }),
-        Err(_) => Err(Error::Timeout { doing: doing.into() }),
-    }
 }

@@ -1,7 +1,7 @@
-//! Says what changed where people look first: `kubectl describe` and `kubectl events` (events.k8s.io/v1).
+//! Events about McpServers and McpClients, for `kubectl describe` and `kubectl events` (events.k8s.io/v1).
 //!
-//! Only transitions are told, and of one object never more than a few: whoever wants all of them reads the log. An event
-//! that cannot be written is not missed by anything.
+//! Events report transitions, and of one object only a few at a time; the log has all of them. An event that cannot be
+//! written is dropped: nothing depends on it.
 
 use std::{
     collections::HashMap,
@@ -12,24 +12,28 @@ use std::{
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
 };
-use kube::{Api, Client, Resource, api::PostParams};
+use kube::Resource;
 use portcullis_crds::condition::Reason;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::FIELD_MANAGER;
-use super::error::call;
+use super::{
+    FIELD_MANAGER,
+    client::{Cluster, ObjectRef},
+};
+use crate::object::NamespacedName;
 
-/// How many events one object has in hand, and how long it takes until it has one more.
+/// How many events one object may have at once, and how long it takes until it may have one more.
 const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(30);
-/// How many objects' budgets are remembered.
+/// The budgets of how many objects are remembered.
 const REMEMBERED: usize = 10_000;
 /// The API server's bound on a note, in bytes.
-const LONGEST_NOTE: usize = 1024;
+const MAX_NOTE: usize = 1024;
 
-/// Something that happened to an object.
+/// What an event says, before it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventDraft {
     pub is_warning: bool,
@@ -37,38 +41,51 @@ pub struct EventDraft {
     pub note: String,
 }
 
+impl EventDraft {
+    pub fn normal(reason: Reason, note: String) -> Self {
+        Self { is_warning: false, reason, note }
+    }
+
+    pub fn warning(reason: Reason, note: String) -> Self {
+        Self { is_warning: true, reason, note }
+    }
+}
+
 /// Writes events.
 pub struct Events {
-    client: Client,
+    cluster: Cluster,
     budgets: Budgets,
 }
 
-/// How many events each object has in hand, by its UID, and since when.
+/// How many events each object may still have, by its UID, and since when.
 #[derive(Default)]
 struct Budgets(Mutex<HashMap<String, (u32, Instant)>>);
 
 impl Events {
-    pub fn new(client: Client) -> Self {
-        Self { client, budgets: Budgets::default() }
+    pub fn new(cluster: Cluster) -> Self {
+        Self { cluster, budgets: Budgets::default() }
     }
 
-    pub async fn tell(&self, about: &ObjectReference, draft: &EventDraft) {
-        let uid = about.uid.as_deref().unwrap_or_default();
-        if !self.budgets.spend(uid, Instant::now()) {
+    /// Writes an event about a resource, unless it has had too many.
+    pub async fn write<K: Resource<DynamicType = ()>>(&self, about: &ObjectMeta, draft: &EventDraft) {
+        if !self.budgets.spend(about.uid.as_deref().unwrap_or_default(), Instant::now()) {
             return;
         }
-        let namespace = about.namespace.as_deref().unwrap_or("default");
-        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let event = event(about, draft, k8s_openapi::jiff::Timestamp::now());
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        if let Err(error) = call("writing an event", events.create(&parameters, &event)).await {
+        let event = event(reference::<K>(about), draft, Timestamp::now());
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let name = NamespacedName { namespace: part(&event.metadata.namespace), name: part(&event.metadata.name) };
+        let written = match serde_json::to_value(&event) {
+            Ok(value) => self.cluster.create(&ObjectRef::of::<Event>(name), value).await.map(drop),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
             debug!(%error, reason = %draft.reason, "an event was not written");
         }
     }
 }
 
 impl Budgets {
-    /// Takes one event of the object's, if there is one.
+    /// Takes one event from the object's budget, if there is one.
     fn spend(&self, uid: &str, now: Instant) -> bool {
         let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if budgets.len() >= REMEMBERED {
@@ -86,8 +103,7 @@ impl Budgets {
     }
 }
 
-/// How an event refers to a resource of ours.
-pub fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReference {
+fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReference {
     ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
         kind: Some(K::kind(&()).into_owned()),
@@ -98,9 +114,9 @@ pub fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> Object
     }
 }
 
-fn event(about: &ObjectReference, draft: &EventDraft, now: k8s_openapi::jiff::Timestamp) -> Event {
+fn event(about: ObjectReference, draft: &EventDraft, now: Timestamp) -> Event {
     let name = about.name.as_deref().unwrap_or_default();
-    let end = draft.note.floor_char_boundary(LONGEST_NOTE);
+    let end = draft.note.floor_char_boundary(MAX_NOTE);
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
@@ -111,7 +127,7 @@ fn event(about: &ObjectReference, draft: &EventDraft, now: k8s_openapi::jiff::Ti
         event_time: Some(MicroTime(now)),
         note: Some(draft.note[..end].to_owned()),
         reason: Some(draft.reason.to_string()),
-        regarding: Some(about.clone()),
+        regarding: Some(about),
         reporting_controller: Some("portcullis.dev/operator".to_owned()),
         reporting_instance: Some(FIELD_MANAGER.to_owned()),
         type_: Some(if draft.is_warning { "Warning" } else { "Normal" }.to_owned()),
@@ -124,17 +140,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_that_changes_all_the_time_tells_of_some_of_it() {
+    fn an_object_that_changes_all_the_time_has_a_few_events() {
         let (budgets, start) = (Budgets::default(), Instant::now());
-        let told = |second| (0..50).filter(|_| budgets.spend("u", start + Duration::from_secs(second))).count();
-        assert_eq!((told(0), told(29), told(30), told(90)), (20, 0, 1, 2));
+        let written = |second| (0..50).filter(|_| budgets.spend("u", start + Duration::from_secs(second))).count();
+        assert_eq!((written(0), written(29), written(30), written(90)), (20, 0, 1, 2));
         assert!(budgets.spend("another", start));
     }
 
     #[test]
-    fn a_note_keeps_within_the_api_s_bound() {
-        let draft = EventDraft { is_warning: true, reason: Reason::Invalid, note: "ñ".repeat(2000) };
-        let event = event(&ObjectReference::default(), &draft, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-        assert_eq!(event.note.map(|note| note.len()), Some(LONGEST_NOTE));
+    fn a_note_keeps_within_the_bound_of_the_api_server() {
+        let draft = EventDraft::warning(Reason::Invalid, "ñ".repeat(2000));
+        let event = event(ObjectReference::default(), &draft, Timestamp::UNIX_EPOCH);
+        assert_eq!(event.note.map(|note| note.len()), Some(MAX_NOTE));
     }
 }

@@ -1,25 +1,34 @@
-//! What was last seen of one kind of object, by name, and what each sight changed.
+//! The watched objects of one kind, by name.
 //!
-//! Versions only go up: an answer to a write of our own may be put in before the watch brings it, and what the watch brings
-//! late does not undo it. Nothing may be concluded from what is *not* here before [`Store::synced`].
+//! An object is only replaced by a newer version of it: the answer to one of the operator's own writes may be put in before
+//! the watch delivers it, and what the watch delivers late does not undo it. That an object is missing means nothing
+//! before [`Store::synced`].
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use tokio::sync::watch;
 
+use super::scope::{Scope, Scopes};
 use crate::object::NamespacedName;
 
-/// What a store can hold: something with a name, and a version that grows with each change.
+/// How many deletions are remembered. They matter for as long as the answer to a write may be late.
+const REMEMBERED_DELETIONS: usize = 4096;
+
+/// An object that a store can hold.
 pub trait Stored: Send + Sync + 'static {
-    fn key(&self) -> NamespacedName;
+    fn namespaced_name(&self) -> NamespacedName;
     /// The object's resourceVersion, a number that grows within its kind (Kubernetes API concepts, "Resource versions").
     fn version(&self) -> u64;
+    /// The McpServer that the object was made for, by its label.
+    fn server(&self) -> Option<NamespacedName> {
+        None
+    }
 }
 
-/// A change of one object: from none where it is new, to none where it is gone.
+/// A change of one object: `old` is `None` if it is new, `new` is `None` if it was deleted.
 #[derive(Debug, PartialEq)]
 pub struct Change<V> {
     pub old: Option<Arc<V>>,
@@ -30,86 +39,83 @@ pub struct Change<V> {
 #[derive(Debug)]
 pub struct Store<V> {
     inner: RwLock<Inner<V>>,
-    synced: watch::Sender<bool>,
+    /// The scopes that were not listed yet.
+    unlisted: watch::Sender<BTreeSet<Scope>>,
 }
 
 #[derive(Debug)]
 struct Inner<V> {
     objects: HashMap<NamespacedName, Arc<V>>,
-    /// The version at which a name was last deleted, so that a late answer to a write does not bring it back.
-    gone: HashMap<NamespacedName, u64>,
-}
-
-/// How many deletions are remembered; they matter for the time that an answer may be late.
-const REMEMBERED_DELETIONS: usize = 4096;
-
-impl<V: Stored> Default for Store<V> {
-    fn default() -> Self {
-        let inner = Inner { objects: HashMap::new(), gone: HashMap::new() };
-        Self { inner: RwLock::new(inner), synced: watch::Sender::new(false) }
-    }
+    by_server: HashMap<NamespacedName, BTreeSet<NamespacedName>>,
+    /// The version at which each name was last deleted, so that a late answer to a write does not bring it back.
+    deleted: HashMap<NamespacedName, u64>,
 }
 
 impl<V: Stored> Store<V> {
-    pub fn get(&self, key: &NamespacedName) -> Option<Arc<V>> {
-        self.read().objects.get(key).cloned()
+    /// An empty store that is to be filled from these scopes.
+    pub fn new(scopes: &Scopes) -> Self {
+        let inner = Inner { objects: HashMap::new(), by_server: HashMap::new(), deleted: HashMap::new() };
+        Self { inner: RwLock::new(inner), unlisted: watch::Sender::new(scopes.iter().cloned().collect()) }
+    }
+
+    pub fn get(&self, name: &NamespacedName) -> Option<Arc<V>> {
+        self.read().objects.get(name).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<V>> {
         self.read().objects.values().cloned().collect()
     }
 
-    /// Returns once everything that there is was seen once.
-    pub async fn synced(&self) {
-        // The sender lives as long as the store, so the channel can't close.
-        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    /// The objects that were made for a server, by their label, in the order of their names.
+    pub fn of_server(&self, server: &NamespacedName) -> Vec<Arc<V>> {
+        let inner = self.read();
+        let names = inner.by_server.get(server).into_iter().flatten();
+        names.filter_map(|name| inner.objects.get(name).cloned()).collect()
     }
 
-    /// Takes an object in, unless a newer sight of it is there.
-    pub fn see(&self, object: V) -> Option<Change<V>> {
-        let (key, version) = (object.key(), object.version());
+    /// Returns once every scope was listed.
+    pub async fn synced(&self) {
+        // The sender lives as long as the store, so the channel cannot close.
+        let _ = self.unlisted.subscribe().wait_for(BTreeSet::is_empty).await;
+    }
+
+    /// Takes an object in, unless the store has a newer version of it.
+    pub fn update(&self, object: V) -> Option<Change<V>> {
+        let (name, version) = (object.namespaced_name(), object.version());
         let mut inner = self.write();
-        let is_late = inner.objects.get(&key).is_some_and(|known| known.version() >= version)
-            || inner.gone.get(&key).is_some_and(|gone| *gone >= version);
-        if is_late {
-            return None;
-        }
-        let new = Arc::new(object);
-        let old = inner.objects.insert(key, Arc::clone(&new));
-        Some(Change { old, new: Some(new) })
+        let is_late = inner.has(&name, version) || inner.deleted.get(&name).is_some_and(|deleted| *deleted >= version);
+        (!is_late).then(|| inner.insert(object))
     }
 
     /// Takes an object out; `object` is its last state.
     pub fn remove(&self, object: &V) -> Option<Change<V>> {
-        let key = object.key();
+        let name = object.namespaced_name();
         let mut inner = self.write();
-        if inner.gone.len() >= REMEMBERED_DELETIONS {
-            inner.gone.clear();
+        if inner.deleted.len() >= REMEMBERED_DELETIONS {
+            inner.deleted.clear();
         }
-        inner.gone.insert(key.clone(), object.version());
-        inner.objects.remove(&key).map(|old| Change { old: Some(old), new: None })
+        inner.deleted.insert(name.clone(), object.version());
+        inner.remove(&name)
     }
 
-    /// Takes a complete list in: what it lacks is gone.
-    pub fn replace(&self, list: Vec<V>) -> Vec<Change<V>> {
-        let mut changes = Vec::new();
+    /// Takes in a complete list of one scope: whatever the store holds of that scope and the list lacks was deleted.
+    pub fn replace(&self, scope: &Scope, list: Vec<V>) -> Vec<Change<V>> {
         let mut inner = self.write();
-        let mut before = std::mem::take(&mut inner.objects);
+        let mut missing: BTreeSet<NamespacedName> =
+            inner.objects.keys().filter(|name| scope.contains(name)).cloned().collect();
+        let mut changes = Vec::new();
         for object in list {
-            let key = object.key();
-            let new = match before.remove(&key) {
-                Some(known) if known.version() >= object.version() => known,
-                old => {
-                    let new = Arc::new(object);
-                    changes.push(Change { old, new: Some(Arc::clone(&new)) });
-                    new
-                }
-            };
-            inner.objects.insert(key, new);
+            let name = object.namespaced_name();
+            missing.remove(&name);
+            if !inner.has(&name, object.version()) {
+                changes.push(inner.insert(object));
+            }
         }
-        changes.extend(before.into_values().map(|old| Change { old: Some(old), new: None }));
+        changes.extend(missing.iter().filter_map(|name| inner.remove(name)));
         drop(inner);
-        self.synced.send_replace(true);
+        self.unlisted.send_modify(|unlisted| {
+            unlisted.remove(scope);
+        });
         changes
     }
 
@@ -122,62 +128,40 @@ impl<V: Stored> Store<V> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<V: Stored> Inner<V> {
+    /// Whether this version of an object, or a newer one, is here.
+    fn has(&self, name: &NamespacedName, version: u64) -> bool {
+        self.objects.get(name).is_some_and(|known| known.version() >= version)
+    }
 
-    #[derive(Debug, PartialEq)]
-    struct Thing(&'static str, u64);
-
-    impl Stored for Thing {
-        fn key(&self) -> NamespacedName {
-            NamespacedName { namespace: "sales".into(), name: self.0.into() }
+    fn insert(&mut self, object: V) -> Change<V> {
+        let name = object.namespaced_name();
+        let old = self.take(&name);
+        let new = Arc::new(object);
+        if let Some(server) = new.server() {
+            self.by_server.entry(server).or_default().insert(name.clone());
         }
+        self.objects.insert(name, Arc::clone(&new));
+        Change { old, new: Some(new) }
+    }
 
-        fn version(&self) -> u64 {
-            self.1
+    fn remove(&mut self, name: &NamespacedName) -> Option<Change<V>> {
+        self.take(name).map(|old| Change { old: Some(old), new: None })
+    }
+
+    fn take(&mut self, name: &NamespacedName) -> Option<Arc<V>> {
+        let old = self.objects.remove(name)?;
+        if let Some(server) = old.server()
+            && let Some(names) = self.by_server.get_mut(&server)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_server.remove(&server);
+            }
         }
-    }
-
-    fn change(old: Option<Thing>, new: Option<Thing>) -> Change<Thing> {
-        Change { old: old.map(Arc::new), new: new.map(Arc::new) }
-    }
-
-    #[test]
-    fn a_late_sight_undoes_nothing() {
-        let store = Store::default();
-        assert_eq!(store.see(Thing("a", 5)), Some(change(None, Some(Thing("a", 5)))));
-        assert_eq!(store.see(Thing("a", 4)), None);
-        assert_eq!(store.see(Thing("a", 5)), None);
-        assert_eq!(store.remove(&Thing("a", 7)), Some(change(Some(Thing("a", 5)), None)));
-        assert_eq!(store.see(Thing("a", 6)), None, "an answer to a write before the deletion");
-        assert_eq!(store.see(Thing("a", 8)), Some(change(None, Some(Thing("a", 8)))));
-    }
-
-    #[test]
-    fn a_list_tells_what_is_new_changed_and_gone_and_nothing_else() {
-        let store = Store::default();
-        store.replace(vec![Thing("same", 1), Thing("changed", 2), Thing("gone", 3), Thing("ahead", 9)]);
-        let changes = store.replace(vec![Thing("same", 1), Thing("changed", 5), Thing("new", 6), Thing("ahead", 8)]);
-        assert_eq!(
-            changes,
-            [
-                change(Some(Thing("changed", 2)), Some(Thing("changed", 5))),
-                change(None, Some(Thing("new", 6))),
-                change(Some(Thing("gone", 3)), None),
-            ]
-        );
-        assert_eq!(store.get(&Thing("ahead", 0).key()), Some(Arc::new(Thing("ahead", 9))));
-    }
-
-    #[tokio::test]
-    async fn only_a_whole_list_makes_a_store_synced() {
-        let store = Store::default();
-        store.see(Thing("a", 1));
-        let waiting = tokio::time::timeout(std::time::Duration::from_millis(10), store.synced());
-        assert!(waiting.await.is_err());
-        store.replace(Vec::new());
-        store.synced().await;
-        assert_eq!(store.all(), []);
+        Some(old)
     }
 }
+
+#[cfg(test)]
+mod tests;

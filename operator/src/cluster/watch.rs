@@ -1,38 +1,42 @@
-//! Keeps one store like the cluster, for as long as the operator runs.
+//! Keeps one store up to date with the cluster, for as long as the operator runs.
 //!
-//! Whatever goes wrong is tried again with a growing pause, and meanwhile the store keeps what it has: an error is never an
-//! empty list.
+//! Whatever fails is tried again after a growing pause. Meanwhile the store keeps what it has: an error is never an empty
+//! list.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
-    Api,
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject},
     runtime::watcher::{self, Event, watcher},
 };
 use tracing::{debug, warn};
 
 use super::{
     backoff::Backoff,
-    error::plain,
+    client::Cluster,
+    error::message,
+    presence::Presence,
+    scope::Scope,
     store::{Change, Store, Stored},
 };
 
-/// After so many seconds the API server ends a watch, and it is taken up where it was.
-pub const LASTS: u32 = 60;
+/// After so many seconds the API server ends a watch, and it is resumed where it was.
+pub const TIMEOUT: u32 = 60;
 
 /// What to watch.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Watch {
-    pub api: Api<DynamicObject>,
-    /// The plural, for the log.
-    pub resource: &'static str,
+    pub cluster: Cluster,
+    pub resource: ApiResource,
+    pub scope: Scope,
     pub label_selector: Option<String>,
+    /// Whether the cluster has the kind, if it may lack it.
+    pub presence: Option<Arc<Presence>>,
 }
 
 impl Watch {
-    /// Feeds `store` for ever; `changed` hears of each change after the store has it.
+    /// Feeds `store` for ever; `changed` is called with each change after it is in the store. What `view` refuses is left out.
     pub async fn run<V: Stored>(
         self,
         store: Arc<Store<V>>,
@@ -41,18 +45,27 @@ impl Watch {
     ) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         loop {
+            if let Some(presence) = &self.presence {
+                presence.served().await;
+            }
             let error = self.until_lost(&store, &view, &changed, &mut backoff).await;
             let pause = backoff.next_pause();
-            let (error, hint) = (said(&error), hint(&error));
-            warn!(resource = self.resource, error, retry_in = ?pause, "cannot watch {}{hint}", self.resource);
+            let resource = &self.resource.plural;
+            if self.presence.is_some() && status_code(&error) == Some(404) {
+                debug!(resource, "the cluster no longer has the kind");
+                store.replace(&self.scope, Vec::new()).into_iter().for_each(&changed);
+            } else {
+                let (error, hint) = (error_message(&error), hint(&error));
+                warn!(resource, error, retry_in = ?pause, "cannot watch {resource}{hint}");
+            }
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Lists and watches until the list is worth nothing any more.
+    /// Lists and watches until only a new list helps.
     ///
-    /// kube-runtime lists again only where a running watch says 410; where a watch *starts* with it, or fails again and
-    /// again, it would ask for the same version for ever. So each such error ends this, and the next round begins with a list.
+    /// kube-runtime lists again only if a running watch reports 410. If a watch *starts* with it, or fails again and again, it
+    /// would ask for the same version for ever. So each such error ends this, and the next round begins with a list.
     async fn until_lost<V: Stored>(
         &self,
         store: &Store<V>,
@@ -60,16 +73,20 @@ impl Watch {
         changed: &impl Fn(Change<V>),
         backoff: &mut Backoff,
     ) -> watcher::Error {
-        let selector = self.label_selector.clone();
-        let config = watcher::Config { label_selector: selector, timeout: Some(LASTS), ..watcher::Config::default() };
-        let mut events = watcher(self.api.clone(), config).boxed();
+        let label_selector = self.label_selector.clone();
+        let config = watcher::Config { label_selector, timeout: Some(TIMEOUT), ..watcher::Config::default() };
+        let mut events = watcher(self.cluster.api_of(&self.resource, &self.scope), config).boxed();
         let mut list = Vec::new();
         loop {
             let event = match events.next().await {
                 Some(Ok(event)) => event,
-                // A stream that broke is taken up where it was; the version is known to be good until a start is refused.
+                // A stream that broke is resumed where it was: the version is good until the start of a watch is refused.
                 Some(Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)))) => {
-                    debug!(resource = self.resource, error = said(&error), "the watch broke; it goes on");
+                    debug!(
+                        resource = self.resource.plural,
+                        error = error_message(&error),
+                        "the watch broke; it is resumed"
+                    );
                     tokio::time::sleep(backoff.next_pause()).await;
                     continue;
                 }
@@ -81,11 +98,11 @@ impl Watch {
                 Event::InitApply(object) => list.extend(view(object)),
                 Event::InitDone => {
                     backoff.reset();
-                    store.replace(std::mem::take(&mut list)).into_iter().for_each(changed);
+                    store.replace(&self.scope, std::mem::take(&mut list)).into_iter().for_each(changed);
                 }
                 Event::Apply(object) => {
                     backoff.reset();
-                    view(object).and_then(|object| store.see(object)).into_iter().for_each(changed);
+                    view(object).and_then(|object| store.update(object)).into_iter().for_each(changed);
                 }
                 Event::Delete(object) => {
                     view(object).and_then(|object| store.remove(&object)).into_iter().for_each(changed);
@@ -95,29 +112,33 @@ impl Watch {
     }
 }
 
-/// What went wrong, in the API server's words where it had any.
-fn said(error: &watcher::Error) -> String {
+/// The API server's own message, if it sent one.
+fn error_message(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => plain(error),
+        | watcher::Error::WatchFailed(error) => message(error),
         watcher::Error::WatchError(status) => status.message.clone(),
         watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
+/// The HTTP status that refused a list, or the start of a watch.
+fn status_code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
+}
+
 /// What a person can do about it.
 fn hint(error: &watcher::Error) -> &'static str {
-    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-    | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
-    else {
-        return "";
-    };
-    match status.code {
-        404 => {
-            ": its CustomResourceDefinition is missing; `portcullis-operator crds | kubectl apply --server-side -f -` installs it"
+    match status_code(error) {
+        Some(404) => {
+            ": its CustomResourceDefinition is missing; install it with `portcullis-operator crds | kubectl apply --server-side -f -`"
         }
-        403 => ": the operator's account may not; see operator/rbac.yaml",
+        Some(403) => ": the operator's account lacks the right; see operator/rbac.yaml",
         _ => "",
     }
 }

@@ -6,7 +6,6 @@ mod status;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::core::ApiResource;
 use portcullis_crds::{
     Findings, McpClient,
     client::{ApiKeyStatus, McpClientStatus},
@@ -18,7 +17,7 @@ use super::{
     memory::{ServerReport, lock},
     status::{STATUS_PACE, transitions, write as write_status},
 };
-use crate::cluster::{Error, events::reference, object::Client};
+use crate::cluster::{Error, object::ClientObject};
 use crate::validate::{self, NamespacedName};
 use status::{StatusInput, status};
 
@@ -60,14 +59,14 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
 /// Whether a failure is worth no word unless the next look fails too: the key that was told of is still in force, or somebody
 /// else wrote at the same moment.
 fn is_passing(error: &Error, knows_key: bool) -> bool {
-    error.is_conflict() || (knows_key && error.may_pass())
+    error.is_conflict() || (knows_key && error.is_transient())
 }
 
 /// Writes the status, if it says anything new and its time has come; else gives when that is.
 async fn report(
     context: &Context,
     name: &NamespacedName,
-    client: &Arc<Client>,
+    client: &Arc<ClientObject>,
     findings: &Findings,
     key: &Result<ApiKeyStatus, Error>,
 ) -> Result<Duration, Error> {
@@ -103,7 +102,7 @@ async fn report(
 fn server_reports(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
     let servers: BTreeSet<NamespacedName> = context.index.servers(client);
     let one = |server: NamespacedName| {
-        if context.servers.get(&server).is_none_or(|server| server.is_ending()) {
+        if context.servers.get(&server).is_none_or(|server| server.is_terminating()) {
             return Some((server, None));
         }
         let memory = context.of_servers.known(&server)?;
@@ -113,7 +112,7 @@ fn server_reports(context: &Context, client: &NamespacedName) -> Option<Vec<(Nam
     servers.into_iter().map(one).collect()
 }
 
-async fn write(context: &Context, client: &Client, wanted: McpClientStatus) -> Result<Duration, Error> {
+async fn write(context: &Context, client: &ClientObject, wanted: McpClientStatus) -> Result<Duration, Error> {
     if client.status.as_ref() == Some(&wanted) {
         return Ok(LOOK_AGAIN);
     }
@@ -128,11 +127,10 @@ async fn write(context: &Context, client: &Client, wanted: McpClientStatus) -> R
     let before = client.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let events = transitions(before, &wanted.conditions);
     let metadata = &client.object.metadata;
-    let resource = ApiResource::erase::<McpClient>(&());
-    let written = write_status(&context.api, &resource, metadata, &wanted).await?;
-    context.clients.see(written.into());
+    let written = write_status::<McpClient>(&context.cluster, metadata, &wanted).await?;
+    context.clients.update(written.into());
     for event in &events {
-        context.events.tell(&reference::<McpClient>(metadata), event).await;
+        context.events.write::<McpClient>(metadata, event).await;
     }
     Ok(LOOK_AGAIN)
 }

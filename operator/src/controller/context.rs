@@ -1,23 +1,9 @@
 //! What every reconcile works with: the API, what was seen, what is remembered, and what is to be done.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use kube::{
-    Api, Client as ApiClient, Resource,
-    core::{ApiResource, DynamicObject},
-};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::core::{ApiResource, DynamicObject};
 use portcullis_crds::{McpClient, McpServer};
 use tokio::{task::JoinSet, time::Instant};
 use tracing::warn;
@@ -28,10 +14,13 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    build::Settings,
+    build::{self, Settings},
     cluster::{
+        Cluster,
         events::Events,
-        object::{Client, CustomObject, ObservedPod, OwnedObject, Server},
+        labels,
+        object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
+        scope::Scopes,
         store::{Change, Store, Stored},
         watch::Watch,
     },
@@ -43,8 +32,6 @@ use crate::{
 const COLLECT: Duration = Duration::from_secs(1);
 /// What was put back just now is put back again no sooner.
 const FIGHT: Duration = Duration::from_millis(500);
-/// What the objects that we made are found by.
-const OURS: &str = "app.kubernetes.io/managed-by=portcullis-operator,app.kubernetes.io/name=portcullis-server";
 
 /// What is reconciled. Clients come first of those that are due at once: servers publish what they make.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +50,6 @@ impl fmt::Display for ReconcileKey {
 }
 
 /// The objects that we made, by kind.
-#[derive(Default)]
 pub struct OwnedObjects {
     pub config_maps: Arc<Store<OwnedObject>>,
     pub deployments: Arc<Store<OwnedObject>>,
@@ -71,17 +57,23 @@ pub struct OwnedObjects {
     pub service_accounts: Arc<Store<OwnedObject>>,
 }
 
+impl OwnedObjects {
+    fn new(scopes: &Scopes) -> Self {
+        let store = || Arc::new(Store::new(scopes));
+        Self { config_maps: store(), deployments: store(), services: store(), service_accounts: store() }
+    }
+}
+
 pub struct Context {
-    pub api: ApiClient,
+    pub cluster: Cluster,
+    scopes: Scopes,
     pub settings: Settings,
     pub events: Events,
     pub queue: Arc<Queue<ReconcileKey>>,
-    pub servers: Arc<Store<Server>>,
-    pub clients: Arc<Store<Client>>,
+    pub servers: Arc<Store<ServerObject>>,
+    pub clients: Arc<Store<ClientObject>>,
     pub children: OwnedObjects,
     pub pods: Arc<Store<ObservedPod>>,
-    /// The pods of each server, by UID.
-    pods_of: Mutex<HashMap<NamespacedName, HashMap<String, NamespacedName>>>,
     pub index: Index,
     pub prober: Prober,
     pub of_servers: Memories<NamespacedName, ServerMemory>,
@@ -89,20 +81,20 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(api: ApiClient, settings: Settings) -> Arc<Self> {
+    pub fn new(cluster: Cluster, settings: Settings, scopes: Scopes) -> Arc<Self> {
         let queue: Arc<Queue<ReconcileKey>> = Arc::default();
         let news = Arc::clone(&queue);
         Arc::new(Self {
-            events: Events::new(api.clone()),
-            prober: Prober::new(api.clone(), move |server| news.add(ReconcileKey::Server(server))),
-            api,
+            events: Events::new(cluster.clone()),
+            prober: Prober::new(cluster.clone(), move |server| news.add(ReconcileKey::Server(server))),
+            cluster,
             settings,
             queue,
-            servers: Arc::default(),
-            clients: Arc::default(),
-            children: OwnedObjects::default(),
-            pods: Arc::default(),
-            pods_of: Default::default(),
+            servers: Arc::new(Store::new(&scopes)),
+            clients: Arc::new(Store::new(&scopes)),
+            children: OwnedObjects::new(&scopes),
+            pods: Arc::new(Store::new(&scopes)),
+            scopes,
             index: Index::default(),
             of_servers: Memories::default(),
             of_clients: Memories::default(),
@@ -112,47 +104,54 @@ impl Context {
     /// Starts all watches; they end with the set.
     pub fn watch(self: &Arc<Self>) -> JoinSet<()> {
         let mut watches = JoinSet::new();
-        let custom = |resource: ApiResource| Api::all_with(self.api.clone(), &resource);
-        let server =
-            Watch { api: custom(ApiResource::erase::<McpServer>(&())), resource: "mcpservers", label_selector: None };
-        let context = Arc::clone(self);
-        let changed = move |change| context.server_changed(&change);
-        watches.spawn(server.run(Arc::clone(&self.servers), |object| Some(object.into()), changed));
-        let client =
-            Watch { api: custom(ApiResource::erase::<McpClient>(&())), resource: "mcpclients", label_selector: None };
-        let context = Arc::clone(self);
-        let changed = move |change| context.client_changed(&change);
-        watches.spawn(client.run(Arc::clone(&self.clients), |object| Some(object.into()), changed));
-        let pods =
-            Watch { api: custom(ApiResource::erase::<Pod>(&())), resource: "pods", label_selector: Some(OURS.into()) };
-        let context = Arc::clone(self);
-        watches.spawn(pods.run(Arc::clone(&self.pods), pod, move |change| context.pod_changed(&change)));
-        self.watch_children::<ConfigMap>(&mut watches, "configmaps", &self.children.config_maps);
-        self.watch_children::<Deployment>(&mut watches, "deployments", &self.children.deployments);
-        self.watch_children::<Service>(&mut watches, "services", &self.children.services);
-        self.watch_children::<ServiceAccount>(&mut watches, "serviceaccounts", &self.children.service_accounts);
+        let (servers, clients) = (ApiResource::erase::<McpServer>(&()), ApiResource::erase::<McpClient>(&()));
+        self.watch_kind(&mut watches, servers, None, &self.servers, decoded, Self::server_changed);
+        self.watch_kind(&mut watches, clients, None, &self.clients, decoded, Self::client_changed);
+        let selector = Some(labels::server_selector());
+        let pods = ApiResource::erase::<Pod>(&());
+        self.watch_kind(&mut watches, pods, selector.clone(), &self.pods, pod, Self::pod_changed);
+        for (kind, store) in [
+            (build::CONFIG_MAP, &self.children.config_maps),
+            (build::DEPLOYMENT, &self.children.deployments),
+            (build::SERVICE, &self.children.services),
+            (build::SERVICE_ACCOUNT, &self.children.service_accounts),
+        ] {
+            self.watch_kind(
+                &mut watches,
+                kind.resource(),
+                selector.clone(),
+                store,
+                decoded,
+                Self::owned_object_changed,
+            );
+        }
         watches
     }
 
-    fn watch_children<K: Resource<DynamicType = ()>>(
+    fn watch_kind<V: Stored>(
         self: &Arc<Self>,
         watches: &mut JoinSet<()>,
-        resource: &'static str,
-        store: &Arc<Store<OwnedObject>>,
+        resource: ApiResource,
+        label_selector: Option<String>,
+        store: &Arc<Store<V>>,
+        view: fn(DynamicObject) -> Option<V>,
+        changed: fn(&Self, &Change<V>),
     ) {
-        let api = Api::all_with(self.api.clone(), &ApiResource::erase::<K>(&()));
-        let watch = Watch { api, resource, label_selector: Some(OURS.into()) };
-        let context = Arc::clone(self);
-        let changed = move |change: Change<OwnedObject>| {
-            if let Some(child) = change.new.or(change.old) {
-                let server = NamespacedName { namespace: child.key().namespace, name: child.server.clone() };
-                let memory = context.of_servers.known(&server);
-                let put_back_at = memory.and_then(|memory| lock(&memory).put_back_at);
-                let now = Instant::now();
-                context.queue.add_at(ReconcileKey::Server(server), put_back_at.map_or(now, |at| now.max(at + FIGHT)));
-            }
+        for scope in self.scopes.iter().cloned() {
+            let (cluster, resource, label_selector) = (self.cluster.clone(), resource.clone(), label_selector.clone());
+            let watch = Watch { cluster, resource, scope, label_selector, presence: None };
+            let context = Arc::clone(self);
+            watches.spawn(watch.run(Arc::clone(store), view, move |change| changed(&context, &change)));
+        }
+    }
+
+    fn owned_object_changed(&self, change: &Change<OwnedObject>) {
+        let Some(server) = change.new.as_ref().or(change.old.as_ref()).and_then(|object| object.server()) else {
+            return;
         };
-        watches.spawn(watch.run(Arc::clone(store), |object| Some(object.into()), changed));
+        let put_back_at = self.of_servers.known(&server).and_then(|memory| lock(&memory).put_back_at);
+        let now = Instant::now();
+        self.queue.add_at(ReconcileKey::Server(server), put_back_at.map_or(now, |at| now.max(at + FIGHT)));
     }
 
     /// Returns once everything that there is was seen: nothing may be published before.
@@ -166,33 +165,26 @@ impl Context {
         }
     }
 
-    /// The pods of a server.
-    pub fn pods(&self, server: &NamespacedName) -> Vec<Arc<ObservedPod>> {
-        let names: Vec<NamespacedName> =
-            lock(&self.pods_of).get(server).into_iter().flat_map(|pods| pods.values().cloned()).collect();
-        names.iter().filter_map(|name| self.pods.get(name)).collect()
-    }
-
-    fn server_changed(&self, change: &Change<Server>) {
+    fn server_changed(&self, change: &Change<ServerObject>) {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
         let is_ours = change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
         if !is_ours {
-            self.queue.add(ReconcileKey::Server(server.key()));
+            self.queue.add(ReconcileKey::Server(server.namespaced_name()));
         }
     }
 
-    fn client_changed(&self, change: &Change<Client>) {
+    fn client_changed(&self, change: &Change<ClientObject>) {
         let Some(client) = change.new.as_ref().or(change.old.as_ref()) else { return };
         if change.new.as_ref().zip(change.old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old)) {
             return;
         }
-        let name = client.key();
+        let name = client.namespaced_name();
         let old = change.old.as_ref().map(|old| &old.object.spec);
         let new = change.new.as_ref().map(|new| &new.object.spec);
         let servers: Vec<NamespacedName> = match self.index.change(&name, old, new) {
             Some(servers) => servers.into_iter().collect(),
             // Its published access may be anywhere.
-            None => self.servers.all().iter().map(|server| server.key()).collect(),
+            None => self.servers.all().iter().map(|server| server.namespaced_name()).collect(),
         };
         self.queue.add(ReconcileKey::Client(name));
         let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
@@ -222,25 +214,12 @@ impl Context {
     }
 
     fn pod_changed(&self, change: &Change<ObservedPod>) {
-        let server_of =
-            |pod: &ObservedPod| NamespacedName { namespace: pod.name.namespace.clone(), name: pod.server.clone() };
-        if change.old.as_ref().zip(change.new.as_ref()).is_some_and(|(old, new)| old.is_like(new)) {
+        let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        if old.zip(new).is_some_and(|(old, new)| old.is_same_but_annotations(new)) {
             return;
         }
-        let mut pods_of = lock(&self.pods_of);
-        if let Some(old) = &change.old {
-            let server = server_of(old);
-            if let Some(pods) = pods_of.get_mut(&server) {
-                pods.remove(&old.uid);
-                if pods.is_empty() {
-                    pods_of.remove(&server);
-                }
-            }
-            self.queue.add(ReconcileKey::Server(server));
-        }
-        if let Some(new) = &change.new {
-            pods_of.entry(server_of(new)).or_default().insert(new.uid.clone(), new.name.clone());
-            self.queue.add(ReconcileKey::Server(server_of(new)));
+        for pod in [old, new].into_iter().flatten() {
+            self.queue.add(ReconcileKey::Server(pod.server.clone()));
         }
     }
 }
@@ -252,6 +231,11 @@ fn is_same_but_status<S, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) 
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
     };
     is_same(&new.metadata, &old.metadata) && new.spec.is_ok() == old.spec.is_ok()
+}
+
+/// An object that is kept however it is.
+fn decoded<V: From<DynamicObject>>(object: DynamicObject) -> Option<V> {
+    Some(object.into())
 }
 
 fn pod(object: DynamicObject) -> Option<ObservedPod> {

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use portcullis_crds::{Credentials, Policy, credentials, policy};
 use serde_json::Value;
 
@@ -11,8 +10,8 @@ use super::{context::Context, memory::lock};
 use crate::{
     build::{config_map_name, credentials_secret_name},
     cluster::{
-        error::{Error, call},
-        object::{Client, ObservedPod, Server},
+        Error,
+        object::{ClientObject, ObservedPod, ServerObject},
     },
     credentials::server_keys,
     random,
@@ -22,7 +21,7 @@ use crate::{
 /// What there is of one server.
 pub struct Fetched {
     pub name: NamespacedName,
-    pub server: Arc<Server>,
+    pub server: Arc<ServerObject>,
     pub input: ServerInput,
     pub pods: Vec<Arc<ObservedPod>>,
 }
@@ -58,7 +57,7 @@ pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(
     let clients = clients(context, name, &published);
     let fresh_keys = server_keys(random::bytes());
     let input = ServerInput { server: server.object.clone(), clients, published, fresh_keys };
-    Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods(name) }, live)))
+    Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live)))
 }
 
 /// Those that name the server, and those that it serves and that are still there.
@@ -72,7 +71,7 @@ fn clients(context: &Context, server: &NamespacedName, published: &Published) ->
 }
 
 fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
-    let client: Arc<Client> = context.clients.get(name)?;
+    let client: Arc<ClientObject> = context.clients.get(name)?;
     // One that is being deleted has nothing any more, whatever still waits for its end.
     if client.object.metadata.deletion_timestamp.is_some() {
         return None;
@@ -101,8 +100,7 @@ fn credentials_of(secret: &Secret) -> Option<Credentials> {
 /// # Errors
 /// As the API server refuses.
 pub async fn secret(context: &Context, name: &NamespacedName) -> Result<Option<Secret>, Error> {
-    let secrets: Api<Secret> = Api::namespaced(context.api.clone(), &name.namespace);
-    call(format!("reading Secret {name}"), secrets.get_opt(&name.name)).await
+    context.cluster.get(name).await
 }
 
 pub fn child_name(server: &NamespacedName, name: String) -> NamespacedName {

@@ -39,7 +39,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     let plan = validate::server(&fetched.input);
     let objects = build::objects(&fetched.input.server, &plan, &context.settings);
     let outcome = write::apply(context, &fetched, credentials, &plan, objects).await;
-    if fetched.server.is_ending() {
+    if fetched.server.is_terminating() {
         report::follow(context, &fetched, &outcome);
         leave(context, name);
         return outcome.problem.map_or(Ok(LOOK_AGAIN), Err);

@@ -6,20 +6,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
     jiff::Timestamp,
 };
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject},
-};
+use kube::{Resource, core::DynamicObject};
 use portcullis_crds::condition::{ConditionType, Reason};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cluster::{
-    FIELD_MANAGER,
-    error::{Error, call},
-    events::EventDraft,
-};
+use crate::cluster::{Cluster, Error, ObjectRef, events::EventDraft};
+use crate::object::NamespacedName;
 
 /// The API server's bound on a condition's message, in bytes, and ours below it.
 const LONGEST_MESSAGE: usize = 4096;
@@ -135,28 +128,25 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<EventDraft>
     events
 }
 
-/// Writes a status over whatever is there, and gives the object as it is then.
+/// Writes a status over whatever is there, and returns the object as it is then.
 ///
 /// # Errors
-/// As the API server refuses; 404 or 409 where the object is gone or another of its name is there.
-pub async fn write(
-    client: &Client,
-    resource: &ApiResource,
+/// Returns an error if the API server refuses; 404 or 409 if the object was deleted, or another one has its name.
+pub async fn write<K: Resource<DynamicType = ()>>(
+    cluster: &Cluster,
     metadata: &ObjectMeta,
     status: &impl Serialize,
 ) -> Result<DynamicObject, Error> {
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let patch = json!({
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name, "uid": metadata.uid},
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let name = NamespacedName { namespace: part(&metadata.namespace), name: part(&metadata.name) };
+    let object = ObjectRef::of::<K>(name);
+    let value = json!({
+        "apiVersion": object.resource.api_version,
+        "kind": object.resource.kind,
+        "metadata": {"name": metadata.name, "uid": metadata.uid},
         "status": status,
     });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let doing = format!("writing the status of {} {namespace}/{name}", resource.kind);
-    call(doing, api.patch_status(name, &parameters, &Patch::Apply(patch))).await
+    cluster.apply_status(&object, value).await
 }
 
 /// At most so many bytes, ending at a character.

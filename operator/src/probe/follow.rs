@@ -6,10 +6,6 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
 use serde_json::json;
 use tokio::{
     sync::{Semaphore, watch},
@@ -19,7 +15,7 @@ use tracing::debug;
 
 use super::{PodReport, ProbeTarget, Revisions, ask::ask, lock};
 use crate::{
-    cluster::{FIELD_MANAGER, error::call, object::SYNC_ANNOTATION},
+    cluster::{Cluster, ObjectRef, object::SYNC_ANNOTATION},
     validate::NamespacedName,
 };
 
@@ -27,7 +23,7 @@ use crate::{
 const NUDGES: [u64; 5] = [0, 1, 2, 4, 8];
 
 pub(super) struct Follower {
-    pub client: Client,
+    pub cluster: Cluster,
     pub permits: Arc<Semaphore>,
     pub news: Arc<dyn Fn(NamespacedName) + Send + Sync>,
     pub known: Arc<Mutex<PodReport>>,
@@ -114,11 +110,8 @@ impl Follower {
         let revision = job.target.policy.as_deref().unwrap_or_default();
         let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), self.attempt);
         let metadata = json!({"uid": job.uid, "annotations": {SYNC_ANNOTATION: value}});
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &job.pod.namespace);
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({"metadata": metadata}));
-        let doing = format!("nudging pod {}/{}", job.pod.namespace, job.pod.name);
-        if let Err(error) = call(doing, pods.patch_metadata(&job.pod.name, &parameters, &patch)).await {
+        let pod = ObjectRef::of::<Pod>(job.pod.clone());
+        if let Err(error) = self.cluster.patch_metadata("nudging", &pod, metadata).await {
             // It will be asked and nudged again; one that is gone is no longer followed.
             debug!(%error, "a nudge did not arrive");
         }

@@ -1,100 +1,110 @@
-//! Against a server that answers like an API server on a bad day.
+//! Against an API server that fails in the ways that real ones do.
 
-use std::sync::{Mutex, PoisonError};
-
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Client, Config, core::ApiResource};
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use serde_json::json;
 
 use super::*;
-use crate::cluster::object::OwnedObject;
+use crate::cluster::{
+    fence::Fence,
+    object::OwnedObject,
+    scope::Scopes,
+    testing::{FakeApi, list, list_in, refusal},
+};
 
-/// Answers each request with the next of these; what is asked afterwards hangs. Gives the paths that were asked for.
-async fn served(answers: Vec<(u16, Value)>) -> (Api<DynamicObject>, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let log = Arc::clone(&asked);
-    tokio::spawn(async move {
-        let mut kept = Vec::new();
-        let mut answers = answers.into_iter();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = vec![0; 8192];
-            let length = stream.read(&mut request).await.unwrap();
-            let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            let Some((status, body)) = answers.next() else {
-                kept.push(stream);
-                continue;
-            };
-            let body = body.to_string();
-            let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n");
-            let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    let mut config = Config::new(url);
-    config.default_retry = false;
-    let client = Client::try_from(config).unwrap();
-    (Api::all_with(client, &ApiResource::erase::<ConfigMap>(&())), asked)
+fn config_maps(api: &FakeApi, scope: Scope, presence: Option<Arc<Presence>>) -> Watch {
+    let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+    Watch { cluster: Cluster::new(api.client(), Fence::open()), resource, scope, label_selector: None, presence }
 }
 
-fn list(version: &str, names: &[&str]) -> (u16, Value) {
-    let item = |name: &&str| json!({"metadata": {"name": name, "namespace": "sales", "resourceVersion": version}});
-    let items: Vec<Value> = names.iter().map(item).collect();
-    (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
+async fn run(watch: Watch, store: &Arc<Store<OwnedObject>>) {
+    watch.run(Arc::clone(store), |object| Some(object.into()), |_| ()).await;
 }
 
-fn refusal(code: u16) -> (u16, Value) {
-    (
-        code,
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Expired", "message": "too old"}),
-    )
-}
-
-/// Watches until the store holds exactly these.
-async fn until_seen(api: Api<DynamicObject>, names: &[&str]) {
-    let store: Arc<Store<OwnedObject>> = Arc::default();
-    let watch = Watch { api, resource: "configmaps", label_selector: None };
-    let task = tokio::spawn(watch.run(Arc::clone(&store), |object| Some(object.into()), |_| ()));
-    let seen = async {
+/// Waits until the store holds exactly these.
+async fn holds(store: &Store<OwnedObject>, names: &[&str]) {
+    let held = async {
         loop {
-            let mut seen: Vec<String> = store.all().iter().map(|child| child.key().name).collect();
-            seen.sort();
-            if seen == names {
+            let mut held: Vec<String> = store.all().iter().map(|object| object.namespaced_name().to_string()).collect();
+            held.sort();
+            if held == names {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), seen).await.expect("the store must come to hold them");
-    task.abort();
+    tokio::time::timeout(Duration::from_secs(10), held).await.expect("the store must come to hold them");
 }
 
 #[tokio::test]
 async fn a_watch_that_is_refused_with_410_when_it_starts_begins_with_a_list_again() {
-    let (api, asked) = served(vec![list("5", &["a"]), refusal(410), list("9", &["a", "b"])]).await;
-    until_seen(api, &["a", "b"]).await;
-    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let kinds: Vec<bool> = asked.iter().map(|line| line.contains("watch=true")).collect();
-    assert_eq!(kinds[..3], [false, true, false], "{asked:?}");
+    let api = FakeApi::in_turn(vec![list("5", &["a"]), refusal(410), list("9", &["a", "b"])]).await;
+    let store = Arc::new(Store::new(&Scopes::all()));
+    tokio::select! {
+        () = run(config_maps(&api, Scope::All, None), &store) => {}
+        () = holds(&store, &["sales/a", "sales/b"]) => {}
+    }
+    let are_watches: Vec<bool> = api.requests().iter().map(|request| request.is_watch()).collect();
+    assert_eq!(are_watches[..3], [false, true, false]);
 }
 
 #[tokio::test]
-async fn a_refused_list_is_no_empty_list() {
-    let (api, _) = served(vec![refusal(404), refusal(403), refusal(500), list("9", &["a"])]).await;
-    let store: Arc<Store<OwnedObject>> = Arc::default();
-    let watch = Watch { api: api.clone(), resource: "configmaps", label_selector: None };
+async fn a_list_that_is_refused_is_not_an_empty_list() {
+    let api = FakeApi::in_turn(vec![refusal(404), refusal(403), refusal(500), list("9", &["a"])]).await;
+    let store = Arc::new(Store::new(&Scopes::all()));
     let synced = async {
         tokio::select! {
-            () = watch.run(Arc::clone(&store), |object| Some(object.into()), |_| ()) => {}
+            () = run(config_maps(&api, Scope::All, None), &store) => {}
             () = store.synced() => {}
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), synced).await.expect("the fourth answer must do");
+    tokio::time::timeout(Duration::from_secs(10), synced).await.expect("the fourth answer must be taken");
     assert_eq!(store.all().len(), 1, "synced by the first list that was answered, and by nothing before");
+}
+
+#[tokio::test]
+async fn the_watches_of_two_namespaces_feed_one_store_and_each_lists_its_own() {
+    let api = FakeApi::start(|request| {
+        if request.is_watch() {
+            return None;
+        }
+        let namespace = request.path.split('/').nth(4).unwrap_or_default().to_owned();
+        Some(list_in(&namespace, "5", &["a"]))
+    })
+    .await;
+    let scopes = Scopes::namespaces(["sales".into(), "marketing".into()]);
+    let store = Arc::new(Store::new(&scopes));
+    let mut watches = tokio::task::JoinSet::new();
+    for scope in scopes.iter() {
+        let watch = config_maps(&api, scope.clone(), None);
+        watches.spawn(watch.run(Arc::clone(&store), |object| Some(object.into()), |_| ()));
+    }
+    holds(&store, &["marketing/a", "sales/a"]).await;
+    store.synced().await;
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_lacks_is_looked_for_and_watched_once_it_is_there() {
+    let mut is_served = [false, true].into_iter();
+    let resources = json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+        {"name": "configmaps", "singularName": "", "namespaced": true, "kind": "ConfigMap", "verbs": ["list", "watch"]},
+    ]});
+    let api = FakeApi::start(move |request| match request.path.as_str() {
+        "/api/v1" if is_served.next() == Some(false) => Some(refusal(404)),
+        "/api/v1" => Some((200, resources.clone())),
+        _ if request.is_watch() => None,
+        _ => Some(list("5", &["a"])),
+    })
+    .await;
+    let (store, presence) = (Arc::new(Store::new(&Scopes::all())), Arc::new(Presence::default()));
+    let watch = config_maps(&api, Scope::All, Some(Arc::clone(&presence)));
+    let (cluster, resource) = (watch.cluster.clone(), watch.resource.clone());
+    let (sender, mut appeared) = tokio::sync::mpsc::unbounded_channel();
+    tokio::select! {
+        () = presence.follow(&cluster, &resource, Duration::from_millis(20), || sender.send(()).unwrap_or_default()) => {}
+        () = run(watch, &store) => {}
+        () = holds(&store, &["sales/a"]) => {}
+    }
+    assert!(presence.is_served());
+    assert_eq!(appeared.try_recv(), Ok(()));
+    let paths: Vec<String> = api.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths[..2], ["/api/v1", "/api/v1"], "nothing is listed before");
 }

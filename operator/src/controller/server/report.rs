@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ObjectReference},
-    jiff::Timestamp,
-};
-use kube::core::{ApiResource, DynamicObject};
+use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use portcullis_crds::{McpServer, McpServerSpec, condition::Reason, server::McpServerStatus};
 use tokio::time::Instant;
 
@@ -16,7 +12,7 @@ use super::{
     write::Outcome,
 };
 use crate::{
-    cluster::{Error, events::reference, object::ObservedPod},
+    cluster::{Error, object::ObservedPod},
     controller::{
         context::{Context, ReconcileKey},
         fetch::Fetched,
@@ -61,7 +57,7 @@ pub async fn report(
     let wanted = status(&input);
     report_to_clients(context, fetched, plan, &synced(&input));
     for event in &outcome.events {
-        context.events.tell(&about(fetched), event).await;
+        context.events.write::<McpServer>(&fetched.input.server.metadata, event).await;
     }
     let again = write(context, fetched, wanted).await?;
     let lagging_at =
@@ -82,7 +78,7 @@ pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Option
 }
 
 fn pods(context: &Context, fetched: &Fetched) -> Vec<Pod> {
-    let live = fetched.pods.iter().filter(|pod| !pod.is_ending);
+    let live = fetched.pods.iter().filter(|pod| !pod.is_terminating);
     let pod = |pod: &Arc<ObservedPod>| {
         let known = context.prober.known(&pod.uid);
         Pod {
@@ -140,10 +136,6 @@ fn report_to_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan, sy
     }
 }
 
-fn about(fetched: &Fetched) -> ObjectReference {
-    reference::<McpServer>(&fetched.input.server.metadata)
-}
-
 /// Writes the status, if it says anything new and its time has come; else gives when that is.
 async fn write(context: &Context, fetched: &Fetched, wanted: McpServerStatus) -> Result<Duration, Error> {
     if fetched.server.status.as_ref() == Some(&wanted) {
@@ -164,11 +156,10 @@ async fn write(context: &Context, fetched: &Fetched, wanted: McpServerStatus) ->
     lock(&memory).status_at = Some(now);
     let before = fetched.server.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let events = transitions(before, &wanted.conditions);
-    let resource = ApiResource::erase::<McpServer>(&());
-    let written: DynamicObject = write_status(&context.api, &resource, &fetched.input.server.metadata, &wanted).await?;
-    context.servers.see(written.into());
+    let written = write_status::<McpServer>(&context.cluster, &fetched.input.server.metadata, &wanted).await?;
+    context.servers.update(written.into());
     for event in &events {
-        context.events.tell(&about(fetched), event).await;
+        context.events.write::<McpServer>(&fetched.input.server.metadata, event).await;
     }
     Ok(LOOK_AGAIN)
 }

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    build::Objects,
+    build::{self, Objects},
     cluster::{
         Error,
         apply::{Applied, DesiredObject},
         events::EventDraft,
+        kind::ObjectKind,
         object::OwnedObject,
         store::Store,
     },
@@ -49,7 +50,7 @@ pub async fn apply(
     let (Some(objects), Some(documents)) = (objects, &plan.documents) else { return outcome };
     let children = &context.children;
     let credentials = match live {
-        Ok(live) => put(context, fetched, &mut outcome, "Secret", &objects.credentials, Live::Read(live)).await,
+        Ok(live) => put(context, fetched, &mut outcome, &build::SECRET, &objects.credentials, Live::Read(live)).await,
         Err(error) => {
             warn!(server = %fetched.name, %error, "the credentials cannot be read; the policy is published without them");
             outcome.problem = Some(error);
@@ -57,28 +58,29 @@ pub async fn apply(
         }
     };
     let policy =
-        put(context, fetched, &mut outcome, "ConfigMap", &objects.policy, Live::Seen(&children.config_maps)).await;
+        put(context, fetched, &mut outcome, &build::CONFIG_MAP, &objects.policy, Live::Seen(&children.config_maps))
+            .await;
     let written = Published {
         policy: policy.then(|| documents.policy.clone()),
         credentials: credentials.then(|| documents.credentials.clone()),
     };
     published(context, fetched, written, &mut outcome);
-    if fetched.server.is_ending() {
+    if fetched.server.is_terminating() {
         return outcome;
     }
     let account = put(
         context,
         fetched,
         &mut outcome,
-        "ServiceAccount",
+        &build::SERVICE_ACCOUNT,
         &objects.service_account,
         Live::Seen(&children.service_accounts),
     )
     .await;
-    put(context, fetched, &mut outcome, "Service", &objects.service, Live::Seen(&children.services)).await;
+    put(context, fetched, &mut outcome, &build::SERVICE, &objects.service, Live::Seen(&children.services)).await;
     // A pod would mount whatever has the names of its documents.
     if let (true, true, true, Some(deployment)) = (policy, credentials, account, &objects.deployment) {
-        put(context, fetched, &mut outcome, "Deployment", deployment, Live::Seen(&children.deployments)).await;
+        put(context, fetched, &mut outcome, &build::DEPLOYMENT, deployment, Live::Seen(&children.deployments)).await;
     }
     outcome
 }
@@ -94,7 +96,7 @@ async fn put<K: Serialize + kube::ResourceExt>(
     context: &Context,
     fetched: &Fetched,
     outcome: &mut Outcome,
-    kind: &'static str,
+    kind: &ObjectKind,
     object: &K,
     live: Live<'_>,
 ) -> bool {
@@ -106,18 +108,18 @@ async fn put<K: Serialize + kube::ResourceExt>(
         Live::Read(live) => (None, live),
     };
     // Of a server that is going, what its pods still read is kept right, and nothing is made.
-    if fetched.server.is_ending() && live.is_none() {
+    if fetched.server.is_terminating() && live.is_none() {
         return false;
     }
-    let applied = match DesiredObject::new(&context.api, object) {
-        Ok(wanted) => wanted.apply(live).await,
-        Err(error) => Err(error),
+    let applied = match serde_json::to_value(object) {
+        Ok(value) => DesiredObject::new(kind, value).apply(&context.cluster, live).await,
+        Err(error) => Err(error.into()),
     };
     match applied {
         Ok(applied) => {
-            remember(context, fetched, outcome, kind, object, &applied);
+            remember(context, fetched, outcome, kind.kind, object, &applied);
             if let (Some(store), Some(written)) = (store, applied.written()) {
-                store.see(written.into());
+                store.update(written.into());
             }
             true
         }
@@ -157,7 +159,7 @@ fn remember(
         info!(server = %fetched.name, kind, "{what}");
         lock(&memory).put_back_at = Some(Instant::now());
         let note = format!("{kind} {what}");
-        outcome.events.push(EventDraft { is_warning: true, reason: Reason::DriftCorrected, note });
+        outcome.events.push(EventDraft::warning(Reason::DriftCorrected, note));
     } else {
         info!(server = %fetched.name, kind, "written");
     }
@@ -177,7 +179,7 @@ fn published(context: &Context, fetched: &Fetched, written: Published, outcome: 
             info!(server = %fetched.name, revision, clients, "published");
             if before != Some(revision) {
                 let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
-                outcome.events.push(EventDraft { is_warning: false, reason: Reason::PolicyPublished, note });
+                outcome.events.push(EventDraft::normal(Reason::PolicyPublished, note));
             }
         }
     }

@@ -1,0 +1,255 @@
+//! Calls of the Kubernetes API, each with a timeout. Nothing else in the operator has a client of the API.
+//!
+//! Every write passes [`Cluster::write`], where the [`Fence`] stands.
+
+use std::{fmt, future::Future, time::Duration};
+
+use kube::{
+    Api, Client, Config, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope},
+    discovery::pinned_kind,
+    error::DiscoveryError,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Error, FIELD_MANAGER, fence::Fence, scope::Scope, watch};
+use crate::object::NamespacedName;
+
+/// The longest that one call may take.
+pub(super) const CALL: Duration = Duration::from_secs(10);
+/// How long a connection may be silent while an answer is due. A watch sends something at least when its time is over; a
+/// connection that is silent for longer was lost, and would hide every later revocation.
+const SILENCE: Duration = Duration::from_secs(watch::TIMEOUT as u64 + 15);
+
+/// Why there is no client of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no cluster is configured, neither by a kubeconfig nor by running in a pod: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    #[error("the cluster's configuration cannot be used: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// A client of the API.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    fence: Fence,
+}
+
+/// Names one object; printed as `Kind namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    pub resource: ApiResource,
+    pub name: NamespacedName,
+}
+
+impl ObjectRef {
+    /// The object of this name of a kind that has a type.
+    pub fn of<K: Resource<DynamicType = ()>>(name: NamespacedName) -> Self {
+        Self { resource: ApiResource::erase::<K>(&()), name }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.resource.kind, self.name)
+    }
+}
+
+impl Cluster {
+    /// A client of the cluster of the kubeconfig, or of the cluster that this pod runs in.
+    ///
+    /// # Errors
+    /// Returns an error if neither is configured, or the configuration cannot be used.
+    pub async fn connect(fence: Fence) -> Result<Self, ConnectError> {
+        let mut config = Config::infer().await?;
+        // The client would repeat any method, and wait as long as the server asks for. The queue and the watches retry instead.
+        config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
+        Ok(Self::new(Client::try_from(config)?, fence))
+    }
+
+    pub fn new(client: Client, fence: Fence) -> Self {
+        Self { client, fence }
+    }
+
+    /// An object as it is now; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer.
+    pub async fn read(&self, object: &ObjectRef) -> Result<Option<DynamicObject>, Error> {
+        call(format!("reading {object}"), CALL, self.api(object).get_opt(&object.name.name)).await
+    }
+
+    /// An object as it is now, with its type; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer.
+    pub async fn get<K>(&self, name: &NamespacedName) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &name.namespace);
+        call(format!("reading {} {name}", K::kind(&())), CALL, api.get_opt(&name.name)).await
+    }
+
+    /// Whether the API server serves a kind.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer.
+    pub async fn serves(&self, resource: &ApiResource) -> Result<bool, Error> {
+        let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
+        let doing = format!("looking for the kind {}", resource.kind);
+        match call(doing, CALL, pinned_kind(&self.client, &kind)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Api { source, .. }) if is_missing(&source) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates an object; its name must be free.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn create(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
+        let value = serde_json::from_value(value)?;
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        self.write(format!("creating {object}"), self.api(object).create(&parameters, &value)).await
+    }
+
+    /// Makes the operator's fields of an object what `value` says (server-side apply).
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn apply(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
+        let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
+        self.write(format!("applying {object}"), self.api(object).patch(&object.name.name, &parameters, &patch)).await
+    }
+
+    /// Makes the status of an object what `value` says (server-side apply).
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn apply_status(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
+        let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
+        let api = self.api(object);
+        let request = api.patch_status(&object.name.name, &parameters, &patch);
+        self.write(format!("writing the status of {object}"), request).await
+    }
+
+    /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn patch_metadata(&self, doing: &str, object: &ObjectRef, metadata: Value) -> Result<(), Error> {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        let api = self.api(object);
+        let request = api.patch_metadata(&object.name.name, &parameters, &patch);
+        self.write(format!("{doing} {object}"), request).await.map(drop)
+    }
+
+    /// Deletes an object, unless another one has its name by then.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn delete(&self, object: &ObjectRef, uid: &str) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        self.write(format!("deleting {object}"), self.api(object).delete(&object.name.name, &parameters))
+            .await
+            .map(drop)
+    }
+
+    /// What a watch lists and watches.
+    pub(super) fn api_of(&self, resource: &ApiResource, scope: &Scope) -> Api<DynamicObject> {
+        match scope {
+            Scope::All => Api::all_with(self.client.clone(), resource),
+            Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+        }
+    }
+
+    fn api(&self, object: &ObjectRef) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &object.name.namespace, &object.resource)
+    }
+
+    /// Every write passes here.
+    async fn write<T>(&self, doing: String, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+        let Some(remaining) = self.fence.remaining() else { return Err(Error::Fenced { doing }) };
+        call(doing, CALL.min(remaining), request).await
+    }
+}
+
+/// Whether discovery says that there is no such kind, or no such version of its group.
+fn is_missing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Discovery(DiscoveryError::MissingKind(_)) => true,
+        kube::Error::Api(status) => status.code == 404,
+        _ => false,
+    }
+}
+
+/// One call, for no longer than `longest`: the client itself would wait for ever.
+async fn call<T>(
+    doing: String,
+    longest: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(longest, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Error::Api { doing, source: Box::new(error) }),
+        Err(_) => Err(Error::Timeout { doing }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::cluster::testing::FakeApi;
+
+    #[tokio::test]
+    async fn a_fence_that_refuses_stops_every_kind_of_write_and_no_read() {
+        let api = FakeApi::start(|request| {
+            let object =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "sales"}});
+            (!request.path.is_empty()).then_some((200, object))
+        })
+        .await;
+        let is_open = Arc::new(AtomicBool::new(true));
+        let fence = Fence::new({
+            let is_open = Arc::clone(&is_open);
+            move || is_open.load(Ordering::SeqCst).then_some(Duration::MAX)
+        });
+        let cluster = Cluster::new(api.client(), fence);
+        let object = ObjectRef::of::<ConfigMap>(NamespacedName { namespace: "sales".into(), name: "a".into() });
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+        let writes = async || {
+            [
+                cluster.create(&object, value.clone()).await.map(drop),
+                cluster.apply(&object, value.clone()).await.map(drop),
+                cluster.apply_status(&object, value.clone()).await.map(drop),
+                cluster.patch_metadata("annotating", &object, json!({})).await,
+                cluster.delete(&object, "uid").await,
+            ]
+        };
+        assert!(writes().await.iter().all(Result::is_ok));
+        let methods: Vec<String> = api.requests().into_iter().map(|request| request.method).collect();
+        assert_eq!(methods, ["POST", "PATCH", "PATCH", "PATCH", "DELETE"]);
+
+        is_open.store(false, Ordering::SeqCst);
+        assert!(writes().await.iter().all(|written| matches!(written, Err(Error::Fenced { .. }))));
+        assert_eq!(api.requests().len(), 5, "nothing is sent");
+        assert!(cluster.read(&object).await.is_ok());
+    }
+}

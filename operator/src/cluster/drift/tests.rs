@@ -1,0 +1,94 @@
+use serde_json::json;
+
+use super::*;
+
+const US: &str = "portcullis-operator";
+
+fn live(operation: &str, owned: Value) -> Value {
+    json!({
+        "metadata": {
+            "name": "crm", "labels": {"ours": "1", "theirs": "2"}, "uid": "u",
+            "managedFields": [
+                {"manager": US, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": owned},
+                {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:theirs": {}}}}},
+                {"manager": US, "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {"f:x": {}}}},
+            ],
+        },
+        "spec": {
+            "clusterIP": "10.0.0.1",
+            "ports": [{"name": "mcp", "port": 3000, "protocol": "TCP"}, {"name": "extra", "port": 1, "protocol": "TCP"}],
+        },
+    })
+}
+
+fn want() -> Value {
+    json!({
+        "metadata": {"name": "crm", "labels": {"ours": "1"}, "annotations": {}},
+        "spec": {"ports": [{"name": "mcp", "port": 3000}]},
+    })
+}
+
+fn owned() -> Value {
+    json!({
+        "f:metadata": {"f:labels": {".": {}, "f:ours": {}}},
+        "f:spec": {"f:ports": {".": {}, "k:{\"port\":3000,\"protocol\":\"TCP\"}": {".": {}, "f:name": {}, "f:port": {}}}},
+    })
+}
+
+#[test]
+fn what_others_add_is_not_drift() {
+    assert_eq!(None, drift(&want(), &live("Apply", owned()), US, ListRules::BUILT_IN));
+}
+
+#[test]
+fn each_changed_field_is_drift() {
+    for (pointer, value) in [
+        ("/metadata/labels/ours", json!("2")),
+        ("/metadata/labels/ours", Value::Null),
+        ("/spec/ports/0/port", json!(3001)),
+        ("/spec/ports", json!([])),
+    ] {
+        let mut live = live("Apply", owned());
+        *live.pointer_mut(pointer).unwrap() = value;
+        assert_ne!(None, drift(&want(), &live, US, ListRules::BUILT_IN), "{pointer}");
+    }
+}
+
+#[test]
+fn what_the_operator_owns_and_no_longer_wants_is_drift_however_it_was_written() {
+    for operation in ["Apply", "Update"] {
+        let mut wanted = want();
+        wanted["metadata"]["labels"] = json!({});
+        assert_ne!(None, drift(&wanted, &live(operation, owned()), US, ListRules::BUILT_IN));
+        let mut wanted = want();
+        wanted["spec"]["ports"] = json!([{"name": "mcp", "port": 4000}]);
+        assert_ne!(None, drift(&wanted, &live(operation, owned()), US, ListRules::BUILT_IN));
+    }
+}
+
+#[test]
+fn another_spelling_of_a_quantity_is_not_drift() {
+    let pod = |cpu: &str, memory: &str| json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}});
+    assert_eq!(None, drift(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US, ListRules::BUILT_IN));
+    assert_ne!(None, drift(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US, ListRules::BUILT_IN));
+    assert_ne!(
+        None,
+        drift(&pod("half", "1Gi"), &pod("some", "1Gi"), US, ListRules::BUILT_IN),
+        "what is not a quantity is compared as text"
+    );
+}
+
+#[test]
+fn a_kind_may_name_the_keys_of_its_lists_and_the_lists_that_are_compared_as_a_whole() {
+    let rules = ListRules { item_keys: &["type"], atomic: &["rules"] };
+    let want = json!({"metrics": [{"type": "Resource", "target": 70}], "rules": [{"name": "a"}]});
+    let mut live = json!({
+        "metrics": [{"type": "Pods", "target": 1}, {"type": "Resource", "target": 70, "window": "1m"}],
+        "rules": [{"name": "a"}],
+    });
+    assert_eq!(drift(&want, &live, US, rules), None);
+    assert_eq!(drift(&want, &live, US, ListRules::BUILT_IN), Some("metrics".into()));
+    live["rules"] = json!([{"name": "a"}, {"name": "b"}]);
+    assert_eq!(drift(&want, &live, US, rules), Some("rules".into()));
+    assert_eq!(drift(&want, &live, US, ListRules { atomic: &[], ..rules }), None);
+}

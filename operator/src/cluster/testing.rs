@@ -1,0 +1,127 @@
+//! A fake API server for unit tests: answers as a test says, and records what it was asked. What a real API server does is
+//! tested on a real one (`tests/tests/operator`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+/// A request as it was received.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub method: String,
+    /// With its query.
+    pub path: String,
+    /// Null if there was none.
+    pub body: Value,
+}
+
+impl Request {
+    pub fn is_watch(&self) -> bool {
+        self.path.contains("watch=true")
+    }
+}
+
+/// A status and a body; `None` leaves the request without an answer.
+pub type Answer = Option<(u16, Value)>;
+
+/// Ends with its value.
+pub struct FakeApi {
+    url: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+    _server: JoinSet<()>,
+}
+
+impl FakeApi {
+    pub async fn start(mut answer: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let log = Arc::clone(&requests);
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let mut unanswered = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = BufReader::new(stream);
+                let request = read(&mut stream).await;
+                let answer = answer(&request);
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                match answer {
+                    Some((status, body)) => write(stream, status, &body).await,
+                    None => unanswered.push(stream),
+                }
+            }
+        });
+        Self { url, requests, _server: server }
+    }
+
+    /// Gives these answers in turn, and then none.
+    pub async fn in_turn(answers: Vec<(u16, Value)>) -> Self {
+        let mut answers = answers.into_iter();
+        Self::start(move |_| answers.next()).await
+    }
+
+    pub fn client(&self) -> Client {
+        let mut config = Config::new(self.url.parse().unwrap());
+        config.default_retry = false;
+        Client::try_from(config).unwrap()
+    }
+
+    /// What was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn read(stream: &mut BufReader<TcpStream>) -> Request {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header).await.unwrap();
+        match header.trim().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap()
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    Request { method, path, body: serde_json::from_slice(&body).unwrap_or_default() }
+}
+
+async fn write(mut stream: BufReader<TcpStream>, status: u16, body: &Value) {
+    let body = body.to_string();
+    let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+/// A list of objects in namespace `sales`, all of one resourceVersion.
+pub fn list(version: &str, names: &[&str]) -> (u16, Value) {
+    list_in("sales", version, names)
+}
+
+pub fn list_in(namespace: &str, version: &str, names: &[&str]) -> (u16, Value) {
+    let item = |name: &&str| json!({"metadata": {"name": name, "namespace": namespace, "resourceVersion": version}});
+    let items: Vec<Value> = names.iter().map(item).collect();
+    (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
+}
+
+/// An error as the API server words it.
+pub fn refusal(code: u16) -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Expired", "message": "too old",
+    });
+    (code, status)
+}
