@@ -8,10 +8,13 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod fingerprint;
+#[cfg(test)]
+mod fixtures;
 pub mod guard;
 pub mod health;
 pub mod identity;
 pub mod limiter;
+pub mod mcp;
 pub mod metrics;
 pub mod net;
 pub mod protocol;

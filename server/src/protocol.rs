@@ -8,5 +8,6 @@ pub mod json;
 pub mod message;
 pub mod param_header;
 pub mod refusal;
+pub mod request;
 pub mod result;
 pub mod strict;

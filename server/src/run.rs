@@ -25,10 +25,11 @@ use crate::{
     guard::Guard,
     health::Health,
     limiter::{Clock, InFlight, Limiter},
+    mcp::Mcp,
     metrics::{Metrics, ReloadOutcome},
     net::{self, BodyBounds, BodyBudget, Bounds, Connections},
     stop::{Cause, Reasons},
-    transport::{AdminPort, MainPort, Streamable},
+    transport::{AdminPort, Endpoints, MainPort},
 };
 
 /// How long calls in flight may take at the end. With `--drain` and the flush it fits the 30 s that Kubernetes gives a pod.
@@ -136,8 +137,9 @@ fn rooms(
         http,
         metrics: metrics.clone(),
     };
-    let streamable = Streamable { store, guard, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
-    Ok((Arc::new(MainPort { streamable, health }), Arc::new(admin)))
+    let mcp = Mcp::new(guard);
+    let endpoints = Endpoints { store, mcp, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
+    Ok((Arc::new(MainPort { endpoints, health }), Arc::new(admin)))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -3,6 +3,7 @@
 //! Only this room and `net` know HTTP. What a caller may do is left to the guard, and what a message means to `mcp`.
 
 mod admin;
+mod endpoints;
 mod error;
 mod health;
 mod main_port;
@@ -11,5 +12,5 @@ mod response;
 mod streamable;
 
 pub use admin::AdminPort;
+pub use endpoints::Endpoints;
 pub use main_port::MainPort;
-pub use streamable::Streamable;

@@ -141,7 +141,10 @@ impl Body {
                 Event::ArgumentsRefused
             }
             Record::RequestRefused { who, status, code } => {
-                self.who(who).text("decision", "denied").number("status", u64::from(*status));
+                self.who(who).text("decision", "denied");
+                if let Some(status) = status {
+                    self.number("status", u64::from(*status));
+                }
                 self.raw("code", &code.to_string());
                 Event::RequestRefused
             }

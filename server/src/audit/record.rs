@@ -275,10 +275,10 @@ pub enum Record<'a> {
         keyword: &'a str,
         path: &'a str,
     },
-    /// The HTTP status and the JSON-RPC code that were answered.
+    /// The JSON-RPC code that was answered, and the HTTP status if the transport has one.
     RequestRefused {
         who: Who<'a>,
-        status: u16,
+        status: Option<u16>,
         code: i64,
     },
 }

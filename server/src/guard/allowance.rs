@@ -22,8 +22,9 @@ impl Guard {
         }
     }
 
-    /// The refusal of a message: it takes from the allowance, and is recorded with the status that the transport answers.
-    pub fn refuse(&self, caller: Caller<'_>, refusal: Refusal, status: u16) -> Refusal {
+    /// Counts the refusal of a message against the allowance, and records it with the HTTP status that it is answered with, if
+    /// the transport has one. Returns the refusal, or the one that takes its place.
+    pub fn refuse(&self, caller: Caller<'_>, refusal: Refusal, status: Option<u16>) -> Refusal {
         if let Err(over) = self.take_allowance(caller) {
             return over;
         }

@@ -1,37 +1,19 @@
-use std::{collections::HashMap, sync::Arc};
-
-use portcullis_crds::{Credentials, Policy};
+use portcullis_crds::credentials::KeyDigest;
 use serde_json::json;
 
 use super::*;
-use crate::{audit::arguments::DigestKey, config::Tools, metrics::Metrics, protocol::headers::Pairs, session::Sealer};
+use crate::{
+    fixtures::{client, credentials, policy},
+    protocol::headers::Pairs,
+};
 
 const NOW: Duration = Duration::from_secs(1_000);
 
-/// A server whose clients have the key `key-of-<id>`: `bot`, one that is suspended, and one that the policy does not have.
+/// A server whose clients are `bot`, one that is suspended and one that has expired. `gone` has a key, and is not a client.
 fn snapshot() -> Snapshot {
-    let client = |id: &str, more: serde_json::Value| {
-        let mut client = json!({"id": id, "uid": "u", "tools": ["greet"], "maxRecordsPerQuery": 1,
-            "limits": [{"requests": 1, "per": "1m"}]});
-        client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        client
-    };
-    let policy = json!({
-        "contract": 1, "server": {"namespace": "n", "name": "s"},
-        "spec": {"backends": [{"name": "fixed", "static": {}}],
-            "tools": [{"name": "greet", "description": "d", "backend": "fixed", "static": {"text": "x"}}]},
-        "clients": [client("bot", json!({})), client("idle", json!({"suspended": true})),
-            client("old", json!({"expiresAt": "1970-01-01T00:16:40Z"}))],
-    });
-    let keys = ["bot", "idle", "old", "gone"].map(|id| {
-        let sha256 = String::from(portcullis_crds::credentials::KeyDigest::of(format!("key-of-{id}").as_bytes()));
-        json!({"id": id, "uid": "u", "apiKeys": [{"id": format!("k-{id}"), "sha256": sha256}]})
-    });
-    let policy = Policy::parse(&policy.to_string()).unwrap();
-    let credentials = Credentials::parse(&json!({"contract": 1, "clients": keys}).to_string()).unwrap();
-    let tools = Tools::new(&policy, &HashMap::new(), &Metrics::default()).unwrap();
-    let sealer = Arc::new(Sealer::with_random_key());
-    Snapshot::new(&policy, Arc::new(tools), Some(&credentials), sealer, DigestKey::random())
+    let expired = json!({"expiresAt": "1970-01-01T00:16:40Z"});
+    let clients = [client("bot", &json!({})), client("idle", &json!({"suspended": true})), client("old", &expired)];
+    crate::fixtures::snapshot(&policy(&clients), &credentials(&["bot", "idle", "old", "gone"]))
 }
 
 fn connection() -> ConnectionFacts {
@@ -106,7 +88,7 @@ impl CredentialKind for Token {
         _: Duration,
     ) -> Option<Result<Identity<'s>, Refusal<'s>>> {
         let mut words = presented.headers.get("authorization").text().ok()??.split(' ');
-        let key = portcullis_crds::credentials::KeyDigest::of(format!("key-of-{}", words.next()?).as_bytes());
+        let key = KeyDigest::of(format!("key-of-{}", words.next()?).as_bytes());
         let client = snapshot.api_key(&key)?.client.as_deref()?;
         let subject = Subject { issuer: "issuer".into(), name: words.next()?.into(), pseudonym: "p".into() };
         let mut identity = Identity::of_client(client, Credential { id: "token", last_recorded: &LAST_RECORDED });

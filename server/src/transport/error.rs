@@ -10,6 +10,7 @@ use http_body_util::Full;
 use super::response;
 use crate::{
     identity,
+    net::BodyRefusal,
     protocol::{json, refusal::Refusal},
 };
 
@@ -34,6 +35,8 @@ pub enum HttpRefusal {
 
 /// After how many seconds a caller may retry while no policy is loaded.
 const NO_POLICY_RETRY_SECONDS: u64 = 1;
+/// After how many seconds a caller may retry that is sending too many bodies at once: they end within seconds.
+const BODIES_RETRY_SECONDS: u64 = 1;
 
 impl HttpRefusal {
     fn status(self) -> StatusCode {
@@ -89,13 +92,27 @@ pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<Full<Bytes>> {
     plain(status, refusal.message())
 }
 
-/// The response to a refusal of a message. `id` is the id of the request, as it was written.
-pub fn refuse_message(refusal: &Refusal, id: Option<&str>) -> Response<Full<Bytes>> {
-    let mut response = response::json(message_status(refusal), refusal.response(id).into());
+/// The response to a refusal of a message, with its JSON-RPC response.
+pub fn refuse_message(refusal: &Refusal, response: String) -> Response<Full<Bytes>> {
+    let mut response = response::json(message_status(refusal), response.into());
     if let Some(seconds) = refusal.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// What a body that was not read is refused with: as a message, if a caller can retry, else by HTTP.
+///
+/// # Errors
+/// Returns the refusal of HTTP.
+pub fn refuse_body(refusal: BodyRefusal) -> Result<Refusal, HttpRefusal> {
+    match refusal {
+        BodyRefusal::OverShare => Ok(Refusal::OverLimit { seconds: BODIES_RETRY_SECONDS }),
+        BodyRefusal::Overloaded => Ok(Refusal::Overloaded),
+        BodyRefusal::TooLarge => Err(HttpRefusal::BodyTooLarge),
+        BodyRefusal::TooSlow => Err(HttpRefusal::BodyTooSlow),
+        BodyRefusal::Broken => Err(HttpRefusal::BodyBroken),
+    }
 }
 
 /// The status of a refusal of a message. Within a session, 404 would mean that the session has ended.
@@ -151,7 +168,7 @@ mod tests {
         assert_eq!(read(refuse_caller(unauthenticated)).await, (401, vec![], r#"{"error":"Invalid API key"}"#.into()));
         let over = Refusal::OverLimit { seconds: 7 };
         assert_eq!(
-            read(refuse_message(&over, Some("1"))).await,
+            read(refuse_message(&over, over.response(Some("1")))).await,
             (429, header("retry-after", "7"), over.response(Some("1")))
         );
     }

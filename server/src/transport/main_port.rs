@@ -8,10 +8,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
+    endpoints::Endpoints,
     error::{self, HttpRefusal},
     health,
     request_headers::{check_host, check_origin},
-    streamable::{self, Streamable},
+    streamable,
 };
 use crate::{
     health::Health,
@@ -20,7 +21,7 @@ use crate::{
 
 /// The port that MCP and `/health` are served on.
 pub struct MainPort {
-    pub streamable: Streamable,
+    pub endpoints: Endpoints,
     pub health: Arc<Health>,
 }
 
@@ -33,7 +34,7 @@ impl net::Handler for MainPort {
         connection: &ConnectionFacts,
     ) -> Response<Full<Bytes>> {
         match request.uri().path() {
-            streamable::PATH => self.streamable.respond(request, connection).await,
+            streamable::PATH => streamable::respond(&self.endpoints, request, connection).await,
             health::PATH => self.health(request).await,
             _ => error::refuse(HttpRefusal::UnknownPath),
         }
@@ -44,7 +45,7 @@ impl MainPort {
     /// Health is not reported to web pages, nor, once there is a policy, to requests that are addressed to another host.
     async fn health(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, _) = request.into_parts();
-        let checked = match self.streamable.store.current() {
+        let checked = match self.endpoints.store.current() {
             Some(snapshot) => check_host(&parts, &snapshot),
             None => Ok(()),
         };

@@ -23,3 +23,10 @@ pub fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
 }
+
+/// A response without a body.
+pub fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

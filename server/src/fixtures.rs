@@ -1,0 +1,97 @@
+//! A policy, its snapshot and a guard, for unit tests that need all of a server but its ports.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use portcullis_crds::{Credentials, Policy, credentials::KeyDigest};
+use serde_json::{Value, json};
+
+use crate::{
+    audit::{Audit, Options, arguments::DigestKey},
+    backend::{Dialling, HttpClient},
+    config::{Snapshot, Tools},
+    guard::Guard,
+    limiter::{Clock, InFlight, Limiter},
+    metrics::Metrics,
+    session::Sealer,
+};
+
+/// A client that was granted `greet`, with these fields beside the required ones. Its key is `key-of-<id>`.
+pub fn client(id: &str, more: &Value) -> Value {
+    let mut client = json!({"id": id, "uid": "u", "tools": ["greet"], "maxRecordsPerQuery": 1,
+        "limits": [{"requests": 100, "per": "1m"}]});
+    client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    client
+}
+
+/// A policy of these clients, with a static tool `greet` that greets `name`.
+pub fn policy(clients: &[Value]) -> Value {
+    json!({
+        "contract": 1, "server": {"namespace": "n", "name": "s"},
+        "spec": {"backends": [{"name": "fixed", "static": {}}],
+            "tools": [{"name": "greet", "description": "Greets.", "backend": "fixed", "static": {"text": "Hello {name}"},
+                "inputSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}]},
+        "clients": clients,
+    })
+}
+
+/// The credentials of these clients.
+pub fn credentials(ids: &[&str]) -> Value {
+    let clients: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let sha256 = String::from(KeyDigest::of(format!("key-of-{id}").as_bytes()));
+            json!({"id": id, "uid": "u", "apiKeys": [{"id": format!("k-{id}"), "sha256": sha256}]})
+        })
+        .collect();
+    json!({"contract": 1, "clients": clients})
+}
+
+pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
+    let policy = Policy::parse(&policy.to_string()).unwrap();
+    let credentials = Credentials::parse(&credentials.to_string()).unwrap();
+    let tools = Tools::new(&policy, &HashMap::new(), &Metrics::default()).unwrap();
+    let sealer = Arc::new(Sealer::with_random_key());
+    Snapshot::new(&policy, Arc::new(tools), Some(&credentials), sealer, DigestKey::random())
+}
+
+/// A guard that records to a log in memory.
+pub fn guard() -> (Guard, Log) {
+    let log = Log::default();
+    let guard = Guard {
+        audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
+        limiter: Limiter::default(),
+        in_flight: InFlight::default(),
+        clock: Clock::start(),
+        http: HttpClient::new(Dialling::ServicesAndLoopback).unwrap(),
+        metrics: Metrics::default(),
+    };
+    (guard, log)
+}
+
+/// An audit log in memory.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// The records so far.
+    pub fn records(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The methods of MCP: a caller and a request in, an [`Answer`] out, for every transport.
+//!
+//! A group of methods is one file, and one line in [`dispatch`]. Whether a caller may do what it asks is decided by the guard;
+//! how an answer travels is left to the transport.
+
+mod answer;
+mod dispatch;
+mod lifecycle;
+mod session;
+mod tools;
+
+pub use answer::Answer;
+pub use dispatch::{Begun, Mcp, Pending};
+
+#[cfg(test)]
+mod tests;

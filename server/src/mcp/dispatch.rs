@@ -1,0 +1,90 @@
+//! From a message to its answer, in two halves.
+//!
+//! The first half needs the request and returns at once; nothing that it returns borrows from the request, so that the bytes
+//! of a request, and the tree that they were parsed into, are not kept while a call waits. The second half may wait.
+
+use super::{Answer, lifecycle, session, tools};
+use crate::{
+    guard::{Caller, Guard},
+    protocol::{
+        era::Era,
+        refusal::Refusal,
+        request::{Carrier, Request},
+    },
+};
+
+/// A group of methods: answers a request, or returns `None` if its method belongs to another group. Notifications do not get
+/// here. A refusal that it returns was counted and recorded: see [`Mcp::refuse`].
+pub(super) type Group = for<'s> fn(&Mcp, Caller<'s>, &mut Request<'_>, &str) -> Option<Result<Begun<'s>, Refusal>>;
+
+/// All groups.
+const GROUPS: [Group; 2] = [lifecycle::begin, tools::begin];
+
+/// The methods, and the guard in front of them.
+pub struct Mcp {
+    pub guard: Guard,
+    groups: &'static [Group],
+}
+
+/// What the first half of a request leads to.
+pub enum Begun<'s> {
+    Answer(Answer),
+    Pending(Pending<'s>),
+}
+
+/// A request that has to wait for its answer, with everything that the answer needs.
+pub enum Pending<'s> {
+    ToolCall(tools::PendingCall<'s>),
+}
+
+impl Mcp {
+    pub fn new(guard: Guard) -> Self {
+        Self { guard, groups: &GROUPS }
+    }
+
+    /// The first half: reads a message and answers it, unless the answer has to be waited for.
+    pub fn begin<'s>(&self, caller: Caller<'s>, body: &[u8], carrier: &dyn Carrier) -> Begun<'s> {
+        let mut request = match Request::read(body, carrier) {
+            Ok(request) => request,
+            Err(unreadable) => {
+                return Begun::Answer(self.refusal(caller, carrier, unreadable.refusal, unreadable.id));
+            }
+        };
+        let in_session =
+            request.era == Era::Handshake && request.message.method != "initialize" && !carrier.session().is_missing();
+        if in_session && !session::belongs_to(caller, carrier.session()) {
+            return Begun::Answer(self.refusal(caller, carrier, Refusal::SessionNotFound, request.message.id));
+        }
+        let Some(id) = request.message.id else {
+            // Notifications need nothing from this server, but they are not free.
+            return Begun::Answer(match self.guard.take_allowance(caller) {
+                Ok(()) => Answer::Accepted,
+                Err(over) => Answer::refusal(over, None),
+            });
+        };
+        match self.groups.iter().find_map(|begin| begin(self, caller, &mut request, id)) {
+            Some(Ok(begun)) => begun,
+            Some(Err(refusal)) => Begun::Answer(Answer::refusal(refusal, Some(id))),
+            None => Begun::Answer(self.refusal(caller, carrier, Refusal::UnknownMethod { in_session }, Some(id))),
+        }
+    }
+
+    /// The second half: waits for the answer.
+    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>) -> Answer {
+        match pending {
+            Pending::ToolCall(call) => tools::finish(self, caller, call).await,
+        }
+    }
+
+    /// Refuses a message: counts the refusal against the allowance of the caller and records it. Returns it, or the refusal
+    /// that takes its place if the allowance is used up or the record cannot be written.
+    pub fn refuse(&self, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal) -> Refusal {
+        let status = carrier.status(&refusal);
+        self.guard.refuse(caller, refusal, status)
+    }
+
+    /// As [`Mcp::refuse`]: the answer to the request with this id.
+    pub fn refusal(&self, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal, id: Option<&str>) -> Answer {
+        Answer::refusal(self.refuse(caller, carrier, refusal), id)
+    }
+}

@@ -1,0 +1,37 @@
+//! Sessions of the older revisions: an id is handed out at `initialize`, and checked if it is sent with a request. A request
+//! without one is served too.
+
+use std::time::{Duration, SystemTime};
+
+use super::Mcp;
+use crate::{
+    guard::Caller,
+    protocol::{era::Version, headers::Header},
+    session::SessionClaims,
+};
+
+/// How long a session id is valid. A client whose id has expired initializes again by itself.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether a session id is valid and was handed out to this identity. The ids of others are the same as unknown ones.
+pub(super) fn belongs_to(caller: Caller<'_>, id: Header<'_>) -> bool {
+    let Ok(Some(id)) = id.text() else { return false };
+    let claims = caller.snapshot.sealer.open(id, unix_seconds());
+    claims.is_some_and(|claims| claims.identity == caller.identity.fingerprint)
+}
+
+impl Mcp {
+    /// The id of a new session.
+    pub(super) fn open_session(&self, caller: Caller<'_>, version: Version) -> String {
+        caller.snapshot.sealer.seal(&SessionClaims {
+            identity: caller.identity.fingerprint,
+            version: version.as_str().to_owned(),
+            expiry: unix_seconds() + LIFETIME.as_secs(),
+            owner: self.guard.audit.instance().to_owned(),
+        })
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

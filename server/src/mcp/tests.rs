@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    config::Snapshot,
+    fixtures::{self, client, credentials, policy, snapshot},
+    guard::Caller,
+    identity::{Identity, Presented, identify},
+    net::ConnectionFacts,
+    protocol::{
+        headers::{Header, Pairs, RequestHeaders},
+        refusal::Refusal,
+        request::Carrier,
+    },
+};
+
+/// A transport without headers and without HTTP, as a pipe would be.
+struct Pipe(Option<String>);
+
+impl Carrier for Pipe {
+    fn headers(&self) -> &dyn RequestHeaders {
+        &Pairs(&[])
+    }
+
+    fn session(&self) -> Header<'_> {
+        self.0.as_ref().map_or(Header::Missing, |id| Header::Once(id.as_bytes()))
+    }
+
+    fn status(&self, _: &Refusal) -> Option<u16> {
+        None
+    }
+}
+
+fn identity<'s>(snapshot: &'s Snapshot, key: &str) -> Identity<'s> {
+    let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
+    let presented = Presented { headers: &Pairs(&[("x-api-key", key)]), connection: &connection };
+    identify(snapshot, &presented, Duration::ZERO).unwrap()
+}
+
+/// Sends a message; returns the response, the session that was handed out, and the refusal.
+async fn send(mcp: &Mcp, caller: Caller<'_>, pipe: &Pipe, message: &Value) -> (Value, Option<String>, Option<Refusal>) {
+    let answer = match mcp.begin(caller, message.to_string().as_bytes(), pipe) {
+        Begun::Answer(answer) => answer,
+        Begun::Pending(pending) => mcp.finish(caller, pending).await,
+    };
+    match answer {
+        Answer::Result { response, session } => (serde_json::from_slice(&response).unwrap(), session, None),
+        Answer::Refusal { refusal, response } => (serde_json::from_str(&response).unwrap(), None, Some(refusal)),
+        Answer::Accepted => (Value::Null, None, None),
+    }
+}
+
+fn request(method: &str, params: Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+}
+
+#[tokio::test]
+async fn a_transport_without_http_is_served_by_the_same_methods() {
+    let snapshot = snapshot(&policy(&[client("a", &json!({})), client("b", &json!({}))]), &credentials(&["a", "b"]));
+    let (one, other) = (identity(&snapshot, "key-of-a"), identity(&snapshot, "key-of-b"));
+    let (guard, log) = fixtures::guard();
+    let mcp = Mcp::new(guard);
+    let caller = Caller { snapshot: &snapshot, identity: &one };
+
+    let (response, session, _) =
+        send(&mcp, caller, &Pipe(None), &request("initialize", json!({"protocolVersion": "2025-06-18"}))).await;
+    assert_eq!(response["result"]["protocolVersion"], "2025-06-18");
+    let pipe = Pipe(session);
+    assert!(pipe.0.is_some());
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(send(&mcp, caller, &pipe, &initialized).await, (Value::Null, None, None));
+    let (response, ..) = send(&mcp, caller, &pipe, &request("tools/list", json!({}))).await;
+    assert_eq!(response["result"]["tools"][0]["name"], "greet");
+    let greet = request("tools/call", json!({"name": "greet", "arguments": {"name": "you"}}));
+    let (response, ..) = send(&mcp, caller, &pipe, &greet).await;
+    assert_eq!(response["result"]["content"], json!([{"type": "text", "text": "Hello you"}]));
+
+    let (response, _, refusal) = send(&mcp, caller, &pipe, &request("tools/paint", json!({}))).await;
+    assert_eq!(refusal, Some(Refusal::UnknownMethod { in_session: true }));
+    assert_eq!(response["error"]["code"], -32601);
+    let stranger = Caller { snapshot: &snapshot, identity: &other };
+    let (_, _, refusal) = send(&mcp, stranger, &pipe, &greet).await;
+    assert_eq!(refusal, Some(Refusal::SessionNotFound), "a session belongs to the identity that opened it");
+
+    assert!(mcp.guard.audit.stop(Duration::from_secs(5)));
+    let recorded: Vec<_> =
+        log.records().iter().map(|record| json!([record["event"], record["clientId"], record["status"]])).collect();
+    assert_eq!(
+        recorded,
+        [
+            json!(["tool_call_start", "a", null]),
+            json!(["tool_call_success", "a", null]),
+            json!(["request_refused", "a", null]),
+            json!(["request_refused", "b", null]),
+        ]
+    );
+}

@@ -1,0 +1,116 @@
+//! `tools/list` and `tools/call`.
+
+use super::{Answer, Begun, Mcp, Pending, answer::begin_result, lifecycle::SERVER_INFO};
+use crate::{
+    guard::{Caller, Prepared, Reply, authorise},
+    protocol::{era::Era, refusal::Refusal, request::Request, strict::Json},
+};
+
+/// A call that was prepared, with everything that its answer needs.
+pub struct PendingCall<'s> {
+    /// The id of the request, as it was written.
+    id: String,
+    era: Era,
+    prepared: Prepared<'s>,
+}
+
+pub(super) fn begin<'s>(
+    mcp: &Mcp,
+    caller: Caller<'s>,
+    request: &mut Request<'_>,
+    id: &str,
+) -> Option<Result<Begun<'s>, Refusal>> {
+    Some(match &*request.message.method {
+        "tools/list" => list(mcp, caller, request, id).map(Begun::Answer),
+        "tools/call" => prepare(mcp, caller, request).map(|prepared| {
+            Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era: request.era, prepared }))
+        }),
+        _ => return None,
+    })
+}
+
+/// Makes a call.
+pub(super) async fn finish(mcp: &Mcp, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
+    let PendingCall { id, era, prepared } = call;
+    match mcp.guard.call(caller, prepared).await {
+        Ok(reply) => reply_of(&id, &reply, era, &caller.snapshot.server_info),
+        Err(refusal) => Answer::refusal(refusal, Some(&id)),
+    }
+}
+
+fn prepare<'s>(mcp: &Mcp, caller: Caller<'s>, request: &mut Request<'_>) -> Result<Prepared<'s>, Refusal> {
+    let Request { era, message, carrier } = request;
+    let arguments = message.take_param("arguments");
+    let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
+        let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
+        return Err(mcp.refuse(caller, *carrier, refusal));
+    };
+    // Checked only for a tool that the caller may call: the refusal of a denied one reveals nothing about its schema.
+    if *era == Era::Stateless
+        && let Ok(tool) = authorise(caller.snapshot.tools.by_name.get(name), caller.identity)
+        && let Err(refusal) =
+            tool.param_headers.iter().try_for_each(|header| header.agrees(arguments.as_ref(), carrier.headers()))
+    {
+        return Err(mcp.refuse(caller, *carrier, refusal));
+    }
+    mcp.guard.prepare(caller, name, arguments)
+}
+
+fn list(mcp: &Mcp, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
+    // A list has one page, so this server never handed out a cursor.
+    if request.message.param("cursor").is_some_and(|cursor| cursor.value != Json::Null) {
+        let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
+        return Err(mcp.refuse(caller, request.carrier, refusal));
+    }
+    mcp.guard.take_allowance(caller)?;
+    // Written for each request: copying it costs as much as sending it, and cached lists would add up with the clients.
+    let Caller { snapshot, identity } = caller;
+    let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
+    Ok(list_of(id, granted.map(|tool| tool.definition.as_str()), request.era, &snapshot.server_info))
+}
+
+/// The response with a tool's result, and with what the revision adds to it.
+fn reply_of(id: &str, reply: &Reply, era: Era, server_info: &str) -> Answer {
+    let mut response = begin_result(id, reply.members.len() + server_info.len() + 160).into_bytes();
+    response.extend_from_slice(match era {
+        Era::Handshake => b"{",
+        Era::Stateless => br#"{"resultType":"complete","#,
+    });
+    response.extend_from_slice(&reply.members);
+    let truncated = r#""portcullis.dev/truncated":true"#;
+    let meta = match (era, reply.truncated) {
+        (Era::Handshake, false) => String::new(),
+        (Era::Handshake, true) => format!(r#","_meta":{{{truncated}}}"#),
+        (Era::Stateless, false) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info}}}"#),
+        (Era::Stateless, true) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info},{truncated}}}"#),
+    };
+    response.extend_from_slice(meta.as_bytes());
+    response.extend_from_slice(b"}}");
+    Answer::Result { response: response.into(), session: None }
+}
+
+/// The response with a list of tools, each as JSON. Clients may not cache it (`ttlMs` 0): a change of the policy is in force at
+/// once, and has to show at once.
+fn list_of<'a>(id: &str, definitions: impl Iterator<Item = &'a str> + Clone, era: Era, server_info: &str) -> Answer {
+    let length: usize = definitions.clone().map(|definition| definition.len() + 1).sum();
+    let mut response = begin_result(id, length + server_info.len() + 160);
+    response.push_str(match era {
+        Era::Handshake => r#"{"tools":["#,
+        Era::Stateless => r#"{"resultType":"complete","tools":["#,
+    });
+    for (n, definition) in definitions.enumerate() {
+        if n > 0 {
+            response.push(',');
+        }
+        response.push_str(definition);
+    }
+    response.push(']');
+    if era == Era::Stateless {
+        response.push_str(r#","ttlMs":0,"cacheScope":"private","_meta":{""#);
+        for part in [SERVER_INFO, r#"":"#, server_info, "}"] {
+            response.push_str(part);
+        }
+    }
+    response.push_str("}}");
+    Answer::Result { response: response.into(), session: None }
+}
