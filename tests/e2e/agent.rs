@@ -113,7 +113,7 @@ impl Steady {
     }
 
     fn answers(&self) -> Vec<Answer> {
-        let answers: Vec<_> = self.log.stdout().iter().map(|line| Answer::parse(line)).collect();
+        let answers: Vec<_> = self.log.output().stdout().iter().map(|line| Answer::parse(line)).collect();
         assert!(answers.len() > 20, "only {} calls", answers.len());
         answers
     }

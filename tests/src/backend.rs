@@ -1,44 +1,48 @@
-//! A REST service that records what it was sent, to the byte, and answers what the test says. It puts nothing right: what
-//! a guard lets through is what the test sees.
+//! A REST service that records every request byte for byte and responds as the test's script says. It corrects nothing, so that
+//! a test sees what the server under test really sent.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::http::message::{self, MessageStream};
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub method: String,
     /// Path and query, as they were sent.
     pub target: String,
-    /// In the order in which they came, names as they were sent.
+    /// In the order in which they were received, with names as they were sent.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-/// What the service does with a request.
+/// How the service responds to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Answers.
+    /// With this status and body.
     Json(u16, Value),
-    /// Answers later.
-    After(Duration, Box<Reply>),
-    /// Answers with exactly these bytes, then closes.
+    /// With these bytes and nothing else; then it closes the connection.
     Bytes(Vec<u8>),
-    /// Never answers.
+    /// As the other reply says, once the gate is open.
+    Held(Gate, Box<Reply>),
+    /// Never.
     Silence,
-    /// Closes the connection.
+    /// Not at all: it closes the connection.
     Close,
 }
 
-/// A service on a port of the loopback, for as long as the value lives.
+/// Holds replies back until a test opens it. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+/// A service on a port of the loopback address, for as long as the value lives.
 pub struct Backend {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
@@ -46,20 +50,51 @@ pub struct Backend {
 }
 
 impl Received {
-    /// The header's value; of several, the first.
+    /// The value of the first header with that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        message::header(&self.headers, name)
     }
 
-    /// The body as JSON, or as a string where it is none.
+    /// The body as JSON, or as a JSON string if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&self.body).into_owned()))
     }
 }
 
+impl Reply {
+    /// A complete response with this JSON text as its body; then the connection is closed.
+    pub fn response(status: u16, body: impl AsRef<[u8]>) -> Self {
+        Self::Bytes(response(status, body.as_ref()))
+    }
+
+    /// This reply, once the gate is open.
+    pub fn held(self, gate: &Gate) -> Self {
+        Self::Held(gate.clone(), Box::new(self))
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn closed() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn passed(&self) {
+        // It fails only if the sender is gone, and this is the sender.
+        let _ = self.0.subscribe().wait_for(|is_open| *is_open).await;
+    }
+}
+
 impl Backend {
-    /// Starts one that answers by this script.
+    /// Starts a service that responds as `script` says.
+    ///
+    /// # Errors
+    /// Returns an error if no port is free.
     pub async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Result<Self, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("starting a backend"))?;
         let address = listener.local_addr().map_err(Error::io("starting a backend"))?;
@@ -71,9 +106,8 @@ impl Backend {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (log, script) = (Arc::clone(&log), Arc::clone(&script));
-                connections.spawn(async move {
-                    let _ = serve(stream, &log, &*script).await;
-                });
+                // A connection ends with an error if the other side closes it.
+                connections.spawn(async move { serve(stream, &log, &*script).await.ok() });
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -88,17 +122,21 @@ impl Backend {
         self.address.to_string()
     }
 
-    /// Everything received so far. Looks that were no call (`GET /healthz`) are left out.
+    /// Every request so far, without health checks (`GET /healthz`).
     pub fn received(&self) -> Vec<Received> {
-        lock(&self.received).iter().filter(|request| request.target != "/healthz").cloned().collect()
+        lock(&self.received).iter().filter(|request| is_call(request)).cloned().collect()
     }
 
-    /// Forgets what was received, and gives it.
+    /// [`Backend::received`] since the last time that this was called.
     pub fn take(&self) -> Vec<Received> {
         let mut all = std::mem::take(&mut *lock(&self.received));
-        all.retain(|request| request.target != "/healthz");
+        all.retain(is_call);
         all
     }
+}
+
+fn is_call(request: &Received) -> bool {
+    request.target != "/healthz"
 }
 
 fn lock(received: &Mutex<Vec<Received>>) -> MutexGuard<'_, Vec<Received>> {
@@ -106,90 +144,39 @@ fn lock(received: &Mutex<Vec<Received>>) -> MutexGuard<'_, Vec<Received>> {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     log: &Mutex<Vec<Received>>,
     script: &(dyn Fn(&Received) -> Reply + Send + Sync),
-) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut buffer = Vec::new();
-    while let Some(request) = read(&mut stream, &mut buffer).await? {
+) -> Result<(), Error> {
+    let mut stream = MessageStream::new(stream)?;
+    loop {
+        let request = receive(&mut stream).await?;
         let mut reply = script(&request);
         lock(log).push(request);
-        while let Reply::After(pause, next) = reply {
-            tokio::time::sleep(pause).await;
+        while let Reply::Held(gate, next) = reply {
+            gate.passed().await;
             reply = *next;
         }
         match reply {
-            Reply::Json(status, value) => stream.write_all(&answer(status, &value)).await?,
-            Reply::Bytes(bytes) => return stream.write_all(&bytes).await,
+            Reply::Json(status, value) => stream.write(&response(status, value.to_string().as_bytes())).await?,
+            Reply::Bytes(bytes) => return stream.write(&bytes).await,
             Reply::Silence => std::future::pending().await,
-            Reply::Close | Reply::After(..) => return Ok(()),
+            Reply::Close | Reply::Held(..) => return Ok(()),
         }
     }
-    Ok(())
 }
 
-fn answer(status: u16, value: &Value) -> Vec<u8> {
-    let body = value.to_string();
+async fn receive(stream: &mut MessageStream) -> Result<Received, Error> {
+    let head = stream.head().await?;
+    let body = stream.body(&head).await?.unwrap_or_default();
+    let (method, target) = head.start.split_once(' ').unwrap_or((&head.start, ""));
+    let (method, target) = (method.to_owned(), target.trim_end_matches(" HTTP/1.1").to_owned());
+    Ok(Received { method, target, headers: head.headers, body })
+}
+
+fn response(status: u16, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
-}
-
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Received>> {
-    let end = loop {
-        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at;
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-    buffer.drain(..end + 4);
-    let mut lines = head.split("\r\n");
-    let mut first = lines.next().unwrap_or_default().splitn(2, ' ');
-    let method = first.next().unwrap_or_default().to_owned();
-    let target = first.next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
-    let headers: Vec<(String, String)> = lines
-        .map(|line| line.split_once(':').unwrap_or((line, "")))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect();
-    let mut request = Received { method, target, headers, body: Vec::new() };
-    if request.header("transfer-encoding").is_some() {
-        loop {
-            let size = line(stream, buffer).await?;
-            let size = usize::from_str_radix(&size, 16).map_err(std::io::Error::other)?;
-            let chunk = exactly(stream, buffer, size + 2).await?;
-            request.body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                break;
-            }
-        }
-    } else if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
-        request.body = exactly(stream, buffer, length).await?;
-    }
-    Ok(Some(request))
-}
-
-async fn line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<String> {
-    loop {
-        if let Some(at) = buffer.windows(2).position(|window| window == b"\r\n") {
-            let text = String::from_utf8_lossy(&buffer[..at]).into_owned();
-            buffer.drain(..at + 2);
-            return Ok(text);
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-async fn exactly(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize) -> std::io::Result<Vec<u8>> {
-    while buffer.len() < length {
-        if stream.read_buf(buffer).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(buffer.drain(..length).collect())
+    let head =
+        format!("HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }

@@ -1,5 +1,5 @@
-//! Where the programs under test are. `make` builds them once and says where in `PORTCULLIS_BINARIES`; without it each is
-//! built when a test first asks, so that a plain `cargo test` never runs a stale one.
+//! The programs under test. `make` builds them once and names their folder in `PORTCULLIS_BINARIES`; without it each program is
+//! built when a test first needs it, so that a plain `cargo test` never runs an old one.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,10 @@ use crate::Error;
 static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
 
 /// The path of a program of this workspace: `portcullis-server`, `portcullis-operator`, `crm-api`. The package must have the
-/// program's name.
+/// name of the program.
+///
+/// # Errors
+/// Returns an error if it is not in `PORTCULLIS_BINARIES`, or cannot be built.
 pub fn binary(name: &str) -> Result<PathBuf, Error> {
     if let Some(folder) = std::env::var_os("PORTCULLIS_BINARIES") {
         let path = Path::new(&folder).join(name);
@@ -51,7 +54,7 @@ fn build(name: &str) -> Result<PathBuf, Error> {
         _ => Err(Error::Command {
             command: format!("cargo {}", arguments.join(" ")),
             status: output.status,
-            output: "(its messages are above)".to_owned(),
+            output: "(see its messages above)".to_owned(),
         }),
     }
 }

@@ -1,5 +1,7 @@
-//! A real Kubernetes from the recipe in `cluster/`, for as long as the value lives. Without a node it needs no root, and
-//! pods stay Pending; with one it runs them.
+//! A real Kubernetes cluster from the recipe in `tests/cluster`, for as long as the value lives. Without a node it needs no
+//! root, and pods stay pending; with a node it runs them.
+
+mod audit_log;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,9 +14,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
 
-use crate::{AuditLog, Error};
+pub use audit_log::{AuditLog, Mark, Right, Rights, Write};
 
-/// An API server, its etcd and its controllers, on ports of their own.
+use crate::Error;
+
+/// An API server with its etcd and controllers, on ports of their own.
 pub struct ControlPlane {
     folder: Folder,
     client: Client,
@@ -22,12 +26,18 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts API server, etcd and controllers; builds them first where the cache has none, which takes minutes.
+    /// Starts API server, etcd and controllers. If the cache does not hold them, they are built first, which takes minutes.
+    ///
+    /// # Errors
+    /// Returns an error if one of them does not start.
     pub async fn start() -> Result<Self, Error> {
         Self::up(&["--control-plane-only"]).await
     }
 
     /// The same with a node: kubelet, containerd, kube-proxy, DNS. Needs root.
+    ///
+    /// # Errors
+    /// Returns an error if one of them does not start.
     pub async fn start_with_node() -> Result<Self, Error> {
         Self::up(&[]).await
     }
@@ -46,12 +56,12 @@ impl ControlPlane {
         self.folder.path().join("kubeconfig")
     }
 
-    /// A client with the administrator's rights; the audit log calls it `admin`.
+    /// A client with the administrator's rights. In the audit log it is `admin`.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Who wrote what.
+    /// The API server's audit log.
     pub fn audit(&self) -> &AuditLog {
         &self.audit
     }
@@ -61,26 +71,35 @@ impl ControlPlane {
         self.folder.path()
     }
 
-    /// kubectl as the administrator, to be given arguments.
+    /// kubectl as the administrator, without arguments.
     pub fn kubectl_command(&self) -> Command {
-        // The cluster's own: some machines have another kubectl on PATH.
+        // The cluster's own kubectl: some machines have another version on PATH.
         let mut command = Command::new("bash");
         command.args(["-c", "source \"$0/env\"; exec kubectl \"$@\""]).arg(self.folder.path());
         command
     }
 
-    /// Runs kubectl as the administrator, and gives what it printed.
+    /// Runs kubectl as the administrator, and returns what it printed.
+    ///
+    /// # Errors
+    /// Returns an error with its output if it fails.
     pub fn kubectl<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String, Error> {
         run(self.kubectl_command().args(arguments))
     }
 
-    /// Gives the node an image `name` (such as `localhost/thing:1`) of one static binary.
+    /// Loads an image `name` (such as `localhost/thing:1`) of one static binary into the node.
+    ///
+    /// # Errors
+    /// Returns an error if the node does not accept it.
     pub fn load_image(&self, name: &str, binary: &Path) -> Result<(), Error> {
         run(script("load-image").arg(self.folder.path()).arg(name).arg(binary)).map(drop)
     }
 
-    /// A kubeconfig with the token of a service account, which must exist. What it may do is for RBAC to say; the audit log
-    /// calls it `system:serviceaccount:NAMESPACE:NAME`.
+    /// A kubeconfig with the token of a service account, which must exist and has the rights that RBAC grants it. In the audit
+    /// log it is `system:serviceaccount:NAMESPACE:NAME`.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such account.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() };
@@ -99,7 +118,7 @@ impl ControlPlane {
     }
 }
 
-/// A cluster's folder; the cluster ends with it.
+/// A cluster's folder. The cluster ends with the value.
 struct Folder(TempDir);
 
 impl Folder {
@@ -122,8 +141,8 @@ async fn client(kubeconfig: &Path) -> Result<Client, Error> {
     Ok(Client::try_from(config)?)
 }
 
-/// Where clusters live: `scripts/with-clusters` names a folder that it clears. Else /tmp, not the test's own temporary
-/// folder, which may be deep: sockets in it have at most 107 bytes of path.
+/// The parent of all clusters' folders: the one that `scripts/with-clusters` names and removes, or /tmp. Not the temporary folder
+/// of the environment, whose path may be long: the path of a socket has at most 107 bytes.
 fn parent() -> PathBuf {
     std::env::var_os("PORTCULLIS_CLUSTERS").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
@@ -132,7 +151,7 @@ fn script(name: &str) -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster").join(name))
 }
 
-/// Runs a command to its end, and gives what it printed to stdout.
+/// Runs a command to its end, and returns its stdout.
 fn run(command: &mut Command) -> Result<String, Error> {
     let shown = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(Error::io(shown.clone()))?;

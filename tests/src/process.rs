@@ -1,83 +1,114 @@
-//! A program started by a test: its output is kept line by line, and it ends, with whatever it started in its group, when
-//! the value is dropped.
+//! A program started by a test. Its output is kept line by line, and it ends, with everything that it started in its process
+//! group, when the value is dropped. A test that fails prints the last lines of each of its programs.
+
+mod output;
+mod usage;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+pub use output::Output;
+pub use usage::Usage;
+
 use crate::{Error, eventually};
 
-/// How many lines of each program a failing test shows.
+/// How many lines of each program a failing test prints.
 const SHOWN_ON_FAILURE: usize = 40;
-
-type Lines = Arc<Mutex<Vec<String>>>;
 
 /// A running program.
 pub struct Process {
     name: String,
     child: Child,
-    stdout: Lines,
-    stderr: Lines,
+    stdin: Option<ChildStdin>,
+    output: Output,
 }
 
 impl Process {
-    /// Starts `program` with these arguments and, on top of the test's own, this environment. Its input is empty.
+    /// Starts `program` with these arguments and, on top of the test's own, this environment. Its standard input is empty.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such program.
     pub fn start<A: AsRef<OsStr>>(
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = A>,
         environment: &[(&str, &str)],
     ) -> Result<Self, Error> {
         let mut command = Command::new(&program);
-        command.args(arguments).envs(environment.iter().copied()).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let name = program.as_ref().to_string_lossy().into_owned();
+        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts `command` with a standard input that stays open until [`Process::close_stdin`].
+    ///
+    /// # Errors
+    /// Returns an error if there is no such program.
+    pub fn start_with_stdin(mut command: Command) -> Result<Self, Error> {
+        command.stdin(Stdio::piped());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Self, Error> {
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().map_err(Error::io(format!("starting {name}")))?;
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
-        Ok(Self { name, child, stdout, stderr })
+        let output = Output::collect(child.stdout.take(), child.stderr.take())?;
+        Ok(Self { name, stdin: child.stdin.take(), child, output })
     }
 
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// What it has printed to stdout so far.
-    pub fn stdout(&self) -> Vec<String> {
-        lines(&self.stdout).clone()
+    /// What it prints.
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
-    /// What it has printed to stderr so far.
-    pub fn stderr(&self) -> Vec<String> {
-        lines(&self.stderr).clone()
+    /// The CPU time and memory that it has used.
+    ///
+    /// # Errors
+    /// Returns an error if it has ended.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        Usage::of(self.pid())
     }
 
-    /// The first line, of stdout before stderr, that contains `text`; waits for it for at most `timeout`.
+    /// Waits for a line that contains `text`, and returns the first one, of stdout before stderr.
+    ///
+    /// # Errors
+    /// Returns an error with everything that was printed if that takes longer than `timeout`.
     pub async fn line(&self, text: &str, timeout: Duration) -> Result<String, Error> {
         eventually(timeout, async || {
-            let found = [&self.stdout, &self.stderr]
-                .into_iter()
-                .find_map(|output| lines(output).iter().find(|line| line.contains(text)).cloned());
-            found.ok_or_else(|| format!("{} did not print '{text}'; it printed:\n{}", self.name, self.output()))
+            let found = self.output.find(text);
+            found.ok_or_else(|| format!("{} did not print '{text}'; it printed:\n{}", self.name, self.output.text()))
         })
         .await
     }
 
-    /// Everything printed so far, for a message.
-    fn output(&self) -> String {
-        [self.stdout(), self.stderr()].concat().join("\n")
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
     }
 
-    /// Sends a signal to the process alone.
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to the process, and not to the processes that it started.
+    ///
+    /// # Errors
+    /// Returns an error if it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         kill_process(self.pid(), signal).map_err(|errno| Error::io(format!("signalling {}", self.name))(errno.into()))
     }
 
-    /// Waits for its end, for at most `timeout`.
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Returns an error if it still runs after `timeout`.
     pub async fn ended(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
         let Self { name, child, .. } = self;
         eventually(timeout, async || match child.try_wait() {
@@ -88,7 +119,10 @@ impl Process {
         .await
     }
 
-    /// Asks it to end (SIGTERM), and waits.
+    /// Sends SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// Returns an error if it still runs after `timeout`.
     pub async fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::TERM)?;
         self.ended(timeout).await
@@ -97,37 +131,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.output.resume();
         if std::thread::panicking() {
-            let output = self.output();
-            let last = output.lines().count().saturating_sub(SHOWN_ON_FAILURE);
-            let shown: Vec<&str> = output.lines().skip(last).collect();
-            eprintln!("--- the end of what {} printed:\n{}", self.name, shown.join("\n"));
+            let text = self.output.text();
+            let skipped = text.lines().count().saturating_sub(SHOWN_ON_FAILURE);
+            let shown: Vec<&str> = text.lines().skip(skipped).collect();
+            eprintln!("--- the last lines of {}:\n{}", self.name, shown.join("\n"));
         }
-        // The group outlives its leader; while the leader is not waited for, its number cannot be somebody else's.
-        if matches!(self.child.try_wait(), Ok(None)) {
+        // The group may outlive its leader. While the leader is not waited for, its number cannot be given to another process.
+        if self.is_running() {
             let _ = kill_process_group(self.pid(), Signal::KILL);
             let _ = self.child.wait();
         }
     }
-}
-
-fn lines(lines: &Lines) -> MutexGuard<'_, Vec<String>> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads in a thread of its own, so that a full pipe never stops the program.
-fn collect(output: Option<impl Read + Send + 'static>) -> Lines {
-    let collected = Lines::default();
-    if let Some(output) = output {
-        let collected = Arc::clone(&collected);
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(output);
-            let mut line = Vec::new();
-            while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
-                lines(&collected).push(String::from_utf8_lossy(&line).trim_end().to_owned());
-                line.clear();
-            }
-        });
-    }
-    collected
 }

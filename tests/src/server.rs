@@ -1,144 +1,166 @@
-//! `portcullis-server` as a process of its own, with a policy written by hand: no operator, no cluster. What it prints is
-//! kept as the audit log that it is; a test can stop reading it, which is what a blocked sink is.
+//! `portcullis-server` as a process of its own, with a policy written by hand: no operator, no cluster. Its standard output is
+//! its audit log; a test can stop reading it, which is what a blocked log is to the server.
 
+mod documents;
 mod folder;
 mod log;
-mod setup;
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use portcullis_crds::{Credentials, Policy};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
+pub use documents::{ClientKey, credentials, policy};
 pub use folder::ConfigFolder;
 pub use log::Log;
-pub use setup::{ClientKey, credentials, policy};
 
-use portcullis_crds::{Credentials, Policy};
+use crate::http::{Request, Response, send};
+use crate::{Error, PATIENCE, Process, Usage, binary, eventually, expect_eq};
 
-use crate::http::{Answer, Request, ask};
-use crate::{Error, binary, eventually};
+/// Lets backends be on this machine, where those of most tests are.
+pub const LOOPBACK: &str = "--allow-loopback-backends";
 
-/// How long a server may take to listen, on the slowest machine.
-const START: Duration = Duration::from_secs(60);
-
-/// A running server; it ends with the value.
-pub struct Server {
-    child: Child,
+/// A running server. It ends with the value.
+pub struct TestServer {
+    process: Process,
     /// Where MCP is served.
     pub listen: SocketAddr,
-    /// Where probes and metrics are.
+    /// Where probes and metrics are served.
     pub admin: SocketAddr,
-    /// What it is configured by.
+    /// The folder of its documents.
     pub config: ConfigFolder,
     /// What it prints.
     pub log: Log,
 }
 
-impl Server {
-    /// Starts one with these documents, and waits until it serves them.
+impl TestServer {
+    /// Starts a server with these documents and [`LOOPBACK`], and waits until they are in force.
+    ///
+    /// # Errors
+    /// Returns an error if it does not start.
     pub async fn start(policy: &Policy, credentials: &Credentials) -> Result<Self, Error> {
-        Self::start_with(policy, credentials, &[]).await
+        Self::start_with(policy, credentials, &[LOOPBACK]).await
     }
 
-    /// The same with more arguments.
-    pub async fn start_with(policy: &Policy, credentials: &Credentials, more: &[&str]) -> Result<Self, Error> {
+    /// Starts a server with these documents and arguments, and waits until they are in force.
+    ///
+    /// # Errors
+    /// Returns an error if it does not start.
+    pub async fn start_with(policy: &Policy, credentials: &Credentials, arguments: &[&str]) -> Result<Self, Error> {
         let config = ConfigFolder::new()?;
         config.write(policy, credentials)?;
-        let server = Self::start_in(config, more).await?;
+        let server = Self::start_in(config, arguments).await?;
         server.serves(policy.revision(), credentials.revision()).await?;
         Ok(server)
     }
 
-    /// Starts one on whatever is in the folder, and waits until it listens.
-    pub async fn start_in(config: ConfigFolder, more: &[&str]) -> Result<Self, Error> {
+    /// Starts a server on whatever is in the folder, and waits until it listens.
+    ///
+    /// # Errors
+    /// Returns an error if it does not start.
+    pub async fn start_in(config: ConfigFolder, arguments: &[&str]) -> Result<Self, Error> {
         let mut command = Command::new(binary("portcullis-server")?);
         command.arg("--config").arg(config.path());
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--allow-loopback-backends"]).args(more);
-        command.env_remove("LOG_LEVEL").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(Error::io("starting portcullis-server"))?;
-        let log = Log::collect(child.stdout.take(), child.stderr.take())?;
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, listen: unknown, admin: unknown, config, log };
-        let started = server.log.event("server_started", START).await?;
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments).env_remove("LOG_LEVEL");
+        let process = Process::start_with_stdin(command)?;
+        let log = Log::of(process.output());
+        let started = log.event("server_started", PATIENCE).await?;
         let address = |field: &str| {
-            let text = started[field].as_str().unwrap_or_default();
-            text.parse().map_err(|_| Error::Answer(format!("`server_started` has no address in `{field}`: {started}")))
+            let address = started[field].as_str().and_then(|text| text.parse().ok());
+            address.ok_or_else(|| Error::Response(format!("`server_started` has no address in `{field}`: {started}")))
         };
-        (server.listen, server.admin) = (address("listen")?, address("admin")?);
-        Ok(server)
+        Ok(Self { listen: address("listen")?, admin: address("admin")?, process, config, log })
     }
 
-    /// Waits until both revisions are those in force.
+    /// Waits until both revisions are in force.
+    ///
+    /// # Errors
+    /// Returns an error if that takes longer than [`PATIENCE`].
     pub async fn serves(&self, policy: &str, credentials: &str) -> Result<(), Error> {
         let expected = json!([policy, credentials]);
-        eventually(START, async || {
-            let answer = self.admin("/policy").await.map_err(|error| error.to_string())?.json();
-            let found = json!([answer["policyRevision"], answer["credentialsRevision"]]);
-            if found == expected { Ok(()) } else { Err(format!("{found} is in force, not {expected}")) }
+        eventually(PATIENCE, async || {
+            let found = self.admin("/policy").await.map_err(|error| error.to_string())?.json();
+            expect_eq(&json!([found["policyRevision"], found["credentialsRevision"]]), &expected)
         })
         .await
     }
 
-    /// Puts both documents in place in one swap, and waits until they are in force.
+    /// Replaces both documents at once, and waits until they are in force.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be written, or are not in force after [`PATIENCE`].
     pub async fn reconfigure(&self, policy: &Policy, credentials: &Credentials) -> Result<(), Error> {
         self.config.write(policy, credentials)?;
         self.serves(policy.revision(), credentials.revision()).await
     }
 
-    /// GET on the admin port.
-    pub async fn admin(&self, target: &str) -> Result<Answer, Error> {
-        ask(self.admin, &Request::get(target)).await
+    /// A GET on the admin port.
+    ///
+    /// # Errors
+    /// Returns an error if there is no response.
+    pub async fn admin(&self, target: &str) -> Result<Response, Error> {
+        send(self.admin, &Request::get(target)).await
     }
 
-    /// One request on a connection of its own.
-    pub async fn ask(&self, request: &Request) -> Result<Answer, Error> {
-        ask(self.listen, request).await
+    /// Sends one request on a connection of its own.
+    ///
+    /// # Errors
+    /// Returns an error if there is no response.
+    pub async fn send(&self, request: &Request) -> Result<Response, Error> {
+        send(self.listen, request).await
     }
 
     /// Calls a tool with this key, outside of a session.
-    pub async fn call(&self, key: &str, tool: &str, arguments: Value) -> Result<Answer, Error> {
-        self.ask(&call(key, tool, arguments)).await
+    ///
+    /// # Errors
+    /// Returns an error if there is no response.
+    pub async fn call(&self, key: &str, tool: &str, arguments: Value) -> Result<Response, Error> {
+        self.send(&call(key, tool, arguments)).await
+    }
+
+    /// The URL of its MCP endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.listen)
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.process.pid()
     }
 
-    /// Whether the process is there still.
+    /// The CPU time and memory that it has used.
+    ///
+    /// # Errors
+    /// Returns an error if it has ended.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.process.usage()
+    }
+
+    /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.process.is_running()
     }
 
+    pub fn close_stdin(&mut self) {
+        self.process.close_stdin();
+    }
+
+    /// # Errors
+    /// Returns an error if it has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        kill_process(self.pid(), signal).map_err(|errno| Error::io("signalling the server")(errno.into()))
+        self.process.signal(signal)
     }
 
     /// Waits for its end, and for the last line that it printed.
-    pub async fn ended(&mut self, patience: Duration) -> Result<ExitStatus, Error> {
-        let child = &mut self.child;
-        let status = eventually(patience, async || match child.try_wait() {
-            Ok(Some(status)) => Ok(status),
-            Ok(None) => Err("the server still runs".to_owned()),
-            Err(error) => Err(error.to_string()),
-        })
-        .await?;
-        self.log.complete(patience).await?;
+    ///
+    /// # Errors
+    /// Returns an error if it still runs after `timeout`.
+    pub async fn ended(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
+        let status = self.process.ended(timeout).await?;
+        self.process.output().closed(timeout).await?;
         Ok(status)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.log.resume();
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = kill_process_group(self.pid(), Signal::KILL);
-            let _ = self.child.wait();
-        }
     }
 }
 
@@ -147,7 +169,7 @@ pub fn call(key: &str, tool: &str, arguments: Value) -> Request {
     post(key, &rpc("tools/call", json!({"name": tool, "arguments": arguments})))
 }
 
-/// A JSON-RPC request of id 1.
+/// A JSON-RPC request with the id 1.
 pub fn rpc(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }

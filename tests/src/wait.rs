@@ -1,12 +1,20 @@
-//! Waiting without guessing how long: a condition is asked again until it holds or the time is over.
+//! Waiting for a condition instead of for a guessed time: an attempt is repeated until it succeeds or the time is over.
 
-use std::net::TcpListener;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use crate::Error;
 
-/// Asks `attempt` every 20 ms until it gives `Ok`, for at most `timeout`; then the last `Err` says what was missing.
-pub async fn eventually<T, E: std::fmt::Display>(
+/// Longer than anything in a test takes, even on a machine that is busy with other work.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Repeats `attempt` every 20 ms until it returns `Ok`.
+///
+/// # Errors
+/// Returns the last `Err` of `attempt` if `timeout` is over.
+pub async fn eventually<T, E: Display>(
     timeout: Duration,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, Error> {
@@ -17,13 +25,21 @@ pub async fn eventually<T, E: std::fmt::Display>(
             Err(missing) if began.elapsed() >= timeout => {
                 return Err(Error::Timeout { what: missing.to_string(), seconds: began.elapsed().as_secs_f64() });
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-/// A port of the loopback that nobody listened on just now. Prefer port 0 where a program can print what it took.
-pub fn free_port() -> Result<u16, Error> {
-    let taken = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    Ok(taken.map_err(Error::io("looking for a free port"))?.port())
+/// [`eventually`] for the body of a test: fails the test if `timeout` is over.
+#[expect(clippy::panic, reason = "a test fails by a panic")]
+pub async fn until<T, E: Display>(timeout: Duration, attempt: impl AsyncFnMut() -> Result<T, E>) -> T {
+    eventually(timeout, attempt).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Compares two values as an attempt of [`eventually`].
+///
+/// # Errors
+/// Returns both values as text if they differ.
+pub fn expect_eq<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}")) }
 }

@@ -21,7 +21,7 @@ async fn the_three_lines_of_the_demo_do_what_they_say() {
     let mut demo = Process::start(script, ["127.0.0.1:0", state.path().to_str().unwrap()], &[]).unwrap();
     demo.line("Ctrl-C ends the demo", Duration::from_secs(300)).await.unwrap();
 
-    let printed = demo.stdout();
+    let printed = demo.output().stdout();
     let commands: Vec<&String> =
         printed.iter().filter(|line| line.starts_with("curl ") || line.starts_with("for ")).collect();
     let [works, refused, limited] = commands[..] else { panic!("three lines, not {commands:?}") };

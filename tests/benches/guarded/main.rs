@@ -8,18 +8,18 @@
 
 mod load;
 mod peers;
-mod usage;
 
 use std::net::SocketAddr;
 use std::process::Child;
 use std::time::Duration;
 
-use portcullis_tests::http::{Request, ask};
-use portcullis_tests::server::{ClientKey, Server, call, credentials, policy};
+use portcullis_tests::Usage;
+use portcullis_tests::http::{Request, send};
+use portcullis_tests::server::{ClientKey, TestServer, call, credentials, policy};
+use rustix::process::Pid;
 use serde_json::json;
 
 use load::Round;
-use usage::Usage;
 
 const KEY: &str = "portcullis_bench-0123456789-0123456789-012345678";
 const CONNECTIONS: usize = 32;
@@ -49,7 +49,7 @@ clients:
 struct Peer {
     name: &'static str,
     address: SocketAddr,
-    pid: u32,
+    pid: Pid,
     rounds: Vec<Round>,
     /// CPU per call, in microseconds, of each round.
     cpu: Vec<f64>,
@@ -78,20 +78,20 @@ fn main() {
 
 async fn compare() {
     let key = ClientKey { client: "bench", uid: "uid-bench", key: KEY };
-    let mut server = Server::start(&policy(POLICY).unwrap(), &credentials(&[key]).unwrap()).await.unwrap();
-    server.log.forget();
+    let mut server = TestServer::start(&policy(POLICY).unwrap(), &credentials(&[key]).unwrap()).await.unwrap();
+    server.log.discard();
     let request = call(KEY, "echo", json!({"text": "hello, this is a call of an ordinary size"}))
         .with("MCP-Protocol-Version", "2025-11-25");
-    let answer = ask(server.listen, &request).await.unwrap();
+    let answer = send(server.listen, &request).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     let length = answer.body.len();
 
     let (_axum, axum) = peers::start("axum", length);
     let (_rmcp, rmcp) = peers::start("rmcp", length);
-    let guarded = Peer::new("portcullis", server.listen, server.pid().as_raw_nonzero().get().unsigned_abs());
+    let guarded = Peer::new("portcullis", server.listen, server.pid());
     let mut peers = [guarded, axum, rmcp];
     for peer in &mut peers {
-        let answer = ask(peer.address, &request).await.unwrap();
+        let answer = send(peer.address, &request).await.unwrap();
         assert_eq!((answer.status, answer.body.len()), (200, length), "{}: {}", peer.name, answer.text());
         load::run(peer.address, &request, CONNECTIONS, Duration::from_millis(500));
     }
@@ -109,14 +109,14 @@ async fn compare() {
 }
 
 impl Peer {
-    fn new(name: &'static str, address: SocketAddr, pid: u32) -> Self {
-        Self { name, address, pid, rounds: Vec::new(), cpu: Vec::new(), idle: usage::of(pid).resident }
+    fn new(name: &'static str, address: SocketAddr, pid: Pid) -> Self {
+        Self { name, address, pid, rounds: Vec::new(), cpu: Vec::new(), idle: Usage::of(pid).unwrap().resident }
     }
 
     fn measure(&mut self, request: &Request) {
-        let before = usage::of(self.pid);
+        let before = Usage::of(self.pid).unwrap();
         let round = load::run(self.address, request, CONNECTIONS, ROUND);
-        let Usage { cpu, .. } = usage::of(self.pid);
+        let Usage { cpu, .. } = Usage::of(self.pid).unwrap();
         self.cpu.push((cpu - before.cpu).as_secs_f64() * 1e6 / round.calls as f64);
         self.rounds.push(round);
     }
@@ -138,7 +138,7 @@ fn report(peers: &[Peer]) {
             of(|round| round.quantile(0.99)),
             median(peer.cpu.clone()),
             megabytes(peer.idle),
-            megabytes(usage::of(peer.pid).resident),
+            megabytes(Usage::of(peer.pid).unwrap().resident),
         );
     }
     for other in &peers[1..] {

@@ -16,6 +16,7 @@ use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use rustix::process::Pid;
 
 use crate::{Ended, Peer};
 
@@ -25,7 +26,7 @@ pub fn start(name: &'static str, length: usize) -> (Ended, Peer) {
     let mut child = command.args([name, &length.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let peer = Peer::new(name, line.trim().parse().unwrap(), child.id());
+    let peer = Peer::new(name, line.trim().parse().unwrap(), Pid::from_child(&child));
     (Ended(child), peer)
 }
 

@@ -1,5 +1,5 @@
-//! The server's folder, written as kubelet writes a projected volume: each state is a folder of its own, `..data` is a
-//! link to the one in force, and the files are links through `..data`. A change is one rename.
+//! The folder of a server's documents, written as kubelet writes a projected volume: each version is a folder of its own,
+//! `..data` links to the current one, and the files link through `..data`. A change is one rename.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -10,42 +10,57 @@ use tempfile::TempDir;
 
 use crate::Error;
 
-/// A folder with `policy.yaml` and `credentials.yaml`, removed with the value.
+/// A folder for `policy.yaml` and `credentials.yaml`, removed with the value.
 pub struct ConfigFolder {
     folder: TempDir,
-    states: AtomicU32,
+    versions: AtomicU32,
 }
 
 impl ConfigFolder {
-    /// An empty one: neither file is there.
+    /// An empty folder.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be created.
     pub fn new() -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("pc-config-").tempdir().map_err(writing())?;
-        Ok(Self { folder, states: AtomicU32::new(0) })
+        Ok(Self { folder, versions: AtomicU32::new(0) })
     }
 
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Both documents, in one swap.
+    /// Replaces both documents at once.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be written.
     pub fn write(&self, policy: &Policy, credentials: &Credentials) -> Result<(), Error> {
         self.write_text(Some(&printed(policy.print())?), Some(&printed(credentials.print())?))
     }
 
-    /// A new policy; the credentials stay as they are.
+    /// Replaces the policy, and keeps the credentials.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be written.
     pub fn write_policy(&self, policy: &Policy) -> Result<(), Error> {
         self.write_text(Some(&printed(policy.print())?), None)
     }
 
-    /// New credentials; the policy stays as it is.
+    /// Replaces the credentials, and keeps the policy.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be written.
     pub fn write_credentials(&self, credentials: &Credentials) -> Result<(), Error> {
         self.write_text(None, Some(&printed(credentials.print())?))
     }
 
-    /// Whatever these texts are; a file without a text stays as it is.
+    /// Replaces the files by these texts; `None` keeps a file.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be written.
     pub fn write_text(&self, policy: Option<&str>, credentials: Option<&str>) -> Result<(), Error> {
-        let state = format!("..state-{}", self.states.fetch_add(1, Ordering::Relaxed));
-        let next = self.path().join(&state);
+        let version = format!("..version-{}", self.versions.fetch_add(1, Ordering::Relaxed));
+        let next = self.path().join(&version);
         std::fs::create_dir(&next).map_err(writing())?;
         let last = std::fs::read_link(self.data()).ok();
         for (name, text) in [(policy::FILE, policy), (credentials::FILE, credentials)] {
@@ -58,7 +73,7 @@ impl ConfigFolder {
             }
         }
         let link = self.path().join("..data_tmp");
-        symlink(&state, &link).map_err(writing())?;
+        symlink(&version, &link).map_err(writing())?;
         std::fs::rename(&link, self.data()).map_err(writing())?;
         for name in [policy::FILE, credentials::FILE] {
             if !self.path().join(name).is_symlink() {

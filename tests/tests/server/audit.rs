@@ -1,28 +1,30 @@
-//! From the log alone one can say who called what, when, for how long and with what outcome; and nothing in it was written by
-//! a caller or a backend.
+//! The audit log alone says who called what, when, for how long and with what outcome, and holds no text of a caller or a
+//! backend.
 
 use std::collections::BTreeMap;
 
 use portcullis_crds::credentials::KeyDigest;
+use portcullis_tests::PATIENCE;
 use portcullis_tests::backend::{Backend, Reply};
-use portcullis_tests::http::Request;
-use portcullis_tests::server::{Server, call, policy, post, rpc};
+use portcullis_tests::http::{Connection, Request};
+use portcullis_tests::server::{TestServer, call, post, rpc};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::common::*;
+use crate::fixtures::*;
 
-/// Part of everything that a caller or a backend says in these tests.
+/// A part of every text that a caller or a backend sends in these tests.
 const CANARY: &str = "canary-51c6";
 
-/// A backend that works, fails or dawdles, as the query says, and talks about itself in each case.
-async fn talkative() -> Backend {
+/// A backend that succeeds or fails as the query says, with the canary in everything that it sends.
+async fn backend() -> Backend {
     Backend::start(|request| {
-        let canary = json!({"items": [{"canary-51c6": "canary-51c6"}], "error": "canary-51c6"});
+        let canary = json!({"items": [{CANARY: CANARY}], "error": CANARY});
         match request.target.as_str() {
             target if target.contains("fails") => Reply::Json(500, canary),
             target if target.contains("missing") => Reply::Json(404, canary),
             target if target.contains("garbage") => Reply::Bytes(
-                b"HTTP/1.1 200 OK\r\nX-Canary: canary-51c6\r\nContent-Length: 12\r\n\r\n{canary-51c6".to_vec(),
+                format!("HTTP/1.1 200 OK\r\nX-Canary: {CANARY}\r\nContent-Length: 12\r\n\r\n{{{CANARY}").into_bytes(),
             ),
             target if target.contains("hangs") => Reply::Silence,
             target if target.contains("closes") => Reply::Close,
@@ -33,196 +35,195 @@ async fn talkative() -> Backend {
     .unwrap()
 }
 
-/// What happened, as the log tells it: per call the client, the tool, the outcome.
-fn told(records: &[Value]) -> Vec<Value> {
-    let mut calls: BTreeMap<String, Value> = BTreeMap::new();
+/// The log as one line for each call and refusal: the client, the tool, the outcome.
+fn story(records: &[Value]) -> Vec<Value> {
+    let mut running: BTreeMap<&str, [&Value; 2]> = BTreeMap::new();
     let mut story = Vec::new();
     for record in records {
-        let field = |name: &str| record.get(name).cloned().unwrap_or(Value::Null);
+        let refusal = |reason: &str| json!([record["clientId"], record["toolName"], record[reason]]);
         match record["event"].as_str().unwrap_or_default() {
             "tool_call_start" => {
-                let call = json!([field("clientId"), field("toolName")]);
-                assert!(calls.insert(record["executionId"].as_str().unwrap().into(), call).is_none(), "{record}");
+                let call = [&record["clientId"], &record["toolName"]];
+                let before = running.insert(record["executionId"].as_str().unwrap(), call);
+                assert_eq!(before, None, "two calls with one id: {record}");
             }
             end @ ("tool_call_success" | "tool_call_error") => {
-                let call = calls.remove(record["executionId"].as_str().unwrap());
-                let mut call = call.unwrap_or_else(|| panic!("an end without a start: {record}"));
+                let started = running.remove(record["executionId"].as_str().unwrap());
+                let [client, tool] = started.unwrap_or_else(|| panic!("an end without a start: {record}"));
                 assert!(record["durationMs"].as_f64().is_some_and(|ms| ms >= 0.0), "{record}");
-                let outcome = if end == "tool_call_success" { field("recordsReturned") } else { field("error") };
-                call.as_array_mut().unwrap().push(outcome);
-                story.push(call);
+                let outcome = if end == "tool_call_success" { "recordsReturned" } else { "error" };
+                story.push(json!([client, tool, record[outcome]]));
             }
-            "tool_access_denied" => story.push(json!([field("clientId"), field("toolName"), field("reason")])),
-            "rate_limit_exceeded" => story.push(json!([field("clientId"), field("toolName"), field("limit")])),
-            "arguments_refused" => story.push(json!([field("clientId"), field("toolName"), field("keyword")])),
-            "auth_failed" => story.push(json!([field("ip"), field("route"), field("reason")])),
-            "client_refused" => story.push(json!([field("clientId"), null, field("reason")])),
+            "tool_access_denied" | "client_refused" => story.push(refusal("reason")),
+            "rate_limit_exceeded" => story.push(refusal("limit")),
+            "arguments_refused" => story.push(refusal("keyword")),
+            "auth_failed" => story.push(json!([record["ip"], record["route"], record["reason"]])),
             _ => {}
         }
     }
-    assert_eq!(calls, BTreeMap::new(), "a start without an end");
+    assert_eq!(running, BTreeMap::new(), "a start without an end");
     story
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_nobody() {
-    let backend = talkative().await;
-    let text = policy_text(&backend.url())
-        .replace(
-            "description: Finds contacts.",
-            "description: Finds contacts.\n      timeout: 300ms\n      expensive: true",
-        )
-        .replacen("\nclients:", "\n  limits:\n    expensiveTools: {requests: 8, per: 1h}\nclients:", 1);
-    let mut server = Server::start(&policy(&text).unwrap(), &keys()).await.unwrap();
-    let wrong_key = format!("{CANARY}-{}", "x".repeat(40));
-    let find = |query: &str| json!({"query": format!("{CANARY} {query}")});
-    let mut expected = Vec::new();
-    let script: Vec<(Request, Value)> = vec![
-        (call(AGENT, "find", find("works")), json!(["agent", "find", 1])),
-        (call(AGENT, "find", find("fails")), json!(["agent", "find", "backend_status"])),
-        (call(AGENT, "find", find("missing")), json!(["agent", "find", "backend_status"])),
-        (call(AGENT, "find", find("garbage")), json!(["agent", "find", "answer_malformed"])),
-        (call(AGENT, "find", find("hangs")), json!(["agent", "find", "backend_timeout"])),
-        (call(AGENT, "find", find("closes")), json!(["agent", "find", "backend_unreachable"])),
-        (call(AGENT, "note", json!({"id": CANARY, "text": CANARY, CANARY: CANARY})), json!(["agent", "note", 1])),
+/// Requests, each with the line of the story that it becomes.
+fn script() -> Vec<(Request, Value)> {
+    let find = |query: &str| call(AGENT, "find", json!({"query": format!("{CANARY} {query}")}));
+    let note = json!({"id": CANARY, "text": CANARY, CANARY: CANARY});
+    vec![
+        (find("works"), json!(["agent", "find", 1])),
+        (find("fails"), json!(["agent", "find", "backend_status"])),
+        (find("missing"), json!(["agent", "find", "backend_status"])),
+        (find("garbage"), json!(["agent", "find", "answer_malformed"])),
+        (find("hangs"), json!(["agent", "find", "backend_timeout"])),
+        (find("closes"), json!(["agent", "find", "backend_unreachable"])),
+        (call(AGENT, "note", note.clone()), json!(["agent", "note", 1])),
         (call(READER, "echo", json!({"text": CANARY})), json!(["reader", "echo", 1])),
-        (call(READER, "note", json!({"id": CANARY, "text": CANARY})), json!(["reader", "note", "write_not_allowed"])),
+        (call(READER, "note", note), json!(["reader", "note", "write_not_allowed"])),
         (call(AGENT, CANARY, json!({CANARY: CANARY})), json!(["agent", null, "unknown"])),
         (call(AGENT, "echo", json!({CANARY: CANARY, "text": "x"})), json!(["agent", "echo", "additionalProperties"])),
         (call(AGENT, "echo", json!({"text": [CANARY]})), json!(["agent", "echo", "type"])),
-        (call(&wrong_key, "echo", json!({"text": CANARY})), json!(["127.0.0.1", "/mcp", "unknown_key"])),
+        (call(&wrong_key(), "echo", json!({"text": CANARY})), json!(["127.0.0.1", "/mcp", "unknown_key"])),
         (Request::post("/mcp", CANARY), json!(["127.0.0.1", "/mcp", "missing"])),
-    ];
-    for (request, story) in script {
-        server.ask(&request).await.unwrap();
-        expected.push(story);
-    }
-    // The rest of the expensive tool's limit, and one more.
-    for _ in 0..2 {
-        server.call(AGENT, "find", find("works")).await.unwrap();
-        expected.push(json!(["agent", "find", 1]));
-    }
-    assert_eq!(server.call(AGENT, "find", find("limited")).await.unwrap().status, 429);
-    expected.push(json!(["agent", "find", "tool"]));
-    // What is no call says nothing of itself either.
-    let post_text = |text: &str| Request::post("/mcp", text).with("x-api-key", AGENT);
-    for request in [
-        post_text(&format!(r#"{{"{CANARY}":"#)),
-        post_text(&format!(
+        // The last two of the eight calls that the limit of an expensive tool admits, and one more.
+        (find("works"), json!(["agent", "find", 1])),
+        (find("works"), json!(["agent", "find", 1])),
+        (find("limited"), json!(["agent", "find", "tool"])),
+    ]
+}
+
+fn wrong_key() -> String {
+    format!("{CANARY}-{}", "x".repeat(40))
+}
+
+/// Requests that are not calls, with the canary wherever a caller can put a text.
+fn other_requests() -> Vec<Request> {
+    let text = |text: String| Request::post("/mcp", text).with("x-api-key", AGENT);
+    let list = || post(AGENT, &rpc("tools/list", json!({})));
+    let info = json!({"name": CANARY, "version": CANARY});
+    vec![
+        text(format!(r#"{{"{CANARY}":"#)),
+        text(format!(
             r#"{{"jsonrpc":"2.0","id":"{CANARY}","method":"{CANARY}","params":{{"{CANARY}":1,"{CANARY}":1}}}}"#
         )),
         post(AGENT, &rpc(CANARY, json!({CANARY: CANARY}))),
         post(AGENT, &rpc("tools/list", json!({"cursor": CANARY}))),
-        post(AGENT, &rpc("tools/list", json!({}))).with("MCP-Protocol-Version", CANARY),
-        post(AGENT, &rpc("tools/list", json!({}))).with("Mcp-Session-Id", CANARY).with("User-Agent", CANARY),
-        post(AGENT, &rpc("tools/list", json!({})))
-            .with("Origin", CANARY)
-            .target(&format!("/{CANARY}?{CANARY}={CANARY}")),
-        post(
-            AGENT,
-            &rpc(
-                "initialize",
-                json!({"protocolVersion": CANARY, "capabilities": {}, "clientInfo": {"name": CANARY, "version": CANARY}}),
-            ),
-        ),
+        list().with("MCP-Protocol-Version", CANARY),
+        list().with("Mcp-Session-Id", CANARY).with("User-Agent", CANARY),
+        list().with("Origin", CANARY).target(&format!("/{CANARY}?{CANARY}={CANARY}")),
+        post(AGENT, &rpc("initialize", json!({"protocolVersion": CANARY, "capabilities": {}, "clientInfo": info}))),
         Request::get(&format!("/{CANARY}")).with("Host", CANARY),
-    ] {
-        server.ask(&request).await.unwrap();
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_no_text() {
+    let backend = backend().await;
+    let mut document = document(&backend.url());
+    document["spec"]["limits"]["expensiveTools"] = json!({"requests": 8, "per": "1h"});
+    tool_of(&mut document, "find")["expensive"] = json!(true);
+    tool_of(&mut document, "find")["timeout"] = json!("300ms");
+    let mut server = start(&document).await;
+
+    let (requests, expected): (Vec<_>, Vec<_>) = script().into_iter().unzip();
+    for request in requests.into_iter().chain(other_requests()) {
+        server.send(&request).await.unwrap();
     }
-    // A secret document that is refused: the findings name its fields, and repeat no value.
     let broken = format!("contract: 1\nclients: [{{id: {CANARY}, uid: {CANARY}, apiKeys: {CANARY}}}]");
     server.config.write_text(None, Some(&broken)).unwrap();
     server.log.event("policy_refused", PATIENCE).await.unwrap();
-
-    let mut told_elsewhere = String::new();
+    let mut pages = String::new();
     for target in ["/metrics", "/policy", "/health", "/readyz", "/livez"] {
-        told_elsewhere.push_str(&server.admin(target).await.unwrap().text());
+        pages.push_str(&server.admin(target).await.unwrap().text());
     }
-    server.signal(rustix::process::Signal::TERM).unwrap();
+    server.signal(Signal::TERM).unwrap();
     assert!(server.ended(PATIENCE).await.unwrap().success());
-    let records = server.log.records().unwrap();
-    assert_eq!(told(&records), expected);
 
-    let printed = [server.log.lines(), server.log.stderr(), vec![told_elsewhere]].concat().join("\n");
-    for secret in [CANARY, AGENT, READER, &wrong_key] {
-        let digest = hex(&KeyDigest::of(secret.as_bytes()).0);
-        for form in [secret, &digest] {
-            assert!(!printed.contains(form), "{form} is in the log:\n{}", line_with(&printed, form));
-        }
-    }
+    let records = server.log.records().unwrap();
+    assert_eq!(story(&records), expected);
+    assert_gapless(&records);
     for record in &records {
         let [time, level] = ["time", "level"].map(|field| record[field].as_str().unwrap_or_default());
-        assert!(time.len() >= 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{record}");
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{record}");
         assert!(["info", "warn", "error"].contains(&level), "{record}");
     }
+    let printed = [server.log.lines(), server.log.stderr(), vec![pages]].concat();
+    for secret in [CANARY, AGENT, READER, &wrong_key()] {
+        let digest: String = KeyDigest::of(secret.as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let repeats = |line: &&String| line.contains(secret) || line.contains(&digest);
+        assert_eq!(printed.iter().find(repeats), None);
+    }
+}
+
+/// Checks that the numbers of the records have no gap, which proves that none was lost.
+pub fn assert_gapless(records: &[Value]) {
     let numbers: Vec<u64> = records.iter().filter_map(|record| record["seq"].as_u64()).collect();
-    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "no gap");
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+/// A record without these fields, which it must have.
+fn without(record: &Value, fields: &[&str]) -> Value {
+    let mut record = record.clone();
+    for field in fields {
+        assert!(record.as_object_mut().unwrap().remove(*field).is_some(), "no `{field}` in {record}");
+    }
+    record
 }
 
 #[tokio::test]
-async fn a_record_has_every_field_that_it_promises() {
-    let backend = talkative().await;
-    let policy = unlimited(&backend.url());
-    let server = Server::start(&policy, &keys()).await.unwrap();
+async fn a_record_has_every_documented_field() {
+    let backend = backend().await;
+    let policy = parsed(&document(&backend.url()));
+    let server = TestServer::start(&policy, &keys()).await.unwrap();
     server.call(AGENT, "find", json!({"query": "works", "limit": 3})).await.unwrap();
     let start = server.log.event("tool_call_start", PATIENCE).await.unwrap();
     let end = server.log.event("tool_call_success", PATIENCE).await.unwrap();
+    let success = server.log.event("auth_success", PATIENCE).await.unwrap();
     let key_id = KeyDigest::of(AGENT.as_bytes()).key_id();
-    let shown = |record: &Value, changing: &[&str]| {
-        let mut record = record.clone();
-        for field in ["time", "seq", "instance"].iter().chain(changing) {
-            assert!(record.as_object_mut().unwrap().remove(*field).is_some(), "no `{field}` in {record}");
-        }
-        record
-    };
     assert_eq!(
-        shown(&start, &["executionId", "argsDigest"]),
-        json!({"level": "info", "event": "tool_call_start", "revision": policy.revision(), "clientId": "agent", "keyId": key_id,
-            "decision": "allowed", "toolName": "find", "effect": "Read", "args": {"query": "string(5)", "limit": "integer"}})
+        without(&start, &["time", "seq", "instance", "executionId", "argsDigest"]),
+        json!({"level": "info", "event": "tool_call_start", "revision": policy.revision(), "clientId": "agent",
+            "keyId": key_id, "decision": "allowed", "toolName": "find", "effect": "Read",
+            "args": {"query": "string(5)", "limit": "integer"}})
     );
     assert_eq!(
-        shown(&end, &["executionId", "durationMs", "bytes"]),
-        json!({"level": "info", "event": "tool_call_success", "revision": policy.revision(), "clientId": "agent", "keyId": key_id,
-            "toolName": "find", "recordsReturned": 1})
+        without(&end, &["time", "seq", "instance", "executionId", "durationMs", "bytes"]),
+        json!({"level": "info", "event": "tool_call_success", "revision": policy.revision(), "clientId": "agent",
+            "keyId": key_id, "toolName": "find", "recordsReturned": 1})
     );
     assert_eq!(start["executionId"], end["executionId"]);
     assert_eq!(start["argsDigest"].as_str().map(str::len), Some(64));
-    let success = server.log.event("auth_success", PATIENCE).await.unwrap();
     assert_eq!(
-        shown(&success, &[]),
-        json!({"level": "info", "event": "auth_success", "revision": policy.revision(), "clientId": "agent", "keyId": key_id})
+        without(&success, &["time", "seq", "instance"]),
+        json!({"level": "info", "event": "auth_success", "revision": policy.revision(), "clientId": "agent",
+            "keyId": key_id})
     );
 }
 
 #[tokio::test]
-async fn equal_arguments_have_equal_digests_on_every_replica() {
-    let (policy, keys) = (unlimited(NOWHERE), keys());
+async fn equal_arguments_have_equal_digests_in_every_replica() {
+    let document = document(NOWHERE);
     let mut digests = Vec::new();
-    for (text, _) in [("x", 1), ("x", 2), ("y", 1)] {
-        let server = Server::start(&policy, &keys).await.unwrap();
-        server.call(AGENT, "echo", json!({"text": text})).await.unwrap();
-        digests.push(server.log.event("tool_call_start", PATIENCE).await.unwrap()["argsDigest"].clone());
+    for text in ["x", "x", "y"] {
+        let replica = start(&document).await;
+        replica.call(AGENT, "echo", json!({"text": text})).await.unwrap();
+        digests.push(replica.log.event("tool_call_start", PATIENCE).await.unwrap()["argsDigest"].clone());
     }
     assert_eq!(digests[0], digests[1]);
     assert_ne!(digests[0], digests[2]);
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_an_end_in_the_log() {
+async fn a_caller_that_disconnects_leaves_the_end_of_its_call_in_the_log() {
     let backend = Backend::start(|_| Reply::Silence).await.unwrap();
-    let server = Server::start(&unlimited(&backend.url()), &keys()).await.unwrap();
-    let mut connection = portcullis_tests::http::Connection::open(server.listen).await.unwrap();
-    connection.send(&call(AGENT, "find", json!({"query": "x"})).bytes()).await.unwrap();
-    let start = server.log.event("tool_call_start", PATIENCE).await.unwrap();
-    drop(connection);
-    let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
-    assert_eq!((&end["executionId"], &end["error"]), (&start["executionId"], &json!("disconnected")));
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn line_with<'a>(printed: &'a str, form: &str) -> &'a str {
-    printed.lines().find(|line| line.contains(form)).unwrap_or_default()
+    let server = start(&document(&backend.url())).await;
+    for (tool, arguments) in [("find", json!({"query": "x"})), ("note", json!({"id": "7", "text": "x"}))] {
+        let calls = server.log.events("tool_call_start").unwrap().len() + 1;
+        let mut connection = Connection::open(server.listen).await.unwrap();
+        connection.write(&call(AGENT, tool, arguments).bytes()).await.unwrap();
+        let starts = server.log.at_least(calls, "tool_call_start", PATIENCE).await.unwrap();
+        drop(connection);
+        let ends = server.log.at_least(calls, "tool_call_error", PATIENCE).await.unwrap();
+        let (start, end) = (&starts[calls - 1], &ends[calls - 1]);
+        assert_eq!((&end["executionId"], &end["error"]), (&start["executionId"], &json!("disconnected")), "{tool}");
+    }
 }

@@ -1,10 +1,10 @@
-//! The protocol's own conformance suite, as far as a server of tools can meet it. Some of its scenarios pass against a server
-//! that is dead, so what is asserted is which pass, and that the server lives.
+//! MCP's own conformance suite, as far as it concerns a server of tools. Some of its scenarios pass against a server that is not
+//! running, so the test asserts how many checks of each passed, and that the server runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use portcullis_tests::server::{ClientKey, Server, credentials, policy};
+use portcullis_tests::server::{ClientKey, TestServer, credentials, policy};
 use serde_json::json;
 
 use crate::clients::{FOLDER, node, package};
@@ -17,10 +17,10 @@ server: {namespace: sales, name: conformance}
 spec:
   backends: [{name: fixed, static: {}}, {name: nowhere, http: {url: "http://127.0.0.1:9"}}]
   tools:
-    - {name: test_simple_text, description: Says a text., backend: fixed, static: {text: This is a simple text response for testing.}}
+    - {name: test_simple_text, description: Returns a text., backend: fixed, static: {text: This is a simple text response for testing.}}
     - {name: test_error_handling, description: Fails., backend: nowhere, http: {method: GET, path: /}}
     - name: json_schema_2020_12_tool
-      description: Has a schema with the words of 2020-12.
+      description: Has a schema with keywords of 2020-12.
       backend: fixed
       static: {text: x}
       inputSchema:
@@ -34,9 +34,9 @@ clients:
 "##;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
+async fn the_conformance_suite_passes_for_the_features_of_this_server() {
     let keys = credentials(&[ClientKey { client: "agent", uid: "uid-agent", key: KEY }]).unwrap();
-    let mut server = Server::start(&policy(POLICY).unwrap(), &keys).await.unwrap();
+    let mut server = TestServer::start(&policy(POLICY).unwrap(), &keys).await.unwrap();
     let mut passed = BTreeMap::new();
     for scenario in [
         "server-initialize",
@@ -49,17 +49,10 @@ async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
     ] {
         let results = tempfile::tempdir().unwrap();
         let mut command = node();
-        // The suite has no option for a header: it gets one where it sends.
+        // The suite has no option for a header, so a preloaded module adds it to each request.
         command.arg("--import").arg(Path::new(FOLDER).join("with-key.mjs")).env("PORTCULLIS_TEST_KEY", KEY);
         command.arg(package("@modelcontextprotocol/conformance/dist/index.js"));
-        command.args([
-            "server",
-            "--url",
-            &format!("http://{}/mcp", server.listen),
-            "--scenario",
-            scenario,
-            "--verbose",
-        ]);
+        command.args(["server", "--url", &server.url(), "--scenario", scenario, "--verbose"]);
         command.current_dir(results.path());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -77,7 +70,7 @@ async fn the_conformance_suite_passes_where_this_server_has_the_feature() {
         ("tools-call-simple-text", "Passed: 1/1, 0 failed, 0 warnings"),
         ("tools-call-error", "Passed: 1/1, 0 failed, 0 warnings"),
         ("json-schema-2020-12", "Passed: 4/4, 0 failed, 0 warnings"),
-        // A foreign host is refused, as it must be. A page of the loopback's own is refused too: no origin is served by default.
+        // A foreign host is refused, as it must be. A web page of this machine is refused too: no origin is allowed by default.
         ("dns-rebinding-protection", "Passed: 1/2, 1 failed, 0 warnings"),
     ]);
     assert_eq!(passed.iter().map(|(name, result)| (*name, result.as_str())).collect::<BTreeMap<_, _>>(), expected);

@@ -1,74 +1,85 @@
-//! HTTP/2 without TLS, by prior knowledge: the same answers as over HTTP/1.1, and the bounds of its own.
+//! HTTP/2 without TLS, by prior knowledge: the responses of HTTP/1.1, and bounds of its own.
 
-use portcullis_tests::server::{Server, rpc};
+use portcullis_tests::server::{TestServer, rpc};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::common::*;
+use crate::expected::*;
+use crate::fixtures::*;
 
 fn client() -> Client {
     Client::builder().http2_prior_knowledge().no_proxy().build().unwrap()
 }
 
-fn post(client: &Client, server: &Server, key: &str, message: &Value) -> reqwest::RequestBuilder {
+fn post(client: &Client, server: &TestServer, key: &str, message: &Value) -> reqwest::RequestBuilder {
     client
-        .post(format!("http://{}/mcp", server.listen))
+        .post(server.url())
         .header("x-api-key", key)
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
         .body(message.to_string())
 }
 
-async fn shown(answer: Response) -> (u16, Value) {
-    let status = answer.status().as_u16();
-    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
-    (status, answer.json().await.unwrap_or(Value::Null))
+fn echo(text: &str) -> Value {
+    rpc("tools/call", json!({"name": "echo", "arguments": {"text": text}}))
+}
+
+async fn status_and_body(response: Response) -> (u16, Value) {
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_and_refusals_are_those_of_http_1() {
-    let server = Server::start(&unlimited(NOWHERE), &keys()).await.unwrap();
+async fn responses_and_refusals_are_those_of_http_1() {
+    let server = start(&document(NOWHERE)).await;
     let client = client();
-    let echo = rpc("tools/call", json!({"name": "echo", "arguments": {"text": "x"}}));
-    let request = |key| post(&client, &server, key, &echo);
-    let (status, body) = shown(request(AGENT).send().await.unwrap()).await;
-    assert_eq!((status, &body["result"]["content"][0]["text"]), (200, &json!("you said x")));
+    let request = |key| post(&client, &server, key, &echo("x"));
+    let refusal = |message: &str| json!({"error": message});
     for (what, request, expected) in [
-        ("a wrong key", request("wrong"), (401, json!({"error": "Invalid API key"}))),
-        ("a key twice", request(AGENT).header("x-api-key", AGENT), (401, json!({"error": "Invalid API key"}))),
+        ("a call", request(AGENT), (200, rpc_result(echoed("x")))),
+        ("an unknown key", request("wrong"), (401, refusal("Invalid API key"))),
+        ("a key twice", request(AGENT).header("x-api-key", AGENT), (401, refusal("Invalid API key"))),
         (
             "an origin",
             request(AGENT).header("origin", "http://x"),
-            (403, json!({"error": "Requests from web pages are not served"})),
+            (403, refusal("Requests from web pages are not served")),
         ),
         (
             "another host beside its own",
             request(AGENT).header("host", "evil.example"),
-            (421, json!({"error": "This server is not addressed by that host"})),
+            (421, refusal("This server is not addressed by that host")),
+        ),
+        (
+            "a body over 1 MiB",
+            request(AGENT).body(" ".repeat(1024 * 1024 + 1)),
+            (413, refusal("The body is too large")),
         ),
     ] {
-        assert_eq!(shown(request.send().await.unwrap()).await, expected, "{what}");
+        assert_eq!(status_and_body(request.send().await.unwrap()).await, expected, "{what}");
     }
-    let too_large = post(&client, &server, AGENT, &json!({"filler": "x".repeat(1024 * 1024)})).send().await.unwrap();
-    assert_eq!(too_large.status(), 413);
-    let header = request(AGENT).header("x-large", "x".repeat(20 * 1024)).send().await.unwrap();
-    assert_eq!(header.status(), 431);
-    assert_eq!(request(AGENT).send().await.unwrap().status(), 200, "the connection serves on");
+    let large_head = request(AGENT).header("x-large", "x".repeat(20 * 1024)).send().await.unwrap();
+    assert_eq!(large_head.status(), 431);
+    assert_eq!(request(AGENT).send().await.unwrap().status(), 200, "the connection is not closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_share_one_connection() {
-    let server = Server::start(&unlimited(NOWHERE), &keys()).await.unwrap();
+    let server = start(&document(NOWHERE)).await;
     let client = client();
     let mut calls = JoinSet::new();
-    for n in 0..300 {
-        let message = rpc("tools/call", json!({"name": "echo", "arguments": {"text": n.to_string()}}));
-        let request = post(&client, &server, AGENT, &message);
-        calls.spawn(async move { (n, shown(request.send().await.unwrap()).await) });
+    // No more at once than one client may have in flight.
+    for n in 0..32 {
+        let texts: Vec<String> = (0..10).map(|m| format!("{n}.{m}")).collect();
+        let requests: Vec<_> = texts.iter().map(|text| post(&client, &server, AGENT, &echo(text))).collect();
+        calls.spawn(async move {
+            for (text, request) in texts.iter().zip(requests) {
+                let found = status_and_body(request.send().await.unwrap()).await;
+                assert_eq!(found, (200, rpc_result(echoed(text))));
+            }
+        });
     }
-    while let Some(ended) = calls.join_next().await {
-        let (n, (status, body)) = ended.unwrap();
-        assert_eq!((status, &body["result"]["content"][0]["text"]), (200, &json!(format!("you said {n}"))));
-    }
+    calls.join_all().await;
+    let metrics = server.admin("/metrics").await.unwrap().text();
+    assert!(metrics.contains("portcullis_connections 1\n"), "{metrics}");
 }

@@ -1,199 +1,231 @@
-//! Three limits, each exact under concurrency: never more than N in a span, nothing used up by a refused call, and a
-//! `Retry-After` that is worth waiting for.
+//! Each limit is exact under concurrent load: never more calls than it says in any span of its time, no call used up by a
+//! refusal, and a `Retry-After` after which there is room.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use portcullis_crds::Policy;
-use portcullis_tests::http::{Answer, Connection};
-use portcullis_tests::server::{ClientKey, Server, call, credentials, policy};
-use serde_json::json;
+use portcullis_tests::backend::{Backend, Reply};
+use portcullis_tests::http::{Connection, Response, send};
+use portcullis_tests::server::{TestServer, call, post, rpc};
+use portcullis_tests::{PATIENCE, until};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::common::PATIENCE;
+use crate::expected::*;
+use crate::fixtures::*;
 
 const CLIENTS: [&str; 3] = ["one", "two", "three"];
 
-fn key(client: &str) -> String {
-    format!("portcullis_{client}-0123456789-0123456789-0123456789")
-}
-
-/// `cheap` and `dear` are the same, but that `dear` is expensive. Each client may call `client` times an hour.
-fn limited(global: (u32, u8), client: &str, dear: &str) -> Policy {
-    let (requests, share) = global;
-    let mut text = format!(
-        "
-contract: 1
-server: {{namespace: sales, name: crm}}
-spec:
-  backends: [{{name: fixed, static: {{}}}}]
-  tools:
-    - {{name: cheap, description: C., backend: fixed, static: {{text: yes}}}}
-    - {{name: dear, description: D., backend: fixed, expensive: true, static: {{text: yes}}}}
-  limits:
-    global: {{requests: {requests}, per: 1h, maxShare: {share}}}
-    perClient: {{requests: 1000, per: 1h}}
-    expensiveTools: {dear}
-clients:
-"
-    );
-    for id in CLIENTS {
-        text.push_str(&format!(
-            "  - {{id: {id}, uid: uid-{id}, tools: [cheap, dear], maxRecordsPerQuery: 1, limits: {client}}}\n"
-        ));
+/// The tools `cheap` and `expensive`, which differ in that alone, and three clients with these limits.
+fn limited(client_limits: Value) -> Value {
+    let mut document = document(NOWHERE);
+    document["spec"]["tools"] = json!([
+        {"name": "cheap", "description": "Says yes.", "backend": "fixed", "static": {"text": "yes"}},
+        {"name": "expensive", "description": "Says yes.", "backend": "fixed", "expensive": true, "static": {"text": "yes"}},
+    ]);
+    document["clients"] = CLIENTS.map(|id| client(id, &["cheap", "expensive"], 1, false)).into();
+    for client in document["clients"].as_array_mut().unwrap() {
+        client["limits"] = client_limits.clone();
     }
-    policy(&text.replace("text: yes", "text: \"yes\"")).unwrap()
+    document
 }
 
-async fn start(policy: &Policy) -> Server {
-    let keys = CLIENTS.map(key);
-    let uids = CLIENTS.map(|client| format!("uid-{client}"));
-    let keys: Vec<ClientKey<'_>> =
-        (0..CLIENTS.len()).map(|n| ClientKey { client: CLIENTS[n], uid: &uids[n], key: &keys[n] }).collect();
-    Server::start(policy, &credentials(&keys).unwrap()).await.unwrap()
+fn an_hour(requests: u32) -> Value {
+    json!({"requests": requests, "per": "1h"})
 }
 
-/// Calls on 16 connections at once, and counts the statuses.
-async fn storm(address: SocketAddr, client: &'static str, tool: &'static str, calls: usize) -> BTreeMap<u16, usize> {
-    let mut senders = JoinSet::new();
+/// Makes calls on 16 connections at once, and counts the statuses.
+async fn storm(server: &TestServer, client: &str, tool: &str, calls: usize) -> BTreeMap<u16, usize> {
+    let (address, request) = (server.listen, call(&key_of(client), tool, json!({})));
+    let mut callers = JoinSet::new();
     for _ in 0..16 {
-        senders.spawn(async move {
+        let request = request.clone();
+        callers.spawn(async move {
             let mut connection = Connection::open(address).await.unwrap();
             let mut statuses = Vec::new();
             for _ in 0..calls / 16 {
-                statuses.push(connection.ask(&call(&key(client), tool, json!({}))).await.unwrap().status);
+                statuses.push(connection.send(&request).await.unwrap().status);
             }
             statuses
         });
     }
     let mut counted = BTreeMap::new();
-    while let Some(statuses) = senders.join_next().await {
-        for status in statuses.unwrap() {
-            *counted.entry(status).or_default() += 1;
-        }
+    for status in callers.join_all().await.into_iter().flatten() {
+        *counted.entry(status).or_default() += 1;
     }
     counted
 }
 
-async fn one(server: &Server, client: &str, tool: &str) -> Answer {
-    server.call(&key(client), tool, json!({})).await.unwrap()
+/// The counts of a storm: so many calls were served, and so many refused.
+fn counts(served: usize, refused: usize) -> BTreeMap<u16, usize> {
+    BTreeMap::from([(200, served), (429, refused)])
+}
+
+async fn one(server: &TestServer, client: &str, tool: &str) -> Response {
+    server.call(&key_of(client), tool, json!({})).await.unwrap()
+}
+
+/// The limits that refused calls of this client, as the log has them.
+async fn refused_by(server: &TestServer, client: &str) -> Vec<String> {
+    until(PATIENCE, async || {
+        let records = server.log.events("rate_limit_exceeded").unwrap();
+        let records = records.iter().filter(|record| record["clientId"] == client);
+        let mut limits: Vec<String> =
+            records.map(|record| record["limit"].as_str().unwrap_or_default().to_owned()).collect();
+        limits.dedup();
+        if limits.is_empty() { Err("no refusal is recorded") } else { Ok(limits) }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_gets_exactly_its_number_however_it_storms_and_takes_nothing_from_others() {
-    let server = start(&limited((1_000_000, 100), "[{requests: 100, per: 1h}]", "{requests: 1000, per: 1h}")).await;
-    assert_eq!(storm(server.listen, "one", "cheap", 320).await, BTreeMap::from([(200, 100), (429, 220)]));
-    assert_eq!(storm(server.listen, "two", "cheap", 320).await, BTreeMap::from([(200, 100), (429, 220)]));
-    let refused = server.log.count("rate_limit_exceeded", 1, PATIENCE).await.unwrap();
-    assert!(refused.iter().all(|record| record["limit"] == "client"), "{refused:?}");
+async fn a_client_gets_exactly_its_number_of_calls_and_takes_none_from_others() {
+    let server = start_for(&limited(json!([an_hour(100)])), &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "cheap", 320).await, counts(100, 220));
+    assert_eq!(storm(&server, "two", "cheap", 320).await, counts(100, 220));
+    assert_eq!(refused_by(&server, "one").await, ["client"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expensive_tool_has_a_limit_of_its_own_for_each_client() {
-    let server = start(&limited((1_000_000, 100), "[{requests: 100, per: 1h}]", "{requests: 10, per: 1h}")).await;
-    assert_eq!(storm(server.listen, "one", "dear", 160).await, BTreeMap::from([(200, 10), (429, 150)]));
-    assert_eq!(storm(server.listen, "two", "dear", 160).await, BTreeMap::from([(200, 10), (429, 150)]));
-    // The 150 that were refused used up nothing: exactly 90 of the client's 100 are left.
-    assert_eq!(storm(server.listen, "one", "cheap", 320).await, BTreeMap::from([(200, 90), (429, 230)]));
+    let mut document = limited(json!([an_hour(100)]));
+    document["spec"]["limits"]["expensiveTools"] = an_hour(10);
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "expensive", 160).await, counts(10, 150));
+    assert_eq!(storm(&server, "two", "expensive", 160).await, counts(10, 150));
+    assert_eq!(refused_by(&server, "one").await, ["tool"]);
+    // The 150 calls that were refused used up nothing: 90 of the client's 100 calls are left.
+    assert_eq!(storm(&server, "one", "cheap", 320).await, counts(90, 230));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_global_limit_holds_for_all_and_no_client_takes_more_than_its_share() {
-    let server = start(&limited((100, 40), "[{requests: 1000, per: 1h}]", "{requests: 1000, per: 1h}")).await;
-    assert_eq!(storm(server.listen, "one", "cheap", 160).await, BTreeMap::from([(200, 40), (429, 120)]));
-    assert_eq!(storm(server.listen, "two", "cheap", 160).await, BTreeMap::from([(200, 40), (429, 120)]));
-    assert_eq!(storm(server.listen, "three", "cheap", 160).await, BTreeMap::from([(200, 20), (429, 140)]));
-    let refused = server.log.count("rate_limit_exceeded", 1, PATIENCE).await.unwrap();
+async fn the_global_limit_holds_for_all_and_no_client_gets_more_than_its_share() {
+    let mut document = limited(json!([an_hour(1000)]));
+    document["spec"]["limits"]["global"] = json!({"requests": 100, "per": "1h", "maxShare": 40});
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "cheap", 160).await, counts(40, 120));
+    assert_eq!(storm(&server, "two", "cheap", 160).await, counts(40, 120));
+    assert_eq!(storm(&server, "three", "cheap", 160).await, counts(20, 140));
     for (client, limit) in [("one", "share"), ("two", "share"), ("three", "global")] {
-        assert!(
-            refused.iter().any(|record| record["clientId"] == client && record["limit"] == limit),
-            "{client}: {refused:?}"
-        );
+        assert_eq!(refused_by(&server, client).await, [limit], "{client}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_limits_of_a_client_all_hold() {
-    let server = start(&limited(
-        (1_000_000, 100),
-        "[{requests: 1000, per: 30m}, {requests: 50, per: 1h}]",
-        "{requests: 1000, per: 1h}",
-    ))
-    .await;
-    assert_eq!(storm(server.listen, "one", "cheap", 160).await, BTreeMap::from([(200, 50), (429, 110)]));
+async fn all_limits_of_a_client_hold() {
+    let document = limited(json!([{"requests": 1000, "per": "30m"}, an_hour(50)]));
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "cheap", 160).await, counts(50, 110));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_denied_or_invalid_use_up_no_calls() {
-    let text = limited((1_000_000, 100), "[{requests: 5, per: 1h}]", "{requests: 1000, per: 1h}");
-    let server = start(&text).await;
+    let server = start_for(&limited(json!([an_hour(5)])), &CLIENTS).await;
     for _ in 0..20 {
-        assert_eq!(one(&server, "one", "unknown").await.status, 200);
-        assert_eq!(server.call(&key("one"), "cheap", json!([])).await.unwrap().status, 200);
+        assert_eq!(one(&server, "one", "unknown").await.to_value(), denied("unknown"));
+        let invalid = server.call(&key_of("one"), "cheap", json!([])).await.unwrap();
+        assert_eq!(status_and_code(&invalid), (200, Some(-32602)));
     }
-    assert_eq!(storm(server.listen, "one", "cheap", 16).await, BTreeMap::from([(200, 5), (429, 11)]));
+    assert_eq!(storm(&server, "one", "cheap", 16).await, counts(5, 11));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_call_has_an_allowance_of_its_own() {
-    let text = "
-contract: 1
-server: {namespace: sales, name: crm}
-spec:
-  backends: [{name: fixed, static: {}}]
-  tools: [{name: cheap, description: C., backend: fixed, static: {text: \"yes\"}}]
-  limits: {perClient: {requests: 4, per: 1h}}
-clients:
-  - {id: one, uid: uid-one, tools: [cheap], maxRecordsPerQuery: 1, limits: [{requests: 4, per: 1h}]}
-  - {id: two, uid: uid-two, tools: [cheap], maxRecordsPerQuery: 1, limits: [{requests: 4, per: 1h}]}
-";
-    let server = start(&policy(text).unwrap()).await;
-    // Ten times the client's calls: 40 of those that are denied, and then 429.
-    assert_eq!(storm(server.listen, "one", "unknown", 160).await, BTreeMap::from([(200, 40), (429, 120)]));
-    assert_eq!(one(&server, "one", "cheap").await.status, 200, "its calls are its own");
-    assert_eq!(one(&server, "two", "unknown").await.status, 200, "and so is another's allowance");
+async fn requests_that_are_not_admitted_calls_draw_on_ten_times_the_calls() {
+    let mut document = limited(json!([an_hour(4)]));
+    document["spec"]["limits"]["perClient"] = an_hour(4);
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "unknown", 160).await, counts(40, 120));
+    let ping = post(&key_of("one"), &rpc("ping", json!({})));
+    assert_eq!(server.send(&ping).await.unwrap().status, 429, "other methods draw on the same allowance");
+    assert_eq!(refused_by(&server, "one").await, ["request_allowance"]);
+    assert_eq!(one(&server, "one", "cheap").await.status, 200, "the client's calls are apart from it");
+    assert_eq!(one(&server, "two", "unknown").await.to_value(), denied("unknown"), "and so are other clients");
+}
+
+#[tokio::test]
+async fn a_call_over_a_limit_is_a_429_that_says_when_to_try_again() {
+    let server = start_for(&limited(json!([an_hour(1)])), &CLIENTS).await;
+    assert_eq!(one(&server, "one", "cheap").await.status, 200);
+    let params = json!({"name": "cheap"});
+    let request = json!({"jsonrpc": "2.0", "id": "é\"", "method": "tools/call", "params": params});
+    let found = server.send(&post(&key_of("one"), &request)).await.unwrap();
+    // How much of the hour has passed is the one thing that the test cannot know.
+    let seconds: u64 = found.header("retry-after").unwrap().parse().unwrap();
+    assert!((3600 - PATIENCE.as_secs()..=3600).contains(&seconds), "{seconds}");
+    let message = format!("Rate limit exceeded. Retry after {seconds} seconds.");
+    let body = json!({"jsonrpc": "2.0", "id": "é\"", "error": {"code": 429, "message": message}});
+    assert_eq!(found.to_value(), response_with(429, "retry-after", &seconds.to_string(), body));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_as_told_is_served() {
-    let server = start(&limited((1_000_000, 100), "[{requests: 3, per: 2s}]", "{requests: 1000, per: 1h}")).await;
+async fn a_client_that_waits_as_long_as_retry_after_says_is_served() {
+    let server = start_for(&limited(json!([{"requests": 3, "per": "2s"}])), &CLIENTS).await;
     for round in 0..3 {
-        let mut served = 0;
-        let refused = loop {
-            let answer = one(&server, "one", "cheap").await;
-            match answer.status {
-                200 => served += 1,
-                _ => break answer,
-            }
-            assert!(served <= 100, "no limit");
-        };
+        let refused = until(PATIENCE, async || {
+            let found = one(&server, "one", "cheap").await;
+            if found.status == 429 { Ok(found) } else { Err("the limit is never reached") }
+        })
+        .await;
         let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=2).contains(&seconds), "round {round}: {seconds}");
+        // The time itself is what is tested.
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         assert_eq!(one(&server, "one", "cheap").await.status, 200, "round {round}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_outlive_a_reload_of_the_policy() {
-    let before = limited((1_000_000, 100), "[{requests: 5, per: 1h}]", "{requests: 1000, per: 1h}");
-    let server = start(&before).await;
-    assert_eq!(storm(server.listen, "one", "cheap", 16).await, BTreeMap::from([(200, 5), (429, 11)]));
-    let mut after = before.clone();
-    after.spec.tools[0].description = "Changed.".into();
-    let after = Policy::new(after.server, after.spec, after.clients).unwrap();
-    server.config.write_policy(&after).unwrap();
-    let credentials = server.admin("/policy").await.unwrap().json()["credentialsRevision"].as_str().unwrap().to_owned();
-    server.serves(after.revision(), &credentials).await.unwrap();
-    assert_eq!(storm(server.listen, "one", "cheap", 16).await, BTreeMap::from([(429, 16)]));
+async fn used_up_limits_outlive_a_change_of_the_policy() {
+    let mut document = limited(json!([an_hour(5)]));
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "cheap", 16).await, counts(5, 11));
+    document["spec"]["tools"][0]["description"] = json!("Changed.");
+    server.reconfigure(&parsed(&document), &keys_of(&CLIENTS)).await.unwrap();
+    assert_eq!(storm(&server, "one", "cheap", 16).await, BTreeMap::from([(429, 16)]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_two_replicas_holds_half() {
-    let mut policy = limited((1_000_000, 100), "[{requests: 101, per: 1h}]", "{requests: 1000, per: 1h}");
-    policy.server.replicas = 2;
-    let policy = Policy::new(policy.server, policy.spec, policy.clients).unwrap();
-    let server = start(&policy).await;
-    assert_eq!(storm(server.listen, "one", "cheap", 320).await, BTreeMap::from([(200, 50), (429, 270)]));
+async fn each_of_two_replicas_admits_half() {
+    let mut document = limited(json!([an_hour(101)]));
+    document["server"]["replicas"] = json!(2);
+    let server = start_for(&document, &CLIENTS).await;
+    assert_eq!(storm(&server, "one", "cheap", 320).await, counts(50, 270));
+}
+
+#[tokio::test]
+async fn a_replica_whose_share_is_no_call_refuses_calls_and_serves_other_requests() {
+    let mut document = limited(json!([{"requests": 3, "per": "1m"}]));
+    document["server"]["replicas"] = json!(5);
+    let server = start_for(&document, &CLIENTS).await;
+    let refused = one(&server, "one", "cheap").await;
+    let body = rpc_error(429, "Rate limit exceeded. Retry after 60 seconds.");
+    assert_eq!(refused.to_value(), response_with(429, "retry-after", "60", body));
+    for method in ["tools/list", "ping"] {
+        let found = server.send(&post(&key_of("one"), &rpc(method, json!({})))).await.unwrap();
+        assert_eq!(status_and_code(&found), (200, None), "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_at_most_32_calls_in_flight_and_others_do_not_wait_for_them() {
+    let backend = Backend::start(|_| Reply::Silence).await.unwrap();
+    let server = start(&document(&backend.url())).await;
+    let address = server.listen;
+    let mut calls = JoinSet::new();
+    for _ in 0..32 {
+        calls.spawn(async move { send(address, &call(AGENT, "find", json!({"query": "x"}))).await });
+    }
+    server.log.at_least(32, "tool_call_start", PATIENCE).await.unwrap();
+    let echo = async |key| server.call(key, "echo", json!({"text": "x"})).await.unwrap().to_value();
+    let body = rpc_error(429, "Rate limit exceeded. Retry after 1 seconds.");
+    assert_eq!(echo(AGENT).await, response_with(429, "retry-after", "1", body));
+    assert_eq!(echo(READER).await, response(200, rpc_result(echoed("x"))));
+    assert_eq!(refused_by(&server, "agent").await, ["in_flight"]);
+    // A caller that disconnects makes room.
+    calls.shutdown().await;
+    until(PATIENCE, async || match echo(AGENT).await {
+        found if found["status"] == 200 => Ok(()),
+        found => Err(found),
+    })
+    .await;
 }

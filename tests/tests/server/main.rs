@@ -1,22 +1,29 @@
-//! `portcullis-server` as a black box: a process, a policy written by hand, and whatever comes over the wire. Each module
-//! is one promise of the server; none of them looks into it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what is wrong by failing")]
+//! `portcullis-server` as a black box: a process, a policy written by hand, and whatever is sent over the wire. Each module is one
+//! promise of the server. None of them uses its code, but for the lists of words that `vocabulary` compares with.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod arguments;
 mod audit;
-mod blocked;
-mod bounds;
+mod audit_blocked;
+mod authorisation;
+mod backends;
 mod clients;
-mod common;
 mod conformance;
+mod connections;
+mod expected;
+mod fixtures;
+mod health;
+mod hostile_texts;
 mod http2;
 mod limits;
 mod malformed;
+mod memory;
 mod mixes;
 mod records;
-mod refusals;
 mod reload;
+mod request_checks;
+mod revisions;
 mod rmcp_client;
 mod sessions;
-mod slow;
+mod stop;
 mod sweep;

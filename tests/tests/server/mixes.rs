@@ -1,12 +1,12 @@
-//! Policy and credentials are two files, and one may be newer than the other. In no mix of them is there access that neither
-//! of the two states allowed.
+//! Policy and credentials are two files, and one may be newer than the other. No mix of two states gives access that neither of
+//! them gave.
 
 use portcullis_crds::{Credentials, Policy};
-use portcullis_tests::http::Request;
-use portcullis_tests::server::{ClientKey, Server, call, credentials, policy, post, rpc};
+use portcullis_tests::server::{ClientKey, TestServer, credentials, post, rpc};
 use serde_json::{Value, json};
 
-use crate::common::*;
+use crate::expected::*;
+use crate::fixtures::*;
 
 /// One state of both files.
 struct State {
@@ -14,52 +14,49 @@ struct State {
     credentials: Credentials,
 }
 
-/// The other key of `agent`, after it was made again.
-const AGAIN: &str = "portcullis_again-again-again-again-again-again-0";
+/// The key of `agent` after it was created again.
+const NEW_KEY: &str = "portcullis_again-again-again-again-again-again-0";
 
-fn state(policy_text: &str, agent: Option<(&str, &str)>) -> State {
+fn state(document: &Value, agent: Option<(&str, &str)>) -> State {
     let mut keys = vec![ClientKey { client: "reader", uid: "uid-reader", key: READER }];
-    if let Some((uid, key)) = agent {
-        keys.push(ClientKey { client: "agent", uid, key });
-    }
-    State { policy: policy(policy_text).unwrap(), credentials: credentials(&keys).unwrap() }
+    keys.extend(agent.map(|(uid, key)| ClientKey { client: "agent", uid, key }));
+    State { policy: parsed(document), credentials: credentials(&keys).unwrap() }
 }
 
-fn both() -> State {
-    state(&policy_text(NOWHERE), Some(("uid-agent", AGENT)))
+fn both_clients() -> State {
+    state(&document(NOWHERE), Some(("uid-agent", AGENT)))
 }
 
 fn without_agent() -> State {
-    let text: Vec<String> =
-        policy_text(NOWHERE).lines().filter(|line| !line.contains("id: agent")).map(str::to_owned).collect();
-    state(&text.join("\n"), None)
+    let mut document = document(NOWHERE);
+    document["clients"].as_array_mut().unwrap().retain(|client| client["id"] != "agent");
+    state(&document, None)
 }
 
-/// The same name, made again: another UID, another key, and only one tool.
-fn made_again() -> State {
-    let text =
-        policy_text(NOWHERE).replace("uid: uid-agent, tools: [echo, find, note]", "uid: uid-again, tools: [find]");
-    state(&text, Some(("uid-again", AGAIN)))
+/// With another UID, another key and one tool for a client of the same name.
+fn agent_created_again() -> State {
+    let mut document = document(NOWHERE);
+    let agent = client_of(&mut document, "agent");
+    (agent["uid"], agent["tools"]) = (json!("uid-again"), json!(["find"]));
+    state(&document, Some(("uid-again", NEW_KEY)))
 }
 
-/// What a key may do: the tools that it lists and the one call that needs no backend, or the words that refuse it.
-async fn access(server: &Server, key: &str) -> Value {
-    let list = server.ask(&post(key, &rpc("tools/list", json!({})))).await.unwrap();
-    let echo = server.call(key, "echo", json!({"text": "x"})).await.unwrap();
-    let names: Value = list.json()["result"]["tools"]
-        .as_array()
-        .map(|tools| tools.iter().map(|tool| tool["name"].clone()).collect())
-        .unwrap_or(Value::Null);
-    match list.status {
-        200 => json!({"tools": names, "echo": echo.json()["result"]["content"][0]["text"] == "you said x"}),
-        status => {
-            assert_eq!((status, list.json()), (echo.status, echo.json()), "list and call agree");
-            json!([status, list.json()["error"]])
-        }
+/// What a key gives access to: the tools in its list, or the refusal of list and call.
+async fn access(server: &TestServer, key: &str) -> Value {
+    let list = server.send(&post(key, &rpc("tools/list", json!({})))).await.unwrap();
+    let echo = server.call(key, "echo", json!({"text": "x"})).await.unwrap().to_value();
+    if list.status != 200 {
+        assert_eq!(echo, list.to_value(), "list and call agree");
+        return echo;
     }
+    let names = tool_names(&list);
+    let is_listed = names.iter().any(|name| name == "echo");
+    let expected = if is_listed { response(200, rpc_result(echoed("x"))) } else { denied("echo") };
+    assert_eq!(echo, expected, "list and call agree");
+    json!(names)
 }
 
-async fn accesses(server: &Server, keys: &[&str]) -> Vec<Value> {
+async fn accesses(server: &TestServer, keys: &[&str]) -> Vec<Value> {
     let mut found = Vec::new();
     for key in keys {
         found.push(access(server, key).await);
@@ -67,8 +64,8 @@ async fn accesses(server: &Server, keys: &[&str]) -> Vec<Value> {
     found
 }
 
-/// Goes through all four mixes, once as a reload of each file by itself and once as a start on the mix, and says what the
-/// keys may do in each: old and old, old policy with new credentials, new policy with old credentials, new and new.
+/// What the keys give access to in each mix: old and old, old policy with new credentials, new policy with old credentials, new
+/// and new. A server that starts with a mix and one that comes to it by a change of either file agree.
 async fn mixes(old: &State, new: &State, keys: &[&str]) -> [Vec<Value>; 4] {
     let mut found = Vec::new();
     for (policy, credentials) in [
@@ -77,67 +74,50 @@ async fn mixes(old: &State, new: &State, keys: &[&str]) -> [Vec<Value>; 4] {
         (&new.policy, &old.credentials),
         (&new.policy, &new.credentials),
     ] {
-        let started = Server::start(policy, credentials).await.unwrap();
-        let here = accesses(&started, keys).await;
+        let started = TestServer::start(policy, credentials).await.unwrap();
+        let expected = accesses(&started, keys).await;
         drop(started);
-        // From each end, with the file that differs swapped alone.
         for from in [old, new] {
-            let reloaded = Server::start(&from.policy, &from.credentials).await.unwrap();
-            accesses(&reloaded, keys).await;
-            reloaded.config.write_policy(policy).unwrap();
-            reloaded.config.write_credentials(credentials).unwrap();
-            reloaded.serves(policy.revision(), credentials.revision()).await.unwrap();
-            assert_eq!(accesses(&reloaded, keys).await, here, "a reload comes to the same as a start");
+            let changed = TestServer::start(&from.policy, &from.credentials).await.unwrap();
+            changed.config.write_policy(policy).unwrap();
+            changed.config.write_credentials(credentials).unwrap();
+            changed.serves(policy.revision(), credentials.revision()).await.unwrap();
+            assert_eq!(accesses(&changed, keys).await, expected);
         }
-        found.push(here);
+        found.push(expected);
     }
     found.try_into().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_removed_has_no_access_as_soon_as_either_file_says_so() {
-    let (unknown, stranger) = (json!([401, "Invalid API key"]), json!([403, "Client not recognised"]));
-    let full = json!({"tools": ["echo", "find", "note"], "echo": true});
-    let reader = json!({"tools": ["echo", "find"], "echo": true});
-    let found = mixes(&both(), &without_agent(), &[AGENT, READER]).await;
-    let expected = [
-        vec![full, reader.clone()],
-        vec![unknown.clone(), reader.clone()],
-        vec![stranger, reader.clone()],
-        vec![unknown, reader],
-    ];
-    assert_eq!(found, expected);
+fn unknown_key() -> Value {
+    plain_refusal(401, "Invalid API key")
+}
+
+fn not_recognised() -> Value {
+    plain_refusal(403, "Client not recognised")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_made_again_inherits_nothing_and_lends_nothing() {
-    let (unknown, stranger) = (json!([401, "Invalid API key"]), json!([403, "Client not recognised"]));
-    let old = json!({"tools": ["echo", "find", "note"], "echo": true});
-    let new = json!({"tools": ["find"], "echo": false});
-    let found = mixes(&both(), &made_again(), &[AGENT, AGAIN]).await;
+async fn a_client_that_is_removed_loses_its_access_with_the_first_of_the_two_files() {
+    let all = json!(["echo", "find", "note"]);
+    let readable = || json!(["echo", "find"]);
     let expected = [
-        vec![old, unknown.clone()],
-        // The new key with the old policy, and the old key with the new one: the UIDs disagree.
-        vec![unknown.clone(), stranger.clone()],
-        vec![stranger, unknown.clone()],
-        vec![unknown, new],
+        vec![all, readable()],
+        vec![unknown_key(), readable()],
+        vec![not_recognised(), readable()],
+        vec![unknown_key(), readable()],
     ];
-    assert_eq!(found, expected);
+    assert_eq!(mixes(&both_clients(), &without_agent(), &[AGENT, READER]).await, expected);
 }
 
-#[tokio::test]
-async fn a_server_without_files_is_not_ready_and_serves_nobody_until_they_come() {
-    let config = portcullis_tests::server::ConfigFolder::new().unwrap();
-    let server = Server::start_in(config, &[]).await.unwrap();
-    let state = both();
-    let request = call(AGENT, "echo", json!({"text": "x"}));
-    assert_eq!(server.ask(&request).await.unwrap().status, 503);
-    assert_eq!(server.admin("/readyz").await.unwrap().status, 503);
-    assert_eq!(server.admin("/livez").await.unwrap().status, 200);
-    server.config.write_text(Some(&state.policy.print().unwrap()), None).unwrap();
-    assert!([401, 503].contains(&server.ask(&request).await.unwrap().status), "a policy alone lets nobody in");
-    server.config.write(&state.policy, &state.credentials).unwrap();
-    server.serves(state.policy.revision(), state.credentials.revision()).await.unwrap();
-    assert_eq!(server.ask(&request).await.unwrap().status, 200);
-    assert_eq!(server.ask(&Request::get("/health")).await.unwrap().status, 200);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_created_again_inherits_no_access_and_passes_none_on() {
+    let expected = [
+        vec![json!(["echo", "find", "note"]), unknown_key()],
+        // The new key with the old policy, and the old key with the new policy: the UIDs differ.
+        vec![unknown_key(), not_recognised()],
+        vec![not_recognised(), unknown_key()],
+        vec![unknown_key(), json!(["find"])],
+    ];
+    assert_eq!(mixes(&both_clients(), &agent_created_again(), &[AGENT, NEW_KEY]).await, expected);
 }

@@ -1,22 +1,20 @@
-//! An independent client in Rust: rmcp, with nothing but a key.
+//! rmcp, an independent client in Rust, with nothing but a key.
 
 use std::collections::HashMap;
 
-use portcullis_tests::server::Server;
 use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::{Value, json};
 
-use crate::common::*;
+use crate::fixtures::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rmcp_lists_and_calls_tools_and_reads_why_one_is_denied() {
-    let server = Server::start(&unlimited(NOWHERE), &keys()).await.unwrap();
+    let server = start(&document(NOWHERE)).await;
     let headers = HashMap::from([("x-api-key".parse().unwrap(), READER.parse().unwrap())]);
-    let config =
-        StreamableHttpClientTransportConfig::with_uri(format!("http://{}/mcp", server.listen)).custom_headers(headers);
+    let config = StreamableHttpClientTransportConfig::with_uri(server.url()).custom_headers(headers);
     let client = ().serve(StreamableHttpClientTransport::from_config(config)).await.unwrap();
     let listed = serde_json::to_value(client.list_all_tools().await.unwrap()).unwrap();
     let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|tool| &tool["name"]).collect();

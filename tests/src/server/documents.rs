@@ -1,4 +1,4 @@
-//! Policies and credentials of a test, through the types that the operator writes them with.
+//! The documents of a test's server, made with the types that the operator writes them with.
 
 use portcullis_crds::credentials::{ApiKeyDigest, CredentialClient, KeyDigest, SecretKey, ServerKeys};
 use portcullis_crds::{Credentials, Policy};
@@ -13,20 +13,26 @@ pub struct ClientKey<'a> {
     pub key: &'a str,
 }
 
-/// A policy written as a person would.
+/// A policy as a person would write it.
+///
+/// # Errors
+/// Returns an error if the text is not a valid policy.
 pub fn policy(text: &str) -> Result<Policy, Error> {
-    Policy::parse(text).map_err(|findings| Error::Answer(findings.to_string()))
+    Policy::parse(text).map_err(|findings| Error::Document(findings.to_string()))
 }
 
-/// The credentials of these clients, with keys of the server that are the same for every replica of a test.
+/// The credentials of these clients. The server's own keys are the same in every replica of a test.
+///
+/// # Errors
+/// Returns an error if they are not valid credentials.
 pub fn credentials(keys: &[ClientKey<'_>]) -> Result<Credentials, Error> {
     let clients = keys.iter().map(credential).collect::<Result<_, _>>()?;
     let server = ServerKeys { sessions: SecretKey([7; 32]), arguments: SecretKey([8; 32]) };
-    Credentials::new(clients, Some(server)).map_err(|findings| Error::Answer(findings.to_string()))
+    Credentials::new(clients, Some(server)).map_err(|findings| Error::Document(findings.to_string()))
 }
 
 fn credential(key: &ClientKey<'_>) -> Result<CredentialClient, Error> {
     let sha256 = KeyDigest::of(key.key.as_bytes());
-    let id = key.client.parse().map_err(|_| Error::Answer(format!("`{}` is no client's id", key.client)))?;
+    let id = key.client.parse().map_err(|_| Error::Document(format!("`{}` is not a client id", key.client)))?;
     Ok(CredentialClient { id, uid: key.uid.into(), api_keys: vec![ApiKeyDigest { id: sha256.key_id(), sha256 }] })
 }

@@ -1,5 +1,5 @@
 //! The API server's audit log, read as the list of who wrote what. A resourceVersion does not show a write that changed
-//! nothing; this log does, so it is where a test counts when it says "no write".
+//! nothing; this log does, so a test that asserts "nothing is written" counts here.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,38 +10,38 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// A place in the log: what was written before it does not count.
+/// A position in the log: what was written before does not count.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u64);
 
-/// One request that may change something, as the API server saw it, refused ones included.
+/// One request that may change something, whether it was refused or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub verb: String,
-    /// The plural, and after a `/` the subresource: `deployments`, `mcpservers/status`.
+    /// The plural, and the subresource after a `/`: `deployments`, `mcpservers/status`.
     pub resource: String,
     pub namespace: String,
     pub name: String,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub code: u16,
 }
 
-/// What a rule of RBAC is about.
+/// What one rule of RBAC grants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// Empty for the core group.
     pub group: String,
-    /// The plural, and after a `/` the subresource.
+    /// The plural, and the subresource after a `/`.
     pub resource: String,
     pub verb: String,
 }
 
-/// Which rights an account made use of.
+/// The rights that an account needed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     pub used: BTreeSet<Right>,
-    /// What it asked for and was refused (403).
+    /// Those that it was refused (403).
     pub refused: BTreeSet<Right>,
 }
 
@@ -76,7 +76,7 @@ struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The plural, and after a `/` the subresource.
+    /// The plural, and the subresource after a `/`.
     fn full_resource(&self) -> String {
         let Self { resource, subresource, .. } = self;
         if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") }
@@ -97,19 +97,28 @@ impl AuditLog {
         &self.path
     }
 
-    /// The log's end as it is now. An entry is there just after its request was answered.
+    /// The end of the log. An entry is written just after its request was answered.
+    ///
+    /// # Errors
+    /// Returns an error if the log cannot be read.
     pub fn mark(&self) -> Result<Mark, Error> {
         let metadata = std::fs::metadata(&self.path).map_err(self.reading())?;
         Ok(Mark(metadata.len()))
     }
 
-    /// What `user` wrote since then, in the log's order. A service account is `system:serviceaccount:NAMESPACE:NAME`; the
-    /// cluster's own kubeconfig is `admin`. Requests for tokens and access reviews change nothing and don't count.
+    /// What `user` wrote after `mark`, in the log's order. A service account is `system:serviceaccount:NAMESPACE:NAME`, the
+    /// administrator is `admin`. Requests for tokens and access reviews change nothing and are left out.
+    ///
+    /// # Errors
+    /// Returns an error if the log cannot be read.
     pub fn writes_since(&self, mark: Mark, user: &str) -> Result<Vec<Write>, Error> {
         Ok(writes(&self.text_since(mark)?, user))
     }
 
-    /// Which rights `user` made use of, from the log's begin on.
+    /// The rights that `user` needed since the log began.
+    ///
+    /// # Errors
+    /// Returns an error if the log cannot be read.
     pub fn rights(&self, user: &str) -> Result<Rights, Error> {
         Ok(rights(&self.text_since(Mark(0))?, user))
     }
@@ -146,7 +155,7 @@ fn rights(text: &str, user: &str) -> Rights {
     rights
 }
 
-/// A last line that is not whole yet is left for the next look.
+/// A last line that is not complete yet is left for the next time.
 fn events<'a>(text: &'a str, user: &'a str) -> impl Iterator<Item = Event> + 'a {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let events = whole.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
@@ -175,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_writes_of_that_user_count_and_half_a_line_waits() {
+    fn only_complete_lines_of_that_user_are_counted_as_writes() {
         let log = r#"{"verb":"get","user":{"username":"operator"},"objectRef":{"resource":"pods"},"responseStatus":{"code":200}}
 {"verb":"create","user":{"username":"operator"},"objectRef":{"resource":"selfsubjectaccessreviews"},"responseStatus":{"code":201}}
 {"verb":"patch","user":{"username":"admin"},"objectRef":{"resource":"pods","namespace":"a","name":"b"},"responseStatus":{"code":200}}
@@ -192,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_told_by_group_and_subresource_and_refused_ones_apart() {
+    fn rights_have_their_group_and_subresource_and_refused_ones_are_apart() {
         let log = r#"{"verb":"watch","user":{"username":"operator"},"objectRef":{"resource":"pods"},"responseStatus":{"code":200}}
 {"verb":"list","user":{"username":"operator"},"objectRef":{"resource":"secrets"},"responseStatus":{"code":403}}
 {"verb":"get","user":{"username":"operator"}}

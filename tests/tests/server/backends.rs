@@ -1,0 +1,219 @@
+//! What a caller receives of a backend: a result, or a tool error with one sentence that says what failed. The audit log has a
+//! word for each kind of failure. A failing backend fails fast, and no client can take it away from the others.
+
+use portcullis_tests::backend::{Backend, Gate, Reply};
+use portcullis_tests::http::{Connection, send};
+use portcullis_tests::server::{TestServer, call};
+use portcullis_tests::{PATIENCE, until};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::expected::*;
+use crate::fixtures::*;
+
+/// The document with a tool `read` whose result is whatever the backend responds.
+pub fn with_read(api: &str) -> Value {
+    let mut document = document(api);
+    let read = json!({"name": "read", "description": "Reads.", "backend": "api", "timeout": "500ms",
+        "inputSchema": {"type": "object", "required": ["id"], "properties": {"id": {}}},
+        "http": {"method": "GET", "path": "/things/{id}"}});
+    document["spec"]["tools"].as_array_mut().unwrap().push(read);
+    for client in document["clients"].as_array_mut().unwrap() {
+        client["tools"].as_array_mut().unwrap().push(json!("read"));
+    }
+    document
+}
+
+pub async fn read(server: &TestServer, key: &str) -> Value {
+    server.call(key, "read", json!({"id": 1})).await.unwrap().to_value()
+}
+
+fn failed(text: &str) -> Value {
+    response(200, rpc_result(tool_error(text)))
+}
+
+#[tokio::test]
+async fn any_json_of_a_backend_is_a_result_and_numbers_keep_their_digits() {
+    for (body, text, structured) in [
+        (r#"{"a": 1.0}"#, r#"{"a":1.0}"#, json!({"a": 1.0})),
+        ("[1, 2]", "[1,2]", json!({"result": [1, 2]})),
+        ("\"x\"", "\"x\"", json!({"result": "x"})),
+        ("", "null", json!({"result": null})),
+        ("12345678901234567890123", "12345678901234567890123", json!({"result": 1.234_567_890_123_456_8e22})),
+    ] {
+        let backend = Backend::start(move |_| Reply::response(200, body)).await.unwrap();
+        let server = start(&with_read(&backend.url())).await;
+        let result =
+            json!({"content": [{"type": "text", "text": text}], "structuredContent": structured, "isError": false});
+        assert_eq!(read(&server, AGENT).await, response(200, rpc_result(result)), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn each_failure_of_a_backend_has_its_sentence_for_the_caller_and_its_word_in_the_log() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let many = format!("[{}1]", "1,".repeat(3 * 1024 * 1024));
+    let raw = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+    let malformed = ("Backend 'api' gave an answer that is no valid JSON.", json!({"error": "answer_malformed"}));
+    let too_large = ("Backend 'api' gave an answer that is too large.", json!({"error": "answer_too_large"}));
+    let broken = ("Backend 'api' broke off before its answer was complete.", json!({"error": "backend_unreachable"}));
+    let status = |status: u16| json!({"error": "backend_status", "status": status});
+    for (what, reply, (sentence, record)) in [
+        ("half a JSON", Reply::response(200, "{"), malformed.clone()),
+        ("a web page", Reply::response(200, "<html>canary"), malformed.clone()),
+        ("not UTF-8", Reply::response(200, b"\xff\xfe"), malformed.clone()),
+        ("a key that appears twice", Reply::response(200, r#"{"a":1,"a":2}"#), malformed.clone()),
+        ("deep nesting", Reply::response(200, deep), malformed),
+        ("many values", Reply::response(200, many), too_large),
+        ("half a body", raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), broken.clone()),
+        ("not HTTP", raw("nonsense\r\n\r\n"), broken.clone()),
+        ("nothing", Reply::Close, broken),
+        (
+            "a redirect",
+            raw("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+            ("Backend 'api' answered with status 302.", status(302)),
+        ),
+        (
+            "a status with a text",
+            Reply::response(404, "canary: no such thing"),
+            ("Backend 'api' answered with status 404: canary: no such thing", status(404)),
+        ),
+        (
+            "a status of its own making",
+            raw("HTTP/1.1 500 canary\r\nContent-Length: 0\r\n\r\n"),
+            ("Backend 'api' answered with status 500.", status(500)),
+        ),
+        (
+            "silence",
+            Reply::Silence,
+            ("Backend 'api' did not answer within 500 ms.", json!({"error": "backend_timeout", "timeoutMs": 500.0})),
+        ),
+    ] {
+        let backend = Backend::start(move |_| reply.clone()).await.unwrap();
+        let server = start(&with_read(&backend.url())).await;
+        assert_eq!(read(&server, AGENT).await, failed(sentence), "{what}");
+        assert_eq!(backend.received().len(), 1, "{what}: a call is sent once");
+        let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
+        let mut found = json!({"error": end["error"]});
+        for field in ["status", "timeoutMs"] {
+            if let Some(value) = end.get(field) {
+                found[field] = value.clone();
+            }
+        }
+        assert_eq!((&found, &end["backend"]), (&record, &json!("api")), "{what}");
+        assert!(!server.log.lines().join("\n").contains("canary"), "{what}: the log repeats the backend's text");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_respond_costs_a_call_the_timeout_of_its_tool() {
+    let backend = Backend::start(|_| Reply::Silence).await.unwrap();
+    let server = start(&with_read(&backend.url())).await;
+    assert_eq!(read(&server, AGENT).await, failed("Backend 'api' did not answer within 500 ms."));
+    let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
+    assert!(end["durationMs"].as_f64().unwrap() >= 499.0, "{end}");
+    assert_eq!(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status, 200, "other tools are served");
+}
+
+#[tokio::test]
+async fn after_five_failed_connections_a_backend_is_not_tried_for_a_moment() {
+    let server = start(&with_read(NOWHERE)).await;
+    let unreachable = failed("Backend 'api' could not be reached.");
+    for n in 1..=5 {
+        assert_eq!(read(&server, AGENT).await, unreachable, "call {n}");
+    }
+    let suspended = failed("Backend 'api' failed repeatedly and is not asked for a moment. Try again.");
+    assert_eq!(read(&server, AGENT).await, suspended);
+    let ends = server.log.at_least(6, "tool_call_error", PATIENCE).await.unwrap();
+    let words: Vec<&Value> = ends.iter().map(|end| &end["error"]).collect();
+    assert_eq!(words[4..], ["backend_unreachable", "backend_suspended"]);
+}
+
+#[tokio::test]
+async fn a_backend_that_closes_each_connection_receives_no_call_twice() {
+    // A response that announces a connection that stays open, which is then closed.
+    let backend = Backend::start(|_| Reply::response(200, "{}")).await.unwrap();
+    let server = start(&document(&backend.url())).await;
+    for n in 0..30 {
+        let arguments = json!({"id": "7", "text": n.to_string()});
+        // A call that crosses the close fails, because nobody can say whether it was received. Another one is served.
+        until(PATIENCE, async || {
+            let found = server.call(AGENT, "note", arguments.clone()).await.unwrap();
+            let received = backend.take().len();
+            assert!(received <= 1, "call {n} was received {received} times");
+            if found.json()["result"]["isError"] == false { Ok(()) } else { Err(found.text()) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_flag_no_backend_on_this_machine_is_called() {
+    let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
+        let document = with_read(&backend.url().replace("127.0.0.1", host));
+        let server = TestServer::start_with(&parsed(&document), &keys(), &[]).await.unwrap();
+        assert_eq!(read(&server, AGENT).await, failed("Backend 'api' could not be reached."), "{host}");
+        let health = server.admin("/health").await.unwrap().json();
+        assert_eq!(health["checks"]["api"]["status"], "unhealthy", "{host}");
+        assert_eq!(backend.received(), [], "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_calls_fail_takes_no_backend_from_the_others() {
+    let backend = Backend::start(|request| match request.target.as_str() {
+        "/things/slow" => Reply::Silence,
+        "/things/failing" => Reply::Json(503, json!({})),
+        _ => Reply::Json(200, json!({})),
+    })
+    .await
+    .unwrap();
+    let server = start(&with_read(&backend.url())).await;
+    for id in ["slow", "failing"] {
+        let mut calls = JoinSet::new();
+        for _ in 0..8 {
+            let request = call(AGENT, "read", json!({"id": id}));
+            let address = server.listen;
+            calls.spawn(async move { send(address, &request).await.unwrap().json() });
+        }
+        let failed = calls.join_all().await.iter().filter(|body| body["result"]["isError"] == true).count();
+        assert_eq!(failed, 8, "{id}");
+    }
+    assert_eq!(read(&server, READER).await["body"]["result"]["isError"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_receives_at_most_256_calls_at_once_and_the_next_one_is_told_so() {
+    let gate = Gate::closed();
+    let script = gate.clone();
+    let backend = Backend::start(move |_| Reply::Json(200, json!({})).held(&script)).await.unwrap();
+    // Eight clients, because one has at most 32 calls in flight.
+    let ids: Vec<String> = (0..9).map(|n| format!("c{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut document = with_read(&backend.url());
+    document["clients"] = ids.iter().map(|id| client(id, &["read"], 10, false)).collect();
+    tool_of(&mut document, "read")["timeout"] = json!("60s");
+    let server = start_for(&document, &ids).await;
+    let mut calls = JoinSet::new();
+    for id in &ids[..8] {
+        for _ in 0..32 {
+            let request = call(&key_of(id), "read", json!({"id": 1}));
+            let address = server.listen;
+            calls.spawn(async move { send(address, &request).await.unwrap().status });
+        }
+    }
+    until(PATIENCE, async || match backend.received().len() {
+        256 => Ok(()),
+        count => Err(format!("the backend received {count} of 256 calls")),
+    })
+    .await;
+    // From another address, because one has at most 256 connections.
+    let mut connection = Connection::open_from([127, 0, 0, 2].into(), server.listen).await.unwrap();
+    let found = connection.send(&call(&key_of(ids[8]), "read", json!({"id": 1}))).await.unwrap();
+    assert_eq!(found.to_value(), failed("Backend 'api' is busy. Try again."));
+    let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
+    assert_eq!((&end["clientId"], &end["error"]), (&json!("c8"), &json!("backend_busy")));
+    gate.open();
+    assert_eq!(calls.join_all().await, vec![200; 256]);
+}

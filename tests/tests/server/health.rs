@@ -1,0 +1,58 @@
+//! `/health` reports everything that the server depends on, to anyone who addresses the server.
+
+use portcullis_tests::backend::{Backend, Reply};
+use portcullis_tests::http::Request;
+use serde_json::{Map, Value, json};
+
+use crate::expected::*;
+use crate::fixtures::*;
+
+/// The status code of `/health`, the overall status, and the status of each check.
+async fn health(document: &Value) -> Value {
+    let server = start(document).await;
+    let found = server.send(&Request::get("/health")).await.unwrap();
+    let body = found.json();
+    assert!(body["uptime"].is_u64() && body["checks"]["api"]["latencyMs"].is_number(), "{body}");
+    let checks = body["checks"].as_object().unwrap().iter();
+    let checks: Map<String, Value> = checks.map(|(name, check)| (name.clone(), check["status"].clone())).collect();
+    json!([found.status, body["status"], checks])
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_degrades_the_server_and_a_critical_one_makes_it_unhealthy() {
+    let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
+    let checks = |api: &str| json!({"api": api, "audit": "healthy", "fixed": "healthy", "policy": "healthy"});
+    assert_eq!(health(&document(&backend.url())).await, json!([200, "healthy", checks("healthy")]));
+    let mut document = document(NOWHERE);
+    assert_eq!(health(&document).await, json!([200, "degraded", checks("unhealthy")]));
+    document["spec"]["backends"][0]["critical"] = json!(true);
+    assert_eq!(health(&document).await, json!([503, "unhealthy", checks("unhealthy")]));
+}
+
+#[tokio::test]
+async fn health_is_reported_to_requests_for_this_servers_hosts_only() {
+    let server = start(&document(NOWHERE)).await;
+    let get = Request::get("/health");
+    for host in ["localhost", "crm.sales.svc:3000", "127.0.0.1:80"] {
+        assert_eq!(server.send(&get.clone().replacing("Host", host)).await.unwrap().status, 200, "{host}");
+    }
+    for (what, request, expected) in [
+        (
+            "a foreign host",
+            get.clone().replacing("Host", "evil.example"),
+            plain_refusal(421, "This server is not addressed by that host"),
+        ),
+        (
+            "a web page",
+            get.clone().with("Origin", "https://evil.example"),
+            plain_refusal(403, "Requests from web pages are not served"),
+        ),
+        (
+            "another method",
+            get.method("POST"),
+            response_with(405, "allow", "GET", json!({"error": "Method not allowed; MCP is served by POST"})),
+        ),
+    ] {
+        assert_eq!(server.send(&request).await.unwrap().to_value(), expected, "{what}");
+    }
+}

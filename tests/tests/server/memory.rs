@@ -1,0 +1,102 @@
+//! What one caller or one backend can make the server keep in memory is bounded.
+
+use portcullis_tests::PATIENCE;
+use portcullis_tests::backend::{Backend, Gate, Reply};
+use portcullis_tests::http::{Request, send};
+use portcullis_tests::server::{TestServer, post, rpc};
+use portcullis_tests::until;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::expected::*;
+use crate::fixtures::*;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Resident memory of the server in bytes.
+fn resident(server: &TestServer) -> u64 {
+    server.usage().unwrap().resident
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_of_any_size_costs_bounded_memory_and_is_a_tool_error() {
+    const SIZE: u64 = 200 * MIB;
+    let backend = Backend::start(|_| {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"items\":[\"".to_vec();
+        bytes.resize(SIZE as usize, b'x');
+        Reply::Bytes(bytes)
+    })
+    .await
+    .unwrap();
+    let server = start(&document(&backend.url())).await;
+    let before = server.usage().unwrap().peak;
+    for _ in 0..3 {
+        let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
+        let result = tool_error("Backend 'api' gave an answer that is too large.");
+        assert_eq!(found.to_value(), response(200, rpc_result(result)));
+    }
+    let grown = server.usage().unwrap().peak - before;
+    // Several times what the server may keep of a response, for what an allocator holds back.
+    assert!(grown < SIZE / 2, "{} MiB more", grown / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_sends_beside_its_arguments_is_not_kept_while_it_runs() {
+    let gate = Gate::closed();
+    let script = gate.clone();
+    let backend = Backend::start(move |request| match request.target.as_str() {
+        "/contacts/warm-up/notes" => Reply::Json(200, json!({})),
+        _ => Reply::Json(200, json!({})).held(&script),
+    })
+    .await
+    .unwrap();
+    let server = start(&document(&backend.url())).await;
+    let with_junk = |id: &str, values: usize| {
+        let params = json!({"name": "note", "arguments": {"id": id, "text": "x"}, "junk": vec![1; values]});
+        post(AGENT, &rpc("tools/call", params))
+    };
+    let too_many = server.send(&with_junk("7", 100_000)).await.unwrap();
+    assert_eq!(status_and_code(&too_many), (400, Some(-32600)), "the values of a message are bounded as well");
+    let warm_up = server.send(&with_junk("warm-up", 60_000)).await.unwrap();
+    assert_eq!(warm_up.json()["result"]["isError"], false);
+    backend.take();
+
+    let before = resident(&server);
+    let (address, request) = (server.listen, with_junk("7", 60_000));
+    let mut calls = JoinSet::new();
+    for _ in 0..32 {
+        let request = request.clone();
+        calls.spawn(async move { send(address, &request).await.unwrap().json()["result"]["isError"].clone() });
+    }
+    until(PATIENCE, async || match backend.received().len() {
+        32 => Ok(()),
+        count => Err(format!("{count} of 32 calls reached the backend")),
+    })
+    .await;
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 40 * MIB, "{} MiB for 32 calls", grown / MIB);
+    gate.open();
+    assert_eq!(calls.join_all().await, vec![json!(false); 32]);
+}
+
+#[tokio::test]
+async fn lists_of_tools_cost_no_memory_for_each_client() {
+    let names: Vec<String> = (0..200).map(|n| format!("tool-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ids: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut document = document(NOWHERE);
+    let tool = |name: &&str| json!({"name": name, "description": "x".repeat(4000), "backend": "fixed", "static": {"text": "x"}});
+    document["spec"]["tools"] = names.iter().map(tool).collect::<Vec<Value>>().into();
+    document["clients"] = ids.iter().map(|id| client(id, &names, 10, false)).collect::<Vec<Value>>().into();
+    let server = start_for(&document, &ids).await;
+
+    let list = |id: &str| -> Request { post(&key_of(id), &rpc("tools/list", json!({}))) };
+    assert_eq!(tool_names(&server.send(&list(ids[0])).await.unwrap()).len(), 200);
+    let before = resident(&server);
+    for id in &ids[1..] {
+        assert_eq!(server.send(&list(id)).await.unwrap().status, 200);
+    }
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 16 * MIB, "{} MiB for 39 lists", grown / MIB);
+}
