@@ -13,6 +13,7 @@ mod queue;
 pub mod record;
 mod reservation;
 mod tally;
+pub mod vocabulary;
 mod writer;
 
 pub use handle::{Audit, Blocked, Options};

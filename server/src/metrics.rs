@@ -22,10 +22,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The statuses of the table of refusals, and those of success.
-const STATUSES: [(u16, &str); 15] = [
+const STATUSES: [(u16, &str); 14] = [
     (200, "200"),
     (202, "202"),
-    (204, "204"),
     (400, "400"),
     (401, "401"),
     (403, "403"),

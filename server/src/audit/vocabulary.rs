@@ -1,0 +1,216 @@
+//! The words of the audit log. Each field whose values are a closed set has its enum here, with a sentence for each word; the
+//! reference page is printed from [`vocabularies`], and a test provokes every word that is in it.
+
+/// An enum of the words of one field of the log, each with the sentence that documents it.
+macro_rules! vocabulary {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $sentence:literal])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[doc = $sentence])+ $variant,)+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// As the log spells it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// What it means, for the reference documentation.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($sentence),+).trim(),)+ }
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// The events of the audit log.
+    Event {
+        /// The server began to listen.
+        ServerStarted = "server_started",
+        /// The server began to stop: calls in flight are finished, no new ones begin.
+        ServerStopping = "server_stopping",
+        /// A policy with its credentials came into force.
+        PolicyLoaded = "policy_loaded",
+        /// A document was refused; the last good one stays in force.
+        PolicyRefused = "policy_refused",
+        /// A caller proved who it is.
+        AuthSuccess = "auth_success",
+        /// Somebody failed to prove who it is. Only this event carries the peer's address.
+        AuthFailed = "auth_failed",
+        /// A caller was authenticated, and is no client of this server (any more).
+        ClientRefused = "client_refused",
+        /// A tool was denied to a client, or is unknown.
+        ToolAccessDenied = "tool_access_denied",
+        /// A call was over a limit, and used up nothing.
+        RateLimitExceeded = "rate_limit_exceeded",
+        /// A call's arguments do not fit the tool's schema, or cannot reach a backend as plain data.
+        ArgumentsRefused = "arguments_refused",
+        /// A request was refused before it was a call: malformed, of a wrong version, or of no known method.
+        RequestRefused = "request_refused",
+        /// A call was admitted, and is about to reach its backend. A start without an end means: outcome unknown.
+        ToolCallStart = "tool_call_start",
+        /// A call ended with a result.
+        ToolCallSuccess = "tool_call_success",
+        /// A call ended without a result.
+        ToolCallError = "tool_call_error",
+        /// Records were lost, because the policy says `Drop` and the sink was blocked.
+        RecordsDropped = "records_dropped",
+    }
+}
+
+vocabulary! {
+    /// Why a tool was not there for a client.
+    Denial {
+        /// The tool is not in the client's list.
+        NotGranted = "not_granted",
+        /// The client has the tool, but the credential that it used does not admit it.
+        NotAdmitted = "not_admitted",
+        /// The tool writes, and the client may only read.
+        WriteNotAllowed = "write_not_allowed",
+        /// The server has no such tool; its name is not recorded.
+        Unknown = "unknown",
+    }
+}
+
+vocabulary! {
+    /// Which limit a call was over.
+    LimitName {
+        /// Calls of this expensive tool by this client.
+        Tool = "tool",
+        /// Calls by this client.
+        Client = "client",
+        /// The client's share of the global limit.
+        Share = "share",
+        /// Calls by all clients.
+        Global = "global",
+        /// Requests by this client that are not admitted calls: refused calls, lists, pings.
+        RequestAllowance = "request_allowance",
+        /// Calls in flight by this client.
+        InFlight = "in_flight",
+    }
+}
+
+vocabulary! {
+    /// Why a caller could not be authenticated.
+    AuthFailure {
+        /// Nothing was presented.
+        Missing = "missing",
+        /// The API key is not known.
+        UnknownKey = "unknown_key",
+        /// Several credentials were presented, or one twice.
+        Ambiguous = "ambiguous",
+    }
+}
+
+vocabulary! {
+    /// Why an authenticated caller is no client.
+    ClientRefusal {
+        /// The policy has no client for the credential.
+        NotRecognised = "not_recognised",
+        /// The client is suspended.
+        Suspended = "suspended",
+        /// The client or its credential has expired.
+        Expired = "expired",
+    }
+}
+
+vocabulary! {
+    /// Which document was refused.
+    Document {
+        /// `policy.yaml`.
+        Policy = "policy",
+        /// `credentials.yaml`.
+        Credentials = "credentials",
+    }
+}
+
+vocabulary! {
+    /// Why a call has no result.
+    CallFailure {
+        /// The backend responded with an HTTP status that is not a success.
+        BackendStatus = "backend_status",
+        /// There was no connection to the backend, or it broke before the response was complete.
+        BackendUnreachable = "backend_unreachable",
+        /// The backend did not respond completely within the tool's timeout.
+        BackendTimeout = "backend_timeout",
+        /// Several connections to the backend failed in a row: it was not called.
+        BackendSuspended = "backend_suspended",
+        /// The backend has as many calls as it may have: it was not called.
+        BackendBusy = "backend_busy",
+        /// The backend's response is not valid JSON.
+        AnswerMalformed = "answer_malformed",
+        /// The backend's response is too large.
+        AnswerTooLarge = "answer_too_large",
+        /// The backend's response does not have the list of records that the tool declares.
+        RecordsMissing = "records_missing",
+        /// The log could not be written before the start of the call: the backend was not called.
+        AuditBlocked = "audit_blocked",
+        /// The caller disconnected before the end: the outcome at the backend is unknown.
+        Disconnected = "disconnected",
+    }
+}
+
+impl Event {
+    /// The level of its records, as a word.
+    pub const fn level(self) -> &'static str {
+        match self {
+            Self::PolicyRefused | Self::RecordsDropped => "error",
+            Self::AuthFailed
+            | Self::ClientRefused
+            | Self::ToolAccessDenied
+            | Self::RateLimitExceeded
+            | Self::ArgumentsRefused
+            | Self::RequestRefused
+            | Self::ToolCallError => "warn",
+            Self::ServerStarted
+            | Self::ServerStopping
+            | Self::PolicyLoaded
+            | Self::AuthSuccess
+            | Self::ToolCallStart
+            | Self::ToolCallSuccess => "info",
+        }
+    }
+}
+
+/// The words that one field of the log can have.
+pub struct Vocabulary {
+    /// The event whose records have the field; `None` for the field `event` itself, which all records have.
+    pub event: Option<Event>,
+    pub field: &'static str,
+    /// Each word with the sentence that documents it.
+    pub words: Vec<(&'static str, &'static str)>,
+}
+
+/// Every vocabulary of the log.
+pub fn vocabularies() -> Vec<Vocabulary> {
+    macro_rules! words {
+        ($name:ident) => {
+            $name::ALL.iter().map(|word| (word.as_str(), word.sentence())).collect()
+        };
+    }
+    vec![
+        Vocabulary { event: None, field: "event", words: words!(Event) },
+        Vocabulary { event: Some(Event::PolicyRefused), field: "document", words: words!(Document) },
+        Vocabulary { event: Some(Event::AuthFailed), field: "reason", words: words!(AuthFailure) },
+        Vocabulary { event: Some(Event::ClientRefused), field: "reason", words: words!(ClientRefusal) },
+        Vocabulary { event: Some(Event::ToolAccessDenied), field: "reason", words: words!(Denial) },
+        Vocabulary { event: Some(Event::RateLimitExceeded), field: "limit", words: words!(LimitName) },
+        Vocabulary { event: Some(Event::ToolCallError), field: "error", words: words!(CallFailure) },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_documented_by_a_sentence() {
+        for Vocabulary { field, words, .. } in vocabularies() {
+            for (word, sentence) in words {
+                assert!(sentence.ends_with('.'), "{field} {word}: {sentence}");
+            }
+        }
+    }
+}
