@@ -1,98 +1,71 @@
-//! The closed vocabularies of status: every condition type and reason that the operator writes, with its sentence.
+//! The vocabularies of status: every condition type and every reason that the operator writes.
 
-macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident { $($(#[doc = $sentence:literal])+ $variant:ident,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[doc = $sentence])+ $variant,)+ }
-
-        impl $name {
-            /// All of them, in the order of the reference.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// As status and events spell it.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => stringify!($variant)),+ }
-            }
-
-            /// Its sentence, for the reference.
-            pub fn sentence(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($sentence),+).trim_ascii()),+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use crate::vocabulary;
 
 vocabulary! {
     /// The type of a condition.
-    ConditionType {
-        /// The spec has no error; what it says is in force or on its way.
+    pub enum ConditionType {
+        /// The spec is valid, and is in force or being applied.
         Accepted,
-        /// Everything that an access names is there.
+        /// Everything that an access names exists.
         ResolvedRefs,
-        /// The client's credentials are made, and in the Secret that its owner reads.
+        /// The client's credentials exist, and are in the Secret that its owner reads.
         CredentialsReady,
-        /// Every ready pod serves the policy and credentials that are published now.
+        /// Every ready pod serves the current policy and credentials.
         PolicySynced,
-        /// It does what its spec says. Does not flap on a policy edit.
+        /// The object does what its spec says. A policy edit does not change it.
         Ready,
-        /// The operator is at work on it (kstatus).
+        /// The operator is working on the object (kstatus).
         Reconciling,
-        /// The operator can't go on until somebody mends what the message says (kstatus).
+        /// The operator cannot continue until the problem in the message is fixed (kstatus).
         Stalled,
     }
 }
 
 vocabulary! {
     /// Why a condition has its status; also the reason of an event.
-    Reason {
-        /// The spec has no error.
+    pub enum Reason {
+        /// The spec is valid.
         Valid,
-        /// The spec has errors; the message names each field. The last published server half stays in force.
+        /// The spec has errors; the message names each field. The last valid spec stays in force.
         Invalid,
-        /// An object of the name that the operator would make is there already, and is not the operator's.
+        /// An object with the name that the operator would use exists already, and does not belong to the operator.
         NotOwned,
-        /// All that is named is there.
+        /// Everything that is named exists.
         Resolved,
-        /// An access names a McpServer that is not there.
+        /// An access names an McpServer that does not exist.
         ServerNotFound,
         /// An access names tools that the server does not have.
         ToolNotFound,
         /// No rule of the server admits clients of this namespace.
         NotAllowed,
-        /// The rule that admits this client has as many clients as it may; the oldest have precedence.
+        /// The rule that matches this client has reached its `maxClients`; older clients have precedence.
         TooManyClients,
-        /// An older client has the same credential; the older one keeps it.
+        /// An older client has the same credential and keeps it.
         IdentityConflict,
-        /// The server's rule allows less than the access asks for; the message says what was left out.
+        /// The server's rule allows less than the access asks for; the message says what was not granted.
         Narrowed,
-        /// What was asked for was granted.
+        /// Everything that the access asks for was granted.
         Granted,
-        /// The McpServer's spec has errors: clients keep what they had and still ask for.
+        /// The McpServer's spec has errors; clients keep what they had and still ask for.
         ServerInvalid,
         /// The key is in its Secret.
         KeyIssued,
-        /// The API server refused or did not answer; the operator tries again.
+        /// The API server refused a request or did not answer; the operator retries.
         WriteFailed,
-        /// The policy is published, and not every ready pod has said yet that it serves it.
+        /// The policy is published, and not every ready pod has confirmed it yet.
         Publishing,
-        /// Every ready pod serves what is published.
+        /// Every ready pod serves the current policy.
         Synced,
-        /// A pod has not taken up the policy for 120 s; the message names it and what it serves.
+        /// A pod has not loaded the current policy for 120 s; the message names the pod and the revision that it serves.
         PodLagging,
-        /// No pod runs, so nobody obeys the policy yet.
+        /// No pod is running, so the policy is not enforced anywhere yet.
         NoPods,
         /// Pods are starting or being replaced.
         Progressing,
-        /// All that the spec says is in force.
+        /// Everything in the spec is in force.
         Available,
-        /// The Deployment does not get its pods ready.
+        /// The Deployment's pods do not become ready.
         PodsNotReady,
         /// The client is suspended.
         Suspended,
@@ -100,7 +73,7 @@ vocabulary! {
         Expired,
         /// The policy was written to its ConfigMap.
         PolicyPublished,
-        /// An object was changed by somebody else, and was put back.
+        /// An object was changed by somebody else, and was restored.
         DriftCorrected,
     }
 }

@@ -1,14 +1,13 @@
-//! What is wrong with a document, said so that its author can mend it: which field, what was found,
-//! what is allowed. A check returns all findings at once, never only the first.
+//! What is wrong with a document: the field, what was found, and what is allowed. A check returns all findings at once.
 
 use std::fmt;
 
-/// One thing that is wrong, with the path of the field: `spec.tools[3].backend`.
+/// One problem, with the path of the field: `spec.tools[3].backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The field, from the root of its document; empty where it is the document as a whole.
+    /// The path from the root of the document; empty if the finding is about the document as a whole.
     pub path: String,
-    /// A sentence without the path: what was found, and what is allowed.
+    /// A sentence that follows the path: what was found, and what is allowed.
     pub message: String,
 }
 
@@ -24,7 +23,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings about one document; never empty where it is an error.
+/// All findings about one document. As an error it is never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings(pub Vec<Finding>);
 
@@ -33,11 +32,19 @@ impl Findings {
         self.0.push(Finding::new(path, message));
     }
 
+    /// Adds the finding of a failed step, and returns the value of one that succeeded.
+    pub fn keep<T>(&mut self, result: Result<T, Finding>) -> Option<T> {
+        result.map_err(|finding| self.0.push(finding)).ok()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Ok` with the value where nothing was found.
+    /// `Ok` with the value if there is no finding.
+    ///
+    /// # Errors
+    /// Returns the findings if there are any.
     pub fn or<T>(self, value: T) -> Result<T, Findings> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }

@@ -1,11 +1,11 @@
-//! Names that cannot be wrong: each is checked when it is read, and nowhere after.
+//! Names that are valid by construction: each is checked once, when it is parsed.
 
 use std::{borrow::Borrow, borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A name was refused; the text says what is allowed, and never repeats the name.
+/// The text is not a valid name. The message says what is allowed, and never repeats the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NameError(&'static str);
@@ -19,7 +19,7 @@ macro_rules! name {
 
         impl $name {
             pub(crate) const PATTERN: &str = $pattern;
-            /// What is allowed, in a sentence.
+            /// A sentence that says what is allowed.
             pub(crate) const ALLOWED: &str = $allowed;
 
             pub fn as_str(&self) -> &str {
@@ -96,19 +96,44 @@ name!(
 );
 
 name!(
-    /// Who a client is on one server: its name if it lives in the server's namespace, else `namespace/name`.
-    /// A `/` cannot be in a name, so the two cannot collide.
+    /// The id of a client on one server: its name if it is in the server's namespace, otherwise `namespace/name`.
+    /// A name cannot contain `/`, so the two forms cannot collide.
     ClientId, 317, "^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", is_client_id,
-    "must be the name of a McpClient, or namespace/name"
+    "must be the name of an McpClient, or namespace/name"
 );
 
 impl ClientId {
-    /// The id of the McpClient `namespace/name` on a server that lives in `server_namespace`.
+    /// The id of an McpClient on a server in `server_namespace`.
     ///
     /// # Errors
-    /// Where the two are no names of Kubernetes objects.
-    pub fn of(server_namespace: &str, namespace: &str, name: &str) -> Result<Self, NameError> {
-        if namespace == server_namespace { name.parse() } else { format!("{namespace}/{name}").parse() }
+    /// Returns an error if the client's namespace or name is not a valid name of a Kubernetes object.
+    pub fn of(server_namespace: &str, client: &NamespacedName) -> Result<Self, NameError> {
+        if client.namespace == server_namespace { client.name.parse() } else { client.to_string().parse() }
+    }
+
+    /// The McpClient that has this id on a server in `server_namespace`.
+    pub fn resolve(&self, server_namespace: &str) -> NamespacedName {
+        let (namespace, name) = self.0.split_once('/').unwrap_or((server_namespace, &self.0));
+        NamespacedName::new(namespace, name)
+    }
+}
+
+/// The namespace and name of an object, printed as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl NamespacedName {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
@@ -154,8 +179,11 @@ mod tests {
 
     #[test]
     fn a_client_of_another_namespace_cannot_take_a_local_name() {
-        assert_eq!(ClientId::of("sales", "sales", "bot").map(String::from), Ok("bot".into()));
-        assert_eq!(ClientId::of("sales", "team", "bot").map(String::from), Ok("team/bot".into()));
+        for (namespace, id) in [("sales", "bot"), ("team", "team/bot")] {
+            let client = NamespacedName::new(namespace, "bot");
+            let parsed = ClientId::of("sales", &client).unwrap();
+            assert_eq!((parsed.as_str(), parsed.resolve("sales")), (id, client));
+        }
         assert!("a/b/c".parse::<ClientId>().is_err());
     }
 }

@@ -12,11 +12,15 @@ use sha2::{Digest, Sha256};
 pub struct Revision(String);
 
 impl Revision {
+    /// A sentence that says what is allowed.
+    pub(crate) const ALLOWED: &str =
+        "must be 64 hexadecimal digits in lower case; leave it out of a document written by hand";
+
     /// The revision of a value: the SHA-256 of its JSON without white space, with the keys of every object sorted.
     ///
     /// # Errors
     /// Where the value has no JSON form, which no document of this crate lacks.
-    pub fn of(content: &impl Serialize) -> Result<Self, serde_json::Error> {
+    pub fn of(content: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         let mut text = String::new();
         canonical(&serde_json::to_value(content)?, &mut text);
         Ok(Self(hex::encode(Sha256::digest(text))))
@@ -68,11 +72,7 @@ impl TryFrom<String> for Revision {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() == 64 && text.bytes().all(is_digit) {
-            Ok(Self(text))
-        } else {
-            Err("must be 64 hexadecimal digits in lower case; leave it out of a document written by hand")
-        }
+        if text.len() == 64 && text.bytes().all(is_digit) { Ok(Self(text)) } else { Err(Self::ALLOWED) }
     }
 }
 

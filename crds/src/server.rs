@@ -15,10 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom, default_client_rules};
-pub use backend::{Backend, HttpBackend, StaticBackend, Target};
+pub use backend::{Backend, HttpBackend, StaticBackend};
 pub use limits::{GlobalLimit, Limits, Rate};
 pub use status::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus};
-pub use tool::{Answer, Effect, HttpMethod, HttpTool, JsonObject, Records, StaticTool, Tool, ToolAudit};
+pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit};
 
 /// An MCP server: its tools, the backends that do their work, who may call them, and how often.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -168,18 +168,6 @@ pub enum LogLevel {
     #[default]
     Info,
     Debug,
-}
-
-impl LogLevel {
-    /// As `LOG_LEVEL` spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
 }
 
 /// How each pod runs.

@@ -14,7 +14,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
 };
-use portcullis_crds::McpServerSpec;
+use portcullis_crds::{McpServerSpec, contract::Version};
 
 pub use api_key::api_key_secret;
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
@@ -61,8 +61,8 @@ pub fn objects(server: &Object<McpServerSpec>, plan: &ServerPlan, settings: &Set
     let valid = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
     Some(Objects {
         service_account: service_account::service_account(server),
-        policy: config_map::policy(server, &documents.policy),
-        credentials: secret::credentials(server, &documents.credentials),
+        policy: config_map::policy(server, &documents.policy, Version::CURRENT),
+        credentials: secret::credentials(server, &documents.credentials, Version::CURRENT),
         service: service::service(server),
         deployment: valid.map(|spec| deployment::deployment(server, spec, settings)),
     })

@@ -2,7 +2,7 @@
 
 pub mod api_key;
 
-use portcullis_crds::credentials::{SecretKey, ServerKeys};
+use portcullis_crds::contract::{SecretKey, ServerKeys};
 
 /// A server's own keys from random bytes.
 pub fn server_keys(random: [u8; 64]) -> ServerKeys {

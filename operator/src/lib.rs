@@ -12,7 +12,6 @@ pub mod local;
 pub mod manifests;
 pub mod object;
 pub mod probe;
-pub mod quantity;
 pub mod random;
 pub mod render;
 pub mod run;

@@ -1,8 +1,7 @@
 //! A resource as it was read, whether or not it could be understood.
 
-use std::fmt;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+pub use portcullis_crds::NamespacedName;
 use portcullis_crds::{Findings, McpClient, McpClientSpec, McpServer, McpServerSpec};
 
 /// A resource as it was read: its spec, or why that could not be decoded.
@@ -39,18 +38,5 @@ impl From<McpServer> for Object<McpServerSpec> {
 impl From<McpClient> for Object<McpClientSpec> {
     fn from(client: McpClient) -> Self {
         Self { metadata: client.metadata, spec: Ok(client.spec) }
-    }
-}
-
-/// An object's namespace and name; printed as `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamespacedName {
-    pub namespace: String,
-    pub name: String,
-}
-
-impl fmt::Display for NamespacedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
     }
 }

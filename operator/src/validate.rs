@@ -7,29 +7,52 @@ mod admission;
 mod client;
 mod documents;
 mod grant;
-mod half;
 mod plan;
 mod resources;
+mod server_half;
 
+pub use crate::object::Object;
 pub use client::{client, server_of};
-pub use half::findings;
 pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan, Verdict};
+pub use portcullis_crds::NamespacedName;
+pub use server_half::findings;
 
-pub use crate::object::{NamespacedName, Object};
+use std::{collections::BTreeMap, sync::Arc};
+
+use portcullis_crds::{Finding, Findings, contract::ServerHalf};
 
 use admission::{Admission, admit};
 use documents::Entry;
 
-/// What one server is to obey, and what became of its clients.
+/// The documents of one server, and the outcome for each of its clients.
+///
+/// While the McpServer's spec has errors, its last published half stays in force, with the clients as they are now.
 pub fn server(input: &ServerInput) -> ServerPlan {
-    let (half, findings) = half::half(input);
-    let asking = client::asking(input, half.as_ref());
-    let mut plan = ServerPlan { findings, documents: None, outcomes: Default::default() };
-    let Some(half) = half else {
-        plan.outcomes = asking.iter().map(|asking| (asking.name(), ClientOutcome::server_never_valid())).collect();
-        return plan;
+    let findings = match server_half::checked(&input.server) {
+        Ok(half) => match plan(input, half, Findings::default()) {
+            Ok(plan) => return plan,
+            Err(too_large) => too_large.into(),
+        },
+        Err(findings) => findings,
     };
-    let server_is_valid = plan.findings.is_empty();
+    if let Some(half) = server_half::published(input)
+        && let Ok(plan) = plan(input, half, findings.clone())
+    {
+        return plan;
+    }
+    let asking = client::asking(input, None);
+    let outcomes = asking.iter().map(|asking| (asking.name(), ClientOutcome::server_never_valid())).collect();
+    ServerPlan { findings, documents: None, outcomes }
+}
+
+/// The plan with this half. The findings are those of the half that was asked for.
+///
+/// # Errors
+/// Returns an error if the policy does not fit into a ConfigMap even without clients.
+fn plan(input: &ServerInput, half: Arc<ServerHalf>, findings: Findings) -> Result<ServerPlan, Finding> {
+    let asking = client::asking(input, Some(&half));
+    let server_is_valid = findings.is_empty();
+    let mut outcomes = BTreeMap::new();
     let mut entries = Vec::new();
     for (asking, admission) in admit(&half, asking) {
         let name = asking.name();
@@ -46,18 +69,11 @@ pub fn server(input: &ServerInput) -> ServerPlan {
                 outcome
             }
         };
-        plan.outcomes.insert(name, outcome);
+        outcomes.insert(name, outcome);
     }
-    match documents::documents(half, entries, input) {
-        Ok((documents, refused)) => {
-            plan.documents = Some(documents);
-            for (name, verdict) in refused {
-                plan.outcomes.insert(name, ClientOutcome::refused(verdict));
-            }
-        }
-        Err(findings) => plan.findings.0.extend(findings.0),
-    }
-    plan
+    let (documents, refused) = documents::documents(half, entries, input)?;
+    outcomes.extend(refused.into_iter().map(|(name, verdict)| (name, ClientOutcome::refused(verdict))));
+    Ok(ServerPlan { findings, documents: Some(documents), outcomes })
 }
 
 #[cfg(test)]

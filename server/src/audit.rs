@@ -17,6 +17,6 @@ pub mod vocabulary;
 mod writer;
 
 pub use handle::{Audit, Blocked, Options};
-pub use portcullis_crds::server::OnOverflow;
+pub use portcullis_crds::contract::OnOverflow;
 pub use program_log::ProgramLog;
 pub use reservation::Reservation;

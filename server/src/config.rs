@@ -6,6 +6,7 @@
 
 mod client;
 mod document;
+mod reading;
 mod snapshot;
 mod store;
 mod tool;
@@ -13,6 +14,8 @@ mod watch;
 
 pub use client::{Client, ClientState};
 pub use document::{Change, Refused};
+#[cfg(test)]
+pub use reading::{CredentialsDocument, PolicyDocument};
 pub use snapshot::{ApiKeyEntry, Snapshot, Tools};
 pub use store::{Condition, Parts, Reload, Store};
 pub use tool::{Records, StaticAnswer, Tool, Work};

@@ -7,13 +7,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portcullis_crds::{Credentials, Policy, credentials::KeyDigest};
+use portcullis_crds::contract::KeyDigest;
 use serde_json::{Value, json};
 
 use crate::{
     audit::{Audit, Options, arguments::DigestKey},
     backend::{Dialling, HttpClient},
-    config::{Snapshot, Tools},
+    config::{CredentialsDocument, PolicyDocument, Snapshot, Tools},
     guard::Guard,
     limiter::{Clock, InFlight, Limiter},
     metrics::Metrics,
@@ -52,11 +52,12 @@ pub fn credentials(ids: &[&str]) -> Value {
 }
 
 pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
-    let policy = Policy::parse(&policy.to_string()).unwrap();
-    let credentials = Credentials::parse(&credentials.to_string()).unwrap();
-    let tools = Tools::new(&policy, &HashMap::new(), &Metrics::default()).unwrap();
-    let sealer = Arc::new(Sealer::with_random_key());
-    Snapshot::new(&policy, Arc::new(tools), Some(&credentials), sealer, DigestKey::random())
+    let (policy, _) = PolicyDocument::parse(&policy.to_string()).unwrap();
+    let (credentials, _) = CredentialsDocument::parse(&credentials.to_string()).unwrap();
+    let server = policy.server.as_ref().unwrap();
+    let tools = Arc::new(Tools::new(server, &HashMap::new(), &Metrics::default()));
+    let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
+    Snapshot::new(&policy, None, (server.half(), tools), Some(&credentials), keys)
 }
 
 /// A guard that records to a log in memory.

@@ -38,8 +38,8 @@ pub enum Key {
     Global,
 }
 
-impl From<portcullis_crds::server::Rate> for Rate {
-    fn from(rate: portcullis_crds::server::Rate) -> Self {
+impl From<portcullis_crds::contract::Rate> for Rate {
+    fn from(rate: portcullis_crds::contract::Rate) -> Self {
         Self { requests: rate.requests, per: rate.per.to_std() }
     }
 }

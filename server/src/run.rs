@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_crds::server::OnOverflow;
+use portcullis_crds::contract::OnOverflow;
 use tokio::{net::TcpListener, sync::watch};
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
@@ -166,10 +166,10 @@ struct Reloads {
 impl Reloads {
     fn tell(&self, reload: Reload) {
         for (document, change) in [(Document::Policy, &reload.policy), (Document::Credentials, &reload.credentials)] {
-            if let Change::Refused(refused) = change {
+            if let Some(refused) = &change.refused {
                 self.metrics.reloaded(ReloadOutcome::Refused);
                 record(&self.audit, &Record::PolicyRefused { document, field: &refused.field });
-                tracing::error!(document = ?document, reason = %refused.message, "a document was refused; the last good one stays in force");
+                tracing::error!(document = ?document, reason = %refused.message, "{}", refusal(change));
             }
         }
         let Some(snapshot) = reload.swapped else { return };
@@ -184,6 +184,14 @@ impl Reloads {
                 clients: snapshot.clients,
             },
         );
+    }
+}
+
+fn refusal(change: &Change) -> &'static str {
+    if change.is_loaded {
+        "parts of a document were refused; the rest of it is in force"
+    } else {
+        "a document was refused; the last good one stays in force"
     }
 }
 

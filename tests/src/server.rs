@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use portcullis_crds::{Credentials, Policy};
+use portcullis_crds::contract::{Credentials, Policy};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ impl TestServer {
         let config = ConfigFolder::new()?;
         config.write(policy, credentials)?;
         let server = Self::start_in(config, arguments).await?;
-        server.serves(policy.revision(), credentials.revision()).await?;
+        server.serves(policy.revision().as_str(), credentials.revision().as_str()).await?;
         Ok(server)
     }
 
@@ -94,7 +94,7 @@ impl TestServer {
     /// Returns an error if they cannot be written, or are not in force after [`PATIENCE`].
     pub async fn reconfigure(&self, policy: &Policy, credentials: &Credentials) -> Result<(), Error> {
         self.config.write(policy, credentials)?;
-        self.serves(policy.revision(), credentials.revision()).await
+        self.serves(policy.revision().as_str(), credentials.revision().as_str()).await
     }
 
     /// A GET on the admin port.

@@ -24,24 +24,6 @@ pub struct Backend {
     pub fixed: Option<StaticBackend>,
 }
 
-/// The kind of a backend.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Target<'a> {
-    Http(&'a HttpBackend),
-    Static,
-}
-
-impl Backend {
-    /// The one member that is set; none where the document is wrong.
-    pub fn target(&self) -> Option<Target<'_>> {
-        match (&self.http, &self.fixed) {
-            (Some(http), None) => Some(Target::Http(http)),
-            (None, Some(StaticBackend {})) => Some(Target::Static),
-            _ => None,
-        }
-    }
-}
-
 /// A REST service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -1,14 +1,15 @@
 //! A tool: what agents see of it, and how its backend is asked.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     duration::Duration,
+    json_object::JsonObject,
     name::{BackendName, ToolName},
 };
 
@@ -55,33 +56,6 @@ pub struct Tool {
     pub audit: Option<ToolAudit>,
 }
 
-/// How a tool's work is done.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Answer<'a> {
-    Http(&'a HttpTool),
-    Static(&'a StaticTool),
-}
-
-impl Tool {
-    /// The one member that is set; none where the document is wrong.
-    pub fn answer(&self) -> Option<Answer<'_>> {
-        match (&self.http, &self.fixed) {
-            (Some(http), None) => Some(Answer::Http(http)),
-            (None, Some(fixed)) => Some(Answer::Static(fixed)),
-            _ => None,
-        }
-    }
-
-    /// What is stated, else what the request says; a request that doesn't say that it reads is a `Write`.
-    pub fn effect(&self) -> Effect {
-        self.effect.unwrap_or(match self.answer() {
-            Some(Answer::Static(_)) => Effect::Read,
-            Some(Answer::Http(http)) if http.method.is_read() => Effect::Read,
-            _ => Effect::Write,
-        })
-    }
-}
-
 fn default_timeout() -> Duration {
     Duration::from_secs(30)
 }
@@ -95,25 +69,6 @@ fn any_arguments() -> JsonObject {
 pub enum Effect {
     Read,
     Write,
-}
-
-/// A JSON object of any content, kept as it is.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(transparent)]
-pub struct JsonObject(pub Map<String, Value>);
-
-impl JsonSchema for JsonObject {
-    fn schema_name() -> Cow<'static, str> {
-        "JsonObject".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-    }
 }
 
 /// How a REST backend is asked. `{name}` stands for an argument, `{{` and `}}` for a brace.
@@ -147,24 +102,6 @@ pub enum HttpMethod {
     Put,
     Patch,
     Delete,
-}
-
-impl HttpMethod {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-        }
-    }
-
-    /// Whether the method says that it only reads (RFC 9110 section 9.2.1).
-    pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::Head)
-    }
 }
 
 /// An answer that no service is asked for.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use portcullis_crds::{McpServerSpec, Policy, policy::FILE};
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{POLICY_FILE, Policy, Version},
+};
 
 use super::metadata::{config_map_name, of_server};
 use crate::{
@@ -23,11 +26,10 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     lists: ListRules::BUILT_IN,
 };
 
-pub(super) fn policy(server: &Object<McpServerSpec>, policy: &Policy) -> ConfigMap {
-    let text = policy.print().expect("a checked policy must have a YAML form");
+pub(super) fn policy(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
     ConfigMap {
-        metadata: of_server(server, config_map_name(server.name())),
-        data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
+        metadata: of_server(server, config_map_name(server.name(), version)),
+        data: Some(BTreeMap::from([(POLICY_FILE.to_owned(), policy.text().to_owned())])),
         ..ConfigMap::default()
     }
 }

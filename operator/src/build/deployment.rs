@@ -20,7 +20,11 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use portcullis_crds::{McpServerSpec, credentials, policy};
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{CREDENTIALS_FILE, POLICY_FILE, Version},
+    quantity,
+};
 
 use super::{
     ADMIN_PORT, MCP_PORT, Settings,
@@ -31,7 +35,6 @@ use crate::{
         drift::ListRules,
         kind::{ObjectKind, Retrieval},
     },
-    quantity,
     validate::Object,
 };
 
@@ -164,16 +167,16 @@ fn config_volume(name: &str) -> Volume {
             sources: Some(vec![
                 VolumeProjection {
                     config_map: Some(ConfigMapProjection {
-                        name: config_map_name(name),
-                        items: file(policy::FILE),
+                        name: config_map_name(name, Version::CURRENT),
+                        items: file(POLICY_FILE),
                         optional: None,
                     }),
                     ..VolumeProjection::default()
                 },
                 VolumeProjection {
                     secret: Some(SecretProjection {
-                        name: credentials_secret_name(name),
-                        items: file(credentials::FILE),
+                        name: credentials_secret_name(name, Version::CURRENT),
+                        items: file(CREDENTIALS_FILE),
                         optional: None,
                     }),
                     ..VolumeProjection::default()

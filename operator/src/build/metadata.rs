@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::{McpServer, McpServerSpec, policy::CONTRACT};
+use portcullis_crds::{McpServer, McpServerSpec, contract::Version};
 
 use super::MCP_PORT;
 use crate::{
@@ -11,15 +11,15 @@ use crate::{
     validate::Object,
 };
 
-/// The ConfigMap of a server's policy, by the version of the contract: the next one has another name, so that pods of
-/// both versions are served during an upgrade.
-pub fn config_map_name(server: &str) -> String {
-    format!("{server}-policy-v{CONTRACT}")
+/// The ConfigMap of a server's policy. Its name carries the version of the contract, so that the documents of two versions
+/// exist side by side while an upgrade replaces the pods.
+pub fn config_map_name(server: &str, version: Version) -> String {
+    format!("{server}-policy-{version}")
 }
 
-/// The Secret of a server's credentials.
-pub fn credentials_secret_name(server: &str) -> String {
-    format!("{server}-credentials")
+/// The Secret of a server's credentials. Its name carries the version of the contract, as that of the policy does.
+pub fn credentials_secret_name(server: &str, version: Version) -> String {
+    format!("{server}-credentials-{version}")
 }
 
 /// Where agents in the cluster reach a server.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use portcullis_crds::{Credentials, McpServerSpec, credentials::FILE};
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{CREDENTIALS_FILE, Credentials, Version},
+};
 
 use super::metadata::{credentials_secret_name, of_server};
 use crate::{
@@ -23,11 +26,11 @@ pub(super) const KIND: ObjectKind = ObjectKind {
     lists: ListRules::BUILT_IN,
 };
 
-pub(super) fn credentials(server: &Object<McpServerSpec>, credentials: &Credentials) -> Secret {
-    let text = credentials.print().expect("checked credentials must have a YAML form");
+pub(super) fn credentials(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
+    let text = credentials.text().as_bytes().to_vec();
     Secret {
-        metadata: of_server(server, credentials_secret_name(server.name())),
-        data: Some(BTreeMap::from([(FILE.to_owned(), ByteString(text.into_bytes()))])),
+        metadata: of_server(server, credentials_secret_name(server.name(), version)),
+        data: Some(BTreeMap::from([(CREDENTIALS_FILE.to_owned(), ByteString(text))])),
         type_: Some("Opaque".into()),
         ..Secret::default()
     }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use portcullis_crds::{McpServer, credentials::KeyDigest};
+use portcullis_crds::{McpServer, contract::KeyDigest};
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,7 +27,7 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
         let name = client.metadata.name.clone().unwrap();
         client.metadata.uid = Some(format!("uid-of-{name}"));
         let sha256 = KeyDigest::of(name.as_bytes());
-        let key = portcullis_crds::credentials::ApiKeyDigest { id: sha256.key_id(), sha256 };
+        let key = portcullis_crds::contract::ApiKeyDigest { id: sha256.key_id(), sha256 };
         ClientInput { client: client.into(), keys: Some(vec![key]) }
     });
     ServerInput {
@@ -80,7 +80,7 @@ fn an_invalid_server_s_pods_stay_as_they_are() {
     let documents = validate::server(&good).documents.unwrap();
     let mut bad = example(|server| server.spec.tools[0].backend = "nowhere".parse().unwrap());
     assert_eq!(built(&bad), None, "it was never valid");
-    bad.published = Published { policy: Some(documents.policy), credentials: Some(documents.credentials) };
+    bad.published = Published::from(&documents);
     assert_eq!(built(&bad), Some(Objects { deployment: None, ..built(&good).unwrap() }));
 }
 

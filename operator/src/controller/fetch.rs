@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_crds::{Credentials, Policy, credentials, policy};
+use portcullis_crds::contract::{
+    CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
+};
 use serde_json::Value;
 
 use super::{context::Context, memory::lock};
@@ -36,7 +38,7 @@ pub type LiveCredentials = Result<Option<Value>, Error>;
 /// in use would be made anew.
 pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveCredentials)>, Error> {
     let Some(server) = context.servers.get(name) else { return Ok(None) };
-    let secret = secret(context, &child_name(name, credentials_secret_name(&name.name))).await;
+    let secret = secret(context, &child_name(name, credentials_secret_name(&name.name, Version::CURRENT))).await;
     let memory = context.of_servers.of(name);
     let remembered = {
         let mut memory = lock(&memory);
@@ -63,9 +65,8 @@ pub async fn server(context: &Context, name: &NamespacedName) -> Result<Option<(
 /// Those that name the server, and those that it serves and that are still there.
 fn clients(context: &Context, server: &NamespacedName, published: &Published) -> Vec<ClientInput> {
     let mut names: BTreeSet<NamespacedName> = context.index.clients(server);
-    for client in published.policy.iter().flat_map(|policy| &policy.clients) {
-        let (namespace, name) = client.id.as_str().split_once('/').unwrap_or((&server.namespace, client.id.as_str()));
-        names.insert(NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() });
+    for client in published.policy.iter().flat_map(|policy| &*policy.clients) {
+        names.insert(client.id.resolve(&server.namespace));
     }
     names.iter().filter_map(|name| client_input(context, name)).collect()
 }
@@ -85,14 +86,15 @@ fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput>
 }
 
 /// The policy that an earlier run published.
-fn published_policy(context: &Context, server: &NamespacedName) -> Option<Policy> {
-    let config_map = context.children.config_maps.get(&child_name(server, config_map_name(&server.name)))?.value();
-    Policy::parse(config_map["data"][policy::FILE].as_str()?).ok()
+fn published_policy(context: &Context, server: &NamespacedName) -> Option<PublishedPolicy> {
+    let name = child_name(server, config_map_name(&server.name, Version::CURRENT));
+    let config_map = context.children.config_maps.get(&name)?.value();
+    PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)
 }
 
-fn credentials_of(secret: &Secret) -> Option<Credentials> {
-    let data = secret.data.as_ref()?.get(credentials::FILE)?;
-    Credentials::parse(std::str::from_utf8(&data.0).ok()?).ok()
+fn credentials_of(secret: &Secret) -> Option<PublishedCredentials> {
+    let data = secret.data.as_ref()?.get(CREDENTIALS_FILE)?;
+    CredentialsReading::parse(std::str::from_utf8(&data.0).ok()?).ok().map(Into::into)
 }
 
 /// A Secret as it is now; none where there is none. Secrets are not watched: the operator reads none that it need not.

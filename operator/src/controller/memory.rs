@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis_crds::credentials::ApiKeyDigest;
+use portcullis_crds::contract::ApiKeyDigest;
 use tokio::time::Instant;
 
 use super::status::ConditionState;

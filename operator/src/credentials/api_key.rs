@@ -6,7 +6,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use portcullis_crds::credentials::{ApiKeyDigest, KeyDigest};
+use portcullis_crds::contract::{ApiKeyDigest, KeyDigest};
 
 use crate::cluster::ownership::is_controlled_by;
 

@@ -8,10 +8,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::{
-    Credentials,
-    credentials::{self as documents, ApiKeyDigest, ServerKeys},
-};
+use portcullis_crds::contract::{ApiKeyDigest, CREDENTIALS_FILE, CredentialsReading, ServerKeys};
 
 use super::{
     Error,
@@ -110,11 +107,7 @@ impl Facts for LocalFacts {
     }
 
     fn published(&self, server: &NamespacedName) -> Published {
-        let documents = self.in_force.get(server);
-        Published {
-            policy: documents.map(|documents| documents.policy.clone()),
-            credentials: documents.map(|documents| documents.credentials.clone()),
-        }
+        self.in_force.get(server).map(Published::from).unwrap_or_default()
     }
 
     fn server_keys(&self, server: &NamespacedName) -> ServerKeys {
@@ -158,8 +151,8 @@ fn key_files(state: &State) -> Vec<PathBuf> {
 
 /// The server's own keys, as an earlier run wrote them: sessions outlive a restart.
 fn published_keys(state: &State, server: &NamespacedName) -> Option<ServerKeys> {
-    let text = fs::read_to_string(state.volume(server).join(documents::FILE)).ok()?;
-    Credentials::parse(&text).ok()?.keys
+    let text = fs::read_to_string(state.volume(server).join(CREDENTIALS_FILE)).ok()?;
+    CredentialsReading::parse(&text).ok()?.keys.ok()?
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_crds::{Policy, policy::PolicyClient};
+use portcullis_crds::contract::{Policy, PolicyClient};
 
 /// `reporting-agent changed, bot cut off (policy 3fa9c1d2e4f5)`; none where the two are the same.
 pub(super) fn difference(before: &Policy, after: &Policy) -> Option<String> {
@@ -10,11 +10,11 @@ pub(super) fn difference(before: &Policy, after: &Policy) -> Option<String> {
         return None;
     }
     fn clients(policy: &Policy) -> BTreeMap<&str, &PolicyClient> {
-        policy.clients.iter().map(|client| (client.id.as_str(), client)).collect()
+        policy.clients().iter().map(|client| (client.id.as_str(), client)).collect()
     }
     let (old, new) = (clients(before), clients(after));
     let mut words = Vec::new();
-    if before.spec != after.spec || before.server != after.server {
+    if before.server() != after.server() {
         words.push("what it serves changed".to_owned());
     }
     for (id, client) in &new {
@@ -26,12 +26,13 @@ pub(super) fn difference(before: &Policy, after: &Policy) -> Option<String> {
         }
     }
     words.extend(old.keys().filter(|id| !new.contains_key(*id)).map(|id| format!("{id} cut off")));
-    let revision: String = after.revision().chars().take(12).collect();
-    Some(format!("{} (policy {revision})", words.join(", ")))
+    Some(format!("{} (policy {})", words.join(", "), after.revision().short()))
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis_crds::contract::PolicyReading;
+
     use super::*;
 
     fn policy(clients: &str) -> Policy {
@@ -40,7 +41,8 @@ mod tests {
               spec: {{backends: [{{name: fixed, static: {{}}}}],
                       tools: [{{name: hello, description: x, backend: fixed, static: {{text: hi}}}}]}}}}"
         );
-        Policy::parse(&text).unwrap()
+        let reading = PolicyReading::parse(&text).unwrap();
+        Policy::new(reading.server.unwrap().into(), reading.clients)
     }
 
     fn client(id: &str, uid: &str, records: u32) -> String {

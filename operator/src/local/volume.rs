@@ -18,7 +18,7 @@ const DATA: &str = "..data";
 ///
 /// # Errors
 /// Where the file system refuses; the volume then still is what it was.
-pub(super) fn write(volume: &Path, files: &BTreeMap<&str, String>) -> Result<bool, Error> {
+pub(super) fn write(volume: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> Result<bool, Error> {
     let current = fs::read_link(volume.join(DATA)).ok().map(|name| volume.join(name));
     if current.as_deref().is_some_and(|current| holds(current, files)) {
         return Ok(false);
@@ -26,7 +26,7 @@ pub(super) fn write(volume: &Path, files: &BTreeMap<&str, String>) -> Result<boo
     state::make_folder(volume)?;
     let next = fresh(volume)?;
     for (name, content) in files {
-        state::write(&next.join(name), content.as_bytes())?;
+        state::write(&next.join(name), content.as_ref().as_bytes())?;
     }
     swap(volume, &next, files).map_err(Error::io(volume.display().to_string()))?;
     for entry in fs::read_dir(volume).map_err(Error::io(volume.display().to_string()))?.flatten() {
@@ -39,10 +39,12 @@ pub(super) fn write(volume: &Path, files: &BTreeMap<&str, String>) -> Result<boo
     Ok(true)
 }
 
-fn holds(folder: &Path, files: &BTreeMap<&str, String>) -> bool {
+fn holds(folder: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> bool {
     let count = fs::read_dir(folder).map_or(0, Iterator::count);
     count == files.len()
-        && files.iter().all(|(name, content)| fs::read(folder.join(name)).is_ok_and(|it| it == content.as_bytes()))
+        && files
+            .iter()
+            .all(|(name, content)| fs::read(folder.join(name)).is_ok_and(|it| it == content.as_ref().as_bytes()))
 }
 
 /// A folder with a name of kubelet's form, `..2026_11_23_16_40_05.123456789`.
@@ -53,7 +55,7 @@ fn fresh(volume: &Path) -> Result<PathBuf, Error> {
     Ok(next)
 }
 
-fn swap(volume: &Path, next: &Path, files: &BTreeMap<&str, String>) -> io::Result<()> {
+fn swap(volume: &Path, next: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> io::Result<()> {
     let draft = volume.join("..data_tmp");
     let _ = fs::remove_file(&draft);
     symlink(next.file_name().unwrap_or_default(), &draft)?;

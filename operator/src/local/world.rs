@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_crds::{McpServerSpec, credentials, policy};
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{CREDENTIALS_FILE, POLICY_FILE},
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -271,7 +274,8 @@ impl World {
         for server in &summary.servers {
             let name = NamespacedName { namespace: server.namespace.clone(), name: server.name.clone() };
             let policy = self.facts.in_force.get(&name).map(|documents| &documents.policy);
-            let (tools, clients) = policy.map_or((0, 0), |policy| (policy.spec.tools.len(), policy.clients.len()));
+            let (tools, clients) =
+                policy.map_or((0, 0), |policy| (policy.server().spec.tools.len(), policy.clients().len()));
             let _ = write!(
                 text,
                 "\n  {name}  {}  ({tools} tools, {clients} clients)\n  health: {}/health\n",
@@ -312,9 +316,7 @@ fn here(spec: &mut McpServerSpec, backends: &BTreeMap<String, String>) {
     }
 }
 
-/// The files of a server's volume. Neither document lacks a YAML form: each was checked.
-fn files(documents: &Documents) -> BTreeMap<&'static str, String> {
-    let policy = documents.policy.print().expect("a checked policy must have a YAML form");
-    let credentials = documents.credentials.print().expect("checked credentials must have a YAML form");
-    BTreeMap::from([(policy::FILE, policy), (credentials::FILE, credentials)])
+/// The files of a server's volume.
+fn files(documents: &Documents) -> BTreeMap<&'static str, &str> {
+    BTreeMap::from([(POLICY_FILE, documents.policy.text()), (CREDENTIALS_FILE, documents.credentials.text())])
 }

@@ -1,7 +1,7 @@
 //! The facts of a folder by itself: nothing was ever published, and nobody has a key yet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::credentials::{ApiKeyDigest, ServerKeys};
+use portcullis_crds::contract::{ApiKeyDigest, ServerKeys};
 use sha2::{Digest, Sha256};
 
 use super::{Facts, ObjectId};

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Finding, Findings, McpClient, McpServerSpec,
     condition::Reason,
-    credentials::{ApiKeyDigest, ServerKeys},
+    contract::{ApiKeyDigest, ServerKeys, Version},
 };
 
 use super::{Folder, Kind, ObjectId, Problem, Severity};
@@ -119,8 +119,10 @@ fn secrets(
     let mut owners: BTreeMap<(String, String), ObjectId> = BTreeMap::new();
     for server in folder.servers() {
         let name = Object::from(server.clone()).namespaced_name();
-        let secret = (name.namespace.clone(), build::credentials_secret_name(&name.name));
-        owners.insert(secret, ObjectId { kind: Kind::McpServer, name });
+        for version in Version::WRITTEN {
+            let secret = (name.namespace.clone(), build::credentials_secret_name(&name.name, *version));
+            owners.insert(secret, ObjectId { kind: Kind::McpServer, name: name.clone() });
+        }
     }
     let mut secrets = BTreeMap::new();
     let mut oldest_first: Vec<_> = clients.iter().collect();
@@ -190,7 +192,7 @@ fn missing_tools(
     outcome: &ClientOutcome,
 ) -> Vec<(usize, String)> {
     let Some(documents) = plan.documents.as_ref().filter(|_| !outcome.resolved_refs.status) else { return Vec::new() };
-    let known: Vec<_> = documents.policy.spec.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let known: Vec<_> = documents.policy.server().spec.tools.iter().map(|tool| tool.name.as_str()).collect();
     let missing = |(_, name): &(usize, &String)| *name != "*" && !known.contains(&name.as_str());
     let message = |name: &String| format!("`{name}` is no tool of McpServer {server}; there are: {}", known.join(", "));
     asked.iter().enumerate().filter(missing).map(|(m, name)| (m, message(name))).collect()

@@ -145,7 +145,7 @@ spec:
     - {serverRef: {name: ok}, tools: [hello, bye], maxRecordsPerQuery: 1}
     - {serverRef: {name: erp}, tools: [hello], maxRecordsPerQuery: 1}
     - {serverRef: {name: elsewhere}, tools: [hello], maxRecordsPerQuery: 1}
-  credentials: {apiKey: {secretName: erp-credentials}}
+  credentials: {apiKey: {secretName: erp-credentials-v1}}
 ---
 apiVersion: portcullis.dev/v1alpha1
 kind: McpClient

@@ -2,10 +2,10 @@
 
 use portcullis_crds::{
     condition::Reason,
-    server::{ClientRule, NamespacesFrom},
+    contract::{ClientRule, NamespacesFrom, ServerHalf},
 };
 
-use super::{Verdict, client::Asking, half::Half};
+use super::{Verdict, client::Asking};
 
 /// Whether a client is admitted.
 pub(super) enum Admission<'a> {
@@ -14,15 +14,15 @@ pub(super) enum Admission<'a> {
 }
 
 /// Decides about each client; they come oldest first, and of too many the oldest are admitted.
-pub(super) fn admit<'a, 'h>(half: &'h Half, asking: Vec<Asking<'a>>) -> Vec<(Asking<'a>, Admission<'h>)> {
-    let rules = &half.serving.clients;
+pub(super) fn admit<'a, 'h>(half: &'h ServerHalf, asking: Vec<Asking<'a>>) -> Vec<(Asking<'a>, Admission<'h>)> {
+    let rules = &half.spec.clients;
     let mut admitted = vec![0_u32; rules.len()];
     let decide = |asking: &Asking<'_>| {
         if asking.had.is_none() && !asking.findings.is_empty() {
             return Admission::Refused(Verdict::no(Reason::Invalid, asking.findings.to_string()));
         }
         let namespace = asking.input.client.namespace();
-        let is_same = namespace == half.identity.namespace;
+        let is_same = namespace == half.server.namespace;
         let found = rules.iter().zip(&mut admitted).find(|(rule, _)| match rule.namespaces.from {
             NamespacesFrom::Same => is_same,
             NamespacesFrom::All => true,

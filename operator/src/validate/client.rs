@@ -6,11 +6,10 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
     ClientId, Findings, McpClientSpec, check,
     client::{Access, ServerRef},
-    policy::PolicyClient,
-    server::Rate,
+    contract::{self, PolicyClient, Rate, ServerHalf},
 };
 
-use super::{ClientInput, NamespacedName, ServerInput, half::Half};
+use super::{ClientInput, NamespacedName, ServerInput};
 
 /// The full name of the server that a reference in a client of `namespace` means.
 pub fn server_of(reference: &ServerRef, namespace: &str) -> NamespacedName {
@@ -30,7 +29,7 @@ pub fn client(namespace: &str, spec: &McpClientSpec) -> Findings {
             findings.add(format!("{at}.serverRef"), message);
         }
         if let Some(rate) = access.limits {
-            check::rate(rate, &format!("{at}.limits"), &mut findings);
+            findings.keep(contract::rate(rate, &format!("{at}.limits")));
         }
     }
     if spec.credentials.api_key.is_none() {
@@ -72,18 +71,18 @@ impl Asking<'_> {
 }
 
 /// The clients that ask for anything, oldest first. One that is being deleted asks for nothing.
-pub(super) fn asking<'a>(input: &'a ServerInput, half: Option<&Half>) -> Vec<Asking<'a>> {
+pub(super) fn asking<'a>(input: &'a ServerInput, half: Option<&ServerHalf>) -> Vec<Asking<'a>> {
     let mut asking: Vec<_> = input.clients.iter().filter_map(|client| asks(client, input, half)).collect();
     asking.sort_by_cached_key(Asking::age);
     asking
 }
 
-fn asks<'a>(client: &'a ClientInput, input: &'a ServerInput, half: Option<&Half>) -> Option<Asking<'a>> {
+fn asks<'a>(client: &'a ClientInput, input: &'a ServerInput, half: Option<&ServerHalf>) -> Option<Asking<'a>> {
     let object = &client.client;
     if object.metadata.deletion_timestamp.is_some() || object.uid().is_empty() {
         return None;
     }
-    let id = ClientId::of(input.server.namespace(), object.namespace(), object.name()).ok()?;
+    let id = ClientId::of(input.server.namespace(), &object.namespaced_name()).ok()?;
     let published = input.published.policy.as_ref().map_or(&[][..], |policy| &policy.clients);
     let had = published.binary_search_by(|had| had.id.cmp(&id)).ok().map(|n| &published[n]);
     let had = had.filter(|had| had.uid == object.uid());
@@ -105,12 +104,15 @@ fn asks<'a>(client: &'a ClientInput, input: &'a ServerInput, half: Option<&Half>
 }
 
 /// A client's own limit must leave each pod of the server at least one call.
-fn shares(spec: &McpClientSpec, namespace: &str, input: &ServerInput, half: &Half, findings: &mut Findings) {
+fn shares(spec: &McpClientSpec, namespace: &str, input: &ServerInput, half: &ServerHalf, findings: &mut Findings) {
     for (n, access) in spec.access.iter().enumerate() {
         if let Some(rate) = access.limits
             && server_of(&access.server_ref, namespace) == input.server.namespaced_name()
         {
-            check::share(rate.requests, half.identity.replicas, &format!("spec.access[{n}].limits.requests"), findings);
+            let at = format!("spec.access[{n}].limits");
+            if let Ok(rate) = contract::rate(rate, &at) {
+                check::share(rate, half.server.replicas, &at, findings);
+            }
         }
     }
 }
@@ -124,7 +126,8 @@ impl Ask {
             tools: accesses.iter().flat_map(|access| access.tools.iter().cloned()).collect(),
             max_records_per_query: accesses.iter().map(|access| access.max_records_per_query).max().unwrap_or(1),
             allow_write: accesses.iter().any(|access| access.allow_write),
-            limits: first.limits.into_iter().collect(),
+            // A rate that cannot be enforced is a finding.
+            limits: first.limits.and_then(|rate| contract::rate(rate, "").ok()).into_iter().collect(),
         })
     }
 

@@ -1,18 +1,17 @@
 //! The two documents of what was granted: one key names one client, and what does not fit refuses the newest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_crds::{
-    Credentials, Findings, Policy,
+    Finding,
     condition::Reason,
-    credentials::{ApiKeyDigest, CredentialClient},
-    policy::PolicyClient,
+    contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, ServerHalf},
 };
 
-use super::{Documents, NamespacedName, ServerInput, Verdict, client::Asking, half::Half};
+use super::{Documents, NamespacedName, ServerInput, Verdict, client::Asking};
 
-/// What one document may have, in bytes: a ConfigMap or Secret holds 1 MiB (TRAPS.md 9).
-pub(super) const MAX_BYTES: usize = 1_000_000;
+/// The largest document, in bytes: a ConfigMap or Secret holds 1 MiB, its metadata included.
+const MAX_BYTES: usize = 1_000_000;
 
 /// A client that is to be in both documents.
 pub(super) struct Entry {
@@ -35,22 +34,29 @@ impl Entry {
     }
 }
 
-/// The documents, and who is not in them after all, with the reason.
+/// The documents, and the clients that are not in them after all, with the reason.
 ///
 /// # Errors
-/// What the contract refuses, which nothing that the rules let through does.
+/// Returns an error if the policy does not fit into a ConfigMap even without clients.
 pub(super) fn documents(
-    half: Half,
+    half: Arc<ServerHalf>,
     entries: Vec<Entry>,
     input: &ServerInput,
-) -> Result<(Documents, BTreeMap<NamespacedName, Verdict>), Findings> {
+) -> Result<(Documents, BTreeMap<NamespacedName, Verdict>), Finding> {
     let mut refused = BTreeMap::new();
     let mut entries = one_client_a_key(entries, &mut refused);
     loop {
-        let documents = print(&half, &entries, input)?;
-        let bytes = documents.size();
-        if bytes <= MAX_BYTES || entries.is_empty() {
+        let documents = print(&half, &entries, input);
+        let bytes = documents.policy.text().len().max(documents.credentials.text().len());
+        if bytes <= MAX_BYTES {
             return Ok((documents, refused));
+        }
+        if entries.is_empty() {
+            let message = format!(
+                "make a policy of {bytes} bytes; at most {MAX_BYTES} fit into a ConfigMap: shorten descriptions and schemas, or \
+                 split the server"
+            );
+            return Err(Finding::new("spec.tools", message));
         }
         // The newest go; as many as the excess has of an even share, so that few rounds are enough.
         let kept = (entries.len() * MAX_BYTES / bytes).min(entries.len() - 1);
@@ -83,20 +89,11 @@ fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, 
     kept
 }
 
-fn print(half: &Half, entries: &[Entry], input: &ServerInput) -> Result<Documents, Findings> {
+fn print(half: &Arc<ServerHalf>, entries: &[Entry], input: &ServerInput) -> Documents {
     let clients = entries.iter().map(|entry| entry.policy.clone()).collect();
-    let policy = Policy::new(half.identity.clone(), half.serving.clone(), clients)?;
+    let policy = Policy::new(half.clone(), clients);
     let published_keys = input.published.credentials.as_ref().and_then(|published| published.keys.clone());
     let keys = published_keys.unwrap_or_else(|| input.fresh_keys.clone());
     let credentials = entries.iter().map(|entry| entry.credentials.clone()).collect();
-    Ok(Documents { policy, credentials: Credentials::new(credentials, Some(keys))? })
-}
-
-impl Documents {
-    /// The larger one's bytes.
-    fn size(&self) -> usize {
-        let policy = self.policy.print().map_or(usize::MAX, |text| text.len());
-        let credentials = self.credentials.print().map_or(usize::MAX, |text| text.len());
-        policy.max(credentials)
-    }
+    Documents { policy, credentials: Credentials::new(credentials, Some(keys)) }
 }

@@ -6,11 +6,11 @@ use portcullis_crds::{
     Findings, ToolName, check,
     client::Granted,
     condition::Reason,
-    policy::PolicyClient,
-    server::{ClientRule, Effect, Rate},
+    contract::{ClientRule, Effect, PolicyClient, Rate, ServerHalf},
+    server,
 };
 
-use super::{ClientOutcome, Verdict, client::Asking, half::Half};
+use super::{ClientOutcome, Verdict, client::Asking};
 
 /// What a client may do on a server, and what it asked for in vain.
 pub(super) struct Grant {
@@ -30,7 +30,7 @@ pub(super) struct Grant {
     can_be_kept: bool,
 }
 
-pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Grant {
+pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &ServerHalf) -> Grant {
     let ask = &asking.ask;
     let ceiling = &rule.allow;
     let mut narrowed = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
         narrowed.push("the rule allows no tool that writes".to_owned());
     }
     let (mut tools, mut allowed) = (Vec::new(), Vec::new());
-    for tool in &half.serving.tools {
+    for tool in &half.spec.tools {
         let name = tool.name.as_str();
         let effect = tool.effect();
         let is_allowed =
@@ -61,7 +61,7 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
             Effect::Read | Effect::Write => tools.push(tool.name.clone()),
         }
     }
-    let known = |name: &String| name == "*" || half.serving.tools.iter().any(|tool| tool.name.as_str() == name);
+    let known = |name: &String| name == "*" || half.spec.tools.iter().any(|tool| tool.name.as_str() == name);
     let missing = ask.tools.iter().filter(|name| !known(name)).cloned().collect();
     let max_records_per_query = ask.max_records_per_query.min(ceiling.max_records_per_query.unwrap_or(u32::MAX));
     if max_records_per_query < ask.max_records_per_query {
@@ -71,7 +71,7 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
         tools,
         max_records_per_query,
         allow_write,
-        limits: limits(&usable(&ask.limits, half), half.serving.limits.per_client, ceiling.limits, &mut narrowed),
+        limits: limits(&usable(&ask.limits, half), half.spec.limits.per_client, ceiling.limits, &mut narrowed),
         suspended: false,
         expires_at: None,
         missing,
@@ -86,16 +86,15 @@ pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &Half) -> Gran
     if let (Some(had), false) = (asking.had, asking.findings.is_empty()) {
         grant.keep_within(had);
     }
-    grant.can_be_kept = grant.limits.iter().all(|limit| limit.requests >= u32::from(half.identity.replicas));
+    grant.can_be_kept = grant.limits.iter().all(|limit| limit.requests >= u32::from(half.server.replicas));
     grant
 }
 
 /// Of the limits that are asked for, those that a policy can hold; a finding says what is wrong with the others.
-fn usable(asked: &[Rate], half: &Half) -> Vec<Rate> {
+fn usable(asked: &[Rate], half: &ServerHalf) -> Vec<Rate> {
     let is_usable = |rate: &&Rate| {
         let mut findings = Findings::default();
-        check::rate(**rate, "", &mut findings);
-        check::share(rate.requests, half.identity.replicas, "", &mut findings);
+        check::share(**rate, half.server.replicas, "", &mut findings);
         findings.is_empty()
     };
     asked.iter().filter(is_usable).copied().collect()
@@ -189,7 +188,7 @@ impl Grant {
             tools: u32::try_from(self.tools.len()).unwrap_or(u32::MAX),
             max_records_per_query: self.max_records_per_query,
             allow_write: self.allow_write,
-            limits: self.limits.clone(),
+            limits: self.limits.iter().map(|rate| server::Rate { requests: rate.requests, per: rate.per }).collect(),
         };
         ClientOutcome { granted: Some(granted), findings: asking.findings.clone(), accepted, resolved_refs }
     }

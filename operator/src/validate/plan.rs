@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use portcullis_crds::{
-    Credentials, Findings, McpClientSpec, McpServerSpec, Policy,
+    Findings, McpClientSpec, McpServerSpec,
     client::Granted,
     condition::Reason,
-    credentials::{ApiKeyDigest, ServerKeys},
+    contract::{ApiKeyDigest, Credentials, Policy, PublishedCredentials, PublishedPolicy, ServerKeys},
 };
 
 use super::{NamespacedName, Object};
@@ -35,21 +35,26 @@ pub struct ClientInput {
 /// The documents that are in force.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Published {
-    pub policy: Option<Policy>,
-    pub credentials: Option<Credentials>,
+    pub policy: Option<PublishedPolicy>,
+    pub credentials: Option<PublishedCredentials>,
 }
 
 impl Published {
-    /// Takes over each document that was written anew; one that was not stays what it was.
+    /// Takes over each document that was written; the other one stays as it was.
     pub fn update(&mut self, written: Self) {
         self.policy = written.policy.or(self.policy.take());
         self.credentials = written.credentials.or(self.credentials.take());
     }
 
-    /// Both documents; none while only one of them is there.
-    pub fn documents(self) -> Option<Documents> {
-        let (policy, credentials) = self.policy.zip(self.credentials)?;
-        Some(Documents { policy, credentials })
+    /// Both documents; `None` if only one of them is published.
+    pub fn both(&self) -> Option<(&PublishedPolicy, &PublishedCredentials)> {
+        self.policy.as_ref().zip(self.credentials.as_ref())
+    }
+}
+
+impl From<&Documents> for Published {
+    fn from(documents: &Documents) -> Self {
+        Self { policy: Some((&documents.policy).into()), credentials: Some((&documents.credentials).into()) }
     }
 }
 

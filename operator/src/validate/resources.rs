@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity as Text};
-use portcullis_crds::Findings;
-
-use crate::quantity::Quantity;
+use portcullis_crds::{Findings, quantity::Quantity};
 
 const PATH: &str = "spec.pod.resources";
 

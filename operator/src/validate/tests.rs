@@ -3,8 +3,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use portcullis_crds::{
     Finding, Findings, McpClient, McpServer,
-    credentials::{ApiKeyDigest, KeyDigest},
-    policy::PolicyClient,
+    contract::{ApiKeyDigest, KeyDigest, PolicyClient},
 };
 use proptest::prelude::*;
 
@@ -55,7 +54,7 @@ fn input(server: &str, clients: Vec<ClientInput>) -> ServerInput {
 /// What comes of it once this plan is published.
 fn after(plan: &ServerPlan, mut next: ServerInput) -> ServerPlan {
     let documents = plan.documents.clone().unwrap();
-    next.published = Published { policy: Some(documents.policy), credentials: Some(documents.credentials) };
+    next.published = Published::from(&documents);
     super::server(&next)
 }
 
@@ -70,7 +69,7 @@ fn told(plan: &ServerPlan) -> String {
         let granted = plan
             .documents
             .iter()
-            .flat_map(|documents| &documents.policy.clients)
+            .flat_map(|documents| documents.policy.clients())
             .find(|client| client.id.as_str() == name.name || client.id.as_str() == name.to_string());
         let granted = granted.map_or("nothing".to_owned(), |client| {
             let tools: Vec<_> = client.tools.iter().map(|tool| tool.as_str()).collect();
@@ -158,7 +157,7 @@ fn of_two_clients_with_one_key_the_older_has_it() {
     sales/a-thief: nothing | false IdentityConflict: its API key is that of the older client `bot`; a key names one client
     sales/bot: [read] 1 records 60/1m | true Granted: what is asked for is granted
     ");
-    assert_eq!(plan.documents.unwrap().credentials.clients.len(), 1);
+    assert_eq!(plan.documents.unwrap().credentials.clients().len(), 1);
 }
 
 #[test]
@@ -173,9 +172,9 @@ fn an_invalid_server_keeps_its_half_while_clients_come_and_go() {
         input("clients: [{allow: {tools: [read, nope]}}], limits: {perClient: {requests: 1, per: 48h}}", clients());
     let plan = after(&good, invalid.clone());
     let paths: Vec<_> = plan.findings.0.iter().map(|finding| finding.path.as_str()).collect();
-    assert_eq!(paths, ["spec.clients[0].allow.tools[1]", "spec.limits.perClient.per"]);
+    assert_eq!(paths, ["spec.limits.perClient.per", "spec.clients[0].allow.tools[1]"]);
     let documents = plan.documents.as_ref().unwrap();
-    assert_eq!(documents.policy.spec, good.documents.as_ref().unwrap().policy.spec);
+    assert_eq!(documents.policy.server(), good.documents.as_ref().unwrap().policy.server());
     insta::assert_snapshot!(told(&plan), @r"
     sales/bot: [] 1 records 60/1m | true ServerInvalid: the McpServer has errors; what its last valid spec allows is granted
     sales/new: [read] 1 records 60/1m | true ServerInvalid: the McpServer has errors; what its last valid spec allows is granted
@@ -218,7 +217,7 @@ fn an_invalid_client_keeps_only_what_it_had_and_still_asks_for() {
     undecodable.keys = None;
     let plan = after(&good, input("clients: [{allow: {tools: [read]}}]", vec![undecodable.clone()]));
     writeln!(table, "# it can't be decoded, and its keys not be read; the rule was narrowed\n{}", told(&plan)).unwrap();
-    assert_eq!(plan.documents.unwrap().credentials.clients[0].api_keys, [key_of("bot")]);
+    assert_eq!(plan.documents.unwrap().credentials.clients()[0].api_keys, [key_of("bot")]);
     undecodable.client.metadata.uid = Some("another".into());
     let plan = after(&good, input("", vec![undecodable]));
     writeln!(table, "# it can't be decoded, and is not the client that had it\n{}", told(&plan)).unwrap();
@@ -234,7 +233,7 @@ fn who_is_gone_or_going_or_names_another_server_has_nothing() {
     going.client.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let plan = after(&good, input("", vec![going, client_of("sales", "b", 0, other)]));
     let documents = plan.documents.unwrap();
-    assert_eq!((documents.policy.clients, documents.credentials.clients), (Vec::new(), Vec::new()));
+    assert_eq!((documents.policy.clients().len(), documents.credentials.clients().len()), (0, 0));
     assert!(plan.outcomes.is_empty());
 }
 
@@ -249,11 +248,11 @@ fn each_document_counts_as_published_as_soon_as_it_is_written() {
     .unwrap();
     assert_ne!((&first.policy, &first.credentials), (&next.policy, &next.credentials));
     let mut published = Published::default();
-    published.update(Published { policy: Some(first.policy.clone()), credentials: None });
-    assert_eq!(published.clone().documents(), None, "half of it is nothing that pods could serve");
-    published.update(Published { policy: None, credentials: Some(first.credentials.clone()) });
-    published.update(Published { policy: Some(next.policy.clone()), credentials: None });
-    assert_eq!(published.documents(), Some(Documents { policy: next.policy, credentials: first.credentials }));
+    published.update(Published { policy: Some((&first.policy).into()), credentials: None });
+    assert_eq!(published.both(), None, "half of it is nothing that pods could serve");
+    published.update(Published { policy: None, credentials: Some((&first.credentials).into()) });
+    published.update(Published { policy: Some((&next.policy).into()), credentials: None });
+    assert_eq!(published.both(), Some((&(&next.policy).into(), &(&first.credentials).into())));
 }
 
 #[test]
@@ -270,13 +269,13 @@ fn a_policy_that_would_be_too_large_refuses_the_newest_clients() {
     let clients = (0..9000).map(|n| client_of("sales", &format!("bot-{n:04}"), n, access)).collect();
     let plan = server(&input("clients: [{maxClients: 10000}]", clients));
     let documents = plan.documents.as_ref().unwrap();
-    let bytes = documents.policy.print().unwrap().len().max(documents.credentials.print().unwrap().len());
-    let admitted = documents.policy.clients.len();
+    let bytes = documents.policy.text().len().max(documents.credentials.text().len());
+    let admitted = documents.policy.clients().len();
     assert!(bytes <= 1_000_000 && admitted > 3000, "{admitted} clients in {bytes} bytes");
     let refused: Vec<_> = plan.outcomes.iter().filter(|(_, outcome)| outcome.granted.is_none()).collect();
     assert_eq!(admitted + refused.len(), 9000);
     assert_eq!(refused[0].0.name, "bot-0000", "the newest");
-    assert!(documents.policy.clients.iter().any(|client| client.id.as_str() == "bot-8999"), "the oldest");
+    assert!(documents.policy.clients().iter().any(|client| client.id.as_str() == "bot-8999"), "the oldest");
 }
 
 #[test]
@@ -363,7 +362,7 @@ proptest! {
         }
         let plan = after(&good, next);
         let documents = plan.documents.as_ref().unwrap();
-        for client in &documents.policy.clients {
+        for client in documents.policy.clients() {
             let asking = second.iter().find(|it| it.client.uid() == client.uid).unwrap();
             let access = &asking.client.spec.as_ref().unwrap().access[0];
             let asked = |tool: &str| access.tools.iter().any(|asked| asked == "*" || asked == tool);
@@ -373,8 +372,8 @@ proptest! {
         }
         let ids = |clients: Vec<&portcullis_crds::ClientId>| clients.into_iter().cloned().collect::<Vec<_>>();
         prop_assert_eq!(
-            ids(documents.policy.clients.iter().map(|client| &client.id).collect()),
-            ids(documents.credentials.clients.iter().map(|client| &client.id).collect())
+            ids(documents.policy.clients().iter().map(|client| &client.id).collect()),
+            ids(documents.credentials.clients().iter().map(|client| &client.id).collect())
         );
     }
 }

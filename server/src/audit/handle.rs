@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_crds::server::OnOverflow;
+use portcullis_crds::contract::OnOverflow;
 
 use super::{
     line::Body,

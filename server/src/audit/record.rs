@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub use portcullis_crds::server::Effect;
+pub use portcullis_crds::contract::Effect;
 
 pub use super::vocabulary::{AuthFailure, CallFailure, ClientRefusal, Denial, Document, Event, LimitName};
 

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use portcullis_crds::server::{Effect, OnOverflow};
+use portcullis_crds::contract::{Effect, OnOverflow};
 
 use super::{
     handle::Blocked,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -18,7 +18,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
-use portcullis_crds::{BackendName, server};
+use portcullis_crds::{BackendName, check::HttpTarget, contract};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -51,8 +51,8 @@ pub struct HttpClient {
 /// One backend, with all that outlives a policy: its breaker, its calls, its health.
 pub struct HttpBackend {
     name: BackendName,
-    spec: server::HttpBackend,
-    health_uri: Uri,
+    spec: contract::HttpBackend,
+    target: HttpTarget,
     breaker: Breaker,
     calls: Semaphore,
     health: Arc<Mutex<Option<(Instant, Check)>>>,
@@ -82,32 +82,20 @@ impl HttpClient {
 }
 
 impl HttpBackend {
-    /// # Errors
-    /// A sentence about what is wrong with its URL.
-    pub fn new(name: BackendName, spec: server::HttpBackend) -> Result<Self, String> {
-        let base: Uri = spec.url.parse().map_err(|_| "is no URL".to_owned())?;
-        let health_uri = Uri::builder()
-            .scheme(base.scheme_str().unwrap_or("http"))
-            .authority(base.authority().map_or("", |authority| authority.as_str()))
-            .path_and_query(spec.health_path.as_deref().unwrap_or("/"))
-            .build()
-            .map_err(|_| "makes no URL with its healthPath".to_owned())?;
-        Ok(Self {
-            name,
-            spec,
-            health_uri,
-            breaker: Breaker::default(),
-            calls: Semaphore::new(CALLS),
-            health: Arc::default(),
-        })
+    pub fn new(name: BackendName, spec: contract::HttpBackend, target: HttpTarget) -> Self {
+        Self { name, spec, target, breaker: Breaker::default(), calls: Semaphore::new(CALLS), health: Arc::default() }
     }
 
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    pub fn spec(&self) -> &server::HttpBackend {
+    pub fn spec(&self) -> &contract::HttpBackend {
         &self.spec
+    }
+
+    pub fn target(&self) -> &HttpTarget {
+        &self.target
     }
 
     /// The body of a successful answer. Sent once, whatever happens.
@@ -182,11 +170,11 @@ impl HttpBackend {
 
     async fn is_well(&self, client: &HttpClient) -> bool {
         if self.spec.health_path.is_none() {
-            return client.dialler.dial(&self.health_uri).await.is_ok();
+            return client.dialler.dial(&self.target.health).await.is_ok();
         }
         let request = Request::builder()
             .method(Method::GET)
-            .uri(self.health_uri.clone())
+            .uri(self.target.health.clone())
             .header(header::USER_AGENT, USER_AGENT)
             .body(Full::default());
         let Ok(request) = request else { return false };
@@ -254,28 +242,29 @@ mod tests {
         assert_eq!(beginning(b" no \xff "), "no \u{fffd}");
     }
 
+    fn made(url: &str, health_path: Option<&str>) -> HttpBackend {
+        let spec = contract::HttpBackend { url: url.into(), health_path: health_path.map(Into::into) };
+        let target = HttpTarget::new(&spec).unwrap();
+        HttpBackend::new("b".parse().unwrap(), spec, target)
+    }
+
     #[test]
     fn health_is_asked_at_the_root_of_the_host() {
-        let backend = |url: &str, health_path: Option<&str>| {
-            let spec = server::HttpBackend { url: url.into(), health_path: health_path.map(Into::into) };
-            HttpBackend::new("b".parse().unwrap(), spec).map(|backend| backend.health_uri.to_string())
-        };
-        assert_eq!(backend("http://b:8080/v1", Some("/healthz?a=1")), Ok("http://b:8080/healthz?a=1".into()));
-        assert_eq!(backend("https://[fd12::1]/v1", None), Ok("https://[fd12::1]/".into()));
-        assert!(backend("http://b c", None).is_err());
+        let backend = |url: &str, health_path: Option<&str>| made(url, health_path).target.health.to_string();
+        assert_eq!(backend("http://b:8080/v1", Some("/healthz?a=1")), "http://b:8080/healthz?a=1");
+        assert_eq!(backend("https://[fd12::1]/v1", None), "https://[fd12::1]/");
     }
 
     #[tokio::test]
     async fn a_call_that_finds_no_place_does_not_take_the_one_that_may_try() {
         let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
-        let spec = server::HttpBackend { url: "http://127.0.0.1:1".into(), health_path: None };
-        let backend = HttpBackend::new("b".parse().unwrap(), spec).unwrap();
+        let backend = made("http://127.0.0.1:1", None);
         let a_while_ago = Instant::now() - Duration::from_secs(10);
         for _ in 0..10 {
             backend.breaker.failed(a_while_ago);
         }
         let ask = async || {
-            let request = Rendered { method: Method::GET, uri: backend.health_uri.clone(), body: None };
+            let request = Rendered { method: Method::GET, uri: backend.target.health.clone(), body: None };
             backend.ask(&client, request, Duration::from_secs(5)).await
         };
         let all = backend.calls.acquire_many(u32::try_from(CALLS).unwrap()).await.unwrap();
@@ -299,8 +288,7 @@ mod tests {
             }
         });
         let client = HttpClient::new(Dialling::ServicesAndLoopback).unwrap();
-        let spec = server::HttpBackend { url, health_path: Some("/healthz".into()) };
-        let backend = Arc::new(HttpBackend::new("b".parse().unwrap(), spec).unwrap());
+        let backend = Arc::new(made(&url, Some("/healthz")));
         for _ in 0..20 {
             let _ = tokio::time::timeout(Duration::from_millis(20), backend.health(&client)).await;
         }

@@ -9,8 +9,9 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::{Method, Uri};
 use portcullis_crds::{
-    server::HttpTool,
-    template::{JsonTemplate, Part, PathTemplate, Template, TemplateError},
+    check::RequestTemplates,
+    contract::HttpMethod,
+    template::{JsonTemplate, Part, PathTemplate, Template},
 };
 
 use crate::protocol::{
@@ -49,24 +50,27 @@ pub struct Unsendable {
 const NO_SCALAR: &str = "must be a string, a number or a boolean";
 
 impl RequestTemplate {
-    /// `base` is the backend's `url`.
-    ///
-    /// # Errors
-    /// Where a template in it is none; the policy's check finds that first.
-    pub fn new(base: &str, tool: &HttpTool) -> Result<Self, TemplateError> {
-        let body = tool.body.as_ref().map(|body| JsonTemplate::parse(&serde_json::Value::Object(body.0.clone())));
-        let query = tool.query.iter().map(|(name, text)| {
+    /// `base` is the backend's URL without a slash at its end.
+    pub fn new(base: &str, method: HttpMethod, templates: &RequestTemplates) -> Self {
+        let query = templates.query.iter().map(|(name, template)| {
             let mut encoded = String::new();
             push_encoded(&mut encoded, name);
-            Ok((encoded, Template::parse(text)?))
+            (encoded, template.clone())
         });
-        Ok(Self {
-            method: Method::from_bytes(tool.method.as_str().as_bytes()).unwrap_or(Method::GET),
-            base: base.trim_end_matches('/').to_owned(),
-            path: PathTemplate::parse(&tool.path)?,
-            query: query.collect::<Result<_, _>>()?,
-            body: body.transpose()?,
-        })
+        Self {
+            method: match method {
+                HttpMethod::Get => Method::GET,
+                HttpMethod::Head => Method::HEAD,
+                HttpMethod::Post => Method::POST,
+                HttpMethod::Put => Method::PUT,
+                HttpMethod::Patch => Method::PATCH,
+                HttpMethod::Delete => Method::DELETE,
+            },
+            base: base.to_owned(),
+            path: templates.path.clone(),
+            query: query.collect(),
+            body: templates.body.clone(),
+        }
     }
 
     /// # Errors

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use portcullis_crds::{ClientId, ToolName, policy::PolicyClient, server::Limits};
+use portcullis_crds::{
+    ClientId, ToolName,
+    contract::{Limits, PolicyClient},
+};
 
 use crate::{fingerprint::Fingerprint, limiter::Rate};
 
@@ -75,7 +78,7 @@ impl ClientLimits {
     fn new(client: &PolicyClient, limits: &Limits, replicas: u16) -> Self {
         let of_replica = |requests: u32| requests / u32::from(replicas.max(1));
         let rate = |requests, per: portcullis_crds::Duration| Rate { requests, per: per.to_std() };
-        let global = rate(of_replica(limits.global.requests), limits.global.per);
+        let global = rate(of_replica(limits.global.rate.requests), limits.global.rate.per);
         // With a share of less than one call of the global window a client could never call.
         let share = (u64::from(global.requests) * u64::from(limits.global.max_share) / 100).max(1);
         // Computed from the whole rate: a client whose replica has no call to give can still list tools and ping.

@@ -23,7 +23,7 @@ pub struct Document<T> {
     seen: Option<[u8; 32]>,
 }
 
-/// Why a file was refused.
+/// Why a document, or a part of it, was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The path of the first field that is wrong; empty where it is the file as a whole.
@@ -32,13 +32,21 @@ pub struct Refused {
     pub message: String,
 }
 
+impl Refused {
+    fn of(findings: &Findings) -> Option<Self> {
+        let first = findings.0.first()?;
+        Some(Self { field: first.path.clone(), message: findings.to_string() })
+    }
+}
+
 /// What a look at a file brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    None,
-    Loaded,
-    /// The last good document stays in force.
-    Refused(Refused),
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Whether another document is in force.
+    pub is_loaded: bool,
+    /// Set if something was refused: the whole document, and then the last good one stays in force, or parts of the one that was
+    /// loaded.
+    pub refused: Option<Refused>,
 }
 
 impl<T> Default for Document<T> {
@@ -57,8 +65,9 @@ impl<T> Document<T> {
         self.refused.is_some()
     }
 
-    /// Looks at the file. The same bytes are not parsed again, good or bad.
-    pub fn look(&mut self, path: &Path, parse: impl FnOnce(&str) -> Result<T, Findings>) -> Change {
+    /// Reads the file. The same bytes are not parsed again, whether they were accepted or refused. `parse` returns the document
+    /// together with what it refuses in it.
+    pub fn look(&mut self, path: &Path, parse: impl FnOnce(&str) -> Result<(T, Findings), Findings>) -> Change {
         let bytes = match read(path) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -66,48 +75,38 @@ impl<T> Document<T> {
                 let refused = Refused { field: String::new(), message: error.to_string() };
                 let is_news = was_seen || self.refused.as_ref() != Some(&refused);
                 self.refused = Some(refused.clone());
-                return if is_news { Change::Refused(refused) } else { Change::None };
+                return Change { is_loaded: false, refused: is_news.then_some(refused) };
             }
         };
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         if self.seen == Some(digest) {
-            return Change::None;
+            return Change::default();
         }
         self.seen = Some(digest);
         let parsed = match std::str::from_utf8(&bytes) {
             Ok(text) => parse(text),
-            Err(_) => Err(Finding::new("", "is no UTF-8 text").into()),
+            Err(_) => Err(Finding::new("", "is not UTF-8 text").into()),
         };
         match parsed {
-            Ok(document) => {
+            Ok((document, refused)) => {
                 self.good = Some(Arc::new(document));
-                self.refused = None;
-                Change::Loaded
+                self.refused = Refused::of(&refused);
+                Change { is_loaded: true, refused: self.refused.clone() }
             }
-            Err(findings) => self.refuse(&findings),
+            Err(findings) => {
+                self.refused = Refused::of(&findings);
+                Change { is_loaded: false, refused: self.refused.clone() }
+            }
         }
-    }
-
-    /// Refuses a document that parsed, and goes back to `before`.
-    pub fn take_back(&mut self, before: Option<Arc<T>>, findings: &Findings) -> Change {
-        self.good = before;
-        self.refuse(findings)
-    }
-
-    fn refuse(&mut self, findings: &Findings) -> Change {
-        let field = findings.0.first().map_or_else(String::new, |finding| finding.path.clone());
-        let refused = Refused { field, message: findings.to_string() };
-        self.refused = Some(refused.clone());
-        Change::Refused(refused)
     }
 }
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
-    #[error("the file is not there")]
+    #[error("the file does not exist")]
     Missing,
-    #[error("the file cannot be read: it is no regular file")]
+    #[error("the file cannot be read: it is not a regular file")]
     Irregular,
     #[error("the file cannot be read: it is larger than {MAX_MIB} MiB")]
     TooLarge,
@@ -144,34 +143,58 @@ fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 mod tests {
     use super::*;
 
-    fn number(text: &str) -> Result<u32, Findings> {
-        text.trim().parse().map_err(|_| Finding::new("", "is no number").into())
+    /// A number; one above 9 is taken with a finding.
+    fn number(text: &str) -> Result<(u32, Findings), Findings> {
+        let number = text.trim().parse().map_err(|_| Findings::from(Finding::new("", "is not a number")))?;
+        let mut findings = Findings::default();
+        if number > 9 {
+            findings.add("n", "is too large");
+        }
+        Ok((number, findings))
     }
+
+    fn refused(field: &str, message: &str) -> Option<Refused> {
+        Some(Refused { field: field.into(), message: message.into() })
+    }
+
+    const NOTHING: Change = Change { is_loaded: false, refused: None };
+    const LOADED: Change = Change { is_loaded: true, refused: None };
 
     #[test]
     fn a_refused_file_leaves_the_last_good_one_in_force() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("n");
         let mut document = Document::default();
-        assert!(matches!(document.look(&path, number), Change::Refused(_)), "missing");
-        assert_eq!(document.look(&path, number), Change::None, "missing is said once");
+        assert!(document.look(&path, number).refused.is_some(), "missing");
+        assert_eq!(document.look(&path, number), NOTHING, "a missing file is reported once");
         std::fs::write(&path, "1").unwrap();
-        assert_eq!(document.look(&path, number), Change::Loaded);
-        assert_eq!(document.look(&path, number), Change::None);
+        assert_eq!(document.look(&path, number), LOADED);
+        assert_eq!(document.look(&path, number), NOTHING);
         std::fs::write(&path, "x").unwrap();
-        let refused = Refused { field: String::new(), message: "is no number".into() };
-        assert_eq!(document.look(&path, number), Change::Refused(refused));
-        assert_eq!(document.look(&path, number), Change::None);
+        assert_eq!(document.look(&path, number), Change { is_loaded: false, refused: refused("", "is not a number") });
+        assert_eq!(document.look(&path, number), NOTHING);
         assert_eq!((document.good().map(|n| **n), document.is_refused()), (Some(1), true));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(document.look(&path, number), Change::Refused(_)));
+        assert!(document.look(&path, number).refused.is_some());
         assert_eq!(document.good().map(|n| **n), Some(1));
         std::fs::write(&path, "1").unwrap();
-        assert_eq!((document.look(&path, number), document.is_refused()), (Change::Loaded, false));
+        assert_eq!((document.look(&path, number), document.is_refused()), (LOADED, false));
     }
 
     #[test]
-    fn what_is_no_file_of_a_few_mib_is_refused_without_being_waited_for() {
+    fn a_file_of_which_a_part_is_refused_is_in_force_without_that_part() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("n");
+        let mut document = Document::default();
+        std::fs::write(&path, "10").unwrap();
+        assert_eq!(document.look(&path, number), Change { is_loaded: true, refused: refused("n", "n: is too large") });
+        assert_eq!((document.good().map(|n| **n), document.is_refused()), (Some(10), true));
+        std::fs::write(&path, "9").unwrap();
+        assert_eq!((document.look(&path, number), document.is_refused()), (LOADED, false));
+    }
+
+    #[test]
+    fn only_a_regular_file_of_a_few_mib_is_read_and_nothing_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
@@ -179,13 +202,13 @@ mod tests {
         std::fs::create_dir(at("directory")).unwrap();
         std::fs::File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
         for (name, message) in [
-            ("pipe", "the file cannot be read: it is no regular file"),
-            ("endless", "the file cannot be read: it is no regular file"),
-            ("directory", "the file cannot be read: it is no regular file"),
+            ("pipe", "the file cannot be read: it is not a regular file"),
+            ("endless", "the file cannot be read: it is not a regular file"),
+            ("directory", "the file cannot be read: it is not a regular file"),
             ("huge", "the file cannot be read: it is larger than 4 MiB"),
         ] {
-            let refused = Refused { field: String::new(), message: message.into() };
-            assert_eq!(Document::default().look(&at(name), number), Change::Refused(refused), "{name}");
+            let change = Change { is_loaded: false, refused: refused("", message) };
+            assert_eq!(Document::default().look(&at(name), number), change, "{name}");
         }
     }
 }

@@ -6,17 +6,23 @@ use std::{
 };
 
 use portcullis_crds::{
-    BackendName, ClientId, Credentials, Findings, Policy, ToolName,
-    credentials::KeyDigest,
-    server::{AuditArguments, LogLevel, MethodMode, OnOverflow, Target},
+    BackendName, ClientId, ToolName,
+    check::{CheckedBackend, CheckedServerHalf},
+    contract::{AuditArguments, BackendKind, KeyDigest, LogLevel, MethodMode, OnOverflow, ServerHalf},
 };
 
-use super::{Client, Tool};
+use super::{
+    Client, Tool,
+    reading::{CredentialsDocument, PolicyDocument},
+};
 use crate::{audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::json, session::Sealer};
 
 /// What is served now.
 pub struct Snapshot {
+    /// The revision of the policy that was loaded last.
     pub revision: String,
+    /// The revision of the last policy of which nothing was refused: all of it is in force.
+    pub complete_revision: Option<String>,
     pub credentials_revision: Option<String>,
     pub tools: Arc<Tools>,
     pub clients: usize,
@@ -61,45 +67,28 @@ pub struct ApiKeyEntry {
 }
 
 impl Tools {
-    /// `kept` are the backends of the policy before: one whose spec is the same is taken over with its state.
-    ///
-    /// # Errors
-    /// What the policy's own check cannot see. Places go by name: a policy is sorted once it was read.
-    pub fn new(
-        policy: &Policy,
-        kept: &HashMap<BackendName, Arc<HttpBackend>>,
-        metrics: &Metrics,
-    ) -> Result<Self, Findings> {
-        let mut findings = Findings::default();
+    /// `kept` are the backends of the last policy: one whose spec is the same is kept with its state.
+    pub fn new(checked: &CheckedServerHalf, kept: &HashMap<BackendName, Arc<HttpBackend>>, metrics: &Metrics) -> Self {
         let mut http = HashMap::new();
         let mut backends = Vec::new();
-        for backend in &policy.spec.backends {
+        for (backend, parsed) in checked.backends() {
             let mut entry = BackendEntry { name: backend.name.clone(), critical: backend.critical, http: None };
-            if let Some(Target::Http(spec)) = backend.target() {
+            if let (BackendKind::Http(spec), CheckedBackend::Http(target)) = (&backend.kind, parsed) {
                 let made = match kept.get(&backend.name) {
-                    Some(kept) if kept.spec() == spec => Ok(kept.clone()),
-                    _ => HttpBackend::new(backend.name.clone(), spec.clone()).map(Arc::new),
+                    Some(kept) if kept.spec() == spec => kept.clone(),
+                    _ => Arc::new(HttpBackend::new(backend.name.clone(), spec.clone(), target.clone())),
                 };
-                match made {
-                    Ok(made) => {
-                        entry.http = Some(made.clone());
-                        http.insert(backend.name.clone(), made);
-                    }
-                    Err(error) => findings.add(format!("spec.backends[{}].http.url", backend.name), error),
-                }
+                entry.http = Some(made.clone());
+                http.insert(backend.name.clone(), made);
             }
             backends.push(entry);
         }
-        let mut by_name = BTreeMap::new();
-        if findings.is_empty() {
-            for tool in &policy.spec.tools {
-                match Tool::new(tool, &policy.spec.limits, policy.server.replicas, &http, metrics) {
-                    Ok(made) => _ = by_name.insert(tool.name.clone(), made),
-                    Err(finding) => findings.0.push(finding),
-                }
-            }
-        }
-        findings.or(Self { by_name, backends })
+        let half = checked.half();
+        let tools = checked.tools().filter_map(|(tool, compiled)| {
+            let made = Tool::new((tool, compiled), &half.spec.limits, half.server.replicas, &http, metrics)?;
+            Some((tool.name.clone(), made))
+        });
+        Self { by_name: tools.collect(), backends }
     }
 
     /// Its backends that have state, to be taken over by the next policy.
@@ -110,20 +99,20 @@ impl Tools {
 
 impl Snapshot {
     pub fn new(
-        policy: &Policy,
-        tools: Arc<Tools>,
-        credentials: Option<&Credentials>,
-        sealer: Arc<Sealer>,
-        digest_key: DigestKey,
+        policy: &PolicyDocument,
+        complete_revision: Option<String>,
+        (half, tools): (&ServerHalf, Arc<Tools>),
+        credentials: Option<&CredentialsDocument>,
+        (sealer, digest_key): (Arc<Sealer>, DigestKey),
     ) -> Self {
-        let limits = &policy.spec.limits;
-        let replicas = policy.server.replicas;
+        let ServerHalf { server, spec } = half;
         let mut clients: HashMap<(&ClientId, &str), Arc<Client>> = HashMap::new();
         for client in &policy.clients {
-            clients.insert((&client.id, &client.uid), Arc::new(Client::new(client, limits, replicas)));
+            let made = Client::new(client, &spec.limits, server.replicas);
+            clients.insert((&client.id, &client.uid), Arc::new(made));
         }
         let mut keys = HashMap::new();
-        let offers_api_keys = policy.spec.authentication.api_key.mode != MethodMode::Off;
+        let offers_api_keys = spec.authentication.api_key.mode != MethodMode::Off;
         for owner in credentials.iter().filter(|_| offers_api_keys).flat_map(|credentials| &credentials.clients) {
             let client = clients.get(&(&owner.id, owner.uid.as_str()));
             for key in &owner.api_keys {
@@ -136,18 +125,19 @@ impl Snapshot {
                 keys.insert(key.sha256, entry);
             }
         }
-        let name = json::string(&policy.server.name);
+        let name = json::string(&server.name);
         Self {
-            revision: policy.revision().to_owned(),
-            credentials_revision: credentials.map(|credentials| credentials.revision().to_owned()),
+            revision: policy.revision.clone(),
+            complete_revision,
+            credentials_revision: credentials.map(|credentials| credentials.revision.clone()),
             tools,
             clients: policy.clients.len(),
             offers_api_keys,
             keys,
-            hosts: policy.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-            records_arguments: policy.spec.audit.arguments == AuditArguments::Shape,
-            overflow: policy.spec.audit.on_overflow,
-            log_level: policy.spec.log_level,
+            hosts: server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            records_arguments: spec.audit.arguments == AuditArguments::Shape,
+            overflow: spec.audit.on_overflow,
+            log_level: spec.log_level,
             server_info: format!(r#"{{"name":{name},"version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
             sealer,
             digest_key,
@@ -157,24 +147,5 @@ impl Snapshot {
     /// Looks up an API key by its digest.
     pub fn api_key(&self, digest: &KeyDigest) -> Option<&ApiKeyEntry> {
         self.keys.get(digest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_that_cannot_be_used_is_found_by_the_name_of_its_backend() {
-        let policy = r#"
-contract: 1
-server: {namespace: n, name: s}
-spec:
-  backends: [{name: written-first, http: {url: "http://a^b"}}, {name: fixed, static: {}}]
-  tools: [{name: t, description: d, backend: fixed, static: {text: x}}]
-"#;
-        let policy = Policy::parse(policy).unwrap();
-        let found = Tools::new(&policy, &HashMap::new(), &Metrics::default()).err().unwrap();
-        assert_eq!(found.to_string(), "spec.backends[written-first].http.url: is no URL");
     }
 }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use portcullis_crds::{Credentials, Policy, credentials, policy};
+use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE, ServerHalf};
 
 use super::{
     Snapshot,
     document::{Change, Document},
+    reading::{CredentialsDocument, PolicyDocument},
     snapshot::Tools,
 };
 use crate::{audit::arguments::DigestKey, metrics::Metrics, session::Sealer};
@@ -52,10 +53,19 @@ pub struct Condition {
 
 struct Loader {
     parts: Parts,
-    policy: Document<Policy>,
-    credentials: Document<Credentials>,
-    tools: Option<Arc<Tools>>,
+    policy: Document<PolicyDocument>,
+    credentials: Document<CredentialsDocument>,
+    server: Option<ServerInForce>,
     keys: Keys,
+    /// The revision of the last policy of which nothing was refused.
+    complete_revision: Option<String>,
+}
+
+/// The server's half that is in force: that of the last policy in which it could be read.
+#[derive(Clone)]
+struct ServerInForce {
+    half: Arc<ServerHalf>,
+    tools: Arc<Tools>,
 }
 
 /// The server's own keys. Where the credentials have none, some are made up and kept, so that a reload ends no session.
@@ -75,7 +85,14 @@ impl Store {
             sealer: Arc::new(Sealer::with_random_key()),
             digest: DigestKey::random(),
         };
-        let loader = Loader { parts, policy: Document::default(), credentials: Document::default(), tools: None, keys };
+        let loader = Loader {
+            parts,
+            policy: Document::default(),
+            credentials: Document::default(),
+            server: None,
+            keys,
+            complete_revision: None,
+        };
         Self {
             current: ArcSwapOption::empty(),
             loader: Mutex::new(loader),
@@ -112,34 +129,37 @@ impl Store {
 impl Loader {
     fn look(&mut self) -> Reload {
         let directory = self.parts.directory.clone();
-        let before = self.policy.good().cloned();
-        let mut policy = self.policy.look(&directory.join(policy::FILE), Policy::parse);
-        let credentials = self.credentials.look(&directory.join(credentials::FILE), Credentials::parse);
-        if policy == Change::Loaded
-            && let Some(document) = self.policy.good()
-        {
-            let kept = self.tools.as_ref().map_or_else(HashMap::new, |tools| tools.http_backends());
-            match Tools::new(document, &kept, &self.parts.metrics) {
-                Ok(tools) => {
-                    self.parts.metrics.retain_tools(|name| tools.by_name.contains_key(name));
-                    self.tools = Some(Arc::new(tools));
-                }
-                Err(findings) => policy = self.policy.take_back(before, &findings),
-            }
+        let policy = self.policy.look(&directory.join(POLICY_FILE), PolicyDocument::parse);
+        let credentials = self.credentials.look(&directory.join(CREDENTIALS_FILE), CredentialsDocument::parse);
+        if policy.is_loaded {
+            self.take_server_half();
         }
-        let changed = policy == Change::Loaded || credentials == Change::Loaded;
-        let swapped = if changed { self.snapshot() } else { None };
+        let is_changed = policy.is_loaded || credentials.is_loaded;
+        let swapped = if is_changed { self.snapshot() } else { None };
         Reload { policy, credentials, swapped }
     }
 
+    fn take_server_half(&mut self) {
+        let Some(document) = self.policy.good() else { return };
+        let Some(checked) = &document.server else { return };
+        let kept = self.server.as_ref().map_or_else(HashMap::new, |server| server.tools.http_backends());
+        let tools = Tools::new(checked, &kept, &self.parts.metrics);
+        self.parts.metrics.retain_tools(|name| tools.by_name.contains_key(name));
+        self.server = Some(ServerInForce { half: checked.half().clone(), tools: Arc::new(tools) });
+    }
+
     fn snapshot(&mut self) -> Option<Arc<Snapshot>> {
-        let (policy, tools) = (self.policy.good()?, self.tools.clone()?);
+        let (policy, server) = (self.policy.good()?, self.server.clone()?);
         let credentials = self.credentials.good().map(Arc::as_ref);
         if let Some(keys) = credentials.and_then(|credentials| credentials.keys.as_ref()) {
             self.keys.take(keys.sessions.0, keys.arguments.0);
         }
+        if !self.policy.is_refused() {
+            self.complete_revision = Some(policy.revision.clone());
+        }
+        let complete = self.complete_revision.clone();
         let keys = (self.keys.sealer.clone(), self.keys.digest.clone());
-        Some(Arc::new(Snapshot::new(policy, tools, credentials, keys.0, keys.1)))
+        Some(Arc::new(Snapshot::new(policy, complete, (&server.half, server.tools), credentials, keys)))
     }
 }
 
@@ -153,5 +173,65 @@ impl Keys {
             self.digest = DigestKey::new(&arguments);
             self.arguments = Some(arguments);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::fixtures::{client, credentials, policy};
+
+    fn store(directory: &TempDir) -> Store {
+        Store::new(Parts { directory: directory.path().to_owned(), metrics: Metrics::default() })
+    }
+
+    fn write(directory: &TempDir, name: &str, document: &Value) {
+        std::fs::write(directory.path().join(name), document.to_string()).unwrap();
+    }
+
+    /// The tools that exist, and the number of clients.
+    fn in_force(store: &Store) -> (Vec<String>, usize) {
+        let snapshot = store.current().unwrap();
+        (snapshot.tools.by_name.keys().map(ToString::to_string).collect(), snapshot.clients)
+    }
+
+    #[test]
+    fn clients_are_removed_also_by_a_policy_whose_server_half_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+        write(&directory, POLICY_FILE, &policy(&[client("a", &json!({})), client("b", &json!({}))]));
+        store.reload();
+        assert_eq!(in_force(&store), (vec!["greet".to_owned()], 2));
+        let complete = store.current().unwrap().complete_revision.clone();
+
+        for (name, value) in [("masks", json!([])), ("tools", json!([])), ("backends", json!([]))] {
+            let mut newer = policy(&[client("a", &json!({}))]);
+            newer["spec"][name] = value;
+            write(&directory, POLICY_FILE, &newer);
+            let reload = store.reload();
+            assert!(reload.policy.is_loaded && reload.policy.refused.is_some(), "{name}");
+            assert_eq!(in_force(&store), (vec!["greet".to_owned()], 1), "{name}");
+            assert!(store.condition().policy_error, "{name}");
+            assert_eq!(store.current().unwrap().complete_revision, complete, "{name}");
+        }
+        write(&directory, POLICY_FILE, &policy(&[]));
+        store.reload();
+        assert_eq!(in_force(&store), (vec!["greet".to_owned()], 0));
+        assert!(!store.condition().policy_error);
+    }
+
+    #[test]
+    fn a_client_with_a_restriction_that_is_unknown_here_is_denied_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+        write(&directory, POLICY_FILE, &policy(&[client("a", &json!({"mask": ["/email"]})), client("b", &json!({}))]));
+        let reload = store.reload();
+        assert_eq!(in_force(&store).1, 1);
+        assert_eq!(reload.policy.refused.unwrap().field, "clients[0].mask");
     }
 }

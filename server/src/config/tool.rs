@@ -4,9 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use portcullis_crds::{
-    BackendName, Finding, ToolName,
+    BackendName, ToolName,
+    check::{CheckedTool, CheckedToolKind},
+    contract::{self, Effect, ToolKind},
     schema::InputSchema,
-    server::{self, Answer, Effect},
     template::Template,
 };
 use serde_json::{Map, Value, json};
@@ -78,46 +79,40 @@ pub struct StaticAnswer {
 }
 
 impl Tool {
-    /// # Errors
-    /// What the policy's own check cannot see: a URL that cannot be used.
+    /// `None` if its backend is of another kind, which the policy's check rules out.
     pub fn new(
-        tool: &server::Tool,
-        limits: &server::Limits,
+        (tool, compiled): (&contract::Tool, &CheckedTool),
+        limits: &contract::Limits,
         replicas: u16,
         backends: &HashMap<BackendName, Arc<HttpBackend>>,
         metrics: &Metrics,
-    ) -> Result<Self, Finding> {
-        let finding =
-            |field: &str, message: String| Finding::new(format!("spec.tools[{}].{field}", tool.name), message);
+    ) -> Option<Self> {
         let schema = &tool.input_schema.0;
-        let compiled = InputSchema::compile(schema).map_err(|error| finding("inputSchema", error))?;
         let records = tool.records.as_ref().map(|records| Records::new(records, schema));
-        let work = match tool.answer() {
-            Some(Answer::Http(http)) => {
-                let backend =
-                    backends.get(&tool.backend).ok_or_else(|| finding("backend", "is no http backend".into()))?;
-                let request = RequestTemplate::new(&backend.spec().url, http)
-                    .map_err(|error| finding("http", error.to_string()))?;
+        let work = match (&tool.kind, &compiled.kind) {
+            (ToolKind::Http(http), CheckedToolKind::Http(templates)) => {
+                let backend = backends.get(&tool.backend)?;
+                let request = RequestTemplate::new(&backend.target().base, http.method, templates);
                 Work::Http { backend: backend.clone(), request }
             }
-            Some(Answer::Static(fixed)) => {
-                Work::Static(StaticAnswer::new(fixed, records.as_ref()).map_err(|error| finding("static.text", error))?)
+            (ToolKind::Static(fixed), CheckedToolKind::Static(text)) => {
+                Work::Static(StaticAnswer::new(fixed, text.clone(), records.as_ref()))
             }
-            None => return Err(finding("http", "exactly one of http and static must be set".into())),
+            _ => return None,
         };
         let expensive = tool.expensive.then(|| Rate {
             requests: limits.expensive_tools.requests / u32::from(replicas.max(1)),
             per: limits.expensive_tools.per.to_std(),
         });
         let is_any_object = schema.len() == 1;
-        Ok(Self {
+        Some(Self {
             name: tool.name.clone(),
             fingerprint: Fingerprint::of(&[tool.name.as_str()]),
             backend: tool.backend.clone(),
             effect: tool.effect(),
             expensive,
             timeout: tool.timeout.to_std(),
-            schema: (!is_any_object).then_some(compiled),
+            schema: (!is_any_object).then(|| compiled.schema.clone()),
             param_headers: ParamHeader::declared(schema),
             records,
             work,
@@ -129,7 +124,7 @@ impl Tool {
 }
 
 impl Records {
-    fn new(records: &server::Records, schema: &Map<String, Value>) -> Self {
+    fn new(records: &contract::Records, schema: &Map<String, Value>) -> Self {
         let limit = records.limit_argument.as_ref().map(|name| {
             let property = schema.get("properties").and_then(|properties| properties.get(name));
             let number = |keyword: &str| property.and_then(|property| property.get(keyword)).and_then(Value::as_u64);
@@ -142,10 +137,9 @@ impl Records {
 }
 
 impl StaticAnswer {
-    fn new(fixed: &server::StaticTool, records: Option<&Records>) -> Result<Self, String> {
+    fn new(fixed: &contract::StaticTool, text: Option<Template>, records: Option<&Records>) -> Self {
         let value = fixed.structured_content.as_ref().map(|object| Value::Object(object.0.clone()));
         let structured = value.as_ref().map(Value::to_string);
-        let text = fixed.text.as_deref().map(Template::parse).transpose().map_err(|error| error.to_string())?;
         let is_fixed = text.as_ref().is_none_or(|text| text.arguments().next().is_none());
         let members = is_fixed.then(|| {
             let text = match &text {
@@ -162,20 +156,20 @@ impl StaticAnswer {
                 .and_then(Value::as_array)
                 .map(|list| list.len() as u64),
         };
-        Ok(Self { structured, text, members, records: count })
+        Self { structured, text, members, records: count }
     }
 }
 
 const NO_ARGUMENTS: crate::protocol::strict::Node<'static> =
     crate::protocol::strict::Node { raw: "{}", value: crate::protocol::strict::Json::Object(Vec::new()) };
 
-fn declared(tool: &server::Tool) -> Declared {
+fn declared(tool: &contract::Tool) -> Declared {
     let names = tool.input_schema.0.get("properties").and_then(Value::as_object);
     let values = tool.audit.iter().flat_map(|audit| &audit.values);
     Declared::new(names.into_iter().flat_map(|names| names.keys().map(String::as_str)), values.map(String::as_str))
 }
 
-fn definition(tool: &server::Tool) -> String {
+fn definition(tool: &contract::Tool) -> String {
     let mut definition = json!({
         "name": tool.name.as_str(),
         "description": tool.description,

@@ -86,7 +86,7 @@ mod tests {
         let store = Arc::new(Store::new(Parts { directory: link.clone(), metrics: Metrics::default() }));
         let (said, mut sayings) = mpsc::unbounded_channel();
         tokio::spawn(watch(store, link.clone(), move |reload| {
-            if reload.policy != Change::None {
+            if reload.policy != Change::default() {
                 said.send(()).unwrap();
             }
         }));

@@ -1,6 +1,6 @@
 //! Whether a caller may call a tool.
 
-use portcullis_crds::server::Effect;
+use portcullis_crds::contract::Effect;
 
 use crate::{audit::record::Denial, config::Tool, identity::Identity};
 

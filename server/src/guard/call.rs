@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Instant};
 
-use portcullis_crds::server::Effect;
+use portcullis_crds::contract::Effect;
 
 use super::{
     Caller, Guard, Outcome, Reply,

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::atomic::AtomicU64};
 
-use portcullis_crds::{policy::PolicyClient, server};
+use portcullis_crds::{
+    check,
+    contract::{Limits, PolicyClient, PolicyReading},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,8 +21,11 @@ pub fn tool(more: &Value) -> Tool {
     let mut tool =
         json!({"name": "t", "description": "d", "backend": "b", "static": {"structuredContent": {"items": []}}});
     extend(&mut tool, more);
-    let tool: server::Tool = serde_json::from_value(tool).unwrap();
-    Tool::new(&tool, &server::Limits::default(), 1, &HashMap::new(), &Metrics::default()).unwrap()
+    let policy = json!({"contract": 1, "server": {"namespace": "n", "name": "s"},
+        "spec": {"backends": [{"name": "b", "static": {}}], "tools": [tool]}});
+    let half = check::server_half(PolicyReading::parse(&policy.to_string()).unwrap().server.unwrap()).unwrap();
+    let tool = half.tools().next().unwrap();
+    Tool::new(tool, &Limits::default(), 1, &HashMap::new(), &Metrics::default()).unwrap()
 }
 
 /// A client `c` that was granted `t`, with these fields beside the required ones.
@@ -28,7 +34,7 @@ pub fn client(more: &Value) -> Client {
         "limits": [{"requests": 1, "per": "1m"}]});
     extend(&mut client, more);
     let client: PolicyClient = serde_json::from_value(client).unwrap();
-    Client::new(&client, &server::Limits::default(), 1)
+    Client::new(&client, &Limits::default(), 1)
 }
 
 /// The identity of a client, by its API key.

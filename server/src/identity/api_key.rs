@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use portcullis_crds::credentials::KeyDigest;
+use portcullis_crds::contract::KeyDigest;
 
 use super::{Credential, CredentialKind, Identity, Presented, Refusal};
 use crate::{

@@ -1,4 +1,4 @@
-use portcullis_crds::credentials::KeyDigest;
+use portcullis_crds::contract::KeyDigest;
 use serde_json::json;
 
 use super::*;

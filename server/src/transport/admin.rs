@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use portcullis_crds::policy::CONTRACT;
+use portcullis_crds::contract::Version;
 use serde_json::json;
 
 use super::{
@@ -67,9 +67,10 @@ impl AdminPort {
         let snapshot = self.store.current();
         let condition = self.store.condition();
         json!({
-            "policyRevision": snapshot.as_ref().map(|snapshot| &snapshot.revision),
+            "policyRevision": snapshot.as_ref().and_then(|snapshot| snapshot.complete_revision.as_ref()),
+            "clientsRevision": snapshot.as_ref().map(|snapshot| &snapshot.revision),
             "credentialsRevision": snapshot.as_ref().and_then(|snapshot| snapshot.credentials_revision.as_ref()),
-            "contract": CONTRACT,
+            "contract": Version::CURRENT.number(),
             "podUid": self.pod_uid,
             "policyError": condition.policy_error,
             "credentialsError": condition.credentials_error,

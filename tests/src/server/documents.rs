@@ -1,7 +1,9 @@
 //! The documents of a test's server, made with the types that the operator writes them with.
 
-use portcullis_crds::credentials::{ApiKeyDigest, CredentialClient, KeyDigest, SecretKey, ServerKeys};
-use portcullis_crds::{Credentials, Policy};
+use portcullis_crds::contract::{
+    ApiKeyDigest, CredentialClient, Credentials, KeyDigest, Policy, PolicyReading, SecretKey, ServerKeys,
+};
+use portcullis_crds::{Findings, check};
 
 use crate::Error;
 
@@ -18,17 +20,23 @@ pub struct ClientKey<'a> {
 /// # Errors
 /// Returns an error if the text is not a valid policy.
 pub fn policy(text: &str) -> Result<Policy, Error> {
-    Policy::parse(text).map_err(|findings| Error::Document(findings.to_string()))
+    let refused = |findings: Findings| Error::Document(findings.to_string());
+    let reading = PolicyReading::parse(text).map_err(refused)?;
+    if let Some(client) = reading.refused.into_iter().next() {
+        return Err(refused(client.findings));
+    }
+    let half = check::server_half(reading.server.map_err(refused)?).map_err(refused)?;
+    Ok(Policy::new(half.half().clone(), reading.clients))
 }
 
 /// The credentials of these clients. The server's own keys are the same in every replica of a test.
 ///
 /// # Errors
-/// Returns an error if they are not valid credentials.
+/// Returns an error if a client's name is not a valid id.
 pub fn credentials(keys: &[ClientKey<'_>]) -> Result<Credentials, Error> {
     let clients = keys.iter().map(credential).collect::<Result<_, _>>()?;
     let server = ServerKeys { sessions: SecretKey([7; 32]), arguments: SecretKey([8; 32]) };
-    Credentials::new(clients, Some(server)).map_err(|findings| Error::Document(findings.to_string()))
+    Ok(Credentials::new(clients, Some(server)))
 }
 
 fn credential(key: &ClientKey<'_>) -> Result<CredentialClient, Error> {

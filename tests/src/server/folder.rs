@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use portcullis_crds::{Credentials, Policy, credentials, policy};
+use portcullis_crds::contract::{CREDENTIALS_FILE, Credentials, POLICY_FILE, Policy};
 use tempfile::TempDir;
 
 use crate::Error;
@@ -35,7 +35,7 @@ impl ConfigFolder {
     /// # Errors
     /// Returns an error if they cannot be written.
     pub fn write(&self, policy: &Policy, credentials: &Credentials) -> Result<(), Error> {
-        self.write_text(Some(&printed(policy.print())?), Some(&printed(credentials.print())?))
+        self.write_text(Some(policy.text()), Some(credentials.text()))
     }
 
     /// Replaces the policy, and keeps the credentials.
@@ -43,7 +43,7 @@ impl ConfigFolder {
     /// # Errors
     /// Returns an error if it cannot be written.
     pub fn write_policy(&self, policy: &Policy) -> Result<(), Error> {
-        self.write_text(Some(&printed(policy.print())?), None)
+        self.write_text(Some(policy.text()), None)
     }
 
     /// Replaces the credentials, and keeps the policy.
@@ -51,7 +51,7 @@ impl ConfigFolder {
     /// # Errors
     /// Returns an error if they cannot be written.
     pub fn write_credentials(&self, credentials: &Credentials) -> Result<(), Error> {
-        self.write_text(None, Some(&printed(credentials.print())?))
+        self.write_text(None, Some(credentials.text()))
     }
 
     /// Replaces the files by these texts; `None` keeps a file.
@@ -63,7 +63,7 @@ impl ConfigFolder {
         let next = self.path().join(&version);
         std::fs::create_dir(&next).map_err(writing())?;
         let last = std::fs::read_link(self.data()).ok();
-        for (name, text) in [(policy::FILE, policy), (credentials::FILE, credentials)] {
+        for (name, text) in [(POLICY_FILE, policy), (CREDENTIALS_FILE, credentials)] {
             match (text, &last) {
                 (Some(text), _) => std::fs::write(next.join(name), text).map_err(writing())?,
                 (None, Some(last)) => {
@@ -75,7 +75,7 @@ impl ConfigFolder {
         let link = self.path().join("..data_tmp");
         symlink(&version, &link).map_err(writing())?;
         std::fs::rename(&link, self.data()).map_err(writing())?;
-        for name in [policy::FILE, credentials::FILE] {
+        for name in [POLICY_FILE, CREDENTIALS_FILE] {
             if !self.path().join(name).is_symlink() {
                 symlink(Path::new("..data").join(name), self.path().join(name)).map_err(writing())?;
             }
@@ -89,10 +89,6 @@ impl ConfigFolder {
     fn data(&self) -> PathBuf {
         self.path().join("..data")
     }
-}
-
-fn printed(text: Result<String, serde_yaml::Error>) -> Result<String, Error> {
-    text.map_err(|error| Error::io("printing a document")(std::io::Error::other(error)))
 }
 
 fn writing() -> impl FnOnce(std::io::Error) -> Error {

@@ -47,7 +47,7 @@ async fn a_removal_is_published_within_two_seconds_whatever_state_the_server_is_
     let took = lost(&world, "sales", "reporting-agent").await;
     assert!(took < Duration::from_secs(2), "{took:?}");
     let policy = world.policy("sales").await.unwrap();
-    assert_eq!(policy.spec.limits.per_client.requests, 60, "the last valid half stays");
+    assert_eq!(policy.server.unwrap().spec.limits.per_client.requests, 60, "the last valid half stays");
 
     // Suspended: still in the policy, as nobody.
     world.patch::<McpClient>("sales", "customer-service-agent", json!({"spec": {"suspended": true}})).await;

@@ -46,7 +46,7 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
         let pods = world.api::<McpServer>("sales").get("crm").await.unwrap().status.unwrap().pods.unwrap();
         let says: Vec<_> =
             pods.revisions.iter().map(|pod| (pod.pod.as_str(), pod.policy_revision.as_deref())).collect();
-        expect(says, vec![(other.as_str(), Some(old.revision())), (one.as_str(), Some(new.revision()))])?;
+        expect(says, vec![(other.as_str(), Some(old.revision.as_str())), (one.as_str(), Some(new.revision.as_str()))])?;
         expect((pods.total, pods.ready, pods.current), (2, 2, 1))
     })
     .await;
@@ -56,7 +56,7 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
     until(20, async || {
         let pod = world.api::<Pod>("sales").get(&other).await.unwrap();
         let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
-        expect(nudge, Some(format!("{}.5", &world.policy("sales").await?.revision()[..12])))
+        expect(nudge, Some(format!("{}.5", world.policy("sales").await?.revision.short())))
     })
     .await;
     idle(&mut world).await;
@@ -65,7 +65,7 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
     until(120, async || {
         let (condition, message) = world.server_condition("sales", "PolicySynced").await?;
         expect(condition.as_str(), "False/PodLagging")?;
-        expect(message.contains(&format!("pod {other} serves policy {}", &old.revision()[..12])), true)
+        expect(message.contains(&format!("pod {other} serves policy {}", old.revision.short())), true)
     })
     .await;
 }

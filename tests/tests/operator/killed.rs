@@ -26,8 +26,8 @@ async fn end_state(world: &World, namespace: &str) -> Result<Value, String> {
         clients.insert(client.metadata.name, (says, granted));
     }
     let policy = status.policy.ok_or("no policy in the status")?;
-    expect(policy.revision.as_str(), world.policy(namespace).await?.revision())?;
-    expect(policy.credentials_revision.as_str(), world.credentials(namespace).await?.revision())?;
+    expect(policy.revision.as_str(), world.policy(namespace).await?.revision.as_str())?;
+    expect(policy.credentials_revision.as_str(), world.credentials(namespace).await?.revision.as_str())?;
     Ok(json!({
         "served": served,
         "accepted": condition(&status.conditions, "Accepted")?.0,

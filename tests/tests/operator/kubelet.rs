@@ -76,7 +76,7 @@ impl Kubelet {
 
 async fn answer(world: &World, namespace: &str, uid: &str) -> Value {
     let (policy, credentials) = (world.policy(namespace).await.unwrap(), world.credentials(namespace).await.unwrap());
-    json!({"policyRevision": policy.revision(), "credentialsRevision": credentials.revision(), "contract": 1, "podUid": uid})
+    json!({"policyRevision": policy.revision, "credentialsRevision": credentials.revision, "contract": 1, "podUid": uid})
 }
 
 async fn ready(world: &World, namespace: &str, pod: &str, address: Ipv4Addr) {

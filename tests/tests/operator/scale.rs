@@ -21,11 +21,11 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
     has_replicas(&world, 1).await;
     let stored = world.api::<McpServer>("sales").get("crm").await.unwrap();
     assert_eq!(stored.spec.replicas, None, "the API server fills in no number");
-    assert_eq!(world.policy("sales").await.unwrap().server.replicas, 1);
+    assert_eq!(world.policy("sales").await.unwrap().server.unwrap().server.replicas, 1);
 
     world.cluster.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
     has_replicas(&world, 3).await;
-    until(20, async || expect(world.policy("sales").await?.server.replicas, 3)).await;
+    until(20, async || expect(world.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))).await;
     let scale = world.cluster.kubectl(["get", "--raw", SCALE]).unwrap();
     let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
     let selector = "app.kubernetes.io/instance=crm,app.kubernetes.io/name=portcullis-server";

@@ -8,8 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use portcullis_crds::credentials::KeyDigest;
-use portcullis_crds::{Credentials, McpClient, McpServer, Policy, credentials, policy};
+use portcullis_crds::contract::KeyDigest;
+use portcullis_crds::contract::{
+    CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy,
+};
+use portcullis_crds::{McpClient, McpServer};
 use portcullis_tests::{ControlPlane, Mark, Process, Write, binary, eventually};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -102,25 +105,27 @@ impl World {
     }
 
     /// The policy that is published, and its ConfigMap.
-    pub async fn policy(&self, namespace: &str) -> Result<Policy, String> {
+    pub async fn policy(&self, namespace: &str) -> Result<PublishedPolicy, String> {
         let config_map =
             self.api::<ConfigMap>(namespace).get("crm-policy-v1").await.map_err(|error| error.to_string())?;
-        let text = config_map.data.unwrap_or_default().remove(policy::FILE).unwrap_or_default();
-        Policy::parse(&text).map_err(|error| error.to_string())
+        let text = config_map.data.unwrap_or_default().remove(POLICY_FILE).unwrap_or_default();
+        PolicyReading::parse(&text).map(Into::into).map_err(|error| error.to_string())
     }
 
     /// The credentials that are published.
-    pub async fn credentials(&self, namespace: &str) -> Result<Credentials, String> {
-        let secret = self.api::<Secret>(namespace).get("crm-credentials").await.map_err(|error| error.to_string())?;
-        let text = secret.data.unwrap_or_default().remove(credentials::FILE).unwrap_or_default();
-        Credentials::parse(&String::from_utf8_lossy(&text.0)).map_err(|error| error.to_string())
+    pub async fn credentials(&self, namespace: &str) -> Result<PublishedCredentials, String> {
+        let secret =
+            self.api::<Secret>(namespace).get("crm-credentials-v1").await.map_err(|error| error.to_string())?;
+        let text = secret.data.unwrap_or_default().remove(CREDENTIALS_FILE).unwrap_or_default();
+        let reading = CredentialsReading::parse(&String::from_utf8_lossy(&text.0));
+        reading.map(Into::into).map_err(|error| error.to_string())
     }
 
     /// The names of the clients in the policy whose keys are in the credentials and in their own Secrets.
     pub async fn served(&self, namespace: &str) -> Result<Vec<String>, String> {
         let (policy, credentials) = (self.policy(namespace).await?, self.credentials(namespace).await?);
         let mut served = Vec::new();
-        for client in &policy.clients {
+        for client in policy.clients.iter() {
             let known = credentials.clients.iter().find(|it| it.id == client.id && it.uid == client.uid);
             let digest = known.and_then(|it| it.api_keys.first()).map(|key| key.sha256);
             let name = client.id.as_str();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_crds::credentials::KeyDigest;
+use portcullis_crds::contract::KeyDigest;
 use portcullis_tests::PATIENCE;
 use portcullis_tests::backend::{Backend, Reply};
 use portcullis_tests::http::{Connection, Request};

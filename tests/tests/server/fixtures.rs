@@ -1,7 +1,7 @@
 //! The documents of the server that most tests start: one tool of each kind, a client that may use all of them, a client that
 //! may only read, and limits that no test reaches. A test edits the document before it starts the server.
 
-use portcullis_crds::{Credentials, Policy};
+use portcullis_crds::contract::{Credentials, Policy};
 use portcullis_tests::server::{ClientKey, TestServer, credentials, policy};
 use serde_json::{Value, json};
 

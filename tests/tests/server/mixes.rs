@@ -1,7 +1,7 @@
 //! Policy and credentials are two files, and one may be newer than the other. No mix of two states gives access that neither of
 //! them gave.
 
-use portcullis_crds::{Credentials, Policy};
+use portcullis_crds::contract::{Credentials, Policy};
 use portcullis_tests::server::{ClientKey, TestServer, credentials, post, rpc};
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ async fn mixes(old: &State, new: &State, keys: &[&str]) -> [Vec<Value>; 4] {
             let changed = TestServer::start(&from.policy, &from.credentials).await.unwrap();
             changed.config.write_policy(policy).unwrap();
             changed.config.write_credentials(credentials).unwrap();
-            changed.serves(policy.revision(), credentials.revision()).await.unwrap();
+            changed.serves(policy.revision().as_str(), credentials.revision().as_str()).await.unwrap();
             assert_eq!(accesses(&changed, keys).await, expected);
         }
         found.push(expected);

@@ -97,16 +97,21 @@ async fn until_bad(server: &TestServer, [policy, credentials]: [bool; 2]) {
     .await;
 }
 
+/// The document without its revision, as it is after an edit by hand.
+fn unstamped(document: &str) -> String {
+    document.lines().filter(|line| !line.starts_with("revision:")).map(|line| format!("{line}\n")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_document_keeps_the_last_good_one_in_force_and_is_reported() {
     let policy = parsed(&with_echo(true));
     let server = start(&with_echo(true)).await;
-    let good = (policy.print().unwrap(), keys().print().unwrap());
+    let good = (policy.text().to_owned(), keys().text().to_owned());
     let bad_policies = [
         good.0.replace("contract: 1", "contract: 2"),
         good.0.replace("clients:", "cleints:"),
         good.0.replacen("contract: 1", "contract: 1\nrevision: 0000", 1),
-        good.0.replace("backend: fixed", "backend: nowhere"),
+        unstamped(&good.0).replace("backend: fixed", "backend: nowhere"),
         format!("{}\n}}{{", good.0),
         String::new(),
         "---\n---\n".into(),
@@ -134,12 +139,12 @@ async fn a_bad_document_keeps_the_last_good_one_in_force_and_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_document_takes_effect_beside_a_bad_one() {
     let server = start(&with_echo(true)).await;
-    server.config.write_text(None, Some("contract: 1\nclients: [{id: agent}]")).unwrap();
+    server.config.write_text(None, Some("contract: 1\nclients: agent")).unwrap();
     until_bad(&server, [false, true]).await;
     server.config.write_policy(&parsed(&with_echo(false))).unwrap();
     until_echo(&server, false).await;
 
-    server.config.write_text(Some("contract: 2"), Some(&keys().print().unwrap())).unwrap();
+    server.config.write_text(Some("contract: 2"), Some(keys().text())).unwrap();
     until_bad(&server, [true, false]).await;
     server.config.write_credentials(&keys_of(&[])).unwrap();
     let invalid = plain_refusal(401, "Invalid API key");
@@ -154,6 +159,21 @@ async fn a_good_document_takes_effect_beside_a_bad_one() {
     until_echo(&server, true).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_read_denies_its_client_and_no_other() {
+    let server = start(&with_echo(true)).await;
+    let policy = parsed(&with_echo(true));
+    let restricted = unstamped(policy.text()).replacen("- id: agent\n", "- id: agent\n  newRestriction: []\n", 1);
+    server.config.write_text(Some(&restricted), None).unwrap();
+    until_bad(&server, [true, false]).await;
+    let denied = server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap();
+    assert_eq!(denied.to_value(), plain_refusal(403, "Client not recognised"));
+    let other = server.call(READER, "echo", json!({"text": "x"})).await.unwrap();
+    assert_eq!(other.to_value(), response(200, rpc_result(echoed("x"))));
+    let refused = server.log.event("policy_refused", PATIENCE).await.unwrap();
+    assert_eq!(refused["field"], "clients[0].newRestriction");
+}
+
 #[tokio::test]
 async fn a_server_without_documents_is_not_ready_and_serves_nobody_until_they_exist() {
     let config = ConfigFolder::new().unwrap();
@@ -165,13 +185,13 @@ async fn a_server_without_documents_is_not_ready_and_serves_nobody_until_they_ex
     let status = async |path| server.admin(path).await.unwrap().status;
     assert_eq!([status("/livez").await, status("/readyz").await, status("/health").await], [200, 503, 503]);
 
-    server.config.write_text(Some(&policy.print().unwrap()), None).unwrap();
+    server.config.write_text(Some(policy.text()), None).unwrap();
     until(PATIENCE, async || expect_eq(status("/readyz").await, 200)).await;
     let invalid = plain_refusal(401, "Invalid API key");
     assert_eq!(server.send(&request).await.unwrap().to_value(), invalid, "a policy alone authenticates nobody");
 
     server.config.write(&policy, &keys()).unwrap();
-    server.serves(policy.revision(), keys().revision()).await.unwrap();
+    server.serves(policy.revision().as_str(), keys().revision().as_str()).await.unwrap();
     assert_eq!(server.send(&request).await.unwrap().to_value(), response(200, rpc_result(echoed("x"))));
     assert_eq!(server.send(&Request::get("/health")).await.unwrap().status, 200);
     let revisions = server.admin("/policy").await.unwrap().json();
@@ -186,14 +206,14 @@ async fn a_file_that_is_replaced_in_place_is_read_too() {
         std::fs::write(&next, text).unwrap();
         std::fs::rename(next, config.path().join(name)).unwrap();
     };
-    replace("policy.yaml", &parsed(&with_echo(false)).print().unwrap());
-    replace("credentials.yaml", &keys().print().unwrap());
+    replace("policy.yaml", parsed(&with_echo(false)).text());
+    replace("credentials.yaml", keys().text());
     let path = config.path().to_owned();
     let server = TestServer::start_in(config, &[LOOPBACK]).await.unwrap();
     assert!(!can_echo(&server).await);
     for is_granted in [true, false] {
         let next = path.join(".next");
-        std::fs::write(&next, parsed(&with_echo(is_granted)).print().unwrap()).unwrap();
+        std::fs::write(&next, parsed(&with_echo(is_granted)).text()).unwrap();
         std::fs::rename(next, path.join("policy.yaml")).unwrap();
         until_echo(&server, is_granted).await;
     }
@@ -208,7 +228,7 @@ async fn a_file_that_never_ends_delays_neither_the_other_file_nor_the_end_of_the
     server.log.event("policy_refused", PATIENCE).await.unwrap();
     assert!(can_echo(&server).await);
     let next = server.config.path().join(".next");
-    std::fs::write(&next, keys_of(&[]).print().unwrap()).unwrap();
+    std::fs::write(&next, keys_of(&[]).text()).unwrap();
     std::fs::rename(next, server.config.path().join("credentials.yaml")).unwrap();
     until(PATIENCE, async || {
         let found = server.call(AGENT, "echo", json!({"text": "x"})).await.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! What is checked before the body is read, in this order: host, origin, method, credentials, media types. Each failure has its
 //! status and its words.
 
-use portcullis_crds::credentials::KeyDigest;
+use portcullis_crds::contract::KeyDigest;
 use portcullis_tests::PATIENCE;
 use portcullis_tests::http::{Connection, Request};
 use portcullis_tests::server::{TestServer, post, rpc};

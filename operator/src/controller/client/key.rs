@@ -1,7 +1,7 @@
 //! A client's API key: kept where it is there, made where it is not, and told to the client's servers.
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_crds::{McpClient, McpClientSpec, client::ApiKeyStatus, condition::Reason, credentials::ApiKeyDigest};
+use portcullis_crds::{McpClient, McpClientSpec, client::ApiKeyStatus, condition::Reason, contract::ApiKeyDigest};
 use tracing::info;
 
 use crate::{

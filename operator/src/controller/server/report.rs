@@ -20,7 +20,7 @@ use crate::{
         status::{ConditionState, STATUS_PACE, transitions, write as write_status},
     },
     probe::{LAG, Restored, Revisions},
-    validate::{Documents, ServerPlan},
+    validate::{Published, ServerPlan},
 };
 
 /// Pods mostly confirm a publication within this time; only then is it worth a status that they have not.
@@ -46,7 +46,7 @@ pub async fn report(
         generation: fetched.input.server.metadata.generation,
         replicas: spec.map(McpServerSpec::replicas),
         plan,
-        published: published.as_ref(),
+        published: published.both(),
         // What somebody else wrote at the same moment is no problem: the next look settles it.
         problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
         deployment: deployment.as_ref(),
@@ -66,10 +66,10 @@ pub async fn report(
 }
 
 /// Has the pods told of what is published, and asked what they serve. Gives what is published.
-pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Option<Documents> {
+pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Published {
     let memory = context.of_servers.of(&fetched.name);
-    let published = lock(&memory).published.clone().documents();
-    if let Some(documents) = &published {
+    let published = lock(&memory).published.clone();
+    if let Some(documents) = published.both() {
         let restored = restored(fetched.server.status.as_ref());
         let target = revisions(documents);
         context.prober.follow(&fetched.name, &target, outcome.is_published, &fetched.pods, &restored);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use portcullis_crds::{
     condition::{ConditionType, Reason},
+    contract::{PublishedCredentials, PublishedPolicy, Version},
     server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
 };
 
@@ -13,7 +14,7 @@ use crate::{
     cluster::Error,
     controller::status::{ConditionState, ConditionStatus, ConditionWriter, kstatus},
     probe::{LAG, Revisions},
-    validate::{Documents, NamespacedName, ServerPlan},
+    validate::{NamespacedName, ServerPlan},
 };
 
 /// How many pods a status names.
@@ -27,7 +28,7 @@ pub struct StatusInput<'a> {
     pub replicas: Option<u16>,
     pub plan: &'a ServerPlan,
     /// The documents that are in force: written, not only planned.
-    pub published: Option<&'a Documents>,
+    pub published: Option<(&'a PublishedPolicy, &'a PublishedCredentials)>,
     /// What went wrong with a write, the first one.
     pub problem: Option<&'a Error>,
     pub deployment: Option<&'a Deployment>,
@@ -59,11 +60,8 @@ impl Pod {
 }
 
 /// The revisions that pods are to serve.
-pub fn revisions(documents: &Documents) -> Revisions {
-    Revisions {
-        policy: Some(documents.policy.revision().to_owned()),
-        credentials: Some(documents.credentials.revision().to_owned()),
-    }
+pub fn revisions((policy, credentials): (&PublishedPolicy, &PublishedCredentials)) -> Revisions {
+    Revisions { policy: Some(policy.revision.to_string()), credentials: Some(credentials.revision.to_string()) }
 }
 
 /// The whole status.
@@ -88,13 +86,15 @@ pub fn status(input: &StatusInput<'_>) -> McpServerStatus {
     ];
     McpServerStatus {
         observed_generation: input.generation,
-        policy: input.published.map(|documents| PolicyStatus {
-            revision: documents.policy.revision().to_owned(),
-            credentials_revision: documents.credentials.revision().to_owned(),
-            clients: count(documents.policy.clients.len()),
-            contract: documents.policy.contract,
+        policy: input.published.map(|(policy, credentials)| PolicyStatus {
+            revision: policy.revision.to_string(),
+            credentials_revision: credentials.revision.to_string(),
+            clients: count(policy.clients.len()),
+            contract: Version::CURRENT.number(),
         }),
-        tools: input.published.map(|documents| ToolStatus { served: count(documents.policy.spec.tools.len()) }),
+        tools: input.published.and_then(|(policy, _)| {
+            policy.server.as_ref().map(|half| ToolStatus { served: count(half.spec.tools.len()) })
+        }),
         pods: Some(pods(input)),
         selector: Some(build::selector_text(&input.server.name)),
         url: input.published.map(|_| build::url(&input.server.namespace, &input.server.name)),
@@ -115,7 +115,7 @@ fn accepted(input: &StatusInput<'_>) -> ConditionState {
 
 /// Whether every pod that counts serves what is published.
 pub fn synced(input: &StatusInput<'_>) -> ConditionState {
-    let Some(documents) = input.published else {
+    let Some((policy, _)) = input.published else {
         return match input.problem {
             Some(problem) => ConditionState::new(ConditionStatus::False, problem.reason(), problem.to_string()),
             None => ConditionState::new(
@@ -128,7 +128,7 @@ pub fn synced(input: &StatusInput<'_>) -> ConditionState {
     let counted: Vec<&Pod> = input.pods.iter().filter(|pod| pod.counts()).collect();
     let behind: Vec<&&Pod> = counted.iter().filter(|pod| pod.behind_for.is_some()).collect();
     let lagging: Vec<String> = behind.iter().filter(|pod| pod.is_lagging()).take(3).map(|pod| serving(pod)).collect();
-    let revision = short(documents.policy.revision());
+    let revision = policy.revision.short();
     if counted.is_empty() {
         return ConditionState::plain(ConditionStatus::Unknown, Reason::NoPods);
     }

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use portcullis_crds::{Policy, condition::Reason};
+use portcullis_crds::condition::Reason;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -61,8 +61,8 @@ pub async fn apply(
         put(context, fetched, &mut outcome, &build::CONFIG_MAP, &objects.policy, Live::Seen(&children.config_maps))
             .await;
     let written = Published {
-        policy: policy.then(|| documents.policy.clone()),
-        credentials: credentials.then(|| documents.credentials.clone()),
+        policy: policy.then(|| (&documents.policy).into()),
+        credentials: credentials.then(|| (&documents.credentials).into()),
     };
     published(context, fetched, written, &mut outcome);
     if fetched.server.is_terminating() {
@@ -173,12 +173,12 @@ fn published(context: &Context, fetched: &Fetched, written: Published, outcome: 
     if outcome.is_published {
         memory.pending.extend(changed_clients(&fetched.name, &fetched.input.published, &written));
         memory.published_at = Some(Instant::now());
-        let before = fetched.input.published.policy.as_ref().map(Policy::revision);
+        let before = fetched.input.published.policy.as_ref().map(|policy| &policy.revision);
         if let Some(policy) = &written.policy {
-            let (revision, clients) = (policy.revision(), policy.clients.len());
-            info!(server = %fetched.name, revision, clients, "published");
+            let (revision, clients) = (&policy.revision, policy.clients.len());
+            info!(server = %fetched.name, %revision, clients, "published");
             if before != Some(revision) {
-                let note = format!("policy {} with {clients} clients", revision.get(..12).unwrap_or(revision));
+                let note = format!("policy {} with {clients} clients", revision.short());
                 outcome.events.push(EventDraft::normal(Reason::PolicyPublished, note));
             }
         }
@@ -188,17 +188,14 @@ fn published(context: &Context, fetched: &Fetched, written: Published, outcome: 
 
 /// The clients of which either document says something else than before.
 fn changed_clients(server: &NamespacedName, before: &Published, written: &Published) -> BTreeSet<NamespacedName> {
-    let full = |id: &str| {
-        let (namespace, name) = id.split_once('/').unwrap_or((&server.namespace, id));
-        NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() }
-    };
     let known: BTreeMap<_, _> =
-        before.policy.iter().flat_map(|policy| &policy.clients).map(|client| (client.id.as_str(), client)).collect();
-    let policy = written.policy.iter().flat_map(|policy| &policy.clients);
-    let policy = policy.filter(|client| known.get(client.id.as_str()) != Some(client));
+        before.policy.iter().flat_map(|policy| &*policy.clients).map(|client| (&client.id, client)).collect();
+    let policy = written.policy.iter().flat_map(|policy| &*policy.clients);
+    let policy = policy.filter(|client| known.get(&client.id) != Some(client));
     let keys: BTreeMap<_, _> =
-        before.credentials.iter().flat_map(|it| &it.clients).map(|client| (client.id.as_str(), client)).collect();
-    let credentials = written.credentials.iter().flat_map(|it| &it.clients);
-    let credentials = credentials.filter(|client| keys.get(client.id.as_str()) != Some(client));
-    policy.map(|client| full(client.id.as_str())).chain(credentials.map(|client| full(client.id.as_str()))).collect()
+        before.credentials.iter().flat_map(|it| &*it.clients).map(|client| (&client.id, client)).collect();
+    let credentials = written.credentials.iter().flat_map(|it| &*it.clients);
+    let credentials = credentials.filter(|client| keys.get(&client.id) != Some(client));
+    let ids = policy.map(|client| &client.id).chain(credentials.map(|client| &client.id));
+    ids.map(|id| id.resolve(&server.namespace)).collect()
 }

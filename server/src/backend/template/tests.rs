@@ -1,3 +1,4 @@
+use portcullis_crds::{contract::HttpTool, template::PathTemplate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -5,7 +6,13 @@ use super::*;
 use crate::protocol::strict;
 
 fn template(tool: Value) -> RequestTemplate {
-    RequestTemplate::new("http://b.example:8080/v1/", &serde_json::from_value(tool).unwrap()).unwrap()
+    let tool: HttpTool = serde_json::from_value(tool).unwrap();
+    let templates = RequestTemplates {
+        path: PathTemplate::parse(&tool.path).unwrap(),
+        query: tool.query.iter().map(|(name, text)| (name.clone(), Template::parse(text).unwrap())).collect(),
+        body: tool.body.map(|body| JsonTemplate::parse(&Value::Object(body.0)).unwrap()),
+    };
+    RequestTemplate::new("http://b.example:8080/v1", tool.method, &templates)
 }
 
 fn render(template: &RequestTemplate, arguments: &str) -> Result<(String, Option<String>), Unsendable> {

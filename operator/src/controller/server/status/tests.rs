@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::{Findings, McpServerSpec, credentials::SecretKey, credentials::ServerKeys};
+use portcullis_crds::{
+    Findings, McpServerSpec,
+    contract::{SecretKey, ServerKeys},
+};
 use serde_json::json;
 
 use super::*;
@@ -46,12 +49,13 @@ fn deployment(available: i32) -> Deployment {
 /// Each condition as `Type=Status/Reason`.
 fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BTreeMap<String, String>) {
     let deployment = deployment(available);
+    let published = plan.documents.as_ref().map(Published::from).unwrap_or_default();
     let input = StatusInput {
         server: &NamespacedName { namespace: "sales".into(), name: "crm".into() },
         generation: Some(1),
         replicas: Some(2),
         plan,
-        published: plan.documents.as_ref(),
+        published: published.both(),
         problem: None,
         deployment: Some(&deployment),
         pods,

@@ -1,0 +1,158 @@
+//! One tool: its schema compiles, its templates parse, and it fits its backend.
+
+use serde_json::Value;
+
+use super::{
+    arguments::{Declared, limit_argument},
+    recorded,
+};
+use crate::{
+    Findings,
+    contract::{HttpTool, Records, ServerSpec, StaticTool, Tool, ToolKind},
+    schema::InputSchema,
+    template::{JsonTemplate, PathTemplate, Template},
+};
+
+/// What was compiled of a tool.
+#[derive(Clone, Debug)]
+pub struct CheckedTool {
+    pub schema: InputSchema,
+    pub kind: CheckedToolKind,
+}
+
+/// What was parsed of a tool's work.
+#[derive(Clone, Debug)]
+pub enum CheckedToolKind {
+    Http(RequestTemplates),
+    /// The template of the text, if the answer has one.
+    Static(Option<Template>),
+}
+
+/// The parts of a request that contain arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestTemplates {
+    pub path: PathTemplate,
+    /// Sorted by name.
+    pub query: Vec<(String, Template)>,
+    pub body: Option<JsonTemplate>,
+}
+
+/// Checks a tool; `None` if a part of it cannot be parsed or compiled.
+pub(super) fn check(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) -> Option<CheckedTool> {
+    backend(tool, spec, at, findings);
+    let arguments = Declared(&tool.input_schema.0);
+    let schema = InputSchema::compile(&tool.input_schema.0);
+    let schema = schema.map_err(|error| findings.add(format!("{at}.inputSchema"), error)).ok();
+    let kind = match &tool.kind {
+        ToolKind::Http(http) => request(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http),
+        ToolKind::Static(fixed) => static_text(fixed, arguments, &format!("{at}.static"), findings),
+    };
+    if let Some(declared) = &tool.records {
+        records(declared, arguments, &format!("{at}.records"), findings);
+    }
+    recorded_values(tool, arguments, &format!("{at}.audit.values"), findings);
+    Some(CheckedTool { schema: schema?, kind: kind? })
+}
+
+/// The backend exists, and is of the tool's kind.
+fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) {
+    let name = &tool.backend;
+    match spec.backends.iter().find(|backend| backend.name == *name) {
+        None => {
+            let known: Vec<_> = spec.backends.iter().map(|backend| backend.name.as_str()).collect();
+            let message = format!("`{name}` is not a backend of this server; its backends: {}", known.join(", "));
+            findings.add(format!("{at}.backend"), message);
+        }
+        Some(backend) if backend.kind.as_str() != tool.kind.as_str() => {
+            let (wanted, found) = (backend.kind.as_str(), tool.kind.as_str());
+            findings.add(
+                format!("{at}.{found}"),
+                format!("backend `{name}` is of the kind {wanted}; set `{wanted}` instead"),
+            );
+        }
+        Some(_) => {}
+    }
+}
+
+fn request(http: &HttpTool, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> Option<RequestTemplates> {
+    let path = PathTemplate::parse(&http.path).map_err(|error| findings.add(format!("{at}.path"), error.to_string()));
+    for name in path.iter().flat_map(PathTemplate::arguments) {
+        if arguments.get(name).is_none() {
+            findings.add(format!("{at}.path"), arguments.undeclared(name));
+        } else if !arguments.is_required(name) {
+            let message =
+                format!("`{name}` must be listed in inputSchema's `required`: a path segment cannot be omitted");
+            findings.add(format!("{at}.path"), message);
+        }
+    }
+    let mut query = Vec::new();
+    for (name, text) in &http.query {
+        let at = format!("{at}.query.{name}");
+        query.push(text_template(text, arguments, &at, findings).map(|template| (name.clone(), template)));
+    }
+    let body = http.body.as_ref().map(|body| {
+        if http.method.is_read() {
+            findings.add(format!("{at}.body"), format!("{} has no body", http.method.as_str()));
+        }
+        let body = JsonTemplate::parse(&Value::Object(body.0.clone()));
+        let body = body.map_err(|error| findings.add(format!("{at}.body"), error.to_string())).ok()?;
+        arguments.check(body.arguments(), &format!("{at}.body"), findings);
+        Some(body)
+    });
+    Some(RequestTemplates {
+        path: path.ok()?,
+        query: query.into_iter().collect::<Option<_>>()?,
+        body: match body {
+            Some(body) => Some(body?),
+            None => None,
+        },
+    })
+}
+
+fn static_text(
+    fixed: &StaticTool,
+    arguments: Declared<'_>,
+    at: &str,
+    findings: &mut Findings,
+) -> Option<CheckedToolKind> {
+    if fixed.structured_content.is_none() && fixed.text.is_none() {
+        findings.add(at, "structuredContent, text or both must be set");
+    }
+    let Some(text) = &fixed.text else { return Some(CheckedToolKind::Static(None)) };
+    text_template(text, arguments, &format!("{at}.text"), findings).map(|text| CheckedToolKind::Static(Some(text)))
+}
+
+fn text_template(text: &str, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> Option<Template> {
+    let template = Template::parse(text).map_err(|error| findings.add(at, error.to_string())).ok()?;
+    arguments.check(template.arguments(), at, findings);
+    Some(template)
+}
+
+fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut Findings) {
+    for (field, pointer) in [("path", Some(&records.path)), ("cursorPath", records.cursor_path.as_ref())] {
+        if pointer.is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
+            findings.add(format!("{at}.{field}"), "must be a JSON pointer such as /items");
+        }
+    }
+    if let Some(name) = &records.limit_argument {
+        limit_argument(name, arguments, &format!("{at}.limitArgument"), findings);
+    }
+}
+
+fn recorded_values(tool: &Tool, arguments: Declared<'_>, at: &str, findings: &mut Findings) {
+    for (n, name) in tool.audit.iter().flat_map(|audit| &audit.values).enumerate() {
+        match arguments.get(name) {
+            None => findings.add(format!("{at}[{n}]"), arguments.undeclared(name)),
+            Some(property) if !recorded::is_closed(property) => {
+                let message = format!(
+                    "`{name}` can contain free text; only booleans, integers, enums, strings with `format: uuid`, and strings \
+                     with a `pattern` that begins with ^, ends with $ and admits at most {} characters of a narrow class may be \
+                     recorded",
+                    recorded::LONGEST
+                );
+                findings.add(format!("{at}[{n}]"), message);
+            }
+            Some(_) => {}
+        }
+    }
+}

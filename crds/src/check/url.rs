@@ -1,0 +1,96 @@
+//! The URL of a backend.
+
+use http::Uri;
+
+use crate::{Findings, contract::HttpBackend, template::PathTemplate};
+
+/// Where a REST backend is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpTarget {
+    /// Scheme, authority and base path, without a slash at the end. The path of each tool follows.
+    pub base: String,
+    /// The URL of the health check.
+    pub health: Uri,
+}
+
+impl HttpTarget {
+    /// # Errors
+    /// Returns what is wrong with the URL or the health path.
+    pub fn new(backend: &HttpBackend) -> Result<Self, Findings> {
+        let mut findings = Findings::default();
+        target(backend, "http", &mut findings).ok_or(findings)
+    }
+}
+
+/// Checks a backend's URL and health path; `None` if there is a finding.
+pub(super) fn target(backend: &HttpBackend, at: &str, findings: &mut Findings) -> Option<HttpTarget> {
+    let base = base(&backend.url).map_err(|message| findings.add(format!("{at}.url"), message)).ok()?;
+    let health = Uri::builder()
+        .scheme(base.scheme_str().unwrap_or("http"))
+        .authority(base.authority().map_or("", |authority| authority.as_str()))
+        .path_and_query(backend.health_path.as_deref().unwrap_or("/"))
+        .build();
+    match health {
+        Ok(health) => Some(HttpTarget { base: backend.url.trim_end_matches('/').to_owned(), health }),
+        Err(_) => {
+            findings.add(
+                format!("{at}.healthPath"),
+                "must be a path, optionally with a query; percent-encode other characters",
+            );
+            None
+        }
+    }
+}
+
+fn base(url: &str) -> Result<Uri, String> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or("must begin with http:// or https://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if authority.is_empty()
+        || rest.contains(['?', '#', '@', '\\'])
+        || rest.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        return Err("must be a host, optionally with a port and a path, and without a user, query or fragment".into());
+    }
+    if let Some((_, port)) = authority.rsplit_once(':')
+        && !authority.ends_with(']')
+        && port.parse::<u16>().is_err()
+    {
+        return Err("the port must be a number from 0 to 65535".into());
+    }
+    if !path.is_empty() {
+        PathTemplate::parse(&format!("/{path}")).map_err(|error| format!("its path {error}"))?;
+    }
+    url.parse().map_err(|_| "is not a URL that HTTP clients accept; use ASCII host names (punycode)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(url: &str, health_path: Option<&str>) -> Result<HttpTarget, String> {
+        let backend = HttpBackend { url: url.into(), health_path: health_path.map(Into::into) };
+        HttpTarget::new(&backend).map_err(|findings| findings.to_string())
+    }
+
+    #[test]
+    fn a_url_is_accepted_only_if_requests_can_be_made_of_it() {
+        let target = checked("https://crm.example.com:8443/api/", Some("/healthz?deep=1")).unwrap();
+        assert_eq!(target.base, "https://crm.example.com:8443/api");
+        assert_eq!(target.health.to_string(), "https://crm.example.com:8443/healthz?deep=1");
+        for (url, health_path, finding) in [
+            ("ftp://a", None, "http.url: must begin with"),
+            ("http://", None, "http.url: must be a host"),
+            ("http://user@a", None, "http.url: must be a host"),
+            ("http://a:99999", None, "http.url: the port must be"),
+            ("http://a/../b", None, "http.url: its path has a segment"),
+            ("http://a^b", None, "http.url: is not a URL"),
+            ("http://{host}", None, "http.url: is not a URL"),
+            ("http://ünï.example", None, "http.url: is not a URL"),
+            ("http://a", Some("/a b"), "http.healthPath: must be a path"),
+        ] {
+            let found = checked(url, health_path).unwrap_err();
+            assert!(found.starts_with(finding), "{url}: {found}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The policy contract: the two documents that the operator writes and the server obeys.
+//!
+//! `policy.yaml` says what the server offers and what each client may do; it contains no secret. `credentials.yaml` contains the
+//! digests of the clients' API keys. Access needs both, and removing a client from either one denies it, so that any mix of an
+//! old and a new document is safe.
+//!
+//! The types here belong to the contract alone: a change of the custom resources changes no document ([`convert`] is the only
+//! place that knows both). Within one contract version a field that has its default is not printed, and no default ever
+//! changes, so that an older server reads a newer document that uses nothing new. A server that meets a field it does not know
+//! in the server's half keeps its last half and still takes the clients; in a client's entry, it denies that client alone.
+
+mod admission;
+mod backend;
+mod client;
+mod convert;
+mod credentials;
+mod digest;
+mod envelope;
+mod limits;
+mod policy;
+mod server_half;
+mod settings;
+mod tool;
+mod version;
+
+pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom};
+pub use backend::{Backend, BackendKind, HttpBackend};
+pub use client::PolicyClient;
+pub use convert::{rate, server_spec};
+pub use credentials::{
+    ApiKeyDigest, CREDENTIALS_FILE, CredentialClient, Credentials, CredentialsReading, PublishedCredentials, ServerKeys,
+};
+pub use digest::{KeyDigest, SecretKey};
+pub use envelope::RefusedClient;
+pub use limits::{GlobalLimit, Limits, Rate};
+pub use policy::{POLICY_FILE, Policy, PolicyReading, PublishedPolicy};
+pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
+pub use settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow};
+pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind};
+pub use version::Version;
+
+/// For `skip_serializing_if`: a field that has its default is not printed.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests;

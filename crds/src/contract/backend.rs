@@ -1,0 +1,91 @@
+//! Where a tool's work is done.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    name::BackendName,
+    union::{NotExactlyOne, exactly_one},
+};
+
+/// A backend: exactly one of `http` and `static`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(try_from = "Fields", into = "Fields")]
+#[schemars(try_from = "Fields", into = "Fields")]
+pub struct Backend {
+    pub name: BackendName,
+    /// Whether the server is unhealthy without it; otherwise it is degraded.
+    pub critical: bool,
+    pub kind: BackendKind,
+}
+
+/// The kinds of backend.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackendKind {
+    /// A REST service.
+    Http(HttpBackend),
+    /// No service: each tool contains its own answer.
+    Static,
+}
+
+impl BackendKind {
+    /// The field that states it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Static => "static",
+        }
+    }
+}
+
+/// A REST service.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpBackend {
+    /// The base URL.
+    #[schemars(length(min = 8, max = 2048))]
+    pub url: String,
+    /// The path of the health check, requested with GET. Without it a connection is opened and closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub health_path: Option<String>,
+}
+
+/// A backend as the document spells it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    name: BackendName,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    critical: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    http: Option<HttpBackend>,
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    fixed: Option<Nothing>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone)]
+struct Nothing {}
+
+impl TryFrom<Fields> for Backend {
+    type Error = NotExactlyOne;
+
+    fn try_from(fields: Fields) -> Result<Self, NotExactlyOne> {
+        let kind = exactly_one([
+            ("http", fields.http.map(BackendKind::Http)),
+            ("static", fields.fixed.map(|Nothing {}| BackendKind::Static)),
+        ])?;
+        Ok(Self { name: fields.name, critical: fields.critical, kind })
+    }
+}
+
+impl From<Backend> for Fields {
+    fn from(backend: Backend) -> Self {
+        let Backend { name, critical, kind } = backend;
+        let (http, fixed) = match kind {
+            BackendKind::Http(http) => (Some(http), None),
+            BackendKind::Static => (None, Some(Nothing {})),
+        };
+        Self { name, critical, http, fixed }
+    }
+}

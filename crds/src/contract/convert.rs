@@ -1,0 +1,169 @@
+//! From the custom resources to the contract: the only place that knows both.
+
+use super::{
+    Allowance, ApiKeyAuthentication, Audit, AuditArguments, Authentication, Backend, BackendKind, ClientRule, Effect,
+    GlobalLimit, HttpBackend, HttpMethod, HttpTool, Limits, LogLevel, MethodMode, NamespaceSelection, NamespacesFrom,
+    OnOverflow, Rate, Records, ServerSpec, StaticTool, Tool, ToolAudit, ToolKind,
+};
+use crate::{
+    Duration, Finding, Findings, McpServerSpec, server,
+    union::{NotExactlyOne, exactly_one},
+};
+
+/// The contract's form of an McpServer's spec, with one finding for each rate that cannot be enforced: another one takes its
+/// place, so that the rest of the spec can be checked too. Paths begin with `spec`.
+///
+/// # Errors
+/// Returns an error if a union does not have exactly one member.
+pub fn server_spec(spec: &McpServerSpec) -> Result<(ServerSpec, Findings), Findings> {
+    let mut findings = Findings::default();
+    let backends = spec.backends.iter().enumerate().filter_map(|(n, it)| {
+        findings.keep(backend(it).map_err(|error| Finding::new(format!("spec.backends[{n}]"), error.to_string())))
+    });
+    let backends: Vec<Backend> = backends.collect();
+    let tools = spec.tools.iter().enumerate().filter_map(|(n, it)| {
+        findings.keep(tool(it).map_err(|error| Finding::new(format!("spec.tools[{n}]"), error.to_string())))
+    });
+    let tools: Vec<Tool> = tools.collect();
+    let mut findings = findings.or(Findings::default())?;
+    let clients = spec.clients.iter().enumerate();
+    let clients = clients.map(|(n, it)| client_rule(it, &format!("spec.clients[{n}]"), &mut findings)).collect();
+    let limits = limits(&spec.limits, &mut findings);
+    let spec = ServerSpec {
+        backends,
+        tools,
+        authentication: authentication(&spec.authentication),
+        clients,
+        limits,
+        audit: audit(spec.audit),
+        log_level: log_level(spec.log_level),
+    };
+    Ok((spec, findings))
+}
+
+/// The contract's form of a rate at the path `at`.
+///
+/// # Errors
+/// Returns an error that names the field if the rate cannot be enforced.
+pub fn rate(rate: server::Rate, at: &str) -> Result<Rate, Finding> {
+    Rate::new(rate.requests, rate.per).map_err(|error| Finding::new(format!("{at}.{}", error.field), error.allowed))
+}
+
+fn backend(backend: &server::Backend) -> Result<Backend, NotExactlyOne> {
+    let http = backend.http.as_ref();
+    let http = http.map(|http| HttpBackend { url: http.url.clone(), health_path: http.health_path.clone() });
+    let kind = exactly_one([
+        ("http", http.map(BackendKind::Http)),
+        ("static", backend.fixed.map(|server::StaticBackend {}| BackendKind::Static)),
+    ])?;
+    Ok(Backend { name: backend.name.clone(), critical: backend.critical, kind })
+}
+
+fn tool(tool: &server::Tool) -> Result<Tool, NotExactlyOne> {
+    let kind = exactly_one([
+        ("http", tool.http.as_ref().map(|http| ToolKind::Http(http_tool(http)))),
+        ("static", tool.fixed.as_ref().map(|fixed| ToolKind::Static(static_tool(fixed)))),
+    ])?;
+    Ok(Tool {
+        name: tool.name.clone(),
+        title: tool.title.clone(),
+        description: tool.description.clone(),
+        backend: tool.backend.clone(),
+        stated_effect: tool.effect.map(effect),
+        expensive: tool.expensive,
+        timeout: tool.timeout,
+        input_schema: tool.input_schema.clone(),
+        kind,
+        records: tool.records.as_ref().map(|records| Records {
+            path: records.path.clone(),
+            limit_argument: records.limit_argument.clone(),
+            cursor_path: records.cursor_path.clone(),
+        }),
+        audit: tool.audit.as_ref().map(|audit| ToolAudit { values: audit.values.clone() }),
+    })
+}
+
+fn http_tool(tool: &server::HttpTool) -> HttpTool {
+    let method = match tool.method {
+        server::HttpMethod::Get => HttpMethod::Get,
+        server::HttpMethod::Head => HttpMethod::Head,
+        server::HttpMethod::Post => HttpMethod::Post,
+        server::HttpMethod::Put => HttpMethod::Put,
+        server::HttpMethod::Patch => HttpMethod::Patch,
+        server::HttpMethod::Delete => HttpMethod::Delete,
+    };
+    HttpTool { method, path: tool.path.clone(), query: tool.query.clone(), body: tool.body.clone() }
+}
+
+fn static_tool(tool: &server::StaticTool) -> StaticTool {
+    StaticTool { structured_content: tool.structured_content.clone(), text: tool.text.clone() }
+}
+
+fn effect(effect: server::Effect) -> Effect {
+    match effect {
+        server::Effect::Read => Effect::Read,
+        server::Effect::Write => Effect::Write,
+    }
+}
+
+fn client_rule(rule: &server::ClientRule, at: &str, findings: &mut Findings) -> ClientRule {
+    let server::Allowance { tools, effects, max_records_per_query, limits } = &rule.allow;
+    ClientRule {
+        namespaces: NamespaceSelection {
+            from: match rule.namespaces.from {
+                server::NamespacesFrom::Same => NamespacesFrom::Same,
+                server::NamespacesFrom::All => NamespacesFrom::All,
+            },
+        },
+        allow: Allowance {
+            tools: tools.clone(),
+            effects: effects.iter().copied().map(effect).collect(),
+            max_records_per_query: *max_records_per_query,
+            limits: limits.and_then(|limits| findings.keep(rate(limits, &format!("{at}.allow.limits")))),
+        },
+        max_clients: rule.max_clients,
+    }
+}
+
+fn limits(limits: &server::Limits, findings: &mut Findings) -> Limits {
+    let server::Limits { global, per_client, expensive_tools } = *limits;
+    let mut checked = |limit: server::Rate, name| {
+        let substitute = Rate { requests: limit.requests.max(1), per: Duration::from_secs(60) };
+        findings.keep(rate(limit, &format!("spec.limits.{name}"))).unwrap_or(substitute)
+    };
+    Limits {
+        global: GlobalLimit { rate: checked(global.rate(), "global"), max_share: global.max_share },
+        per_client: checked(per_client, "perClient"),
+        expensive_tools: checked(expensive_tools, "expensiveTools"),
+    }
+}
+
+fn authentication(authentication: &server::Authentication) -> Authentication {
+    let mode = match authentication.api_key.mode {
+        server::MethodMode::Optional => MethodMode::Optional,
+        server::MethodMode::Off => MethodMode::Off,
+    };
+    Authentication { api_key: ApiKeyAuthentication { mode } }
+}
+
+fn audit(audit: server::Audit) -> Audit {
+    Audit {
+        arguments: match audit.arguments {
+            server::AuditArguments::Shape => AuditArguments::Shape,
+            server::AuditArguments::None => AuditArguments::None,
+        },
+        on_overflow: match audit.on_overflow {
+            server::OnOverflow::Refuse => OnOverflow::Refuse,
+            server::OnOverflow::Drop => OnOverflow::Drop,
+        },
+    }
+}
+
+fn log_level(level: server::LogLevel) -> LogLevel {
+    match level {
+        server::LogLevel::Error => LogLevel::Error,
+        server::LogLevel::Warn => LogLevel::Warn,
+        server::LogLevel::Info => LogLevel::Info,
+        server::LogLevel::Debug => LogLevel::Debug,
+    }
+}

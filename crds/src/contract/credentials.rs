@@ -1,0 +1,177 @@
+//! `credentials.yaml`: the digests of the clients' API keys. The keys themselves are only with their owners.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    KeyDigest, RefusedClient, SecretKey,
+    envelope::{Entry, Envelope, print},
+};
+use crate::{Finding, Findings, document, name::ClientId, revision::Revision};
+
+/// The name of the document's file, and of its key in the Secret.
+pub const CREDENTIALS_FILE: &str = "credentials.yaml";
+
+/// The keys of one client.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialClient {
+    /// Its id in the policy.
+    pub id: ClientId,
+    /// Its UID, the same as in the policy.
+    #[schemars(length(min = 1, max = 128))]
+    pub uid: String,
+    #[schemars(length(max = 8))]
+    pub api_keys: Vec<ApiKeyDigest>,
+}
+
+/// One API key.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyDigest {
+    /// The name of the key in audit records. It reveals nothing about the key.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+    /// The SHA-256 of the key's bytes.
+    pub sha256: KeyDigest,
+}
+
+/// The server's own keys, 32 random bytes each.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerKeys {
+    /// Seals session ids.
+    pub sessions: SecretKey,
+    /// Digests arguments in audit records.
+    pub arguments: SecretKey,
+}
+
+/// Credentials to be published: printed once, and carried with their text and revision. The text is secret.
+#[derive(Clone, PartialEq)]
+pub struct Credentials {
+    clients: Arc<[CredentialClient]>,
+    keys: Option<ServerKeys>,
+    revision: Revision,
+    text: Arc<str>,
+}
+
+impl Credentials {
+    /// Sorts and prints the credentials of these clients.
+    pub fn new(mut clients: Vec<CredentialClient>, keys: Option<ServerKeys>) -> Self {
+        #[derive(Serialize)]
+        struct Content<'a> {
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            clients: &'a [CredentialClient],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            keys: Option<&'a ServerKeys>,
+        }
+        clients.sort_by(|a, b| a.id.cmp(&b.id));
+        clients.iter_mut().for_each(|client| client.api_keys.sort());
+        let (revision, text) = print(&Content { clients: &clients, keys: keys.as_ref() });
+        Self { clients: clients.into(), keys, revision, text: text.into() }
+    }
+
+    /// Sorted by id.
+    pub fn clients(&self) -> &[CredentialClient] {
+        &self.clients
+    }
+
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// The document: the same bytes for the same content.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("revision", &self.revision)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Credentials as they were read: each client by itself, and the server's own keys by themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CredentialsReading {
+    pub revision: Revision,
+    /// Sorted by id.
+    pub clients: Vec<CredentialClient>,
+    /// The entries that cannot be read.
+    pub refused: Vec<RefusedClient>,
+    /// The server's own keys; `Ok(None)` if the document has none, and then they are generated at start.
+    pub keys: Result<Option<ServerKeys>, Findings>,
+}
+
+impl CredentialsReading {
+    /// Reads a document. No finding repeats a value of it.
+    ///
+    /// # Errors
+    /// Returns an error if the document as a whole cannot be trusted: it is not YAML, it is of another contract version, or its
+    /// revision is not the revision of its content.
+    pub fn parse(text: &str) -> Result<Self, Findings> {
+        // The messages of the YAML parser may quote the document, and this one is secret.
+        let value = document::single(text).map_err(|_| Finding::new("", "is not one YAML document"))?;
+        let mut envelope = Envelope::open(value)?;
+        let (mut clients, mut refused) = envelope.take_clients::<CredentialClient>()?;
+        clients.iter_mut().for_each(|client| client.api_keys.sort());
+        refuse_shared_keys(&mut clients, &mut refused);
+        let keys = if envelope.has("keys") { envelope.take("keys").map(Some) } else { Ok(None) };
+        let unknown = envelope.unknown_fields(&["clients", "keys"]);
+        let keys = if unknown.is_empty() { keys } else { Err(unknown) };
+        Ok(Self { revision: envelope.revision, clients, refused, keys })
+    }
+}
+
+/// A key names one client: clients that share one are all refused.
+fn refuse_shared_keys(clients: &mut Vec<CredentialClient>, refused: &mut Vec<RefusedClient>) {
+    let mut owners: BTreeMap<KeyDigest, Vec<ClientId>> = BTreeMap::new();
+    for client in &*clients {
+        for key in &client.api_keys {
+            owners.entry(key.sha256).or_default().push(client.id.clone());
+        }
+    }
+    for shared in owners.into_values().filter(|owners| owners.len() > 1) {
+        clients.retain(|client| !shared.contains(&client.id));
+        let names = shared.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" and ");
+        for id in shared {
+            let finding = Finding::new(format!("clients[{id}].apiKeys"), format!("{names} have the same key"));
+            refused.push(RefusedClient { id: Some(id), findings: finding.into() });
+        }
+    }
+}
+
+impl Entry for CredentialClient {
+    fn id(&self) -> &ClientId {
+        &self.id
+    }
+}
+
+/// The credentials that are in force at a server, as far as they can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedCredentials {
+    pub revision: Revision,
+    /// Sorted by id.
+    pub clients: Arc<[CredentialClient]>,
+    pub keys: Option<ServerKeys>,
+}
+
+impl From<&Credentials> for PublishedCredentials {
+    fn from(credentials: &Credentials) -> Self {
+        let Credentials { clients, keys, revision, .. } = credentials.clone();
+        Self { revision, clients, keys }
+    }
+}
+
+impl From<CredentialsReading> for PublishedCredentials {
+    fn from(reading: CredentialsReading) -> Self {
+        let CredentialsReading { revision, clients, keys, .. } = reading;
+        Self { revision, clients: clients.into(), keys: keys.ok().flatten() }
+    }
+}

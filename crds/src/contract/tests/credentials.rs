@@ -1,0 +1,91 @@
+use super::{super::*, lines};
+use crate::ClientId;
+
+fn client(id: &str, key: &[u8]) -> CredentialClient {
+    let sha256 = KeyDigest::of(key);
+    CredentialClient {
+        id: id.parse().unwrap(),
+        uid: format!("uid-of-{id}"),
+        api_keys: vec![ApiKeyDigest { id: sha256.key_id(), sha256 }],
+    }
+}
+
+fn ids(refused: &[RefusedClient]) -> Vec<&str> {
+    let mut ids: Vec<_> = refused.iter().filter_map(|it| it.id.as_ref()).map(ClientId::as_str).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same_in_whatever_order_it_was_given() {
+    let keys = ServerKeys { sessions: SecretKey([1; 32]), arguments: SecretKey([2; 32]) };
+    let made = Credentials::new(vec![client("b", b"2"), client("a", b"1")], Some(keys.clone()));
+    let read = CredentialsReading::parse(made.text()).unwrap();
+    assert_eq!((&read.revision, read.clients.as_slice()), (made.revision(), made.clients()));
+    assert_eq!((read.keys, read.refused), (Ok(Some(keys.clone())), vec![]));
+    let shuffled = Credentials::new(vec![client("a", b"1"), client("b", b"2")], Some(keys));
+    assert_eq!(shuffled.text(), made.text());
+    assert!(!format!("{made:?}").contains("AQEB"), "Debug must not show a key");
+}
+
+#[test]
+fn clients_that_share_a_key_are_refused_and_the_others_are_not() {
+    let made = Credentials::new(vec![client("a", b"1"), client("b", b"1"), client("c", b"3")], None);
+    let read = CredentialsReading::parse(made.text()).unwrap();
+    assert_eq!(ids(&read.refused), ["a", "b"]);
+    assert_eq!(lines(&read.refused[0].findings), ["clients[a].apiKeys: `a` and `b` have the same key"]);
+    assert_eq!(read.clients, [client("c", b"3")]);
+}
+
+#[test]
+fn a_client_that_appears_twice_is_refused_wherever_it_stands() {
+    let one = |id: &str, key: &str| {
+        let digest = String::from(KeyDigest::of(key.as_bytes()));
+        format!("{{id: {id}, uid: u, apiKeys: [{{id: k, sha256: '{digest}'}}]}}")
+    };
+    let text = format!("contract: 1\nclients: [{}, {}, {}]", one("a", "1"), one("b", "2"), one("a", "3"));
+    let read = CredentialsReading::parse(&text).unwrap();
+    assert_eq!((ids(&read.refused), read.clients.len()), (vec!["a"], 1));
+}
+
+#[test]
+fn a_field_that_nobody_knows_denies_its_client_or_holds_back_the_servers_keys() {
+    let made = Credentials::new(vec![client("a", b"1"), client("b", b"2")], None);
+    let body = made.text().lines().filter(|line| !line.starts_with("revision")).collect::<Vec<_>>().join("\n");
+    let read = CredentialsReading::parse(&body.replace("uid: uid-of-a", "uid: uid-of-a\n  jwt: []")).unwrap();
+    assert_eq!((ids(&read.refused), read.clients.len(), read.keys), (vec!["a"], 1, Ok(None)));
+    let read = CredentialsReading::parse(&format!("{body}\nissuers: []")).unwrap();
+    assert_eq!((read.refused.len(), read.clients.len()), (0, 2));
+    assert_eq!(
+        lines(&read.keys.unwrap_err()),
+        ["issuers: unknown field; allowed fields: contract, revision, clients, keys"]
+    );
+}
+
+#[test]
+fn a_finding_repeats_nothing_of_the_document() {
+    let whole = ["contract: [canary", "contract: 1\nclients: canary"];
+    let parts = [
+        "contract: 1\nclients: [{id: a, uid: u, apiKeys: [{id: k, sha256: canary}]}]",
+        "contract: 1\nclients: [{id: a, uid: u, apiKeys: canary}]",
+        "contract: 1\nclients: [{id: 'canary canary', uid: u, apiKeys: []}]",
+        "contract: 1\nkeys: {sessions: canary, arguments: canary}",
+    ];
+    for text in whole {
+        let findings = CredentialsReading::parse(text).unwrap_err().to_string();
+        assert!(!findings.contains("canary"), "{findings}");
+    }
+    for text in parts {
+        let read = CredentialsReading::parse(text).unwrap();
+        let findings =
+            read.refused.iter().map(|it| it.findings.to_string()).chain(read.keys.err().map(|f| f.to_string()));
+        let findings: Vec<_> = findings.collect();
+        assert!(!findings.is_empty() && !findings.concat().contains("canary"), "{findings:?}");
+    }
+}
+
+#[test]
+fn another_contract_is_refused_before_anything_else_is_read() {
+    let findings = CredentialsReading::parse("contract: 2\nnew: field").unwrap_err();
+    assert_eq!(findings.0[0].path, "contract");
+}

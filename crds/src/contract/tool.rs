@@ -1,0 +1,249 @@
+//! A tool: what agents see of it, and how its backend is called.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    duration::Duration,
+    json_object::JsonObject,
+    name::{BackendName, ToolName},
+    union::{NotExactlyOne, exactly_one},
+};
+
+/// A tool: exactly one of `http` and `static` says how its work is done.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(try_from = "Fields", into = "Fields")]
+#[schemars(try_from = "Fields", into = "Fields")]
+pub struct Tool {
+    pub name: ToolName,
+    pub title: Option<String>,
+    pub description: String,
+    /// The name of the backend that does its work.
+    pub backend: BackendName,
+    /// What the document states; [`Tool::effect`] is what holds.
+    pub stated_effect: Option<Effect>,
+    /// Whether `limits.expensiveTools` applies to it as well.
+    pub expensive: bool,
+    /// How long its backend may take to answer.
+    pub timeout: Duration,
+    /// The JSON Schema of its arguments.
+    pub input_schema: JsonObject,
+    pub kind: ToolKind,
+    pub records: Option<Records>,
+    pub audit: Option<ToolAudit>,
+}
+
+/// How a tool's work is done: the kinds are those of backends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolKind {
+    Http(HttpTool),
+    Static(StaticTool),
+}
+
+impl ToolKind {
+    /// The field that states it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Static(_) => "static",
+        }
+    }
+}
+
+impl Tool {
+    /// The stated effect, otherwise the one that the request implies. A request that does not say that it reads is a `Write`.
+    pub fn effect(&self) -> Effect {
+        self.stated_effect.unwrap_or(match &self.kind {
+            ToolKind::Static(_) => Effect::Read,
+            ToolKind::Http(http) if http.method.is_read() => Effect::Read,
+            ToolKind::Http(_) => Effect::Write,
+        })
+    }
+}
+
+/// What a call of a tool does to the backend's data.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    Read,
+    Write,
+}
+
+/// The request to a REST backend. `{name}` stands for an argument, `{{` and `}}` for a brace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpTool {
+    pub method: HttpMethod,
+    /// The path below the backend's URL.
+    #[schemars(length(min = 1, max = 1024))]
+    pub path: String,
+    /// The query, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64), extend("maxProperties" = 64))]
+    pub query: BTreeMap<String, String>,
+    /// The JSON body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<JsonObject>,
+}
+
+/// The method of a request.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl HttpMethod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Whether the method only reads (RFC 9110 section 9.2.1).
+    pub fn is_read(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+}
+
+/// An answer that needs no backend.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticTool {
+    /// The answer as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structured_content: Option<JsonObject>,
+    /// The answer as text, with arguments in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65_536))]
+    pub text: Option<String>,
+}
+
+/// Where the records are in a tool's answer.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Records {
+    /// The JSON pointer (RFC 6901) of the list in the answer; empty if the answer is the list.
+    #[schemars(length(max = 512))]
+    pub path: String,
+    /// The argument that limits the number of records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub limit_argument: Option<String>,
+    /// The JSON pointer of the cursor of the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub cursor_path: Option<String>,
+}
+
+/// What else the audit log may contain about a tool's calls.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolAudit {
+    /// The arguments whose values are recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 128)))]
+    pub values: Vec<String>,
+}
+
+/// A tool as the document spells it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    name: ToolName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    title: Option<String>,
+    #[schemars(length(min = 1, max = 4096))]
+    description: String,
+    backend: BackendName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    expensive: bool,
+    #[serde(default = "default_timeout", skip_serializing_if = "is_default_timeout")]
+    timeout: Duration,
+    #[serde(default = "any_arguments", skip_serializing_if = "are_any_arguments")]
+    input_schema: JsonObject,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    http: Option<HttpTool>,
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    fixed: Option<StaticTool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    records: Option<Records>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audit: Option<ToolAudit>,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn is_default_timeout(timeout: &Duration) -> bool {
+    *timeout == default_timeout()
+}
+
+fn any_arguments() -> JsonObject {
+    JsonObject(Map::from_iter([("type".to_owned(), Value::from("object"))]))
+}
+
+fn are_any_arguments(schema: &JsonObject) -> bool {
+    *schema == any_arguments()
+}
+
+impl TryFrom<Fields> for Tool {
+    type Error = NotExactlyOne;
+
+    fn try_from(fields: Fields) -> Result<Self, NotExactlyOne> {
+        let kind =
+            exactly_one([("http", fields.http.map(ToolKind::Http)), ("static", fields.fixed.map(ToolKind::Static))])?;
+        Ok(Self {
+            name: fields.name,
+            title: fields.title,
+            description: fields.description,
+            backend: fields.backend,
+            stated_effect: fields.effect,
+            expensive: fields.expensive,
+            timeout: fields.timeout,
+            input_schema: fields.input_schema,
+            kind,
+            records: fields.records,
+            audit: fields.audit,
+        })
+    }
+}
+
+impl From<Tool> for Fields {
+    fn from(tool: Tool) -> Self {
+        let (http, fixed) = match tool.kind {
+            ToolKind::Http(http) => (Some(http), None),
+            ToolKind::Static(fixed) => (None, Some(fixed)),
+        };
+        Self {
+            name: tool.name,
+            title: tool.title,
+            description: tool.description,
+            backend: tool.backend,
+            effect: tool.stated_effect,
+            expensive: tool.expensive,
+            timeout: tool.timeout,
+            input_schema: tool.input_schema,
+            http,
+            fixed,
+            records: tool.records,
+            audit: tool.audit,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The server's half of its policy: from the McpServer's spec while that is valid, otherwise the one that is published.
+
+use std::sync::Arc;
+
+use portcullis_crds::{
+    Findings, McpServerSpec, check,
+    contract::{ServerHalf, ServerIdentity, server_spec},
+};
+
+use super::{Object, ServerInput, resources};
+
+/// The longest name of an McpServer: the names that are derived from it must fit everywhere.
+const MAX_NAME: usize = 40;
+
+/// The half that the spec describes.
+///
+/// # Errors
+/// Returns everything that is wrong with the McpServer by itself, whatever clients there are.
+pub(super) fn checked(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
+    let spec = server.spec.as_ref().map_err(Findings::clone)?;
+    let (converted, mut findings) = server_spec(spec)?;
+    let half = check::server_half(ServerHalf { server: identity(server, spec.replicas()), spec: converted })
+        .map_err(|found| findings.0.extend(found.0));
+    let name = server.name();
+    let is_label = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if name.len() > MAX_NAME || !is_label || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.ends_with('-')
+    {
+        let message = "must be a DNS label of at most 40 characters that begins with a letter: the name of the Service is \
+                       derived from it";
+        findings.add("metadata.name", message);
+    }
+    if let Some(resources) = spec.pod.as_ref().and_then(|pod| pod.resources.as_ref()) {
+        resources::check(resources, &mut findings);
+    }
+    match half {
+        Ok(half) => findings.or(half.half().clone()),
+        Err(()) => Err(findings),
+    }
+}
+
+/// What is wrong with an McpServer by itself.
+pub fn findings(server: &Object<McpServerSpec>) -> Findings {
+    checked(server).err().unwrap_or_default()
+}
+
+/// The half that is published for this very server.
+pub(super) fn published(input: &ServerInput) -> Option<Arc<ServerHalf>> {
+    let half = input.published.policy.as_ref()?.server.clone()?;
+    let is_its = half.server.namespace == input.server.namespace() && half.server.name == input.server.name();
+    is_its.then_some(half)
+}
+
+/// Which server it is, and the host names that requests may use.
+fn identity(server: &Object<McpServerSpec>, replicas: u16) -> ServerIdentity {
+    let (namespace, name) = (server.namespace(), server.name());
+    ServerIdentity {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        replicas: replicas.max(1),
+        hosts: vec![
+            name.to_owned(),
+            format!("{name}.{namespace}"),
+            format!("{name}.{namespace}.svc"),
+            format!("{name}.{namespace}.svc.cluster.local"),
+        ],
+    }
+}
