@@ -27,3 +27,4 @@ mod rmcp_client;
 mod sessions;
 mod stop;
 mod sweep;
+mod vocabulary;
