@@ -30,8 +30,9 @@ lint: ## Formatting, clippy, and what the dependencies may be
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	scripts/deny
 
-generate: ## Write crds/*.yaml and the reference pages again, from the types
+generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages again, from the code
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
+	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
 e2e: ## The whole way on a real node (root)

@@ -1,35 +1,28 @@
-//! The complete set of objects of one server, as typed values in the form that the API server defaults to.
+//! The complete set of objects of one server, in the form that the API server defaults to.
 //!
-//! Pure and deterministic: a function of the server, its plan and the operator's settings. No other path makes objects.
+//! Pure and deterministic: a function of the server, its plan and the operator's settings. Nothing else builds objects. Each
+//! kind has a file of its own, and its line in [`KINDS`].
 
 mod api_key;
 mod config_map;
 mod deployment;
+mod kind;
 mod metadata;
 mod secret;
 mod service;
 mod service_account;
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-};
-use portcullis_crds::{McpServerSpec, contract::Version};
+use portcullis_crds::McpServerSpec;
 
 pub use api_key::api_key_secret;
+pub use config_map::KIND as CONFIG_MAP;
+pub use deployment::KIND as DEPLOYMENT;
+pub use kind::{BuildInput, BuiltKind, BuiltObject, KINDS};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
+pub use secret::KIND as SECRET;
 
-use crate::{
-    cluster::kind::ObjectKind,
-    validate::{Object, ServerPlan},
-};
+use crate::validate::{Object, ServerPlan};
 
-/// The kinds of the objects that are built.
-pub const SERVICE_ACCOUNT: ObjectKind = service_account::KIND;
-pub const CONFIG_MAP: ObjectKind = config_map::KIND;
-pub const SECRET: ObjectKind = secret::KIND;
-pub const SERVICE: ObjectKind = service::KIND;
-pub const DEPLOYMENT: ObjectKind = deployment::KIND;
 /// Where a pod serves MCP.
 pub const MCP_PORT: u16 = 3000;
 /// Where a pod answers kubelet and the operator.
@@ -44,28 +37,19 @@ pub struct Settings {
     pub image_pull_policy: String,
 }
 
-/// The objects of one server, in the order in which they are written: what a pod needs comes before the pods.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Objects {
-    pub service_account: ServiceAccount,
-    pub policy: ConfigMap,
-    pub credentials: Secret,
-    pub service: Service,
-    /// None while the McpServer is invalid: the pods that run stay as they are.
-    pub deployment: Option<Deployment>,
-}
-
-/// All objects of a server; none while it has never been valid.
-pub fn objects(server: &Object<McpServerSpec>, plan: &ServerPlan, settings: &Settings) -> Option<Objects> {
-    let documents = plan.documents.as_ref()?;
-    let valid = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
-    Some(Objects {
-        service_account: service_account::service_account(server),
-        policy: config_map::policy(server, &documents.policy, Version::CURRENT),
-        credentials: secret::credentials(server, &documents.credentials, Version::CURRENT),
-        service: service::service(server),
-        deployment: valid.map(|spec| deployment::deployment(server, spec, settings)),
-    })
+/// All objects of a server, in the order of `kinds`; none while it has never been valid.
+pub fn objects(
+    kinds: &'static [BuiltKind],
+    server: &Object<McpServerSpec>,
+    plan: &ServerPlan,
+    settings: &Settings,
+) -> Vec<BuiltObject> {
+    let Some(documents) = &plan.documents else { return Vec::new() };
+    let spec = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
+    let input = BuildInput { server, spec, documents, settings };
+    let built =
+        |kind: &'static BuiltKind| (kind.build)(&input).into_iter().map(move |value| BuiltObject { kind, value });
+    kinds.iter().flat_map(built).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use portcullis_crds::{manifest, reference};
 
-use crate::{build::Settings, local, render, run};
+use crate::{build::Settings, local, rbac, render, run};
 
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
@@ -96,7 +96,7 @@ fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
             run::run(settings.into())?;
             String::new()
         }
-        Command::Rbac => include_str!("../rbac.yaml").to_owned(),
+        Command::Rbac => rbac::manifests(),
         Command::Crds(asked) => crds(asked)?,
         Command::Validate(Folder { folder }) => render::validate(&folder)?,
         Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,

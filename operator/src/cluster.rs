@@ -14,6 +14,7 @@ pub mod kind;
 pub mod labels;
 pub mod managed_fields;
 pub mod object;
+pub mod owned;
 pub mod ownership;
 pub mod presence;
 pub mod scope;

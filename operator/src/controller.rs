@@ -1,14 +1,15 @@
 //! `run`: keeps a cluster as its McpServers and McpClients say.
 //!
-//! Watches fill stores and name what changed; the queue gives each name to one reconcile at a time, and a reconcile reads
-//! as its five steps in [`server`] and [`client`]. One replica at a time: there is no leader election yet.
+//! Watches fill stores and name what changed; the queue gives each name to one reconcile at a time; and a reconcile reads as
+//! its five steps in [`server`] and [`client`]. There is no leader election yet: run one replica.
 
 mod client;
+mod conditions;
 mod context;
-mod fetch;
 mod index;
 mod memory;
 mod queue;
+mod routing;
 mod server;
 mod status;
 
@@ -18,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    build::Settings,
+    build::{KINDS, Settings},
     cluster::{
         backoff::spread,
         client::{Cluster, ConnectError},
@@ -29,34 +30,48 @@ use crate::{
 use context::{Context, ReconcileKey};
 use memory::Failures;
 
-/// How many objects are worked on at once.
+/// How many objects are reconciled at once.
 const WORKERS: usize = 16;
 /// The longest that one reconcile may take: longer than any one call of the API.
 const RECONCILE: Duration = Duration::from_secs(60);
-/// What comes as seldom as this need not come to the second.
-const SELDOM: Duration = Duration::from_secs(300);
-/// After this long without a first sight of everything, the log says what is missing.
+/// From this pause on, the next reconcile of an object is moved a little so that not all come at once.
+const SPREAD_FROM: Duration = Duration::from_secs(300);
+/// How often the log reports that not everything could be listed yet.
 const SYNC: Duration = Duration::from_secs(10);
 
-/// Runs until `stop` is done. Whatever fails on the way is tried again.
-///
-/// # Errors
-/// Where no client of the API can be made.
-pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), ConnectError> {
-    let context = Context::new(Cluster::connect(Fence::open()).await?, settings, Scopes::all());
-    let watches = context.watch();
-    tokio::select! {
-        () = stop => info!("stopping"),
-        () = work(&context) => {}
-    }
-    drop(watches);
-    Ok(())
+/// Why the operator ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// What it no longer sees it would no longer revoke.
+    #[error("a watch ended: {0}")]
+    WatchEnded(String),
 }
 
-/// Takes what is due from the queue, for ever.
+/// Runs until `stop` completes. Whatever fails meanwhile is tried again.
+///
+/// # Errors
+/// Returns an error if no client of the API can be made, or a watch ends.
+pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let context = Context::new(Cluster::connect(Fence::open()).await?, settings, KINDS, Scopes::all());
+    let mut watches = context.watch();
+    tokio::select! {
+        () = stop => {
+            info!("stopping");
+            Ok(())
+        }
+        () = work(&context) => Ok(()),
+        Some(ended) = watches.join_next() => {
+            Err(Error::WatchEnded(ended.err().map(|error| error.to_string()).unwrap_or_default()))
+        }
+    }
+}
+
+/// Reconciles what is due, for ever.
 async fn work(context: &Arc<Context>) {
     while tokio::time::timeout(SYNC, context.synced()).await.is_err() {
-        warn!("not everything could be listed yet: nothing is published until it was");
+        warn!("not everything could be listed yet: nothing is published before");
     }
     info!("everything was seen; reconciling");
     let permits = Arc::new(Semaphore::new(WORKERS));
@@ -65,22 +80,22 @@ async fn work(context: &Arc<Context>) {
     loop {
         while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended {
-                error!(%error, "a reconcile broke off; its object rests a while");
+                error!(%error, "a reconcile panicked; its object is left alone for a while");
             }
         }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let taken = context.queue.next().await;
+        let item = context.queue.next().await;
         let (context, failures) = (Arc::clone(context), Arc::clone(&failures));
         tasks.spawn(async move {
-            if let Some(pause) = reconcile(&context, &taken.key, &failures).await {
-                context.queue.add_at(taken.key.clone(), Instant::now() + pause);
+            if let Some(pause) = reconcile(&context, &item.key, &failures).await {
+                context.queue.add_at(item.key.clone(), Instant::now() + pause);
             }
             drop(permit);
         });
     }
 }
 
-/// One object. Gives how long it may be left alone if nothing happens to it; none where it is gone.
+/// Reconciles one object. Returns how long it may be left alone if nothing happens to it; `None` if it no longer exists.
 async fn reconcile(context: &Context, key: &ReconcileKey, failures: &Failures<ReconcileKey>) -> Option<Duration> {
     let work = async {
         match key {
@@ -89,12 +104,12 @@ async fn reconcile(context: &Context, key: &ReconcileKey, failures: &Failures<Re
         }
     };
     match tokio::time::timeout(RECONCILE, work).await {
-        Ok((Ok(again), is_there)) => {
+        Ok((Ok(again), exists)) => {
             failures.succeeded(key);
-            is_there.then(|| if again >= SELDOM { spread(again) } else { again })
+            exists.then(|| if again >= SPREAD_FROM { spread(again) } else { again })
         }
         Ok((Err(error), _)) if error.is_conflict() => {
-            debug!(object = %key, %error, "changed at the same moment; looking again");
+            debug!(object = %key, %error, "changed by somebody else at the same moment; reconciling again");
             Some(failures.pause(key))
         }
         Ok((Err(error), _)) => {

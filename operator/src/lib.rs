@@ -6,6 +6,7 @@
 pub mod build;
 pub mod cli;
 pub mod cluster;
+pub mod condition;
 pub mod controller;
 pub mod credentials;
 pub mod local;
@@ -13,6 +14,7 @@ pub mod manifests;
 pub mod object;
 pub mod probe;
 pub mod random;
+pub mod rbac;
 pub mod render;
 pub mod run;
 pub mod validate;

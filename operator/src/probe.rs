@@ -1,11 +1,11 @@
-//! Nudge and confirm: has each pod take up what was published, and knows what each pod serves (OPERATOR.md, "Publish,
-//! nudge, confirm").
+//! Makes each pod take up what was published, and keeps what each pod reports to serve.
 //!
-//! kubelet looks at a pod's volumes when the pod object changes, best effort; so an annotation is changed until the pod
-//! itself says that it serves the target. A pod that serves it is left alone: nothing is written while nothing changes.
+//! kubelet refreshes the volumes of a pod when the pod object changes, best effort. So an annotation of the pod is changed
+//! ("nudge") until the pod itself reports that it serves the target. A pod that serves it is left alone: while nothing
+//! changes, nothing is written.
 
-mod ask;
 mod follow;
+mod query;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,165 +15,201 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, watch},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
     time::Instant,
 };
+use tracing::error;
 
 use crate::{
     cluster::{Cluster, object::ObservedPod},
-    validate::NamespacedName,
+    object::NamespacedName,
 };
 
-/// After this long without the published documents a pod lags.
+/// A pod that does not serve what was published this long ago lags.
 pub const LAG: Duration = Duration::from_secs(120);
-/// How many pods are asked at once.
-const QUESTIONS: usize = 64;
+/// How many pods are queried at once.
+const CONCURRENT_QUERIES: usize = 64;
 
-/// The revisions of the two documents that a pod serves, or should.
+/// The revisions of the two documents that a pod serves, or is to serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revisions {
     pub policy: Option<String>,
     pub credentials: Option<String>,
 }
 
-/// What is known of one pod.
+/// What is known about one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodReport {
-    /// What it last said it serves; none where it has not answered yet.
+    /// What it last reported to serve; `None` before its first answer.
     pub serves: Option<Revisions>,
-    /// Since when it has not served what it should; none while it does.
+    /// Since when it has not served its target; `None` while it does.
     pub behind_since: Option<Instant>,
 }
 
-/// What an earlier run of the operator knew of a pod, from the server's status.
+/// What an earlier run of the operator knew about a server's pods, from the server's status.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
+    /// By the name of the pod.
     pub serves: HashMap<String, Revisions>,
-    /// For how long pods had not been all current.
+    /// For how long some pod had been behind.
     pub behind_for: Duration,
 }
 
-/// Asks all pods of all servers.
+/// Follows all pods of all servers.
 pub struct Prober {
     cluster: Cluster,
     permits: Arc<Semaphore>,
-    /// Hears the name of a server of which a pod has something new to say.
-    news: Arc<dyn Fn(NamespacedName) + Send + Sync>,
-    pods: Mutex<HashMap<String, Probe>>,
+    /// Called with the name of a server when one of its pods reports something new.
+    on_report: Arc<dyn Fn(NamespacedName) + Send + Sync>,
+    state: Mutex<State>,
 }
 
-/// One pod that is followed; ends with its value.
+#[derive(Default)]
+struct State {
+    /// By the UID of the pod.
+    pods: HashMap<String, Probe>,
+    tasks: JoinSet<()>,
+}
+
+/// One pod that is followed; its task ends with this value.
 struct Probe {
     server: NamespacedName,
-    job: watch::Sender<ProbeTarget>,
-    known: Arc<Mutex<PodReport>>,
+    target: watch::Sender<ProbeTarget>,
+    report: Arc<Mutex<PodReport>>,
     task: AbortHandle,
 }
 
-/// What one pod is to be brought to.
+/// One pod, and what it is to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ProbeTarget {
     server: NamespacedName,
     pod: NamespacedName,
     uid: String,
+    /// The address and port of its admin port.
     admin: Option<(String, u16)>,
-    /// A process that was started again is asked again.
+    /// A process that was restarted is queried again.
     restarts: i32,
-    target: Revisions,
-    /// Grows with each publication that this pod lived through: then it can't be current, and is nudged unasked.
+    revisions: Revisions,
+    /// How many publications the pod was there for. After each it cannot be current yet, and is nudged before it is queried.
     publications: u64,
 }
 
 impl Prober {
-    pub fn new(cluster: Cluster, news: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
-        let permits = Arc::new(Semaphore::new(QUESTIONS));
-        Self { cluster, permits, news: Arc::new(news), pods: Mutex::default() }
+    pub fn new(cluster: Cluster, on_report: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
+        let permits = Arc::new(Semaphore::new(CONCURRENT_QUERIES));
+        Self { cluster, permits, on_report: Arc::new(on_report), state: Mutex::default() }
     }
 
-    /// Says what a server's pods are to serve, and which pods there are. `is_published`: just now, so none can serve it yet.
+    /// Sets what the pods of a server are to serve, and which pods there are. `is_published`: just now, so that none of them
+    /// can serve it yet.
     pub fn follow(
         &self,
         server: &NamespacedName,
-        target: &Revisions,
+        revisions: &Revisions,
         is_published: bool,
         pods: &[Arc<ObservedPod>],
         restored: &Restored,
     ) {
-        let mut all = self.lock();
-        let live: HashSet<&str> = pods.iter().filter(|pod| !pod.is_terminating).map(|pod| pod.uid.as_str()).collect();
-        all.retain(|uid, probe| probe.server != *server || live.contains(uid.as_str()));
-        for pod in pods.iter().filter(|pod| !pod.is_terminating) {
-            match all.get(&pod.uid) {
-                Some(probe) => probe.retarget(pod, target, is_published),
+        let mut state = self.lock();
+        state.reap();
+        let live = || pods.iter().filter(|pod| !pod.is_terminating);
+        let uids: HashSet<&str> = live().map(|pod| pod.uid.as_str()).collect();
+        state.pods.retain(|uid, probe| probe.server != *server || uids.contains(uid.as_str()));
+        for pod in live() {
+            match state.pods.get(&pod.uid).filter(|probe| !probe.task.is_finished()) {
+                Some(probe) => probe.retarget(pod, revisions, is_published),
                 None => {
-                    all.insert(pod.uid.clone(), self.start(server, pod, target, restored));
+                    let probe = self.start(&mut state.tasks, server, pod, revisions, restored);
+                    state.pods.insert(pod.uid.clone(), probe);
                 }
             }
         }
     }
 
-    /// Forgets a server that is gone.
+    /// Stops following the pods of a server that no longer exists.
     pub fn forget(&self, server: &NamespacedName) {
-        self.lock().retain(|_, probe| probe.server != *server);
+        self.lock().pods.retain(|_, probe| probe.server != *server);
     }
 
-    /// What is known of a pod.
-    pub fn known(&self, uid: &str) -> Option<PodReport> {
-        self.lock().get(uid).map(|probe| lock(&probe.known).clone())
+    /// What is known about a pod.
+    pub fn report(&self, uid: &str) -> Option<PodReport> {
+        self.lock().pods.get(uid).map(|probe| lock(&probe.report).clone())
     }
 
-    fn start(&self, server: &NamespacedName, pod: &ObservedPod, target: &Revisions, restored: &Restored) -> Probe {
-        let job = ProbeTarget {
+    fn start(
+        &self,
+        tasks: &mut JoinSet<()>,
+        server: &NamespacedName,
+        pod: &ObservedPod,
+        revisions: &Revisions,
+        restored: &Restored,
+    ) -> Probe {
+        let target = ProbeTarget {
             server: server.clone(),
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
             admin: pod.admin.clone(),
             restarts: pod.restarts,
-            target: target.clone(),
+            revisions: revisions.clone(),
             publications: 0,
         };
         let now = Instant::now();
         let serves = restored.serves.get(&pod.name.name).cloned();
         let behind_since = match &serves {
-            Some(serves) if serves == target => None,
+            Some(serves) if serves == revisions => None,
             Some(_) => Some(now.checked_sub(restored.behind_for).unwrap_or(now)),
             None => Some(now),
         };
-        let known = Arc::new(Mutex::new(PodReport { serves, behind_since }));
-        let (sender, jobs) = watch::channel(job);
+        let report = Arc::new(Mutex::new(PodReport { serves, behind_since }));
+        let (sender, targets) = watch::channel(target);
         let follower = follow::Follower {
             cluster: self.cluster.clone(),
             permits: Arc::clone(&self.permits),
-            news: Arc::clone(&self.news),
-            known: Arc::clone(&known),
-            attempt: follow::attempt_of(pod.sync.as_deref()),
+            on_report: Arc::clone(&self.on_report),
+            report: Arc::clone(&report),
+            nudges: follow::nudges_so_far(pod.sync.as_deref()),
         };
-        let task = tokio::spawn(follower.run(jobs)).abort_handle();
-        Probe { server: server.clone(), job: sender, known, task }
+        let task = tasks.spawn(follower.run(targets));
+        Probe { server: server.clone(), target: sender, report, task }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Probe>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl State {
+    /// Takes out the tasks that ended. One that panicked is started again when its server is next reconciled.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                error!(%error, "a pod is no longer followed; it is followed again with the next reconcile");
+            }
+        }
     }
 }
 
 impl Probe {
-    fn retarget(&self, pod: &ObservedPod, target: &Revisions, is_published: bool) {
-        self.job.send_if_modified(|job| {
-            let mut next =
-                ProbeTarget { admin: pod.admin.clone(), restarts: pod.restarts, target: target.clone(), ..job.clone() };
-            if is_published {
-                next.publications += 1;
-            }
-            let is_modified = next != *job;
-            *job = next;
+    fn retarget(&self, pod: &ObservedPod, revisions: &Revisions, is_published: bool) {
+        self.target.send_if_modified(|target| {
+            let next = ProbeTarget {
+                admin: pod.admin.clone(),
+                restarts: pod.restarts,
+                revisions: revisions.clone(),
+                publications: target.publications + u64::from(is_published),
+                ..target.clone()
+            };
+            let is_modified = next != *target;
+            *target = next;
             is_modified
         });
-        let mut known = lock(&self.known);
-        if known.serves.as_ref() == Some(target) {
-            known.behind_since = None;
+        let mut report = lock(&self.report);
+        if report.serves.as_ref() == Some(revisions) {
+            report.behind_since = None;
         } else {
-            known.behind_since.get_or_insert_with(Instant::now);
+            report.behind_since.get_or_insert_with(Instant::now);
         }
     }
 }

@@ -8,9 +8,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
-    build::{self, Settings},
+    build::{self, KINDS, SECRET, Settings},
     credentials::api_key::ApiKey,
     manifests::{self, Folder, FolderAlone, Problem, Review, Severity},
 };
@@ -59,16 +60,13 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
     let (_, review) = good(folder)?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
-        if let Some(objects) = build::objects(server, plan, settings) {
-            document(&mut text, &objects.service_account)?;
-            document(&mut text, &objects.policy)?;
-            document(&mut text, &emptied(objects.credentials))?;
-            document(&mut text, &objects.service)?;
-            document(&mut text, &objects.deployment)?;
+        for object in build::objects(KINDS, server, plan, settings) {
+            document(&mut text, &emptied(object.value))?;
         }
     }
     for (client, secret_name) in review.secrets.values() {
-        document(&mut text, &emptied(build::api_key_secret(client, secret_name, &ApiKey::new([0; 32]))))?;
+        let secret = build::api_key_secret(client, secret_name, &ApiKey::new([0; 32]));
+        document(&mut text, &Secret { data: None, ..secret })?;
     }
     Ok(text)
 }
@@ -100,8 +98,14 @@ fn document(text: &mut String, object: &impl Serialize) -> Result<(), serde_yaml
     Ok(())
 }
 
-fn emptied(secret: Secret) -> Secret {
-    Secret { data: None, ..secret }
+/// A Secret without its data; any other object as it is.
+fn emptied(mut object: Value) -> Value {
+    if object["kind"] == SECRET.object.kind
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("data");
+    }
+    object
 }
 
 #[cfg(test)]

@@ -5,23 +5,23 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{build::Settings, cluster::client::ConnectError, controller};
+use crate::{build::Settings, controller};
 
 /// Why the process ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Controller(#[from] controller::Error),
     #[error("the system refused threads or signals: {0}")]
     System(#[from] io::Error),
 }
 
-/// Runs until it is told to stop.
+/// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where the system or the cluster's configuration does not let it start.
+/// Returns an error if the system or the cluster's configuration does not let it start, or it cannot go on.
 pub fn run(settings: Settings) -> Result<(), Error> {
-    log();
+    start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -36,9 +36,9 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     })
 }
 
-/// JSON lines on stderr, from `LOG_LEVEL` (info) on; libraries only where they warn, and of the API's none: what it refuses is
-/// logged once, with what was being done.
-fn log() {
+/// JSON lines on stderr, from `LOG_LEVEL` (info) on. Of the libraries warnings only, and of the API's client nothing: what the API
+/// server refuses is logged once, together with what was being done.
+fn start_log() {
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(format!("warn,kube_client=off,kube_runtime=off,portcullis_operator={level}"));
     let filter =

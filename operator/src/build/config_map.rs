@@ -8,25 +8,21 @@ use portcullis_crds::{
     contract::{POLICY_FILE, Policy, Version},
 };
 
-use super::metadata::{config_map_name, of_server};
-use crate::{
-    cluster::{
-        drift::ListRules,
-        kind::{ObjectKind, Retrieval},
-    },
-    validate::Object,
+use super::{
+    kind::{BuiltKind, value},
+    metadata::{config_map_name, of_server},
+};
+use crate::{cluster::kind::ObjectKind, validate::Object};
+
+pub const KIND: BuiltKind = BuiltKind {
+    object: ObjectKind::watched("", "v1", "ConfigMap", "configmaps"),
+    is_document: true,
+    needs: &[],
+    is_pruned: false,
+    build: |input| vec![value(policy(input.server, &input.documents.policy, Version::CURRENT))],
 };
 
-pub(super) const KIND: ObjectKind = ObjectKind {
-    group: "",
-    version: "v1",
-    kind: "ConfigMap",
-    plural: "configmaps",
-    retrieval: Retrieval::Watched,
-    lists: ListRules::BUILT_IN,
-};
-
-pub(super) fn policy(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
+fn policy(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
     ConfigMap {
         metadata: of_server(server, config_map_name(server.name(), version)),
         data: Some(BTreeMap::from([(POLICY_FILE.to_owned(), policy.text().to_owned())])),

@@ -28,23 +28,17 @@ use portcullis_crds::{
 
 use super::{
     ADMIN_PORT, MCP_PORT, Settings,
+    kind::{BuiltKind, value},
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
-use crate::{
-    cluster::{
-        drift::ListRules,
-        kind::{ObjectKind, Retrieval},
-    },
-    validate::Object,
-};
+use crate::{cluster::kind::ObjectKind, validate::Object};
 
-pub(super) const KIND: ObjectKind = ObjectKind {
-    group: "apps",
-    version: "v1",
-    kind: "Deployment",
-    plural: "deployments",
-    retrieval: Retrieval::Watched,
-    lists: ListRules::BUILT_IN,
+pub const KIND: BuiltKind = BuiltKind {
+    object: ObjectKind::watched("apps", "v1", "Deployment", "deployments"),
+    is_document: false,
+    needs: &["ServiceAccount", "ConfigMap", "Secret"],
+    is_pruned: false,
+    build: |input| input.spec.map(|spec| value(deployment(input.server, spec, input.settings))).into_iter().collect(),
 };
 
 /// The name of the one container.
@@ -58,7 +52,7 @@ const DRAIN: i64 = 5;
 /// After that, how long it may take to finish what it has begun and to write its last records, in seconds.
 const FINISH: i64 = 40;
 
-pub(super) fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
+fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
     Deployment {
         metadata: of_server(server, server.name().to_owned()),

@@ -8,25 +8,21 @@ use portcullis_crds::{
     contract::{CREDENTIALS_FILE, Credentials, Version},
 };
 
-use super::metadata::{credentials_secret_name, of_server};
-use crate::{
-    cluster::{
-        drift::ListRules,
-        kind::{ObjectKind, Retrieval},
-    },
-    validate::Object,
+use super::{
+    kind::{BuiltKind, value},
+    metadata::{credentials_secret_name, of_server},
+};
+use crate::{cluster::kind::ObjectKind, validate::Object};
+
+pub const KIND: BuiltKind = BuiltKind {
+    object: ObjectKind::on_demand("", "v1", "Secret", "secrets"),
+    is_document: true,
+    needs: &[],
+    is_pruned: false,
+    build: |input| vec![value(credentials(input.server, &input.documents.credentials, Version::CURRENT))],
 };
 
-pub(super) const KIND: ObjectKind = ObjectKind {
-    group: "",
-    version: "v1",
-    kind: "Secret",
-    plural: "secrets",
-    retrieval: Retrieval::OnDemand,
-    lists: ListRules::BUILT_IN,
-};
-
-pub(super) fn credentials(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
+fn credentials(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
     let text = credentials.text().as_bytes().to_vec();
     Secret {
         metadata: of_server(server, credentials_secret_name(server.name(), version)),

@@ -8,26 +8,20 @@ use portcullis_crds::McpServerSpec;
 
 use super::{
     MCP_PORT,
+    kind::{BuiltKind, value},
     metadata::{of_server, selector},
 };
-use crate::{
-    cluster::{
-        drift::ListRules,
-        kind::{ObjectKind, Retrieval},
-    },
-    validate::Object,
+use crate::{cluster::kind::ObjectKind, validate::Object};
+
+pub const KIND: BuiltKind = BuiltKind {
+    object: ObjectKind::watched("", "v1", "Service", "services"),
+    is_document: false,
+    needs: &[],
+    is_pruned: false,
+    build: |input| vec![value(service(input.server))],
 };
 
-pub(super) const KIND: ObjectKind = ObjectKind {
-    group: "",
-    version: "v1",
-    kind: "Service",
-    plural: "services",
-    retrieval: Retrieval::Watched,
-    lists: ListRules::BUILT_IN,
-};
-
-pub(super) fn service(server: &Object<McpServerSpec>) -> Service {
+fn service(server: &Object<McpServerSpec>) -> Service {
     Service {
         metadata: of_server(server, server.name().to_owned()),
         spec: Some(ServiceSpec {

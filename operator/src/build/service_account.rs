@@ -3,25 +3,21 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use portcullis_crds::McpServerSpec;
 
-use super::metadata::of_server;
-use crate::{
-    cluster::{
-        drift::ListRules,
-        kind::{ObjectKind, Retrieval},
-    },
-    validate::Object,
+use super::{
+    kind::{BuiltKind, value},
+    metadata::of_server,
+};
+use crate::{cluster::kind::ObjectKind, validate::Object};
+
+pub const KIND: BuiltKind = BuiltKind {
+    object: ObjectKind::watched("", "v1", "ServiceAccount", "serviceaccounts"),
+    is_document: false,
+    needs: &[],
+    is_pruned: false,
+    build: |input| vec![value(service_account(input.server))],
 };
 
-pub(super) const KIND: ObjectKind = ObjectKind {
-    group: "",
-    version: "v1",
-    kind: "ServiceAccount",
-    plural: "serviceaccounts",
-    retrieval: Retrieval::Watched,
-    lists: ListRules::BUILT_IN,
-};
-
-pub(super) fn service_account(server: &Object<McpServerSpec>) -> ServiceAccount {
+fn service_account(server: &Object<McpServerSpec>) -> ServiceAccount {
     ServiceAccount {
         metadata: of_server(server, server.name().to_owned()),
         automount_service_account_token: Some(false),

@@ -99,16 +99,16 @@ impl DesiredObject {
     }
 }
 
-/// Deletes an object that is no longer built. Only what the operator wrote itself is deleted: an object that somebody copied
-/// has the owner and the labels of the one that it was copied from.
+/// Deletes an object that is no longer built; returns whether it did. Only what the operator wrote itself is deleted: a copy
+/// that somebody made of an object has the owner and the labels of the original.
 ///
 /// # Errors
 /// Returns an error if the API server refuses.
 pub async fn prune(cluster: &Cluster, kind: &ObjectKind, live: &Value) -> Result<bool, Error> {
-    if !is_managed_by(live, FIELD_MANAGER) {
+    let metadata = metadata(live);
+    if !is_managed_by(live, FIELD_MANAGER) || metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
-    let metadata = metadata(live);
     let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
     let object = ObjectRef { resource: kind.resource(), name: NamespacedName { namespace, name } };
     cluster.delete(&object, &metadata.uid.unwrap_or_default()).await.map(|()| true)

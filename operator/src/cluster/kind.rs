@@ -29,6 +29,32 @@ pub struct ObjectKind {
 }
 
 impl ObjectKind {
+    /// A kind that every cluster has.
+    pub const fn watched(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
+        Self { group, version, kind, plural, retrieval: Retrieval::Watched, lists: ListRules::BUILT_IN }
+    }
+
+    /// A kind that a cluster may lack, such as one of a CustomResourceDefinition.
+    pub const fn watched_if_served(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        lists: ListRules,
+    ) -> Self {
+        Self { retrieval: Retrieval::WatchedIfServed, lists, ..Self::watched(group, version, kind, plural) }
+    }
+
+    /// A kind whose objects are not listed: users have some that the operator must not read.
+    pub const fn on_demand(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Self {
+        Self { retrieval: Retrieval::OnDemand, ..Self::watched(group, version, kind, plural) }
+    }
+
     pub fn resource(&self) -> ApiResource {
         let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
         ApiResource::from_gvk_with_plural(&kind, self.plural)

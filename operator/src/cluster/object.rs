@@ -74,6 +74,10 @@ pub struct OwnedObject {
 }
 
 impl OwnedObject {
+    pub fn name(&self) -> &str {
+        &self.name.name
+    }
+
     pub fn uid(&self) -> &str {
         &self.uid
     }

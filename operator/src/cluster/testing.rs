@@ -120,8 +120,44 @@ pub fn list_in(namespace: &str, version: &str, names: &[&str]) -> (u16, Value) {
 
 /// An error as the API server words it.
 pub fn refusal(code: u16) -> (u16, Value) {
+    let (reason, message) = match code {
+        403 => ("Forbidden", "forbidden"),
+        404 => ("NotFound", "not found"),
+        410 => ("Expired", "too old resource version"),
+        _ => ("InternalError", "an error"),
+    };
     let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Expired", "message": "too old",
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
     });
     (code, status)
+}
+
+/// Keeps the objects that it is sent, as far as a reconcile needs that: what is created is read back, and has a UID, a
+/// resourceVersion and its creator's managedFields. `refuse` is asked first.
+pub async fn storing(mut refuse: impl FnMut(&Request) -> Answer + Send + 'static) -> FakeApi {
+    let mut objects = std::collections::BTreeMap::<String, Value>::new();
+    let mut version = 0;
+    FakeApi::start(move |request| {
+        if let Some(refused) = refuse(request) {
+            return Some(refused);
+        }
+        version += 1;
+        let path = request.path.split('?').next().unwrap_or_default().trim_end_matches("/status").to_owned();
+        let answer = match request.method.as_str() {
+            "POST" => {
+                let mut object = request.body.clone();
+                object["metadata"]["uid"] = json!(format!("uid-{version}"));
+                object["metadata"]["resourceVersion"] = json!(version.to_string());
+                object["metadata"]["managedFields"] = json!([{"manager": super::FIELD_MANAGER, "operation": "Update"}]);
+                let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                objects.insert(format!("{path}/{name}"), object.clone());
+                Some(object)
+            }
+            "PATCH" => Some(request.body.clone()),
+            "DELETE" => objects.remove(&path),
+            _ => objects.get(&path).cloned(),
+        };
+        Some(answer.map_or_else(|| refusal(404), |object| (200, object)))
+    })
+    .await
 }

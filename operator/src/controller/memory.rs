@@ -10,55 +10,58 @@ use std::{
 use portcullis_crds::contract::ApiKeyDigest;
 use tokio::time::Instant;
 
-use super::status::ConditionState;
-use crate::cluster::backoff::Backoff;
-use crate::validate::{ClientOutcome, NamespacedName, Published};
+use crate::{
+    cluster::backoff::Backoff,
+    condition::ConditionState,
+    object::NamespacedName,
+    validate::{ClientOutcome, Published},
+};
 
-/// What a client hears from a server.
+/// What a server's reconcile reports to one of its clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerReport {
-    /// None where the server has not looked at the client yet.
-    pub outcome: Option<ClientOutcome>,
-    /// Whether what the server grants it changed since all pods last agreed.
+    /// What became of the client's access.
+    pub outcome: ClientOutcome,
+    /// Whether its access changed since all pods last served what is published.
     pub is_pending: bool,
     /// The server's `PolicySynced`.
     pub synced: ConditionState,
 }
 
-/// Of one server.
+/// What is remembered of one server.
 #[derive(Debug, Default)]
 pub struct ServerMemory {
     pub uid: String,
-    /// Whether its clients know that it is going.
-    pub is_ending: bool,
-    /// When this run first looked at it.
-    pub since: Option<Instant>,
-    /// What was published last by this run, each document as soon as it was written.
+    /// Whether its clients were told that it is being deleted.
+    pub is_end_reported: bool,
+    /// When this run first reconciled it.
+    pub first_seen: Option<Instant>,
+    /// What this run published last, each document as soon as it was written.
     pub published: Published,
     pub published_at: Option<Instant>,
-    /// Clients whose access changed with a publication that not all pods serve yet.
+    /// The clients whose access changed with a publication that not all pods serve yet.
     pub pending: BTreeSet<NamespacedName>,
-    /// What was wanted of each kind of object when it was last right: another change of it is drift.
-    pub wanted: HashMap<&'static str, u64>,
+    /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
+    pub desired: HashMap<(&'static str, String), u64>,
     pub status_at: Option<Instant>,
-    /// When something was last put back: whoever fights over it has to wait each time.
-    pub put_back_at: Option<Instant>,
-    /// What each client report last.
-    pub report: HashMap<NamespacedName, ServerReport>,
+    /// When drift was last corrected. Whoever keeps changing an object is not answered more often than that allows.
+    pub corrected_at: Option<Instant>,
+    /// What was last reported to each client.
+    pub reports: HashMap<NamespacedName, ServerReport>,
 }
 
-/// Of one client.
+/// What is remembered of one client.
 #[derive(Debug, Default)]
 pub struct ClientMemory {
     pub uid: String,
-    /// The digests of its keys; none before they were looked at.
+    /// The digests of its keys; `None` before they were first read.
     pub keys: Option<Vec<ApiKeyDigest>>,
-    /// Whether the last look at its key failed.
+    /// Whether its key could not be read or made when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
 }
 
-/// A value for each name, made when it is first asked for.
+/// A value for each name, created when it is first used.
 #[derive(Debug)]
 pub struct Memories<K, V>(Mutex<HashMap<K, Arc<Mutex<V>>>>);
 
@@ -82,7 +85,7 @@ impl<K: Eq + Hash + Clone, V: Default> Memories<K, V> {
     }
 }
 
-/// The pauses of what fails.
+/// The pauses between the attempts of what fails.
 #[derive(Debug)]
 pub struct Failures<K>(Mutex<HashMap<K, Backoff>>);
 
@@ -93,7 +96,7 @@ impl<K> Default for Failures<K> {
 }
 
 impl<K: Eq + Hash + Clone> Failures<K> {
-    /// It failed: how long to leave it alone.
+    /// Counts a failure, and returns how long to wait until the next attempt.
     pub fn pause(&self, key: &K) -> Duration {
         let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         lock(&self.0).entry(key.clone()).or_insert_with(first).next_pause()

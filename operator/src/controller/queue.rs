@@ -1,6 +1,6 @@
-//! What is to be reconciled, and when: one entry a key, the earliest time wins, and no key twice at once.
+//! What is to be reconciled, and when: one entry for each key, the earliest time wins, and no key is worked on twice at once.
 //!
-//! A key that is added while it is being worked on is given out again afterwards, so no change is lost.
+//! A key that is added while it is worked on is given out again afterwards, so that no change is lost.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -13,7 +13,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-/// After a panic in its work a key rests this long: the same input would panic again.
+/// After a panic a key is left alone this long: the same input would panic again.
 const AFTER_PANIC: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub struct Queue<K> {
 struct Inner<K> {
     by_time: BTreeSet<(Instant, K)>,
     by_key: HashMap<K, Instant>,
-    taken: HashSet<K>,
+    in_progress: HashSet<K>,
 }
 
-/// A key that was given out; its work is over when this is dropped.
+/// A key that was given out; the work on it is over when this is dropped.
 #[derive(Debug)]
 pub struct WorkItem<K: Ord + Hash + Clone> {
     pub key: K,
@@ -38,13 +38,13 @@ pub struct WorkItem<K: Ord + Hash + Clone> {
 
 impl<K: Ord + Hash + Clone> Default for Queue<K> {
     fn default() -> Self {
-        let inner = Inner { by_time: BTreeSet::new(), by_key: HashMap::new(), taken: HashSet::new() };
+        let inner = Inner { by_time: BTreeSet::new(), by_key: HashMap::new(), in_progress: HashSet::new() };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 }
 
 impl<K: Ord + Hash + Clone> Queue<K> {
-    /// Has the key worked on at that time, or earlier where it was wanted earlier.
+    /// Schedules the key for that time, or leaves it at an earlier one.
     pub fn add_at(&self, key: K, at: Instant) {
         let mut inner = self.lock();
         match inner.by_key.get(&key).copied() {
@@ -62,7 +62,7 @@ impl<K: Ord + Hash + Clone> Queue<K> {
         self.add_at(key, Instant::now());
     }
 
-    /// The next key whose time has come and that nobody works on; waits for it. One caller at a time.
+    /// Waits for the next key that is due and not worked on. For one caller at a time.
     pub async fn next(self: &Arc<Self>) -> WorkItem<K> {
         loop {
             let changed = self.changed.notified();
@@ -79,15 +79,15 @@ impl<K: Ord + Hash + Clone> Queue<K> {
         }
     }
 
-    /// Takes what is due, or says when something will be.
+    /// Takes the key that is due, or returns when one will be.
     fn due(&self, now: Instant) -> Result<K, Option<Instant>> {
         let mut inner = self.lock();
-        let first = inner.by_time.iter().find(|(_, key)| !inner.taken.contains(key)).cloned();
+        let first = inner.by_time.iter().find(|(_, key)| !inner.in_progress.contains(key)).cloned();
         match first {
             Some((at, key)) if at <= now => {
                 inner.by_time.remove(&(at, key.clone()));
                 inner.by_key.remove(&key);
-                inner.taken.insert(key.clone());
+                inner.in_progress.insert(key.clone());
                 Ok(key)
             }
             later => Err(later.map(|(at, _)| at)),
@@ -101,7 +101,7 @@ impl<K: Ord + Hash + Clone> Queue<K> {
 
 impl<K: Ord + Hash + Clone> Drop for WorkItem<K> {
     fn drop(&mut self) {
-        self.queue.lock().taken.remove(&self.key);
+        self.queue.lock().in_progress.remove(&self.key);
         if std::thread::panicking() {
             self.queue.add_at(self.key.clone(), Instant::now() + AFTER_PANIC);
         }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_earliest_time_wins_and_keys_come_in_order_of_time() {
+    async fn the_earliest_time_wins_and_keys_are_given_out_in_the_order_of_their_times() {
         let queue = Arc::new(Queue::default());
         let start = Instant::now();
         queue.add_at("late", start + seconds(3));
@@ -128,21 +128,21 @@ mod tests {
         queue.add("now");
         let mut given = Vec::new();
         for _ in 0..3 {
-            let taken = queue.next().await;
-            given.push((taken.key, start.elapsed().as_secs()));
+            let item = queue.next().await;
+            given.push((item.key, start.elapsed().as_secs()));
         }
         assert_eq!(given, [("now", 0), ("moved", 2), ("late", 3)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_key_added_during_its_work_comes_again_afterwards_and_not_before() {
+    async fn a_key_that_is_added_during_its_work_is_given_out_again_afterwards() {
         let queue = Arc::new(Queue::default());
         queue.add("a");
         let first = queue.next().await;
         queue.add("a");
-        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "no key twice at once");
+        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "not while it is worked on");
         drop(first);
         assert_eq!(queue.next().await.key, "a");
-        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "and once only");
+        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "once");
     }
 }

@@ -1,8 +1,11 @@
 //! One server's reconcile, in five steps: fetch, validate, build, apply, status.
 
-mod report;
+mod apply;
+mod fetch;
+mod pods;
+mod publication;
+mod reports;
 mod status;
-mod write;
 
 use std::time::Duration;
 
@@ -10,65 +13,53 @@ use tokio::time::Instant;
 
 use super::{
     context::{Context, ReconcileKey},
-    fetch::{self, Fetched},
     memory::lock,
 };
-use crate::{
-    build,
-    cluster::Error,
-    validate::{self, NamespacedName},
-};
+use crate::{build, cluster::Error, object::NamespacedName, validate};
+use fetch::Fetched;
 
-/// Secrets are not watched, so each server is looked at this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
-/// Keys of new clients are mostly made within this time; a new server waits no longer for them.
-const KEYS: Duration = Duration::from_millis(500);
+/// How often each server is reconciled: Secrets are not watched.
+const RECHECK: Duration = Duration::from_secs(600);
+/// How long the first publication of a server waits for the keys of clients that were applied together with it.
+const FIRST_KEYS: Duration = Duration::from_millis(500);
 
-/// Reconciles one server. Gives how long it may be left alone.
+/// Reconciles one server. Returns how long it may be left alone if nothing happens to it.
 ///
 /// # Errors
-/// The first write that failed; everything else was done nevertheless.
+/// Returns the first error of a write; everything that does not depend on that write was done.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
-    let Some((fetched, credentials)) = fetch::server(context, name).await? else {
+    let Some((fetched, live)) = fetch::fetch(context, name).await? else {
         forget(context, name);
-        return Ok(LOOK_AGAIN);
+        return Ok(RECHECK);
     };
     if is_too_early(context, &fetched) {
-        return Ok(KEYS / 10);
+        return Ok(FIRST_KEYS / 10);
     }
     let plan = validate::server(&fetched.input);
-    let objects = build::objects(&fetched.input.server, &plan, &context.settings);
-    let outcome = write::apply(context, &fetched, credentials, &plan, objects).await;
-    if fetched.server.is_terminating() {
-        report::follow(context, &fetched, &outcome);
-        leave(context, name);
-        return outcome.problem.map_or(Ok(LOOK_AGAIN), Err);
-    }
-    let again = report::report(context, &fetched, &plan, &outcome).await?;
+    let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
+    let outcome = apply::apply(context, &fetched, live, &plan, objects).await;
+    let again = if fetched.server.is_terminating() {
+        // Its pods take up revocations for as long as they run.
+        pods::follow(context, &fetched, &outcome);
+        reports::report_end(context, name);
+        RECHECK
+    } else {
+        status::report(context, &fetched, &plan, &outcome).await?
+    };
     outcome.problem.map_or(Ok(again), Err)
 }
 
-/// Whether the keys of clients that were applied together with a new server are still being made: a first policy with all of
+/// Whether keys of clients that were applied together with a new server are still being created: a first policy with all of
 /// them spares its pods a second one.
 fn is_too_early(context: &Context, fetched: &Fetched) -> bool {
     let memory = context.of_servers.of(&fetched.name);
-    let since = *lock(&memory).since.get_or_insert_with(Instant::now);
+    let first_seen = *lock(&memory).first_seen.get_or_insert_with(Instant::now);
     fetched.input.published.policy.is_none()
-        && since.elapsed() < KEYS
+        && first_seen.elapsed() < FIRST_KEYS
         && fetched.input.clients.iter().any(|client| client.keys.is_none())
 }
 
-/// The server is going: its clients say so, though its pods are told of revocations for as long as they run.
-fn leave(context: &Context, name: &NamespacedName) {
-    let memory = context.of_servers.of(name);
-    if !std::mem::replace(&mut lock(&memory).is_ending, true) {
-        for client in context.index.clients(name) {
-            context.queue.add(ReconcileKey::Client(client));
-        }
-    }
-}
-
-/// The server is gone: nobody is asked any more, and its clients say so. Its objects are collected by their owner.
+/// The server no longer exists. Its objects are garbage collected.
 fn forget(context: &Context, name: &NamespacedName) {
     context.prober.forget(name);
     if context.of_servers.forget(name).is_some() {
@@ -77,3 +68,6 @@ fn forget(context: &Context, name: &NamespacedName) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,240 +1,92 @@
-//! What to say about a server: pure, a function of what one reconcile saw.
+//! Step five: the pods take up what is published, the clients are told what became of them, and the status reports both.
+
+mod content;
 
 use std::time::Duration;
 
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
-use portcullis_crds::{
-    condition::{ConditionType, Reason},
-    contract::{PublishedCredentials, PublishedPolicy, Version},
-    server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
-};
+use portcullis_crds::{McpServer, McpServerSpec, condition::Reason, server::McpServerStatus};
+use tokio::time::Instant;
 
+use super::{
+    RECHECK,
+    apply::Outcome,
+    fetch::Fetched,
+    pods::{Pod, follow, pods},
+    reports::report_to_clients,
+};
 use crate::{
-    build,
+    build::DEPLOYMENT,
     cluster::Error,
-    controller::status::{ConditionState, ConditionStatus, ConditionWriter, kstatus},
-    probe::{LAG, Revisions},
-    validate::{NamespacedName, ServerPlan},
+    controller::{
+        context::Context,
+        memory::lock,
+        status::{self, PACE},
+    },
+    validate::ServerPlan,
 };
+use content::{StatusInput, content, synced};
 
-/// How many pods a status names.
-const NAMED_PODS: usize = 16;
+/// Pods mostly confirm a publication within this time; a status that they have not is written only after it.
+const CONFIRMATION: Duration = Duration::from_millis(400);
 
-/// Everything that a server's status is made of.
-pub struct StatusInput<'a> {
-    pub server: &'a NamespacedName,
-    pub generation: Option<i64>,
-    /// How many pods the spec asks for; none where the spec can't be decoded.
-    pub replicas: Option<u16>,
-    pub plan: &'a ServerPlan,
-    /// The documents that are in force: written, not only planned.
-    pub published: Option<(&'a PublishedPolicy, &'a PublishedCredentials)>,
-    /// What went wrong with a write, the first one.
-    pub problem: Option<&'a Error>,
-    pub deployment: Option<&'a Deployment>,
-    pub pods: &'a [Pod],
-    pub previous: Option<&'a McpServerStatus>,
-    pub now: Timestamp,
-}
-
-/// A pod, and what is known of it.
-#[derive(Clone, Debug)]
-pub struct Pod {
-    pub name: String,
-    pub is_ready: bool,
-    pub is_running: bool,
-    pub serves: Option<Revisions>,
-    /// For how long it has not served what it should; none while it does.
-    pub behind_for: Option<Duration>,
-}
-
-impl Pod {
-    /// Whether the policy has to be in force on it: it takes calls, or took some and may again.
-    fn counts(&self) -> bool {
-        self.is_ready || (self.is_running && self.serves.is_some())
-    }
-
-    fn is_lagging(&self) -> bool {
-        self.counts() && self.behind_for.is_some_and(|since| since >= LAG)
-    }
-}
-
-/// The revisions that pods are to serve.
-pub fn revisions((policy, credentials): (&PublishedPolicy, &PublishedCredentials)) -> Revisions {
-    Revisions { policy: Some(policy.revision.to_string()), credentials: Some(credentials.revision.to_string()) }
-}
-
-/// The whole status.
-pub fn status(input: &StatusInput<'_>) -> McpServerStatus {
-    let accepted = accepted(input);
-    let synced = synced(input);
-    let ready = ready(input, &accepted, &synced);
-    let is_publishing = synced.reason == Reason::Publishing;
-    let is_working =
-        is_publishing || matches!(ready.reason, Reason::Progressing | Reason::WriteFailed) || is_rolling(input);
-    let is_stalled = !ready.is_true()
-        && matches!(ready.reason, Reason::Invalid | Reason::NotOwned | Reason::PodLagging | Reason::PodsNotReady);
-    let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
-    let previous = input.previous.map_or(&[][..], |status| &status.conditions);
-    let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
-    let conditions = [
-        (ConditionType::Accepted, &accepted),
-        (ConditionType::PolicySynced, &synced),
-        (ConditionType::Ready, &ready),
-        (ConditionType::Reconciling, &reconciling),
-        (ConditionType::Stalled, &stalled),
-    ];
-    McpServerStatus {
-        observed_generation: input.generation,
-        policy: input.published.map(|(policy, credentials)| PolicyStatus {
-            revision: policy.revision.to_string(),
-            credentials_revision: credentials.revision.to_string(),
-            clients: count(policy.clients.len()),
-            contract: Version::CURRENT.number(),
-        }),
-        tools: input.published.and_then(|(policy, _)| {
-            policy.server.as_ref().map(|half| ToolStatus { served: count(half.spec.tools.len()) })
-        }),
-        pods: Some(pods(input)),
-        selector: Some(build::selector_text(&input.server.name)),
-        url: input.published.map(|_| build::url(&input.server.namespace, &input.server.name)),
-        conditions: conditions.map(|(type_, saying)| writer.condition(type_, saying)).into(),
-    }
-}
-
-fn accepted(input: &StatusInput<'_>) -> ConditionState {
-    if input.plan.findings.is_empty() {
-        return ConditionState::plain(ConditionStatus::True, Reason::Valid);
-    }
-    let rest = match input.published {
-        Some(_) => " (until then the last valid spec stays in force, with the clients as they are now)",
-        None => " (until then nothing is deployed)",
+/// Reports on one reconcile. Returns how long until the server must be reconciled again.
+///
+/// # Errors
+/// Returns an error if the status cannot be written.
+pub async fn report(
+    context: &Context,
+    fetched: &Fetched,
+    plan: &ServerPlan,
+    outcome: &Outcome,
+) -> Result<Duration, Error> {
+    let published = follow(context, fetched, outcome);
+    let pods = pods(context, fetched);
+    let deployment = context.owned.get(&DEPLOYMENT.object, &fetched.name);
+    let deployment: Option<Deployment> = deployment.and_then(|object| serde_json::from_value(object.value()).ok());
+    let spec = fetched.input.server.spec.as_ref().ok();
+    let metadata = &fetched.input.server.metadata;
+    let input = StatusInput {
+        server: &fetched.name,
+        generation: metadata.generation,
+        replicas: spec.map(McpServerSpec::replicas),
+        plan,
+        published: published.both(),
+        // A conflict with somebody else's write is not a problem: the next reconcile settles it.
+        problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
+        deployment: deployment.as_ref(),
+        pods: &pods,
+        previous: fetched.server.status.as_ref(),
+        now: Timestamp::now(),
     };
-    ConditionState::new(ConditionStatus::False, Reason::Invalid, format!("{}{rest}", input.plan.findings))
+    report_to_clients(context, fetched, plan, &synced(&input));
+    for event in &outcome.events {
+        context.events.write::<McpServer>(metadata, event).await;
+    }
+    let again = write(context, fetched, content(&input)).await?;
+    let lags_in = pods.iter().filter_map(Pod::lags_in).min();
+    Ok(again.min(lags_in.map_or(RECHECK, |left| left + Duration::from_millis(100))))
 }
 
-/// Whether every pod that counts serves what is published.
-pub fn synced(input: &StatusInput<'_>) -> ConditionState {
-    let Some((policy, _)) = input.published else {
-        return match input.problem {
-            Some(problem) => ConditionState::new(ConditionStatus::False, problem.reason(), problem.to_string()),
-            None => ConditionState::new(
-                ConditionStatus::False,
-                Reason::Invalid,
-                "Nothing was ever published: the spec has errors.",
-            ),
-        };
+/// Writes the status if it changed and may be written now. Returns how long until it may be written.
+async fn write(context: &Context, fetched: &Fetched, status: McpServerStatus) -> Result<Duration, Error> {
+    if fetched.server.status.as_ref() == Some(&status) {
+        return Ok(RECHECK);
+    }
+    let memory = context.of_servers.of(&fetched.name);
+    let (status_at, published_at) = {
+        let memory = lock(&memory);
+        (memory.status_at, memory.published_at)
     };
-    let counted: Vec<&Pod> = input.pods.iter().filter(|pod| pod.counts()).collect();
-    let behind: Vec<&&Pod> = counted.iter().filter(|pod| pod.behind_for.is_some()).collect();
-    let lagging: Vec<String> = behind.iter().filter(|pod| pod.is_lagging()).take(3).map(|pod| serving(pod)).collect();
-    let revision = policy.revision.short();
-    if counted.is_empty() {
-        return ConditionState::plain(ConditionStatus::Unknown, Reason::NoPods);
+    let is_waiting = status.conditions.iter().any(|it| it.reason == Reason::Publishing.as_str());
+    let not_before = [status_at.map(|at| at + PACE), published_at.filter(|_| is_waiting).map(|at| at + CONFIRMATION)];
+    let now = Instant::now();
+    if let Some(at) = not_before.into_iter().flatten().max().filter(|at| *at > now) {
+        return Ok(at - now);
     }
-    if !lagging.is_empty() {
-        let seconds = LAG.as_secs();
-        let message = format!("policy {revision} was published over {seconds} s ago, and {}", lagging.join("; "));
-        return ConditionState::new(ConditionStatus::False, Reason::PodLagging, message);
-    }
-    if behind.is_empty() {
-        let message = format!("policy {revision} is in force on every pod that takes calls");
-        return ConditionState::new(ConditionStatus::True, Reason::Synced, message);
-    }
-    let behind: Vec<String> = behind.iter().take(3).map(|pod| serving(pod)).collect();
-    let message = format!("policy {revision} is published, and so far {}", behind.join("; "));
-    ConditionState::new(ConditionStatus::Unknown, Reason::Publishing, message)
+    lock(&memory).status_at = Some(now);
+    let before = fetched.server.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let metadata = &fetched.input.server.metadata;
+    status::write::<McpServer, _>(context, &context.servers, metadata, &status, before, &status.conditions).await?;
+    Ok(RECHECK)
 }
-
-fn serving(pod: &Pod) -> String {
-    let name = &pod.name;
-    let Some(serves) = &pod.serves else { return format!("pod {name} has not said what it serves") };
-    let part = |revision: &Option<String>| revision.as_deref().map_or("none", short).to_owned();
-    format!("pod {name} serves policy {}, credentials {}", part(&serves.policy), part(&serves.credentials))
-}
-
-fn short(revision: &str) -> &str {
-    revision.get(..12).unwrap_or(revision)
-}
-
-fn ready(input: &StatusInput<'_>, accepted: &ConditionState, synced: &ConditionState) -> ConditionState {
-    if !accepted.is_true() {
-        return accepted.clone();
-    }
-    if let Some(problem) = input.problem {
-        return ConditionState::new(ConditionStatus::False, problem.reason(), problem.to_string());
-    }
-    if synced.status == ConditionStatus::False {
-        return synced.clone();
-    }
-    let wanted = i32::from(input.replicas.unwrap_or_default());
-    let status = input.deployment.and_then(|it| it.status.clone()).unwrap_or_default();
-    let available = status.available_replicas.unwrap_or_default();
-    if available >= wanted && !is_stale(input) {
-        return ConditionState::new(
-            ConditionStatus::True,
-            Reason::Available,
-            format!("{available} of {wanted} pods take calls"),
-        );
-    }
-    let conditions = status.conditions.unwrap_or_default();
-    let failed = conditions.iter().find(|it| {
-        (it.type_ == "ReplicaFailure" && it.status == "True")
-            || (it.type_ == "Progressing" && it.reason.as_deref() == Some("ProgressDeadlineExceeded"))
-    });
-    match failed {
-        Some(failed) => {
-            let why = failed.message.as_deref().unwrap_or_default();
-            ConditionState::new(
-                ConditionStatus::False,
-                Reason::PodsNotReady,
-                format!("{available} of {wanted} pods take calls: {why}"),
-            )
-        }
-        None => ConditionState::new(
-            ConditionStatus::False,
-            Reason::Progressing,
-            format!("{available} of {wanted} pods take calls"),
-        ),
-    }
-}
-
-/// Whether the Deployment's status is about an older spec of it.
-fn is_stale(input: &StatusInput<'_>) -> bool {
-    input
-        .deployment
-        .is_none_or(|it| it.status.as_ref().and_then(|status| status.observed_generation) < it.metadata.generation)
-}
-
-/// Whether pods of an older template are being replaced.
-fn is_rolling(input: &StatusInput<'_>) -> bool {
-    let Some(deployment) = input.deployment else { return false };
-    let status = deployment.status.clone().unwrap_or_default();
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
-    let updated = status.updated_replicas.unwrap_or_default();
-    is_stale(input) || updated < wanted || status.replicas.unwrap_or_default() > updated
-}
-
-fn pods(input: &StatusInput<'_>) -> PodStatus {
-    let mut all: Vec<&Pod> = input.pods.iter().collect();
-    // Those that lag first, and then in an order that does not change by itself.
-    all.sort_by(|a, b| (a.behind_for.is_none(), &a.name).cmp(&(b.behind_for.is_none(), &b.name)));
-    PodStatus {
-        total: count(all.len()),
-        ready: count(all.iter().filter(|pod| pod.is_ready).count()),
-        current: count(all.iter().filter(|pod| pod.behind_for.is_none()).count()),
-        revisions: all.into_iter().take(NAMED_PODS).map(pod_revision).collect(),
-    }
-}
-
-fn pod_revision(pod: &Pod) -> PodRevision {
-    let serves = pod.serves.clone().unwrap_or_default();
-    PodRevision { pod: pod.name.clone(), policy_revision: serves.policy, credentials_revision: serves.credentials }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
@@ -8,7 +8,10 @@ use portcullis_crds::{
 use serde_json::json;
 
 use super::*;
-use crate::validate::{self, Object, Published, ServerInput};
+use crate::{
+    probe::Revisions,
+    validate::{self, Object, Published, ServerInput},
+};
 
 fn plan() -> ServerPlan {
     let spec: McpServerSpec = serde_json::from_value(json!({
@@ -62,7 +65,7 @@ fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BT
         previous: None,
         now: Timestamp::UNIX_EPOCH,
     };
-    let status = status(&input);
+    let status = content(&input);
     let conditions = status.conditions.iter();
     let conditions = conditions.map(|it| (it.type_.clone(), format!("{}/{}", it.status, it.reason))).collect();
     (status, conditions)

@@ -3,7 +3,10 @@ use portcullis_crds::{Finding, client::Granted};
 use serde_json::json;
 
 use super::*;
-use crate::cluster::ownership::NotOwned;
+use crate::{
+    cluster::ownership::NotOwned,
+    validate::{ClientOutcome, Verdict},
+};
 
 fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     let mut spec = serde_json::from_value(json!({
@@ -17,7 +20,7 @@ fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
 
 fn report(outcome: ClientOutcome, is_pending: bool, synced: ConditionStatus) -> Option<ServerReport> {
     let reason = if synced == ConditionStatus::True { Reason::Synced } else { Reason::Publishing };
-    Some(ServerReport { outcome: Some(outcome), is_pending, synced: ConditionState::plain(synced, reason) })
+    Some(ServerReport { outcome, is_pending, synced: ConditionState::of_reason(synced, reason) })
 }
 
 fn granted() -> ClientOutcome {
@@ -49,7 +52,7 @@ fn says(
         previous,
         now: Timestamp::UNIX_EPOCH,
     };
-    let status = status(&input);
+    let status = content(&input);
     let all = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
     let said: Vec<String> = all.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
     (status, said.join(" "))
@@ -128,7 +131,7 @@ fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
             previous: None,
             now: Timestamp::UNIX_EPOCH,
         };
-        let status = status(&input);
+        let status = content(&input);
         let ready = &status.conditions[2];
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected.0));
         assert!(ready.message.starts_with(expected.1), "{}", ready.message);
@@ -160,6 +163,6 @@ fn the_secret_of_a_former_key_is_told_until_the_key_is_in_another() {
             previous: Some(&before),
             now: Timestamp::UNIX_EPOCH,
         };
-        assert_eq!(status(&input).api_key, expected, "{what}");
+        assert_eq!(content(&input).api_key, expected, "{what}");
     }
 }

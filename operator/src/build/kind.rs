@@ -1,0 +1,91 @@
+//! The table of the kinds that are built: what each is to the cluster, and what the driver does with its objects.
+//!
+//! To add a kind: a file beside this one with its `KIND`, and its line in [`KINDS`]. The watches, the order of the writes, drift,
+//! pruning and the operator's rights follow from its entry.
+
+use std::fmt;
+
+use portcullis_crds::McpServerSpec;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Settings, config_map, deployment, secret, service, service_account};
+use crate::{
+    cluster::kind::{ObjectKind, Retrieval},
+    validate::{Documents, Object},
+};
+
+/// The kinds, in the order in which their objects are printed: what a pod needs comes before the pods.
+pub const KINDS: &[BuiltKind] =
+    &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
+
+/// A kind of object that is built for a server.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltKind {
+    pub object: ObjectKind,
+    /// Whether pods read their policy or credentials from it. Such an object is written before all others, and also while
+    /// its server is being deleted, so that a revocation waits for nothing.
+    pub is_document: bool,
+    /// The kinds whose objects must be in place before one of this kind is written.
+    pub needs: &'static [&'static str],
+    /// Whether an object of this kind is deleted when it is no longer built: true for what a server can do without.
+    pub is_pruned: bool,
+    /// The objects of one server. Empty also while the server's spec has errors and the object depends on the spec: then what
+    /// is in the cluster stays as it is.
+    pub build: fn(&BuildInput<'_>) -> Vec<Value>,
+}
+
+/// What objects are made of.
+pub struct BuildInput<'a> {
+    pub server: &'a Object<McpServerSpec>,
+    /// `None` while the spec has errors.
+    pub spec: Option<&'a McpServerSpec>,
+    pub documents: &'a Documents,
+    pub settings: &'a Settings,
+}
+
+/// An object that a server is to have.
+#[derive(Clone)]
+pub struct BuiltObject {
+    pub kind: &'static BuiltKind,
+    /// The whole object.
+    pub value: Value,
+}
+
+impl BuiltKind {
+    /// What the operator must be allowed to do with the objects of this kind.
+    pub fn verbs(&self) -> Vec<&'static str> {
+        let mut verbs = match self.object.retrieval {
+            Retrieval::Watched | Retrieval::WatchedIfServed => vec!["get", "list", "watch", "create", "patch"],
+            Retrieval::OnDemand => vec!["get", "create", "patch"],
+        };
+        if self.is_pruned {
+            verbs.push("delete");
+        }
+        verbs
+    }
+}
+
+impl BuiltObject {
+    pub fn name(&self) -> &str {
+        self.value["metadata"]["name"].as_str().unwrap_or_default()
+    }
+}
+
+impl PartialEq for BuiltObject {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// Without its content, which may be secret.
+impl fmt::Debug for BuiltObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.object.kind, self.name())
+    }
+}
+
+/// The JSON form of a typed object.
+pub(super) fn value(object: impl Serialize) -> Value {
+    serde_json::to_value(object).expect("a built object must have a JSON form")
+}

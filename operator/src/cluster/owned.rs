@@ -1,0 +1,98 @@
+//! The objects that the operator built, as they are in the cluster, by kind.
+
+use std::sync::Arc;
+
+use kube::core::DynamicObject;
+use tokio::task::JoinSet;
+
+use super::{
+    client::Cluster,
+    kind::{ObjectKind, Retrieval},
+    labels,
+    object::OwnedObject,
+    presence::{CHECK_EVERY, Presence},
+    scope::Scopes,
+    store::{Change, Store},
+    watch::Watch,
+};
+use crate::object::NamespacedName;
+
+/// A store for each watched kind.
+pub struct OwnedObjects(Vec<WatchedKind>);
+
+struct WatchedKind {
+    kind: ObjectKind,
+    store: Arc<Store<OwnedObject>>,
+    /// Only of a kind that the cluster may lack.
+    presence: Option<Arc<Presence>>,
+}
+
+impl OwnedObjects {
+    pub fn new(kinds: impl IntoIterator<Item = ObjectKind>, scopes: &Scopes) -> Self {
+        let watched = kinds.into_iter().filter(|kind| kind.retrieval != Retrieval::OnDemand);
+        let stores = watched.map(|kind| WatchedKind {
+            kind,
+            store: Arc::new(Store::new(scopes)),
+            presence: (kind.retrieval == Retrieval::WatchedIfServed).then(Arc::default),
+        });
+        Self(stores.collect())
+    }
+
+    /// Starts all watches in `tasks`. `changed` is called with each change after it is in its store, `appeared` when the
+    /// cluster comes to have a kind that it lacked.
+    pub fn watch(
+        &self,
+        cluster: &Cluster,
+        scopes: &Scopes,
+        tasks: &mut JoinSet<()>,
+        changed: impl Fn(Change<OwnedObject>) + Clone + Send + Sync + 'static,
+        appeared: impl Fn() + Clone + Send + Sync + 'static,
+    ) {
+        for WatchedKind { kind, store, presence } in &self.0 {
+            let resource = kind.resource();
+            for scope in scopes.iter().cloned() {
+                let (cluster, resource, presence) = (cluster.clone(), resource.clone(), presence.clone());
+                let label_selector = Some(labels::server_selector());
+                let watch = Watch { cluster, resource, scope, label_selector, presence };
+                tasks.spawn(watch.run(Arc::clone(store), |object| Some(object.into()), changed.clone()));
+            }
+            if let Some(presence) = presence.clone() {
+                let (cluster, appeared) = (cluster.clone(), appeared.clone());
+                tasks.spawn(async move { presence.follow(&cluster, &resource, CHECK_EVERY, appeared).await });
+            }
+        }
+    }
+
+    /// Returns once every kind was listed that each cluster has.
+    pub async fn synced(&self) {
+        for watched in self.0.iter().filter(|watched| watched.presence.is_none()) {
+            watched.store.synced().await;
+        }
+    }
+
+    /// Whether the cluster has a kind, as far as it is known.
+    pub fn is_served(&self, kind: &ObjectKind) -> bool {
+        self.find(kind).and_then(|watched| watched.presence.as_ref()).is_none_or(|presence| presence.is_served())
+    }
+
+    /// A watched object; `None` also if its kind is not watched.
+    pub fn get(&self, kind: &ObjectKind, name: &NamespacedName) -> Option<Arc<OwnedObject>> {
+        self.find(kind)?.store.get(name)
+    }
+
+    /// The watched objects of a kind that carry the label of a server.
+    pub fn of_server(&self, kind: &ObjectKind, server: &NamespacedName) -> Vec<Arc<OwnedObject>> {
+        self.find(kind).map(|watched| watched.store.of_server(server)).unwrap_or_default()
+    }
+
+    /// Takes in the answer to a write.
+    pub fn update(&self, kind: &ObjectKind, written: DynamicObject) {
+        if let Some(watched) = self.find(kind) {
+            watched.store.update(written.into());
+        }
+    }
+
+    fn find(&self, kind: &ObjectKind) -> Option<&WatchedKind> {
+        self.0.iter().find(|watched| watched.kind.kind == kind.kind && watched.kind.group == kind.group)
+    }
+}

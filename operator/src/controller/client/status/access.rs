@@ -1,0 +1,85 @@
+//! What a client's status says about its access to one server.
+
+use portcullis_crds::{
+    client::{ClientServerStatus, ServerRefStatus},
+    condition::{ConditionType, Reason},
+};
+
+use super::content::StatusInput;
+use crate::{
+    condition::{ConditionState, ConditionStatus},
+    controller::{conditions::ConditionWriter, memory::ServerReport},
+    object::NamespacedName,
+    validate::{ClientOutcome, Verdict},
+};
+
+pub struct Access {
+    pub server: NamespacedName,
+    outcome: Option<ClientOutcome>,
+    accepted: ConditionState,
+    resolved: ConditionState,
+    pub synced: ConditionState,
+}
+
+impl Access {
+    /// `report` is `None` if there is no such server.
+    pub fn new(input: &StatusInput<'_>, name: &NamespacedName, report: Option<&ServerReport>) -> Self {
+        let server = name.clone();
+        let Some(report) = report else {
+            let message = format!("there is no McpServer {name}");
+            let unknown = ConditionState::unknown(Reason::ServerNotFound, message.clone());
+            let resolved = ConditionState::no(Reason::ServerNotFound, message);
+            return Self { server, outcome: None, accepted: unknown.clone(), resolved, synced: unknown };
+        };
+        let was_synced = previous(input, name)
+            .and_then(|it| it.conditions.iter().find(|it| it.type_ == ConditionType::PolicySynced.as_str()))
+            .is_some_and(|it| it.status == "True");
+        // The edit of another client's access changes nothing for this one.
+        let synced = match report.synced.is_true() || (was_synced && !report.is_pending) {
+            true => ConditionState::yes(Reason::Synced, "it is in force on every pod that takes calls"),
+            false => report.synced.clone(),
+        };
+        let outcome = report.outcome.clone();
+        let (accepted, resolved) = (state(&outcome.accepted), state(&outcome.resolved_refs));
+        Self { server, accepted, resolved, synced, outcome: Some(outcome) }
+    }
+
+    pub fn status(&self, input: &StatusInput<'_>) -> ClientServerStatus {
+        let previous = previous(input, &self.server).map_or(&[][..], |it| &it.conditions);
+        let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
+        let conditions = [
+            (ConditionType::Accepted, &self.accepted),
+            (ConditionType::ResolvedRefs, &self.resolved),
+            (ConditionType::PolicySynced, &self.synced),
+        ];
+        ClientServerStatus {
+            server_ref: ServerRefStatus { name: self.server.name.clone(), namespace: self.server.namespace.clone() },
+            granted: self.outcome.as_ref().and_then(|outcome| outcome.granted.clone()),
+            conditions: conditions.map(|(type_, state)| writer.condition(type_, state)).into(),
+        }
+    }
+
+    /// The first condition that keeps this access from what it asks for.
+    pub fn fault(&self) -> Option<&ConditionState> {
+        [&self.resolved, &self.accepted].into_iter().find(|state| state.status == ConditionStatus::False)
+    }
+
+    /// What is granted, in words; `None` if nothing is.
+    pub fn granted(&self) -> Option<String> {
+        let granted = self.outcome.as_ref()?.granted.as_ref()?;
+        let writes = if granted.allow_write { "may write" } else { "may only read" };
+        let narrowed = if self.accepted.reason == Reason::Narrowed { ", less than it asks for" } else { "" };
+        let (tools, records) = (granted.tools, granted.max_records_per_query);
+        Some(format!("{}: {tools} tools, {records} records a call, {writes}{narrowed}", self.server))
+    }
+}
+
+fn previous<'a>(input: &'a StatusInput<'_>, server: &NamespacedName) -> Option<&'a ClientServerStatus> {
+    let mut servers = input.previous.iter().flat_map(|status| &status.servers);
+    servers.find(|it| it.server_ref.name == server.name && it.server_ref.namespace == server.namespace)
+}
+
+fn state(verdict: &Verdict) -> ConditionState {
+    let status = if verdict.status { ConditionStatus::True } else { ConditionStatus::False };
+    ConditionState::new(status, verdict.reason, verdict.message.clone())
+}

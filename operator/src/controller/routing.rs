@@ -1,0 +1,108 @@
+//! Which reconciles a change of a watched object starts, and when.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    context::{Context, ReconcileKey},
+    index::narrows,
+    memory::lock,
+};
+use crate::{
+    cluster::{
+        object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
+        store::{Change, Stored},
+    },
+    object::NamespacedName,
+};
+
+/// Changes after the first are collected for this long before they are published.
+const COLLECT: Duration = Duration::from_secs(1);
+/// An object that was corrected just now is corrected again no sooner than this, in case somebody else keeps changing it.
+const CORRECT_AGAIN: Duration = Duration::from_millis(500);
+
+impl Context {
+    pub fn server_changed(&self, change: &Change<ServerObject>) {
+        let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
+        let is_ours = change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
+        if !is_ours {
+            self.queue.add(ReconcileKey::Server(server.namespaced_name()));
+        }
+    }
+
+    pub fn client_changed(&self, change: &Change<ClientObject>) {
+        let Some(client) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        if change.new.as_ref().zip(change.old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old)) {
+            return;
+        }
+        let name = client.namespaced_name();
+        let old = change.old.as_ref().map(|old| &old.object.spec);
+        let new = change.new.as_ref().map(|new| &new.object.spec);
+        let servers: Vec<NamespacedName> = match self.index.change(&name, old, new) {
+            Some(servers) => servers.into_iter().collect(),
+            // Any server may have published access for it.
+            None => self.servers.all().iter().map(|server| server.namespaced_name()).collect(),
+        };
+        self.queue.add(ReconcileKey::Client(name));
+        let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
+        let takes_nothing_away = match (old, new) {
+            (None, Some(Ok(_))) => true,
+            (Some(Ok(old)), Some(Ok(new))) => !narrows(old, new),
+            _ => false,
+        };
+        let may_wait = is_same_client && !client.is_terminating() && takes_nothing_away;
+        for server in servers {
+            self.publish(server, may_wait);
+        }
+    }
+
+    /// Schedules the next publication of a server: now, or if it may wait, together with what else changes within the
+    /// second.
+    pub fn publish(&self, server: NamespacedName, may_wait: bool) {
+        let now = Instant::now();
+        let memory = self.of_servers.known(&server).filter(|_| may_wait);
+        let at = match memory.map(|memory| lock(&memory).published_at) {
+            Some(Some(published_at)) => now.max(published_at + COLLECT),
+            // Its first publication is in progress.
+            Some(None) => now + COLLECT / 2,
+            None => now,
+        };
+        self.queue.add_at(ReconcileKey::Server(server), at);
+    }
+
+    pub fn pod_changed(&self, change: &Change<ObservedPod>) {
+        let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        if old.zip(new).is_some_and(|(old, new)| old.is_same_but_annotations(new)) {
+            return;
+        }
+        for pod in [old, new].into_iter().flatten() {
+            self.queue.add(ReconcileKey::Server(pod.server.clone()));
+        }
+    }
+
+    pub fn owned_object_changed(&self, change: &Change<OwnedObject>) {
+        let Some(server) = change.new.as_ref().or(change.old.as_ref()).and_then(|object| object.server()) else {
+            return;
+        };
+        let corrected_at = self.of_servers.known(&server).and_then(|memory| lock(&memory).corrected_at);
+        let now = Instant::now();
+        let at = corrected_at.map_or(now, |at| now.max(at + CORRECT_AGAIN));
+        self.queue.add_at(ReconcileKey::Server(server), at);
+    }
+
+    /// The cluster has a kind that it lacked: every server may be missing an object of it.
+    pub fn kind_appeared(&self) {
+        for server in self.servers.all() {
+            self.queue.add(ReconcileKey::Server(server.namespaced_name()));
+        }
+    }
+}
+
+/// Whether nothing differs that a reconcile reads, as after the operator's own write of the status.
+fn is_same_but_status<S, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
+    let (new, old) = (&new.object, &old.object);
+    let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
+        (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
+    };
+    is_same(&new.metadata, &old.metadata) && new.spec.is_ok() == old.spec.is_ok()
+}

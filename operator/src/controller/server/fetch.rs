@@ -1,0 +1,123 @@
+//! Step one: everything that a reconcile of a server will read, from the watched objects and, for Secrets, from the API.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DynamicObject;
+use portcullis_crds::contract::{
+    CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
+};
+
+use crate::{
+    build::{CONFIG_MAP, SECRET, config_map_name, credentials_secret_name},
+    cluster::{
+        Error, ObjectRef,
+        kind::ObjectKind,
+        object::{ObservedPod, ServerObject},
+    },
+    controller::{context::Context, memory::lock},
+    credentials::server_keys,
+    object::NamespacedName,
+    random,
+    validate::{ClientInput, Published, ServerInput},
+};
+
+/// What a reconcile reads.
+pub struct Fetched {
+    pub name: NamespacedName,
+    pub server: Arc<ServerObject>,
+    pub input: ServerInput,
+    pub pods: Vec<Arc<ObservedPod>>,
+}
+
+/// The objects that are not watched and were read for this reconcile; `None` for one that does not exist.
+#[derive(Default)]
+pub struct LiveObjects(BTreeMap<(&'static str, NamespacedName), Result<Option<DynamicObject>, Error>>);
+
+impl LiveObjects {
+    /// Takes out what was read of an object; `None` if it was not read.
+    pub fn take(&mut self, kind: &ObjectKind, name: &NamespacedName) -> Option<Result<Option<DynamicObject>, Error>> {
+        self.0.remove(&(kind.kind, name.clone()))
+    }
+}
+
+/// Fetches a server; `None` if it no longer exists.
+///
+/// # Errors
+/// Returns an error if the server's credentials are unknown to this run and cannot be read: keys that are in use would be
+/// replaced.
+pub async fn fetch(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveObjects)>, Error> {
+    let Some(server) = context.servers.get(name) else { return Ok(None) };
+    let secret = ObjectRef {
+        resource: SECRET.object.resource(),
+        name: child_name(name, credentials_secret_name(&name.name, Version::CURRENT)),
+    };
+    let read = context.cluster.read(&secret).await;
+    let Published { policy, credentials } = remembered(context, &server);
+    let credentials = match (credentials, &read) {
+        (Some(credentials), _) => Some(credentials),
+        (None, Ok(secret)) => secret.clone().and_then(credentials_of),
+        (None, Err(_)) => return read.map(|_| None),
+    };
+    let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
+    let live = LiveObjects([((SECRET.object.kind, secret.name), read)].into());
+    let input = ServerInput {
+        server: server.object.clone(),
+        clients: clients(context, name, &published),
+        published,
+        fresh_keys: server_keys(random::bytes()),
+    };
+    Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live)))
+}
+
+/// What this run published last for the server.
+fn remembered(context: &Context, server: &ServerObject) -> Published {
+    let memory = context.of_servers.of(&server.object.namespaced_name());
+    let mut memory = lock(&memory);
+    // Another server of the same name starts with nothing.
+    if memory.uid != server.object.uid() {
+        *memory = Default::default();
+        memory.uid = server.object.uid().to_owned();
+    }
+    memory.published.clone()
+}
+
+/// The clients that name the server, and those that it serves and that still exist.
+fn clients(context: &Context, server: &NamespacedName, published: &Published) -> Vec<ClientInput> {
+    let mut names: BTreeSet<NamespacedName> = context.index.clients(server);
+    for client in published.policy.iter().flat_map(|policy| &*policy.clients) {
+        names.insert(client.id.resolve(&server.namespace));
+    }
+    names.iter().filter_map(|name| client_input(context, name)).collect()
+}
+
+fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
+    // A client that is being deleted has lost its access, however long its finalizers take.
+    let client = context.clients.get(name).filter(|client| !client.is_terminating())?;
+    let keys = context.of_clients.known(name).and_then(|memory| {
+        let memory = lock(&memory);
+        memory.keys.clone().filter(|_| memory.uid == client.object.uid())
+    });
+    Some(ClientInput { client: client.object.clone(), keys })
+}
+
+/// The policy that an earlier run published.
+fn published_policy(context: &Context, server: &NamespacedName) -> Option<PublishedPolicy> {
+    let name = child_name(server, config_map_name(&server.name, Version::CURRENT));
+    let config_map = context.owned.get(&CONFIG_MAP.object, &name)?.value();
+    PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)
+}
+
+fn credentials_of(secret: DynamicObject) -> Option<PublishedCredentials> {
+    let secret: Secret = secret.try_parse().ok()?;
+    let data = secret.data?.remove(CREDENTIALS_FILE)?;
+    CredentialsReading::parse(std::str::from_utf8(&data.0).ok()?).ok().map(Into::into)
+}
+
+/// The full name of an object beside the server.
+pub fn child_name(server: &NamespacedName, name: String) -> NamespacedName {
+    NamespacedName { namespace: server.namespace.clone(), name }
+}
