@@ -1,8 +1,8 @@
-# What a person does with this repository. Each target first checks that the machine has what it needs, and names it.
+# What a person does with this repository. Each target first checks that the machine has what it needs, and names what is
+# missing.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LISTEN ?= 127.0.0.1:3000
 
 .PHONY: help demo test bench lint generate e2e
@@ -14,27 +14,22 @@ demo: ## Serve examples/crm on this machine, and print three calls to try (LISTE
 	@scripts/needs demo
 	@scripts/demo $(LISTEN)
 
-test: ## Everything that needs no root, with a real etcd, API server and controller manager
+test: ## Lint, and every test that needs no root; a failure stops nothing, and the last lines name it
 	@scripts/needs test
-	tests/cluster/build --control-plane
-	$(MAKE) --no-print-directory lint
-	cargo build --workspace --bins
-	PORTCULLIS_BINARIES=$(abspath $(TARGET_DIR))/debug scripts/with-clusters cargo test --workspace
+	@scripts/check test
 
-bench: ## What guarding a call costs, beside servers that guard nothing
+bench: ## The cost of guarding a call, compared with servers that guard nothing
 	@scripts/needs demo
 	cargo bench --package portcullis-tests --bench guarded
 
-lint: ## Formatting, clippy, and what the dependencies may be
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	scripts/deny
+lint: ## Formatting, clippy, the licences and sources of dependencies, and shell scripts
+	@scripts/check lint
 
-generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages again, from the code
+generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from the code
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
 	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
-e2e: ## The whole way on a real node (root)
+e2e: ## The whole system on a real node (needs root)
 	@scripts/needs e2e
 	tests/e2e/run

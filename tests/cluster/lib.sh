@@ -1,11 +1,11 @@
-# Sourced by the programs of this folder: where things are, and how processes are started and ended.
+# Sourced by the programs of this folder: where files are, and how processes are started and ended.
 # shellcheck shell=bash
 
 CLUSTER_SOURCE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# package_of TOOL: the Debian packages that have it
+# package_of TOOL: prints the Debian packages that contain it
 package_of() {
   case $1 in
     cc | gcc) echo gcc libc6-dev ;;
@@ -20,7 +20,7 @@ package_of() {
   esac
 }
 
-# missing TOOL...: the Debian packages to install for those that are not there, on one line
+# missing TOOL...: prints the Debian packages of those that are not installed, on one line
 missing() {
   local tool
   for tool in "$@"; do
@@ -32,25 +32,25 @@ missing() {
   done | tr ' ' '\n' | sort -u | paste -sd ' '
 }
 
-# need TOOL...: ends the program, naming what to install, if one is missing
+# need TOOL...: ends the program and names what to install if one is missing
 need() {
   local packages
   packages=$(missing "$@")
   [ -z "$packages" ] || die "something is missing: apt-get install $packages"
 }
 
-# need_toolchain COMMAND WHERE: for what Debian has only too old
+# need_toolchain COMMAND WHERE: for tools whose Debian packages are too old
 need_toolchain() { command -v "$1" >/dev/null || die "needs '$1': $2"; }
 need_go() { need_toolchain go "Go 1.26, https://go.dev/dl/"; }
 
-# cache_of FILE...: a folder for what is built from these files; its name is a hash of what is in them
+# cache_of FILE...: prints the folder of what is built from these files; its name is a hash of their contents
 cache_of() {
   local hash
   hash=$(cd "$CLUSTER_SOURCE" && cat "$@" | sha256sum | cut -c1-16)
   printf '%s/%s\n' "${PORTCULLIS_K8S_CACHE:-$HOME/.cache/portcullis-k8s}" "$hash"
 }
 
-# A process is its pid and its start time: a pid alone may have gone to somebody else.
+# A process is identified by its pid and its start time: a pid alone may have been given to another process.
 start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 # spawn DIR NAME COMMAND...: in a session of its own, output to DIR/log/NAME.log, identity to DIR/run/NAME.pid
@@ -61,7 +61,7 @@ spawn() {
   printf '%s %s\n' "$!" "$(start_time "$!")" >"$dir/run/$name.pid"
 }
 
-# alive PIDFILE: is it still the process that we started?
+# alive PIDFILE: whether the process that was started still runs
 alive() {
   local pid started
   [ -e "$1" ] || return 1
@@ -69,7 +69,7 @@ alive() {
   [ -n "$started" ] && [ "$(start_time "$pid")" = "$started" ] && [ "$(cut -d' ' -f3 <<<"$(sed 's/(.*)/x/' "/proc/$pid/stat" 2>/dev/null)")" != Z ]
 }
 
-# finish SIGNAL NAME...: send it to these processes of $DIR, and wait until they are gone
+# finish SIGNAL NAME...: sends the signal to these processes of $DIR, and waits until they have ended
 finish() {
   local signal=$1 name pid deadline=$((SECONDS + 10))
   shift
@@ -82,14 +82,14 @@ finish() {
         read -r pid _ <"$DIR/run/$name.pid"
         kill -s KILL "$pid" 2>/dev/null || true
       fi
-      [ "$SECONDS" -lt $((deadline + 10)) ] || die "$name does not end"
+      [ "$SECONDS" -lt $((deadline + 10)) ] || die "$name did not end"
       sleep 0.05
     done
     rm -f "$DIR/run/$name.pid"
   done
 }
 
-# wait_for SECONDS WHAT COMMAND...
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds
 wait_for() {
   local end=$(($(date +%s) + $1)) what=$2
   shift 2
@@ -99,7 +99,7 @@ wait_for() {
   done
 }
 
-# Beside the cache: it outlives every cluster, and nothing of one may be left in a temporary folder.
+# Beside the cache, because it outlives every cluster and no cluster may leave anything in a temporary folder.
 REGISTRY=${PORTCULLIS_K8S_CACHE:-$HOME/.cache/portcullis-k8s}/registry
 
 # Every cluster has a number; ports and addresses follow from it. See 'Numbers' in README.md.
@@ -129,7 +129,8 @@ registry_release() { # DIR
   printf '%s' "$kept" >"$REGISTRY"
 }
 
-# use_number N: all that follows from it
+# use_number N: everything that follows from it
+# shellcheck disable=SC2034 # the programs that source this file use them
 use_number() {
   NUMBER=$1
   ETCD_PORT=$((21000 + NUMBER * 10)) ETCD_PEER_PORT=$((21001 + NUMBER * 10)) API_PORT=$((21002 + NUMBER * 10))

@@ -1,4 +1,4 @@
-// The TypeScript client that speaks both eras.
+// The TypeScript client that supports both eras.
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { era, key, run, url } from "./steps.mjs";
 

@@ -1,4 +1,4 @@
-"""The Python client that speaks both eras. Takes the same arguments as the drivers beside it, and prints the same."""
+"""The Python client that supports both eras. It has the arguments and the output of the drivers beside it."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ URL, KEY, ERA, STEPS = sys.argv[1:5]
 
 
 def innermost(error):
-    """The reason within the groups of a task group."""
+    """The first error in the exception groups of a task group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -28,21 +28,21 @@ def plain(result):
 
 
 async def main():
-    endings = []
+    results = []
     try:
         async with httpx2.AsyncClient(headers={"x-api-key": KEY}, timeout=30) as http:
             async with Client(streamable_http_client(URL, http_client=http), mode=ERA) as client:
-                endings.append({"ok": {"version": client.protocol_version}})
+                results.append({"ok": {"version": client.protocol_version}})
                 for kind, *rest in json.loads(STEPS):
                     try:
                         result = await (client.list_tools() if kind == "list" else client.call_tool(*rest))
-                        endings.append({"ok": plain(result)})
-                    except Exception as error:  # noqa: BLE001: how it fails is what is asked
-                        endings.append(failed(error))
-        endings.append({"ok": None})
+                        results.append({"ok": plain(result)})
+                    except Exception as error:  # noqa: BLE001: any failure is a result
+                        results.append(failed(error))
+        results.append({"ok": None})
     except Exception as error:  # noqa: BLE001
-        endings.append(failed(error))
-    print(json.dumps(endings))
+        results.append(failed(error))
+    print(json.dumps(results))
 
 
 asyncio.run(main())

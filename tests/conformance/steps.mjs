@@ -1,10 +1,10 @@
-// What every driver does: connects, takes the steps, and prints how each ended, as one JSON array.
+// What every driver does: it connects, runs the steps, and prints the result of each as one JSON array.
 // usage: node DRIVER.mjs URL KEY ERA STEPS      ERA: legacy, auto or a revision; STEPS: [["list"], ["call", NAME, ARGUMENTS]]
 
 export const [url, key, era, stepsText] = process.argv.slice(2);
 
-/** The ending of something that may fail, as a caller of the client sees it. */
-async function ending(work) {
+/** The result of something that may fail, as a user of the client sees it. */
+async function resultOf(work) {
   try {
     return { ok: await work() };
   } catch (error) {
@@ -12,16 +12,16 @@ async function ending(work) {
   }
 }
 
-/** Takes the steps with a client whose `connect` was not called yet. */
+/** Runs the steps with a client that is not connected yet. */
 export async function run(client, connect) {
-  const endings = [await ending(async () => ({ version: (await connect()) ?? null }))];
-  if (endings[0].ok) {
+  const results = [await resultOf(async () => ({ version: (await connect()) ?? null }))];
+  if (results[0].ok) {
     for (const [kind, name, args] of JSON.parse(stepsText)) {
-      endings.push(
-        await ending(() => (kind === "list" ? client.listTools() : client.callTool({ name, arguments: args }))),
+      results.push(
+        await resultOf(() => (kind === "list" ? client.listTools() : client.callTool({ name, arguments: args }))),
       );
     }
-    endings.push(await ending(async () => (await client.close()) ?? null));
+    results.push(await resultOf(async () => (await client.close()) ?? null));
   }
-  console.log(JSON.stringify(endings));
+  console.log(JSON.stringify(results));
 }

@@ -1,4 +1,4 @@
-// For a program that has no option for a header: each of its requests to the loopback carries the key.
+// For a program without an option for headers: adds the key to each of its requests.
 import http from "node:http";
 
 const key = process.env.PORTCULLIS_TEST_KEY;
