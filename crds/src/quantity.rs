@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-/// An amount in billionths, and how it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An amount in billionths, and how it was written. Amounts are equal whose values are, however they are written.
+#[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
     form: Form,
@@ -19,7 +19,7 @@ enum Form {
     DecimalExponent,
 }
 
-/// The text is no quantity.
+/// The text is not a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a quantity such as 500m, 2, 64Mi or 1.5Gi")]
 pub struct QuantityError;
@@ -75,6 +75,12 @@ fn scale(suffix: &str) -> Result<(Form, i32, u32), QuantityError> {
     if (-18..=18).contains(&exponent) { Ok((Form::DecimalExponent, exponent, 0)) } else { Err(QuantityError) }
 }
 
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         self.nanos.partial_cmp(&other.nanos)
@@ -84,6 +90,14 @@ impl PartialOrd for Quantity {
 impl Quantity {
     pub fn is_negative(&self) -> bool {
         self.nanos < 0
+    }
+
+    /// Rounded up to thousandths, as the API server does with the resources of a container.
+    #[must_use]
+    pub fn in_thousandths(self) -> Self {
+        const MILLI: i128 = NANO / 1000;
+        let up = i128::from(self.nanos % MILLI > 0);
+        Self { nanos: (self.nanos / MILLI + up) * MILLI, ..self }
     }
 }
 
@@ -151,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_is_refused() {
+    fn what_is_not_a_quantity_is_refused() {
         for bad in
             ["", "m", "1 Gi", "1gb", "1.2.3", "1e", "1e99", "--1", "lots", "99999999999999999999999999999999999999999"]
         {
@@ -163,7 +177,10 @@ mod tests {
     fn amounts_compare_by_value() {
         let quantity = |text: &str| text.parse::<Quantity>().unwrap();
         assert!(quantity("1Gi") > quantity("1G"));
-        assert!(quantity("1000m") >= quantity("1"));
+        assert_eq!(quantity("1000m"), quantity("1"));
+        assert_eq!(quantity("1024Mi"), quantity("1Gi"));
+        assert_eq!(quantity("100u").in_thousandths(), quantity("1m"));
+        assert_eq!(quantity("2m").in_thousandths(), quantity("2m"));
         assert!(quantity("-1").is_negative());
     }
 }

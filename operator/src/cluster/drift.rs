@@ -3,6 +3,7 @@
 //!
 //! Pure. What others add and own (a sidecar's label, a controller's annotation) is not drift.
 
+use portcullis_crds::quantity::Quantity;
 use serde_json::{Map, Value};
 
 use super::managed_fields::owned_fields;
@@ -98,31 +99,9 @@ fn are_quantities_within(want: &Value, live: &Value) -> bool {
     })
 }
 
-/// A quantity in thousandths, rounded up as the API server does; none where it is none.
-fn quantity(value: &Value) -> Option<f64> {
-    let text = value.as_str()?;
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &text[number.len()..] {
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024f64.powi(2),
-        "Gi" => 1024f64.powi(3),
-        "Ti" => 1024f64.powi(4),
-        "Pi" => 1024f64.powi(5),
-        "Ei" => 1024f64.powi(6),
-        _ => return None,
-    };
-    // The number may have an exponent of its own, which Rust reads as Kubernetes does.
-    Some((number.parse::<f64>().ok()? * factor * 1000.0).ceil())
+/// An amount as the API server keeps it; `None` if the value is not one.
+fn quantity(value: &Value) -> Option<Quantity> {
+    value.as_str()?.parse::<Quantity>().ok().map(Quantity::in_thousandths)
 }
 
 /// The first field that is owned and no longer wanted.

@@ -70,6 +70,7 @@ fn what_the_operator_owns_and_no_longer_wants_is_drift_however_it_was_written() 
 fn another_spelling_of_a_quantity_is_not_drift() {
     let pod = |cpu: &str, memory: &str| json!({"resources": {"limits": {"cpu": cpu, "memory": memory}}});
     assert_eq!(None, drift(&pod("0.5", "1024Mi"), &pod("500m", "1Gi"), US, ListRules::BUILT_IN));
+    assert_eq!(None, drift(&pod("100u", "1Gi"), &pod("1m", "1Gi"), US, ListRules::BUILT_IN), "it is rounded up");
     assert_ne!(None, drift(&pod("0.5", "1024Mi"), &pod("501m", "1Gi"), US, ListRules::BUILT_IN));
     assert_ne!(
         None,
