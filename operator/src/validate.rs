@@ -13,7 +13,7 @@ mod server_half;
 
 pub use crate::object::Object;
 pub use client::{client, server_of};
-pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan, Verdict};
+pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan};
 pub use portcullis_crds::NamespacedName;
 pub use server_half::findings;
 

@@ -172,7 +172,7 @@ fn accesses(
         };
         let Some(outcome) = plan.outcomes.get(&id.name) else { continue };
         problems.extend(refused(folder, &id, &outcome.findings));
-        let severity = if outcome.accepted.status { Severity::Warning } else { Severity::Finding };
+        let severity = if outcome.accepted.is_true() { Severity::Warning } else { Severity::Finding };
         match outcome.accepted.reason {
             Reason::ServerInvalid | Reason::Invalid | Reason::Granted => {}
             _ => {
@@ -191,7 +191,9 @@ fn missing_tools(
     plan: &ServerPlan,
     outcome: &ClientOutcome,
 ) -> Vec<(usize, String)> {
-    let Some(documents) = plan.documents.as_ref().filter(|_| !outcome.resolved_refs.status) else { return Vec::new() };
+    let Some(documents) = plan.documents.as_ref().filter(|_| !outcome.resolved_refs.is_true()) else {
+        return Vec::new();
+    };
     let known: Vec<_> = documents.policy.server().spec.tools.iter().map(|tool| tool.name.as_str()).collect();
     let missing = |(_, name): &(usize, &String)| *name != "*" && !known.contains(&name.as_str());
     let message = |name: &String| format!("`{name}` is no tool of McpServer {server}; there are: {}", known.join(", "));

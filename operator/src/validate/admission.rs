@@ -5,12 +5,13 @@ use portcullis_crds::{
     contract::{ClientRule, NamespacesFrom, ServerHalf},
 };
 
-use super::{Verdict, client::Asking};
+use super::client::Asking;
+use crate::condition::ConditionState;
 
 /// Whether a client is admitted.
 pub(super) enum Admission<'a> {
     By(&'a ClientRule),
-    Refused(Verdict),
+    Refused(ConditionState),
 }
 
 /// Decides about each client; they come oldest first, and of too many the oldest are admitted.
@@ -19,7 +20,7 @@ pub(super) fn admit<'a, 'h>(half: &'h ServerHalf, asking: Vec<Asking<'a>>) -> Ve
     let mut admitted = vec![0_u32; rules.len()];
     let decide = |asking: &Asking<'_>| {
         if asking.had.is_none() && !asking.findings.is_empty() {
-            return Admission::Refused(Verdict::no(Reason::Invalid, asking.findings.to_string()));
+            return Admission::Refused(ConditionState::no(Reason::Invalid, asking.findings.to_string()));
         }
         let namespace = asking.input.client.namespace();
         let is_same = namespace == half.server.namespace;
@@ -28,11 +29,11 @@ pub(super) fn admit<'a, 'h>(half: &'h ServerHalf, asking: Vec<Asking<'a>>) -> Ve
             NamespacesFrom::All => true,
         });
         match found {
-            None => Admission::Refused(Verdict::no(
+            None => Admission::Refused(ConditionState::no(
                 Reason::NotAllowed,
                 format!("no rule in the McpServer's spec.clients admits clients of namespace `{namespace}`"),
             )),
-            Some((rule, count)) if *count >= rule.max_clients => Admission::Refused(Verdict::no(
+            Some((rule, count)) if *count >= rule.max_clients => Admission::Refused(ConditionState::no(
                 Reason::TooManyClients,
                 format!(
                     "the rule for namespace `{namespace}` admits {} clients, and as many are older",

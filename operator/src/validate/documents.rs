@@ -8,7 +8,8 @@ use portcullis_crds::{
     contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, ServerHalf},
 };
 
-use super::{Documents, NamespacedName, ServerInput, Verdict, client::Asking};
+use super::{Documents, NamespacedName, ServerInput, client::Asking};
+use crate::condition::ConditionState;
 
 /// The largest document, in bytes: a ConfigMap or Secret holds 1 MiB, its metadata included.
 const MAX_BYTES: usize = 1_000_000;
@@ -42,7 +43,7 @@ pub(super) fn documents(
     half: Arc<ServerHalf>,
     entries: Vec<Entry>,
     input: &ServerInput,
-) -> Result<(Documents, BTreeMap<NamespacedName, Verdict>), Finding> {
+) -> Result<(Documents, BTreeMap<NamespacedName, ConditionState>), Finding> {
     let mut refused = BTreeMap::new();
     let mut entries = one_client_a_key(entries, &mut refused);
     loop {
@@ -64,13 +65,13 @@ pub(super) fn documents(
             let message = format!(
                 "the server's policy would have {bytes} bytes, and {MAX_BYTES} fit; older clients have precedence"
             );
-            refused.insert(entry.name, Verdict::no(Reason::TooManyClients, message));
+            refused.insert(entry.name, ConditionState::no(Reason::TooManyClients, message));
         }
     }
 }
 
 /// Of two clients with the same key the older has it; entries come oldest first.
-fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, Verdict>) -> Vec<Entry> {
+fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, ConditionState>) -> Vec<Entry> {
     let mut owners = BTreeMap::new();
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -78,7 +79,7 @@ fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, 
         match entry.credentials.api_keys.iter().find_map(taken) {
             Some(owner) => {
                 let message = format!("its API key is that of the older client `{owner}`; a key names one client");
-                refused.insert(entry.name, Verdict::no(Reason::IdentityConflict, message));
+                refused.insert(entry.name, ConditionState::no(Reason::IdentityConflict, message));
             }
             None => {
                 owners.extend(entry.credentials.api_keys.iter().map(|key| (key.sha256, entry.policy.id.clone())));

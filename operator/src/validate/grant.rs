@@ -10,7 +10,8 @@ use portcullis_crds::{
     server,
 };
 
-use super::{ClientOutcome, Verdict, client::Asking};
+use super::{ClientOutcome, client::Asking};
+use crate::condition::ConditionState;
 
 /// What a client may do on a server, and what it asked for in vain.
 pub(super) struct Grant {
@@ -164,25 +165,28 @@ impl Grant {
             let message = format!("{}; the limit that it had leaves some pod of the server no call", asking.findings);
             return ClientOutcome {
                 findings: asking.findings.clone(),
-                ..ClientOutcome::refused(Verdict::no(Reason::Invalid, message))
+                ..ClientOutcome::refused(ConditionState::no(Reason::Invalid, message))
             };
         }
         let accepted = if !asking.findings.is_empty() {
-            Verdict::no(Reason::Invalid, format!("{}; it keeps what it had and still asks for", asking.findings))
+            ConditionState::no(Reason::Invalid, format!("{}; it keeps what it had and still asks for", asking.findings))
         } else if !server_is_valid {
-            Verdict::yes(Reason::ServerInvalid, "the McpServer has errors; what its last valid spec allows is granted")
+            ConditionState::yes(
+                Reason::ServerInvalid,
+                "the McpServer has errors; what its last valid spec allows is granted",
+            )
         } else if !self.narrowed.is_empty() {
-            Verdict::yes(Reason::Narrowed, self.narrowed.join("; "))
+            ConditionState::yes(Reason::Narrowed, self.narrowed.join("; "))
         } else {
-            Verdict::yes(Reason::Granted, "what is asked for is granted")
+            ConditionState::yes(Reason::Granted, "what is asked for is granted")
         };
         let resolved_refs = if self.missing.is_empty() {
-            Verdict::yes(Reason::Resolved, "all that is named is there")
+            ConditionState::yes(Reason::Resolved, "all that is named is there")
         } else {
             let missing: Vec<_> = self.missing.iter().map(|name| format!("`{name}`")).collect();
             let allowed = if self.allowed.is_empty() { "none".to_owned() } else { self.allowed.join(", ") };
             let message = format!("no such tool on the McpServer: {}; there are: {allowed}", missing.join(", "));
-            Verdict::no(Reason::ToolNotFound, message)
+            ConditionState::no(Reason::ToolNotFound, message)
         };
         let granted = Granted {
             tools: u32::try_from(self.tools.len()).unwrap_or(u32::MAX),

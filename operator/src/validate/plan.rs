@@ -10,6 +10,7 @@ use portcullis_crds::{
 };
 
 use super::{NamespacedName, Object};
+use crate::condition::ConditionState;
 
 /// Everything that decides what one server's pods obey.
 #[derive(Clone, Debug)]
@@ -84,43 +85,25 @@ pub struct ClientOutcome {
     /// What is wrong with the client, by itself or on this server; then it keeps at most what it had.
     pub findings: Findings,
     /// The condition `Accepted` of its access to this server.
-    pub accepted: Verdict,
+    pub accepted: ConditionState,
     /// The condition `ResolvedRefs` of its access to this server.
-    pub resolved_refs: Verdict,
-}
-
-/// A condition, before it has a time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    pub status: bool,
-    pub reason: Reason,
-    pub message: String,
-}
-
-impl Verdict {
-    pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: true, reason, message: message.into() }
-    }
-
-    pub fn no(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: false, reason, message: message.into() }
-    }
-
-    /// The server is there; of the tools nothing is said.
-    pub(super) fn server_found() -> Self {
-        Self::yes(Reason::Resolved, "the McpServer is there")
-    }
+    pub resolved_refs: ConditionState,
 }
 
 impl ClientOutcome {
-    pub(super) fn refused(accepted: Verdict) -> Self {
-        Self { granted: None, findings: Findings::default(), accepted, resolved_refs: Verdict::server_found() }
+    pub(super) fn refused(accepted: ConditionState) -> Self {
+        Self { granted: None, findings: Findings::default(), accepted, resolved_refs: server_found() }
     }
 
     pub(super) fn server_never_valid() -> Self {
-        Self::refused(Verdict::no(
+        Self::refused(ConditionState::no(
             Reason::ServerInvalid,
             "the McpServer has errors and was never valid; its status names them",
         ))
     }
+}
+
+/// The server exists; nothing is said about its tools.
+fn server_found() -> ConditionState {
+    ConditionState::yes(Reason::Resolved, "the McpServer exists")
 }

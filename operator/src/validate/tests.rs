@@ -76,9 +76,9 @@ fn told(plan: &ServerPlan) -> String {
             let writes = if client.allow_write { " writes" } else { "" };
             format!("[{}] {} records{writes} {}", tools.join(" "), client.max_records_per_query, rates(client))
         });
-        let accepted = format!("{} {}", outcome.accepted.status, outcome.accepted.reason);
+        let accepted = format!("{} {}", outcome.accepted.is_true(), outcome.accepted.reason);
         writeln!(text, "{name}: {granted} | {accepted}: {}", outcome.accepted.message).unwrap();
-        if !outcome.resolved_refs.status {
+        if !outcome.resolved_refs.is_true() {
             writeln!(text, "    {}: {}", outcome.resolved_refs.reason, outcome.resolved_refs.message).unwrap();
         }
     }

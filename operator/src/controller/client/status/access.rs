@@ -10,7 +10,7 @@ use crate::{
     condition::{ConditionState, ConditionStatus},
     controller::{conditions::ConditionWriter, memory::ServerReport},
     object::NamespacedName,
-    validate::{ClientOutcome, Verdict},
+    validate::ClientOutcome,
 };
 
 pub struct Access {
@@ -40,7 +40,7 @@ impl Access {
             false => report.synced.clone(),
         };
         let outcome = report.outcome.clone();
-        let (accepted, resolved) = (state(&outcome.accepted), state(&outcome.resolved_refs));
+        let (accepted, resolved) = (outcome.accepted.clone(), outcome.resolved_refs.clone());
         Self { server, accepted, resolved, synced, outcome: Some(outcome) }
     }
 
@@ -77,9 +77,4 @@ impl Access {
 fn previous<'a>(input: &'a StatusInput<'_>, server: &NamespacedName) -> Option<&'a ClientServerStatus> {
     let mut servers = input.previous.iter().flat_map(|status| &status.servers);
     servers.find(|it| it.server_ref.name == server.name && it.server_ref.namespace == server.namespace)
-}
-
-fn state(verdict: &Verdict) -> ConditionState {
-    let status = if verdict.status { ConditionStatus::True } else { ConditionStatus::False };
-    ConditionState::new(status, verdict.reason, verdict.message.clone())
 }

@@ -3,10 +3,7 @@ use portcullis_crds::{Finding, client::Granted};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    cluster::ownership::NotOwned,
-    validate::{ClientOutcome, Verdict},
-};
+use crate::{cluster::ownership::NotOwned, validate::ClientOutcome};
 
 fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     let mut spec = serde_json::from_value(json!({
@@ -28,13 +25,13 @@ fn granted() -> ClientOutcome {
     ClientOutcome {
         granted: Some(granted),
         findings: Findings::default(),
-        accepted: Verdict::yes(Reason::Granted, "granted"),
-        resolved_refs: Verdict::yes(Reason::Resolved, "resolved"),
+        accepted: ConditionState::yes(Reason::Granted, "granted"),
+        resolved_refs: ConditionState::yes(Reason::Resolved, "resolved"),
     }
 }
 
 fn refused(reason: Reason) -> ClientOutcome {
-    ClientOutcome { granted: None, accepted: Verdict::no(reason, "refused"), ..granted() }
+    ClientOutcome { granted: None, accepted: ConditionState::no(reason, "refused"), ..granted() }
 }
 
 /// `Ready`, `Reconciling` and `Stalled`, and what the access says of `PolicySynced`.
