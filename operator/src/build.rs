@@ -21,7 +21,7 @@ pub use kind::{BuildInput, BuiltKind, BuiltObject, KINDS};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
 
-use crate::validate::{Object, ServerPlan};
+use crate::{object::Object, validate::ServerPlan};
 
 /// Where a pod serves MCP.
 pub const MCP_PORT: u16 = 3000;

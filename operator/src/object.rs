@@ -1,8 +1,7 @@
 //! A resource as it was read, whether or not it could be understood.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-pub use portcullis_crds::NamespacedName;
-use portcullis_crds::{Findings, McpClient, McpClientSpec, McpServer, McpServerSpec};
+use portcullis_crds::{Findings, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName};
 
 /// A resource as it was read: its spec, or why that could not be decoded.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use portcullis_crds::NamespacedName;
 use tokio::{
     sync::{Semaphore, watch},
     task::{AbortHandle, JoinSet},
@@ -20,10 +21,7 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{
-    cluster::{Cluster, object::ObservedPod},
-    object::NamespacedName,
-};
+use crate::cluster::{Cluster, object::ObservedPod};
 
 /// A pod that does not serve what was published this long ago lags.
 pub const LAG: Duration = Duration::from_secs(120);

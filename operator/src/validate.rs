@@ -11,10 +11,8 @@ mod plan;
 mod resources;
 mod server_half;
 
-pub use crate::object::Object;
 pub use client::{client, server_of};
 pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan};
-pub use portcullis_crds::NamespacedName;
 pub use server_half::findings;
 
 use std::{collections::BTreeMap, sync::Arc};

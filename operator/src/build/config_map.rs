@@ -12,7 +12,7 @@ use super::{
     kind::{BuiltKind, value},
     metadata::{config_map_name, of_server},
 };
-use crate::{cluster::kind::ObjectKind, validate::Object};
+use crate::{cluster::kind::ObjectKind, object::Object};
 
 pub const KIND: BuiltKind = BuiltKind {
     object: ObjectKind::watched("", "v1", "ConfigMap", "configmaps"),

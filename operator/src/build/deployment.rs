@@ -31,7 +31,7 @@ use super::{
     kind::{BuiltKind, value},
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
 };
-use crate::{cluster::kind::ObjectKind, validate::Object};
+use crate::{cluster::kind::ObjectKind, object::Object};
 
 pub const KIND: BuiltKind = BuiltKind {
     object: ObjectKind::watched("apps", "v1", "Deployment", "deployments"),

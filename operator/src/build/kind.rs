@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::{Settings, config_map, deployment, secret, service, service_account};
 use crate::{
     cluster::kind::{ObjectKind, Retrieval},
-    validate::{Documents, Object},
+    object::Object,
+    validate::Documents,
 };
 
 /// The kinds, in the order in which their objects are printed: what a pod needs comes before the pods.

@@ -8,7 +8,7 @@ use portcullis_crds::{McpServer, McpServerSpec, contract::Version};
 use super::MCP_PORT;
 use crate::{
     cluster::{FIELD_MANAGER, labels, ownership::controller_reference},
-    validate::Object,
+    object::Object,
 };
 
 /// The ConfigMap of a server's policy. Its name carries the version of the contract, so that the documents of two versions

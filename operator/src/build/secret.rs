@@ -12,7 +12,7 @@ use super::{
     kind::{BuiltKind, value},
     metadata::{credentials_secret_name, of_server},
 };
-use crate::{cluster::kind::ObjectKind, validate::Object};
+use crate::{cluster::kind::ObjectKind, object::Object};
 
 pub const KIND: BuiltKind = BuiltKind {
     object: ObjectKind::on_demand("", "v1", "Secret", "secrets"),

@@ -11,7 +11,7 @@ use super::{
     kind::{BuiltKind, value},
     metadata::{of_server, selector},
 };
-use crate::{cluster::kind::ObjectKind, validate::Object};
+use crate::{cluster::kind::ObjectKind, object::Object};
 
 pub const KIND: BuiltKind = BuiltKind {
     object: ObjectKind::watched("", "v1", "Service", "services"),

@@ -5,6 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
+use portcullis_crds::NamespacedName;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
     managed_fields::{as_applied, is_managed_by},
     ownership::{NotOwned, controller_uid},
 };
-use crate::object::NamespacedName;
 
 /// What became of an object.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,11 +11,11 @@ use kube::{
     discovery::pinned_kind,
     error::DiscoveryError,
 };
+use portcullis_crds::NamespacedName;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Error, FIELD_MANAGER, fence::Fence, scope::Scope, watch};
-use crate::object::NamespacedName;
 
 /// The longest that one call may take.
 pub(super) const CALL: Duration = Duration::from_secs(10);

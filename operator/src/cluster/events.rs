@@ -15,7 +15,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::Resource;
-use portcullis_crds::condition::Reason;
+use portcullis_crds::{NamespacedName, condition::Reason};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -23,7 +23,6 @@ use super::{
     FIELD_MANAGER,
     client::{Cluster, ObjectRef},
 };
-use crate::object::NamespacedName;
 
 /// How many events one object may have at once, and how long it takes until it may have one more.
 const BURST: u32 = 20;

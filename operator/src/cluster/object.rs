@@ -6,13 +6,13 @@
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::DynamicObject;
 use portcullis_crds::{
-    Finding, Findings, McpClientSpec, McpServerSpec, client::McpClientStatus, server::McpServerStatus,
+    Finding, Findings, McpClientSpec, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{labels, ownership::controller_uid, store::Stored};
-use crate::object::{NamespacedName, Object};
+use crate::object::Object;
 
 pub type ServerObject = CustomObject<McpServerSpec, McpServerStatus>;
 pub type ClientObject = CustomObject<McpClientSpec, McpClientStatus>;

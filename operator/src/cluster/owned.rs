@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::core::DynamicObject;
+use portcullis_crds::NamespacedName;
 use tokio::task::JoinSet;
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
     store::{Change, Store},
     watch::Watch,
 };
-use crate::object::NamespacedName;
 
 /// A store for each watched kind.
 pub struct OwnedObjects(Vec<WatchedKind>);

@@ -1,6 +1,6 @@
 //! Which namespaces the operator watches: all of a cluster, or some. Some need no right that is not in a Role.
 
-use crate::object::NamespacedName;
+use portcullis_crds::NamespacedName;
 
 /// What one list or watch covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

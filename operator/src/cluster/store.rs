@@ -9,10 +9,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use portcullis_crds::NamespacedName;
 use tokio::sync::watch;
 
 use super::scope::{Scope, Scopes};
-use crate::object::NamespacedName;
 
 /// How many deletions are remembered. They matter for as long as the answer to a write may be late.
 const REMEMBERED_DELETIONS: usize = 4096;

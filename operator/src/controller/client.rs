@@ -6,8 +6,10 @@ mod status;
 
 use std::time::Duration;
 
+use portcullis_crds::NamespacedName;
+
 use super::context::Context;
-use crate::{cluster::Error, object::NamespacedName, validate};
+use crate::{cluster::Error, validate};
 
 /// How often each client is reconciled: Secrets are not watched.
 const RECHECK: Duration = Duration::from_secs(600);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{ApiResource, DynamicObject};
-use portcullis_crds::{McpClient, McpServer};
+use portcullis_crds::{McpClient, McpServer, NamespacedName};
 use tokio::task::JoinSet;
 use tracing::warn;
 
@@ -25,7 +25,6 @@ use crate::{
         store::{Change, Store, Stored},
         watch::Watch,
     },
-    object::NamespacedName,
     probe::Prober,
 };
 

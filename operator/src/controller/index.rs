@@ -5,9 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use portcullis_crds::{Findings, McpClientSpec, client::Access};
+use portcullis_crds::{Findings, McpClientSpec, NamespacedName, client::Access};
 
-use crate::validate::{NamespacedName, server_of};
+use crate::validate::server_of;
 
 /// Both directions, kept up from the watch.
 #[derive(Debug, Default)]

@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use portcullis_crds::contract::ApiKeyDigest;
+use portcullis_crds::{NamespacedName, contract::ApiKeyDigest};
 use tokio::time::Instant;
 
 use crate::{
     cluster::backoff::Backoff,
     condition::ConditionState,
-    object::NamespacedName,
     validate::{ClientOutcome, Published},
 };
 

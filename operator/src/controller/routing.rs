@@ -1,6 +1,7 @@
 //! Which reconciles a change of a watched object starts, and when.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::NamespacedName;
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -8,12 +9,9 @@ use super::{
     index::narrows,
     memory::lock,
 };
-use crate::{
-    cluster::{
-        object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
-        store::{Change, Stored},
-    },
-    object::NamespacedName,
+use crate::cluster::{
+    object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
+    store::{Change, Stored},
 };
 
 /// Changes after the first are collected for this long before they are published.

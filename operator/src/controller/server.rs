@@ -9,13 +9,14 @@ mod status;
 
 use std::time::Duration;
 
+use portcullis_crds::NamespacedName;
 use tokio::time::Instant;
 
 use super::{
     context::{Context, ReconcileKey},
     memory::lock,
 };
-use crate::{build, cluster::Error, object::NamespacedName, validate};
+use crate::{build, cluster::Error, validate};
 use fetch::Fetched;
 
 /// How often each server is reconciled: Secrets are not watched.

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{Resource, core::DynamicObject};
+use portcullis_crds::NamespacedName;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{conditions::transitions, context::Context};
-use crate::{
-    cluster::{
-        Error, ObjectRef,
-        store::{Store, Stored},
-    },
-    object::NamespacedName,
+use crate::cluster::{
+    Error, ObjectRef,
+    store::{Store, Stored},
 };
 
 /// The shortest time between two writes of one object's status.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{ApiKeyDigest, CREDENTIALS_FILE, CredentialsReading, ServerKeys};
 
 use super::{
@@ -18,8 +19,9 @@ use super::{
 use crate::{
     credentials::{api_key::ApiKey, server_keys},
     manifests::{self, Facts, Folder, ObjectId},
+    object::Object,
     random,
-    validate::{Documents, NamespacedName, Object, Published},
+    validate::{Documents, Published},
 };
 
 /// The facts of this machine.

@@ -74,7 +74,9 @@ impl Identities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{manifests::Kind, validate::NamespacedName};
+    use portcullis_crds::NamespacedName;
+
+    use crate::manifests::Kind;
 
     #[test]
     fn an_identity_outlives_a_run_and_not_its_object() {

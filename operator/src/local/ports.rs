@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use crate::validate::NamespacedName;
+use portcullis_crds::NamespacedName;
 
 pub(super) struct Ports {
     first: SocketAddr,

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_crds::NamespacedName;
 use serde::Deserialize;
 use tokio::{
     process::{Child, ChildStdin, Command},
@@ -17,8 +18,6 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-
-use crate::validate::NamespacedName;
 
 /// The first pause before a process that ended is started again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portcullis_crds::NamespacedName;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use crate::validate::NamespacedName;
 
 /// A state folder that is this process's until it ends.
 pub(super) struct State {

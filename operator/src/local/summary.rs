@@ -2,10 +2,10 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
+use portcullis_crds::NamespacedName;
 use serde::Serialize;
 
 use super::{Error, state};
-use crate::validate::NamespacedName;
 
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

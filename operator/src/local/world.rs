@@ -9,7 +9,7 @@ use std::{
 };
 
 use portcullis_crds::{
-    McpServerSpec,
+    McpServerSpec, NamespacedName,
     contract::{CREDENTIALS_FILE, POLICY_FILE},
 };
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     manifests::{self, Files, Folder, Problem, Review, Severity},
-    validate::{Documents, NamespacedName, ServerPlan},
+    validate::{Documents, ServerPlan},
 };
 
 /// A removal waits this much longer than another edit: many an editor writes a file by emptying or removing it first.

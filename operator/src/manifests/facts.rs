@@ -1,14 +1,12 @@
 //! The facts of a folder by itself: nothing was ever published, and nobody has a key yet.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{ApiKeyDigest, ServerKeys};
 use sha2::{Digest, Sha256};
 
 use super::{Facts, ObjectId};
-use crate::{
-    credentials,
-    validate::{NamespacedName, Published},
-};
+use crate::{credentials, validate::Published};
 
 /// UIDs are made of the objects' names, so that the same folder gives the same bytes.
 pub struct FolderAlone;

@@ -4,14 +4,14 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
-    Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, VERSION, document, name::ObjectName,
+    Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION, document,
+    name::ObjectName,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Problem, Severity};
-use crate::validate::NamespacedName;
 
 /// The namespace of an object that names none, as kubectl has it.
 const DEFAULT_NAMESPACE: &str = "default";

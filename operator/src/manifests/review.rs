@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
-    Finding, Findings, McpClient, McpServerSpec,
+    Finding, Findings, McpClient, McpServerSpec, NamespacedName,
     condition::Reason,
     contract::{ApiKeyDigest, ServerKeys, Version},
 };
@@ -12,7 +12,8 @@ use portcullis_crds::{
 use super::{Folder, Kind, ObjectId, Problem, Severity};
 use crate::{
     build,
-    validate::{self, ClientInput, ClientOutcome, NamespacedName, Object, Published, ServerInput, ServerPlan},
+    object::Object,
+    validate::{self, ClientInput, ClientOutcome, Published, ServerInput, ServerPlan},
 };
 
 /// What a cluster knows of objects, and a folder does not.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
+use portcullis_crds::NamespacedName;
 use serde_json::json;
 use tokio::{
     sync::{Semaphore, watch},
@@ -14,10 +15,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{PodReport, ProbeTarget, Revisions, lock, query::query};
-use crate::{
-    cluster::{Cluster, ObjectRef, object::SYNC_ANNOTATION},
-    object::NamespacedName,
-};
+use crate::cluster::{Cluster, ObjectRef, object::SYNC_ANNOTATION};
 
 /// When a pod is nudged, in seconds after the first nudge. Then it is left to kubelet, which refreshes volumes every 60 to
 /// 90 s.

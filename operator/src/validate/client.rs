@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
-    ClientId, Findings, McpClientSpec, check,
+    ClientId, Findings, McpClientSpec, NamespacedName, check,
     client::{Access, ServerRef},
     contract::{self, PolicyClient, Rate, ServerHalf},
 };
 
-use super::{ClientInput, NamespacedName, ServerInput};
+use super::{ClientInput, ServerInput};
 
 /// The full name of the server that a reference in a client of `namespace` means.
 pub fn server_of(reference: &ServerRef, namespace: &str) -> NamespacedName {

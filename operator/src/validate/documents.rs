@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_crds::{
-    Finding,
+    Finding, NamespacedName,
     condition::Reason,
     contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, ServerHalf},
 };
 
-use super::{Documents, NamespacedName, ServerInput, client::Asking};
+use super::{Documents, ServerInput, client::Asking};
 use crate::condition::ConditionState;
 
 /// The largest document, in bytes: a ConfigMap or Secret holds 1 MiB, its metadata included.

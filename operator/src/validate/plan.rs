@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use portcullis_crds::{
-    Findings, McpClientSpec, McpServerSpec,
+    Findings, McpClientSpec, McpServerSpec, NamespacedName,
     client::Granted,
     condition::Reason,
     contract::{ApiKeyDigest, Credentials, Policy, PublishedCredentials, PublishedPolicy, ServerKeys},
 };
 
-use super::{NamespacedName, Object};
-use crate::condition::ConditionState;
+use crate::{condition::ConditionState, object::Object};
 
 /// Everything that decides what one server's pods obey.
 #[derive(Clone, Debug)]

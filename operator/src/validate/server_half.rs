@@ -7,7 +7,8 @@ use portcullis_crds::{
     contract::{ServerHalf, ServerIdentity, server_spec},
 };
 
-use super::{Object, ServerInput, resources};
+use super::{ServerInput, resources};
+use crate::object::Object;
 
 /// The longest name of an McpServer: the names that are derived from it must fit everywhere.
 const MAX_NAME: usize = 40;

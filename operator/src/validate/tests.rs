@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::credentials::server_keys;
+use crate::object::Object;
 
 /// A server with a tool that reads and one that writes, and these fields more.
 fn server_with(more: &str) -> Object<portcullis_crds::McpServerSpec> {

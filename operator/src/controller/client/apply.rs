@@ -1,7 +1,7 @@
 //! Step four: the client's key is kept if its Secret holds one and created if not, and the client's servers learn its digest.
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_crds::{McpClient, client::ApiKeyStatus, condition::Reason, contract::ApiKeyDigest};
+use portcullis_crds::{McpClient, NamespacedName, client::ApiKeyStatus, condition::Reason, contract::ApiKeyDigest};
 use tracing::info;
 
 use super::fetch::{Fetched, KeySource};
@@ -16,7 +16,6 @@ use crate::{
     },
     controller::{context::Context, memory::lock},
     credentials::api_key::{ApiKey, Plan, plan},
-    object::NamespacedName,
     random,
 };
 

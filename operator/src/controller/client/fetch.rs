@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use portcullis_crds::NamespacedName;
 
 use crate::{
     cluster::{Error, object::ClientObject},
@@ -11,7 +12,6 @@ use crate::{
         context::Context,
         memory::{ServerReport, lock},
     },
-    object::NamespacedName,
 };
 
 /// What a reconcile reads.

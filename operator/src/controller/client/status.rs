@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
-    Findings, McpClient,
+    Findings, McpClient, NamespacedName,
     client::{ApiKeyStatus, McpClientStatus},
 };
 use tokio::time::Instant;
@@ -20,7 +20,6 @@ use crate::{
         memory::{ServerReport, lock},
         status::{self, PACE},
     },
-    object::NamespacedName,
 };
 use content::{StatusInput, content};
 

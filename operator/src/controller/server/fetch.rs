@@ -7,6 +7,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DynamicObject;
+use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{
     CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
 };
@@ -20,7 +21,6 @@ use crate::{
     },
     controller::{context::Context, memory::lock},
     credentials::server_keys,
-    object::NamespacedName,
     random,
     validate::{ClientInput, Published, ServerInput},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_crds::condition::Reason;
+use portcullis_crds::{NamespacedName, condition::Reason};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -10,7 +10,6 @@ use super::{apply::Outcome, fetch::Fetched};
 use crate::{
     cluster::events::EventDraft,
     controller::{context::Context, memory::lock},
-    object::NamespacedName,
     validate::Published,
 };
 

@@ -1,5 +1,7 @@
 //! What a server's clients are told of it. Each client puts it into its own status.
 
+use portcullis_crds::NamespacedName;
+
 use super::fetch::Fetched;
 use crate::{
     condition::ConditionState,
@@ -7,7 +9,6 @@ use crate::{
         context::{Context, ReconcileKey},
         memory::{ServerMemory, ServerReport, lock},
     },
-    object::NamespacedName,
     validate::ServerPlan,
 };
 

@@ -1,6 +1,7 @@
 //! What a client's status says about its access to one server.
 
 use portcullis_crds::{
+    NamespacedName,
     client::{ClientServerStatus, ServerRefStatus},
     condition::{ConditionType, Reason},
 };
@@ -9,7 +10,6 @@ use super::content::StatusInput;
 use crate::{
     condition::{ConditionState, ConditionStatus},
     controller::{conditions::ConditionWriter, memory::ServerReport},
-    object::NamespacedName,
     validate::ClientOutcome,
 };
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
-    Findings, McpClientSpec,
+    Findings, McpClientSpec, NamespacedName,
     client::{ApiKeyStatus, McpClientStatus},
     condition::{ConditionType, Reason},
 };
@@ -15,7 +15,6 @@ use crate::{
         conditions::{ConditionWriter, kstatus},
         memory::ServerReport,
     },
-    object::NamespacedName,
 };
 
 /// Everything that a client's status is made of.

@@ -2,6 +2,7 @@
 
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use portcullis_crds::{
+    NamespacedName,
     condition::{ConditionType, Reason},
     contract::{PublishedCredentials, PublishedPolicy, Version},
     server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
@@ -13,7 +14,6 @@ use crate::{
     cluster::Error,
     condition::{ConditionState, ConditionStatus},
     controller::conditions::{ConditionWriter, kstatus},
-    object::NamespacedName,
     probe::LAG,
     validate::ServerPlan,
 };

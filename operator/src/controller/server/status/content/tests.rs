@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    object::Object,
     probe::Revisions,
-    validate::{self, Object, Published, ServerInput},
+    validate::{self, Published, ServerInput},
 };
 
 fn plan() -> ServerPlan {
