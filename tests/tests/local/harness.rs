@@ -83,8 +83,12 @@ impl LocalOperator {
 
     /// The API key of a client.
     pub async fn key(&self, client: &str) -> String {
-        let client = self.find_in_summary(|summary| named(&summary["clients"], client)).await;
-        fs::read_to_string(client["apiKeyFile"].as_str().unwrap()).unwrap()
+        let key = |summary: &Value| {
+            let client = named(&summary["clients"], client)?;
+            // The summary is written after the keys, so that a key may be gone before its client is.
+            fs::read_to_string(client["apiKeyFile"].as_str()?).ok()
+        };
+        self.find_in_summary(key).await
     }
 
     /// The HTTP status and the body of a call.
