@@ -3,7 +3,7 @@
 /// Defines an enum with its words and its documentation.
 ///
 /// A variant is spelled as its name, or as the string after `=`. The enum gets `ALL` (in the order of the reference pages),
-/// `as_str` (the word), `sentence` (the documentation) and `Display`.
+/// `as_str` (the word), `sentence` (the documentation), `words` (all words with their sentences) and `Display`.
 #[macro_export]
 macro_rules! vocabulary {
     ($(#[$meta:meta])* pub enum $name:ident {
@@ -25,6 +25,11 @@ macro_rules! vocabulary {
             /// The sentence that documents it.
             pub const fn sentence(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($sentence),+).trim_ascii(),)+ }
+            }
+
+            /// Each word with the sentence that documents it.
+            pub fn words() -> Vec<(&'static str, &'static str)> {
+                Self::ALL.iter().map(|word| (word.as_str(), word.sentence())).collect()
             }
         }
 
@@ -53,10 +58,7 @@ mod tests {
 
     #[test]
     fn a_word_is_the_name_of_its_variant_or_the_one_that_is_given() {
-        assert_eq!(Shut::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>(), ["Locked", "blown_shut"]);
-        assert_eq!(
-            (Shut::Locked.sentence(), Shut::Blown.to_string()),
-            ("Somebody locked it.", "blown_shut".to_owned())
-        );
+        assert_eq!(Shut::words(), [("Locked", "Somebody locked it."), ("blown_shut", "The wind moved it.")]);
+        assert_eq!((Shut::ALL, Shut::Blown.to_string()), (&[Shut::Locked, Shut::Blown][..], "blown_shut".to_owned()));
     }
 }

@@ -1,14 +1,18 @@
-//! The reference page of the audit log is printed from the vocabularies in the code, so that it cannot be out of date.
+//! The reference pages of the audit log and the metrics are printed from the vocabularies in the code, so that they cannot be
+//! out of date.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fmt::Write;
 
-use portcullis_server::audit::vocabulary::{Event, vocabularies};
+use portcullis_server::{
+    audit::vocabulary::{Event, vocabularies},
+    metrics::Metric,
+};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit.md");
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
 
-const INTRODUCTION: &str = "# The audit log
+const AUDIT: &str = "# The audit log
 
 This page is printed from the code by `make generate`. The log is on standard output, one JSON object a line. Each record has
 `time`, `level`, `event`, `seq` and `instance`. `seq` increases by one with each record of an instance, so that a gap proves that
@@ -25,8 +29,15 @@ of all arguments under a key of this server: equal calls have equal digests. `ke
 is in `auth_failed` only.
 ";
 
-fn page() -> String {
-    let mut page = INTRODUCTION.to_owned();
+const METRICS: &str = "# The metrics
+
+This page is printed from the code by `make generate`. `/metrics` on the admin port has these series for Prometheus. All values of
+a label are listed here, or are the names of the policy's tools, so that the number of series is bounded. Except those of tools,
+all series exist from the start, with the value 0.
+";
+
+fn audit() -> String {
+    let mut page = AUDIT.to_owned();
     page.push_str("\n## Events\n\n| `event` | `level` | meaning |\n|---|---|---|\n");
     for event in Event::ALL {
         let (word, level, sentence) = (event.as_str(), event.level(), event.sentence());
@@ -35,21 +46,43 @@ fn page() -> String {
     for vocabulary in vocabularies() {
         // The events themselves are in the table above.
         let Some(event) = vocabulary.event else { continue };
-        let (field, event) = (vocabulary.field, event.as_str());
-        write!(page, "\n## `{field}` of `{event}`\n\n| word | meaning |\n|---|---|\n").unwrap();
-        for (word, sentence) in vocabulary.words {
-            writeln!(page, "| `{word}` | {sentence} |").unwrap();
+        write_words(&mut page, vocabulary.field, event.as_str(), &vocabulary.words);
+    }
+    page
+}
+
+fn metrics() -> String {
+    let mut page = METRICS.to_owned();
+    page.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for metric in Metric::ALL {
+        let labels: Vec<_> = metric.labels().iter().map(|label| format!("`{}`", label.name)).collect();
+        let (name, kind, sentence) = (metric.name(), format!("{:?}", metric.kind()).to_lowercase(), metric.sentence());
+        writeln!(page, "| `{name}` | {kind} | {} | {sentence} |", labels.join(", ")).unwrap();
+    }
+    for metric in Metric::ALL {
+        for label in metric.labels().iter().filter(|label| !label.values.is_empty()) {
+            write_words(&mut page, label.name, &metric.name(), &label.values);
         }
     }
     page
 }
 
-/// `make generate` sets the variable, which writes the page.
-#[test]
-fn the_page_lists_the_words_of_the_code() {
-    if std::env::var_os("PORTCULLIS_GENERATE").is_some() {
-        std::fs::write(PAGE, page()).unwrap();
+fn write_words(page: &mut String, name: &str, of: &str, words: &[(&str, &str)]) {
+    write!(page, "\n## `{name}` of `{of}`\n\n| word | meaning |\n|---|---|\n").unwrap();
+    for (word, sentence) in words {
+        writeln!(page, "| `{word}` | {sentence} |").unwrap();
     }
-    let file = std::fs::read_to_string(PAGE).unwrap_or_default();
-    assert_eq!(file, page(), "docs/audit.md is out of date: run `make generate`");
+}
+
+/// `make generate` sets the variable, which writes the pages.
+#[test]
+fn the_pages_list_the_words_of_the_code() {
+    for (name, page) in [("audit.md", audit()), ("metrics.md", metrics())] {
+        let path = format!("{DOCS}{name}");
+        if std::env::var_os("PORTCULLIS_GENERATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let file = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(file, page, "docs/{name} is out of date: run `make generate`");
+    }
 }

@@ -1,32 +1,11 @@
 //! The words of the audit log. Each field whose values are a closed set has its enum here, with a sentence for each word; the
 //! reference page is printed from [`vocabularies`], and a test provokes every word that is in it.
 
-/// An enum of the words of one field of the log, each with the sentence that documents it.
-macro_rules! vocabulary {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $sentence:literal])+ $variant:ident = $word:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[doc = $sentence])+ $variant,)+ }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// As the log spells it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-
-            /// What it means, for the reference documentation.
-            pub fn sentence(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($sentence),+).trim(),)+ }
-            }
-        }
-    };
-}
+use portcullis_crds::vocabulary;
 
 vocabulary! {
     /// The events of the audit log.
-    Event {
+    pub enum Event {
         /// The server began to listen.
         ServerStarted = "server_started",
         /// The server began to stop: calls in flight are finished, no new ones begin.
@@ -62,7 +41,7 @@ vocabulary! {
 
 vocabulary! {
     /// Why a tool was not there for a client.
-    Denial {
+    pub enum Denial {
         /// The tool is not in the client's list.
         NotGranted = "not_granted",
         /// The client has the tool, but the credential that it used does not admit it.
@@ -76,7 +55,7 @@ vocabulary! {
 
 vocabulary! {
     /// Which limit a call was over.
-    LimitName {
+    pub enum LimitName {
         /// Calls of this expensive tool by this client.
         Tool = "tool",
         /// Calls by this client.
@@ -94,7 +73,7 @@ vocabulary! {
 
 vocabulary! {
     /// Why a caller could not be authenticated.
-    AuthFailure {
+    pub enum AuthFailure {
         /// Nothing was presented.
         Missing = "missing",
         /// The API key is not known.
@@ -106,7 +85,7 @@ vocabulary! {
 
 vocabulary! {
     /// Why an authenticated caller is no client.
-    ClientRefusal {
+    pub enum ClientRefusal {
         /// The policy has no client for the credential.
         NotRecognised = "not_recognised",
         /// The client is suspended.
@@ -118,7 +97,7 @@ vocabulary! {
 
 vocabulary! {
     /// Which document was refused.
-    Document {
+    pub enum Document {
         /// `policy.yaml`.
         Policy = "policy",
         /// `credentials.yaml`.
@@ -128,7 +107,7 @@ vocabulary! {
 
 vocabulary! {
     /// Why a call has no result.
-    CallFailure {
+    pub enum CallFailure {
         /// The backend responded with an HTTP status that is not a success.
         BackendStatus = "backend_status",
         /// There was no connection to the backend, or it broke before the response was complete.
@@ -185,19 +164,14 @@ pub struct Vocabulary {
 
 /// Every vocabulary of the log.
 pub fn vocabularies() -> Vec<Vocabulary> {
-    macro_rules! words {
-        ($name:ident) => {
-            $name::ALL.iter().map(|word| (word.as_str(), word.sentence())).collect()
-        };
-    }
     vec![
-        Vocabulary { event: None, field: "event", words: words!(Event) },
-        Vocabulary { event: Some(Event::PolicyRefused), field: "document", words: words!(Document) },
-        Vocabulary { event: Some(Event::AuthFailed), field: "reason", words: words!(AuthFailure) },
-        Vocabulary { event: Some(Event::ClientRefused), field: "reason", words: words!(ClientRefusal) },
-        Vocabulary { event: Some(Event::ToolAccessDenied), field: "reason", words: words!(Denial) },
-        Vocabulary { event: Some(Event::RateLimitExceeded), field: "limit", words: words!(LimitName) },
-        Vocabulary { event: Some(Event::ToolCallError), field: "error", words: words!(CallFailure) },
+        Vocabulary { event: None, field: "event", words: Event::words() },
+        Vocabulary { event: Some(Event::PolicyRefused), field: "document", words: Document::words() },
+        Vocabulary { event: Some(Event::AuthFailed), field: "reason", words: AuthFailure::words() },
+        Vocabulary { event: Some(Event::ClientRefused), field: "reason", words: ClientRefusal::words() },
+        Vocabulary { event: Some(Event::ToolAccessDenied), field: "reason", words: Denial::words() },
+        Vocabulary { event: Some(Event::RateLimitExceeded), field: "limit", words: LimitName::words() },
+        Vocabulary { event: Some(Event::ToolCallError), field: "error", words: CallFailure::words() },
     ]
 }
 
