@@ -1,8 +1,8 @@
-//! The one place that randomness comes from.
+//! The only source of randomness.
 
 use aws_lc_rs::rand;
 
-/// Random bytes that keys may be made of.
+/// Random bytes, fit to make keys of.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("the system must have randomness");

@@ -1,4 +1,4 @@
-//! The Secret that hands a client its API key.
+//! The Secret in which a client reads its API key.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     credentials::api_key::{ApiKey, DATA_KEY},
 };
 
-/// The Secret that a client's key is handed over in, named as its spec says, owned by the McpClient.
+/// The Secret of a client's key, with the name that its spec asks for, owned by the McpClient.
 pub fn api_key_secret(client: &ObjectMeta, secret_name: &str, key: &ApiKey) -> Secret {
     let mut labels = part_of_portcullis();
     labels.insert(labels::NAME.into(), labels::API_KEY.into());

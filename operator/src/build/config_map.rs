@@ -1,4 +1,4 @@
-//! The policy that the pods obey.
+//! The ConfigMap of the policy that the pods enforce.
 
 use std::collections::BTreeMap;
 

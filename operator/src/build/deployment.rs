@@ -1,4 +1,4 @@
-//! The pods: what they run, what they mount, and what they are kept from (restricted Pod Security).
+//! The Deployment: what the pods run, what they mount, and what they are kept from (restricted Pod Security).
 //!
 //! The policy's revision is not in the template: a change of policy never replaces a pod.
 
@@ -45,11 +45,11 @@ pub const KIND: BuiltKind = BuiltKind {
 const CONTAINER: &str = "server";
 /// Where the server finds its documents.
 const CONFIG: &str = "/etc/portcullis/config";
-/// Distroless images' user `nonroot`: nobody's on a usual node.
+/// The user `nonroot` of distroless images, which no usual node has.
 const USER: i64 = 65532;
-/// How long a pod that is to end goes on accepting calls, in seconds: until every node has heard that it is gone.
+/// How long a pod that is being deleted still accepts calls, in seconds: until every node has stopped sending them.
 const DRAIN: i64 = 5;
-/// After that, how long it may take to finish what it has begun and to write its last records, in seconds.
+/// After that, how long it may take to finish the calls in progress and to write its last audit records, in seconds.
 const FINISH: i64 = 40;
 
 fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
@@ -81,7 +81,7 @@ fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &S
 fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSelector) -> PodSpec {
     PodSpec {
         service_account_name: Some(name.to_owned()),
-        // Its former name, which the API server fills in.
+        // The deprecated name of the same field, which the API server fills in.
         service_account: Some(name.to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -96,7 +96,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
         containers: vec![container(spec, settings)],
         volumes: Some(vec![config_volume(name)]),
         termination_grace_period_seconds: Some(DRAIN + FINISH),
-        // On different nodes where there are some: one node's end is not the server's.
+        // On different nodes if there are any, so that a node that fails does not take the server with it.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
             topology_key: "kubernetes.io/hostname".into(),
@@ -151,7 +151,7 @@ fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
     }
 }
 
-/// Both documents in one directory. Neither is optional: a pod starts once both are there.
+/// Both documents in one directory. Neither is optional: a pod starts once both exist.
 fn config_volume(name: &str) -> Volume {
     let file = |file: &str| Some(vec![KeyToPath { key: file.into(), path: file.into(), mode: None }]);
     Volume {
@@ -201,7 +201,7 @@ fn port(name: &str, number: u16) -> ContainerPort {
     }
 }
 
-/// What a server needs that has little to do; no limit of CPU, for a throttled guard slows every call.
+/// What a server with little traffic needs. There is no limit of CPU, for throttling would slow every call.
 fn modest_resources() -> ResourceRequirements {
     let quantities = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
         pairs.iter().map(|(name, quantity)| ((*name).to_owned(), Quantity((*quantity).to_owned()))).collect()
@@ -213,7 +213,7 @@ fn modest_resources() -> ResourceRequirements {
     }
 }
 
-/// As the API server spells them.
+/// With amounts spelled as the API server spells them.
 fn canonical(resources: ResourceRequirements) -> ResourceRequirements {
     let spell = |quantities: Option<BTreeMap<String, Quantity>>| {
         let spelled = |Quantity(text): Quantity| {

@@ -27,7 +27,7 @@ pub fn url(namespace: &str, server: &str) -> String {
     format!("http://{server}.{namespace}.svc:{MCP_PORT}/mcp")
 }
 
-/// The labels that a server's Deployment and Service select its pods by. They can never change: a selector is immutable.
+/// The labels by which a server's Deployment and Service select its pods. They can never change: a selector is immutable.
 pub fn selector(server: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(labels::NAME.into(), labels::SERVER.into()), (labels::INSTANCE.into(), server.to_owned())])
 }
@@ -44,7 +44,7 @@ pub fn labels(server: &str) -> BTreeMap<String, String> {
     labels
 }
 
-/// The labels of everything that the operator makes.
+/// The labels of everything that the operator creates.
 pub(super) fn part_of_portcullis() -> BTreeMap<String, String> {
     BTreeMap::from([(labels::MANAGED_BY.into(), FIELD_MANAGER.into()), (labels::PART_OF.into(), "portcullis".into())])
 }

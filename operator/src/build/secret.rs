@@ -1,4 +1,4 @@
-//! The digests of the clients' keys, and the server's own keys.
+//! The Secret of the digests of the clients' keys, and of the server's own keys.
 
 use std::collections::BTreeMap;
 

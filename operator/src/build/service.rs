@@ -1,4 +1,5 @@
-//! Where agents in the cluster reach the server. The admin port is in no Service: kubelet and the operator ask each pod.
+//! The Service at which agents in the cluster reach the server. It lacks the admin port: kubelet and the operator query each
+//! pod.
 
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},

@@ -1,4 +1,4 @@
-//! The account that the pods run as. It may do nothing, and no pod gets its token.
+//! The ServiceAccount of the pods. It has no rights, and no pod gets its token.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use portcullis_crds::McpServerSpec;

@@ -1,4 +1,4 @@
-//! Which servers a client names, and which clients name a server; and whether a change of a client takes something away.
+//! Which servers a client names, which clients name a server, and whether a change of a client takes something away.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,7 +9,7 @@ use portcullis_crds::{Findings, McpClientSpec, NamespacedName, client::Access};
 
 use crate::validate::server_of;
 
-/// Both directions, kept up from the watch.
+/// Both directions, kept up to date by the watch of clients.
 #[derive(Debug, Default)]
 pub struct Index(Mutex<Links>);
 
@@ -20,7 +20,7 @@ struct Links {
 }
 
 impl Index {
-    /// The client names these servers now. Gives those that it named before or names now.
+    /// Sets which servers the client names. Returns those that it named before or names now.
     fn set(&self, client: &NamespacedName, servers: BTreeSet<NamespacedName>) -> BTreeSet<NamespacedName> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = links.servers.remove(client).unwrap_or_default();
@@ -42,15 +42,15 @@ impl Index {
         all
     }
 
-    /// Takes in a change of a client: none where there is none, an error where nobody can decode it. Gives the servers
-    /// that it concerns; none where that may be any, for nobody knows what an undecodable client names.
+    /// Takes in a change of a client: each spec is `None` if there is no such client, and an error if it cannot be decoded.
+    /// Returns the servers that the change concerns; `None` if that may be any, since it is unknown what the client named.
     pub fn change(
         &self,
         client: &NamespacedName,
         old: Option<&Result<McpClientSpec, Findings>>,
         new: Option<&Result<McpClientSpec, Findings>>,
     ) -> Option<BTreeSet<NamespacedName>> {
-        // What it named while it could be decoded, it still has.
+        // A client that can no longer be decoded keeps what it named before.
         let known = self.servers(client);
         let is_unknown = known.is_empty() && matches!((old, new), (Some(Err(_)), _) | (None, Some(Err(_))));
         let servers = match new {
@@ -74,12 +74,13 @@ impl Index {
     }
 }
 
-/// The servers that a spec names, in full.
+/// The full names of the servers that a spec names.
 fn named(spec: &McpClientSpec, namespace: &str) -> BTreeSet<NamespacedName> {
     spec.access.iter().map(|access| server_of(&access.server_ref, namespace)).collect()
 }
 
-/// Whether the new spec takes away anything that the old one asked for: then it is published without waiting for others.
+/// Whether the new spec takes away anything that the old one asked for: then it is published without waiting for other
+/// changes.
 pub fn narrows(old: &McpClientSpec, new: &McpClientSpec) -> bool {
     let is_suspended = new.suspended && !old.suspended;
     let ends_earlier =
@@ -88,7 +89,7 @@ pub fn narrows(old: &McpClientSpec, new: &McpClientSpec) -> bool {
     is_suspended || ends_earlier || !old.access.iter().all(is_kept)
 }
 
-/// Whether one access asks for at least what the other does.
+/// Whether one access asks for at least what the other asks for.
 fn contains(more: &Access, less: &Access) -> bool {
     let all = |access: &Access| access.tools.iter().any(|tool| tool == "*");
     let tools = all(more) || (!all(less) && less.tools.iter().all(|tool| more.tools.contains(tool)));
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(index.set(&name("bot"), names(&["crm", "erp"])), names(&["crm", "erp"]));
         assert_eq!(index.set(&name("bot"), names(&["erp", "wiki"])), names(&["crm", "erp", "wiki"]));
         assert_eq!((index.clients(&name("crm")), index.clients(&name("wiki"))), (names(&[]), names(&["bot"])));
-        assert_eq!(index.set(&name("bot"), names(&[])), names(&["erp", "wiki"]), "gone: those that it named");
+        assert_eq!(index.set(&name("bot"), names(&[])), names(&["erp", "wiki"]), "deleted: those that it named");
         assert_eq!(index.clients(&name("erp")), names(&[]));
     }
 
@@ -132,19 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_nobody_could_decode_concerns_every_server_unless_it_is_known_what_it_named() {
+    fn a_client_that_cannot_be_decoded_concerns_every_server_unless_it_is_known_what_it_named() {
         let (bot, broken) = (name("bot"), Err(Findings::default()));
         let (crm, erp) = (Ok(spec(|_| ())), Ok(spec(|it| it["access"][0]["serverRef"]["name"] = json!("erp"))));
         let index = Index::default();
         assert_eq!(index.change(&bot, None, Some(&broken)), None, "as the operator starts");
         assert_eq!(index.change(&bot, Some(&broken), Some(&broken)), None);
-        assert_eq!(index.change(&bot, Some(&broken), Some(&crm)), None, "repaired: it may have been served by others");
+        assert_eq!(
+            index.change(&bot, Some(&broken), Some(&crm)),
+            None,
+            "repaired: other servers may have published access for it"
+        );
         assert_eq!(index.change(&bot, Some(&crm), Some(&broken)), Some(names(&["crm"])));
         assert_eq!(index.change(&bot, Some(&broken), Some(&erp)), Some(names(&["crm", "erp"])));
         assert_eq!(index.change(&bot, Some(&erp), None), Some(names(&["erp"])));
         assert_eq!(index.change(&bot, None, Some(&crm)), Some(names(&["crm"])));
         let index = Index::default();
-        assert_eq!(index.change(&bot, Some(&broken), None), None, "gone before anybody could decode it");
+        assert_eq!(index.change(&bot, Some(&broken), None), None, "deleted before it could be decoded");
     }
 
     #[test]

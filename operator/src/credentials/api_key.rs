@@ -1,6 +1,6 @@
-//! API keys: 256 random bits behind a prefix that leak scanners can look for.
+//! API keys: 256 random bits behind a prefix that secret scanners can search for.
 //!
-//! A key that is in its client's Secret stays for ever: nothing here replaces one that still is a key.
+//! A key that is in its client's Secret is kept for ever: nothing here replaces a valid key.
 
 use std::fmt;
 
@@ -15,25 +15,25 @@ pub const DATA_KEY: &str = "api-key";
 /// What every key begins with.
 const PREFIX: &str = "portcullis_";
 
-/// A key as clients send it; never printed by `Debug`.
+/// A key as clients send it; `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
 /// What to do about a client's Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// It is not there: create it (POST) with a new key.
+    /// It does not exist: create it with a new key.
     Create,
     /// It is the client's and holds a key.
     Keep(ApiKeyDigest),
-    /// It is the client's, and what it holds is no key that the operator made: put a new one in. A key that somebody
-    /// thought up is not taken: its digest is published, and only 256 random bits bear that.
+    /// It is the client's, and what it holds was not made by the operator: put a new key in. A key that a person chose is not
+    /// accepted: its digest is published, which only 256 random bits withstand.
     Replace,
-    /// It is there and is not the client's: touch nothing.
+    /// It exists and is not the client's: touch nothing.
     NotOwned,
 }
 
-/// What to do, given the Secret of the name that the client's spec says.
+/// What to do, given the Secret that the client's spec names.
 pub fn plan(client: &ObjectMeta, existing: Option<&Secret>) -> Plan {
     let Some(secret) = existing else { return Plan::Create };
     if !is_controlled_by(&secret.metadata, client) {
@@ -50,7 +50,7 @@ impl ApiKey {
         Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
     }
 
-    /// A key that was made here before; none where the text is something else.
+    /// A key that the operator made; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
         (bytes.len() == 32).then(|| Self(text.to_owned()))
@@ -60,7 +60,7 @@ impl ApiKey {
         &self.0
     }
 
-    /// What servers know it by.
+    /// What is published of it.
     pub fn digest(&self) -> ApiKeyDigest {
         let sha256 = KeyDigest::of(self.0.as_bytes());
         ApiKeyDigest { id: sha256.key_id(), sha256 }
@@ -78,9 +78,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::ByteString;
+    use portcullis_crds::McpClient;
 
     use super::*;
-    use crate::build;
+    use crate::cluster::ownership::controller_reference;
 
     fn client(uid: &str) -> ObjectMeta {
         ObjectMeta {
@@ -92,12 +93,16 @@ mod tests {
     }
 
     fn holding(text: &str) -> Secret {
-        let secret = build::api_key_secret(&client("u1"), "bot-key", &ApiKey::new([7; 32]));
-        Secret { data: Some(BTreeMap::from([(DATA_KEY.into(), ByteString(text.into()))])), ..secret }
+        let owner = controller_reference::<McpClient>(&client("u1"));
+        Secret {
+            metadata: ObjectMeta { owner_references: Some(vec![owner]), ..ObjectMeta::default() },
+            data: Some(BTreeMap::from([(DATA_KEY.into(), ByteString(text.into()))])),
+            ..Secret::default()
+        }
     }
 
     #[test]
-    fn a_key_says_what_it_is_and_is_never_shown_by_debug() {
+    fn a_key_has_a_prefix_and_debug_does_not_print_it() {
         let key = ApiKey::new([7; 32]);
         assert_eq!(key.as_str(), "portcullis_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc");
         assert_eq!(format!("{key:?}"), "ApiKey(…)");
@@ -105,23 +110,27 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_is_kept_and_what_is_another_s_is_left_alone() {
+    fn a_key_that_exists_is_kept_and_the_secret_of_another_owner_is_left_alone() {
         let key = ApiKey::new([7; 32]);
-        let ours = build::api_key_secret(&client("u1"), "bot-key", &key);
+        let ours = holding(key.as_str());
         let foreign =
             Secret { metadata: ObjectMeta { owner_references: None, ..ours.metadata.clone() }, ..ours.clone() };
         for (what, existing, expected) in [
-            ("nothing is there", None, Plan::Create),
+            ("nothing exists", None, Plan::Create),
             ("the client's own", Some(ours.clone()), Plan::Keep(key.digest())),
             ("nobody's", Some(foreign), Plan::NotOwned),
             ("no data", Some(Secret { data: None, ..ours.clone() }), Plan::Replace),
-            ("a key that somebody thought up", Some(holding("secret")), Plan::Replace),
+            ("a key that a person chose", Some(holding("secret")), Plan::Replace),
             ("a shorter key", Some(holding("portcullis_BwcHBwcH")), Plan::Replace),
             ("a key with white space", Some(holding(&format!("{}\n", key.as_str()))), Plan::Replace),
         ] {
             assert_eq!(plan(&client("u1"), existing.as_ref()), expected, "{what}");
         }
-        let made_again = plan(&client("u2"), Some(&ours));
-        assert_eq!(made_again, Plan::NotOwned, "a client made again does not get the old one's key");
+        let created_again = plan(&client("u2"), Some(&ours));
+        assert_eq!(
+            created_again,
+            Plan::NotOwned,
+            "a client that is created again does not get the key of the former one"
+        );
     }
 }

@@ -117,7 +117,7 @@ fn credentials_of(secret: DynamicObject) -> Option<PublishedCredentials> {
     CredentialsReading::parse(std::str::from_utf8(&data.0).ok()?).ok().map(Into::into)
 }
 
-/// The full name of an object beside the server.
+/// The name of an object in the server's namespace.
 pub fn child_name(server: &NamespacedName, name: String) -> NamespacedName {
     NamespacedName { namespace: server.namespace.clone(), name }
 }
