@@ -1,5 +1,5 @@
-//! The REST interface: paths, parameters and what is wrong with them. Every answer is JSON, errors as `{"error": "…"}`
-//! with a sentence that says what is allowed.
+//! The REST interface: its paths and the validation of its parameters. Every response is JSON; an error is `{"error": "…"}`
+//! with a sentence that states what is allowed.
 
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ pub fn router(crm: Arc<Crm>) -> Router {
         .route("/deals/summary", get(deals))
         .route("/revenue", get(revenue))
         .route("/dashboard/metrics", get(metrics))
-        .fallback(async || ApiError(StatusCode::NOT_FOUND, "no such path".to_owned()))
+        .fallback(async || ApiError(StatusCode::NOT_FOUND, "this path does not exist".to_owned()))
         .with_state(crm)
 }
 
-/// A refusal: its status, and a sentence for whoever asked.
+/// An error: its status, and a sentence for the caller.
 struct ApiError(StatusCode, String);
 
 impl ApiError {
@@ -41,7 +41,7 @@ impl ApiError {
     }
 
     fn unknown_contact(id: &str) -> Self {
-        Self(StatusCode::NOT_FOUND, format!("there is no contact '{id}'"))
+        Self(StatusCode::NOT_FOUND, format!("contact '{id}' does not exist"))
     }
 }
 
@@ -94,26 +94,26 @@ struct NewNote {
     text: String,
 }
 
-fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
-    match asked.unwrap_or(LIMIT_DEFAULT) {
+fn limit(requested: Option<usize>) -> Result<usize, ApiError> {
+    match requested.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
         other => Err(ApiError::bad_request(format!("limit is {other}; it must be from 1 to {LIMIT_MAX}"))),
     }
 }
 
-fn month(name: &str, asked: Option<String>) -> Result<Option<String>, ApiError> {
-    let Some(asked) = asked else { return Ok(None) };
-    let valid = match asked.split_once('-') {
+fn month(name: &str, requested: Option<String>) -> Result<Option<String>, ApiError> {
+    let Some(requested) = requested else { return Ok(None) };
+    let is_valid = match requested.split_once('-') {
         Some((year, month)) => {
             let digits = |text: &str, n| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit());
             digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
         }
         None => false,
     };
-    if !valid {
-        return Err(ApiError::bad_request(format!("{name} is '{asked}'; it must be a month such as 2026-03")));
+    if !is_valid {
+        return Err(ApiError::bad_request(format!("{name} is '{requested}'; it must be a month such as 2026-03")));
     }
-    Ok(Some(asked))
+    Ok(Some(requested))
 }
 
 async fn contacts(State(crm): State<Arc<Crm>>, search: Parameters<Search>) -> Result<Json<Value>, ApiError> {
@@ -149,9 +149,9 @@ async fn deals(State(crm): State<Arc<Crm>>, filter: Parameters<StageFilter>) -> 
     let Query(StageFilter { stage }) = filter?;
     let stage = match stage {
         None => None,
-        Some(asked) => Some(Stage::ALL.into_iter().find(|stage| stage.name() == asked).ok_or_else(|| {
+        Some(name) => Some(Stage::ALL.into_iter().find(|stage| stage.name() == name).ok_or_else(|| {
             let names = Stage::ALL.map(Stage::name).join(", ");
-            ApiError::bad_request(format!("stage is '{asked}'; it must be one of {names}"))
+            ApiError::bad_request(format!("stage is '{name}'; it must be one of {names}"))
         })?),
     };
     Ok(Json(json!({"items": crm.deals(stage)})))

@@ -1,5 +1,5 @@
-//! The CRM's data and the questions it answers. Everything but the notes is made once, by `generate`, and never changes;
-//! notes are bounded per contact, so that a test may write as many as it likes.
+//! The data of the CRM and the queries on it. Everything except the notes is generated once, by `generate`, and never changes. The
+//! number of notes per contact is bounded, so that a test may write any number of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::generate;
 
-/// The notes that one contact keeps; older ones are dropped.
+/// How many notes are kept of one contact; older ones are dropped.
 const NOTES_PER_CONTACT: usize = 200;
 
 /// A person at a company.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Contact {
-    /// `c-` and four digits.
+    /// `c-` followed by four digits.
     pub id: String,
     pub name: String,
     pub email: String,
@@ -26,7 +26,7 @@ pub struct Contact {
     pub customer_since: String,
 }
 
-/// What happened with a contact, and when.
+/// An entry in the history of a contact.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HistoryEntry {
     pub at: String,
@@ -34,7 +34,7 @@ pub struct HistoryEntry {
     pub summary: String,
 }
 
-/// What somebody wrote about a contact.
+/// A note about a contact.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Note {
@@ -44,7 +44,7 @@ pub struct Note {
     pub created_at: String,
 }
 
-/// Where a deal stands.
+/// The stage of a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -58,7 +58,7 @@ pub enum Stage {
 impl Stage {
     pub const ALL: [Self; 5] = [Self::Lead, Self::Qualified, Self::Proposal, Self::Won, Self::Lost];
 
-    /// Its name in URLs and answers.
+    /// Its name in URLs and responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lead => "lead",
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-/// A sale in the making, or made. The amount is in euros.
+/// A sale that is planned or closed. The amount is in euros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deal {
     pub stage: Stage,
@@ -95,7 +95,7 @@ pub struct Revenue {
     pub currency: &'static str,
 }
 
-/// The figures of the dashboard's front page.
+/// The figures of the dashboard.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
@@ -131,7 +131,8 @@ impl Crm {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The contacts whose name, e-mail or company contains `query` (case does not matter), and how many there are in all.
+    /// The first `limit` contacts whose name, e-mail address or company contains `query` (ignoring case), and the number of all
+    /// matches.
     pub fn search(&self, query: &str, limit: usize) -> (Vec<&Contact>, usize) {
         let query = query.to_lowercase();
         let found = self.data.contacts.iter().filter(|contact| {
@@ -142,25 +143,25 @@ impl Crm {
         (found.into_iter().take(limit).collect(), total)
     }
 
-    fn knows(&self, contact: &str) -> bool {
+    fn has_contact(&self, contact: &str) -> bool {
         self.data.history.contains_key(contact)
     }
 
-    /// What happened with a contact, newest first, notes included; `None` if there is no such contact.
+    /// The history of a contact with its notes, newest first; `None` if the contact does not exist.
     pub fn history(&self, contact: &str, limit: usize) -> Option<Vec<HistoryEntry>> {
         let history = self.data.history.get(contact)?;
         let notes = self.notes();
-        let noted = notes.by_contact.get(contact).into_iter().flatten().rev().map(|note| HistoryEntry {
+        let note_entries = notes.by_contact.get(contact).into_iter().flatten().rev().map(|note| HistoryEntry {
             at: note.created_at.clone(),
             kind: "note".to_owned(),
             summary: note.text.clone(),
         });
-        Some(noted.chain(history.iter().cloned()).take(limit).collect())
+        Some(note_entries.chain(history.iter().cloned()).take(limit).collect())
     }
 
-    /// Writes a note; `None` if there is no such contact.
+    /// Adds a note; `None` if the contact does not exist.
     pub fn add_note(&self, contact: &str, text: String) -> Option<Note> {
-        if !self.knows(contact) {
+        if !self.has_contact(contact) {
             return None;
         }
         let mut notes = self.notes();
@@ -179,7 +180,7 @@ impl Crm {
         Some(note)
     }
 
-    /// The deals by stage, or those of one stage.
+    /// The deals of each stage, or of one stage.
     pub fn deals(&self, only: Option<Stage>) -> Vec<StageSummary> {
         let mut stages: BTreeMap<Stage, (usize, u64)> = BTreeMap::new();
         for deal in &self.data.deals {

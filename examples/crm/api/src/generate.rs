@@ -1,5 +1,5 @@
-//! Makes the CRM's data from a fixed seed: the same people, deals and months at every start, on every machine. All names
-//! are invented and all addresses are below `.example`, so nothing here is anybody's.
+//! Generates the data of the CRM from a fixed seed: the same contacts, deals and months after every start, on every machine. All names
+//! are invented, and all e-mail addresses are below `.example`, so nothing here belongs to a real person.
 
 use std::collections::BTreeMap;
 
@@ -114,9 +114,9 @@ const CITIES: [&str; 12] = [
     "Tallinn",
     "Valencia",
 ];
-const HAPPENINGS: [(&str, &str); 10] = [
+const HISTORY_ENTRIES: [(&str, &str); 10] = [
     ("call", "Asked about delivery times for the next quarter"),
-    ("call", "Went through the renewal terms; wants them in writing"),
+    ("call", "Discussed the renewal terms; wants them in writing"),
     ("email", "Sent the revised quote"),
     ("email", "Confirmed the number of seats"),
     ("meeting", "Demonstrated the new reporting module"),
@@ -127,17 +127,17 @@ const HAPPENINGS: [(&str, &str); 10] = [
     ("invoice", "Invoice sent"),
 ];
 
-/// All that is made once.
+/// Everything that is generated.
 pub struct Data {
     pub contacts: Vec<Contact>,
-    /// By contact id, newest first; every contact has an entry.
+    /// By contact id, newest first; every contact is in it.
     pub history: BTreeMap<String, Vec<HistoryEntry>>,
     pub deals: Vec<Deal>,
     /// Oldest month first.
     pub revenue: Vec<Revenue>,
 }
 
-/// The same data each time.
+/// Generates the data, which is the same each time.
 pub fn data() -> Data {
     let mut random = SplitMix(SEED);
     let companies: Vec<String> = (0..COMPANIES).map(company).collect();
@@ -148,7 +148,7 @@ pub fn data() -> Data {
     Data { contacts, history, deals, revenue }
 }
 
-/// Each number another company: 18 and 12 share factors, so the second word also moves on with each round.
+/// A different company for each number. 18 and 12 have common factors, so the second word also advances after each round.
 fn company(n: usize) -> String {
     let second = n % COMPANY_SECOND.len() + n / COMPANY_FIRST.len();
     format!("{} {}", COMPANY_FIRST[n % COMPANY_FIRST.len()], COMPANY_SECOND[second % COMPANY_SECOND.len()])
@@ -172,7 +172,7 @@ fn contact(random: &mut SplitMix, n: usize, companies: &[String]) -> Contact {
 fn history(random: &mut SplitMix) -> Vec<HistoryEntry> {
     let mut entries: Vec<HistoryEntry> = (0..4 + random.below(40))
         .map(|_| {
-            let (kind, summary) = random.pick(&HAPPENINGS);
+            let (kind, summary) = random.pick(&HISTORY_ENTRIES);
             let day = date(2024 + random.below(3), random);
             let at = format!("{day}T{:02}:{:02}:00Z", 8 + random.below(10), random.below(60));
             HistoryEntry { at, kind: (*kind).to_owned(), summary: (*summary).to_owned() }
@@ -187,7 +187,7 @@ fn deal(random: &mut SplitMix) -> Deal {
     Deal { stage, amount: 500 * (2 + u64::from(random.below(240))) }
 }
 
-/// A slow rise, a dip in August, a peak in December, and some noise.
+/// Revenue that rises slowly, with a dip in August, a peak in December, and some noise.
 fn revenue(random: &mut SplitMix, n: u32) -> Revenue {
     let months = LAST_MONTH.0 * 12 + LAST_MONTH.1 - 1 - (MONTHS - 1) + n;
     let (year, month) = (months / 12, months % 12 + 1);
@@ -200,12 +200,12 @@ fn revenue(random: &mut SplitMix, n: u32) -> Revenue {
     Revenue { month: format!("{year}-{month:02}"), amount, invoices: 60 + n + random.below(25), currency: CURRENCY }
 }
 
-/// A day of that year; none in November or December, so that none of the last year lies after the last month.
+/// A day of that year, before November, so that no date is after the last month with revenue.
 fn date(year: u32, random: &mut SplitMix) -> String {
     format!("{year}-{:02}-{:02}", 1 + random.below(10), 1 + random.below(28))
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a few lines, and the same numbers everywhere.
+/// The pseudorandom generator SplitMix64 (Steele, Lea, Flood 2014): short, and the same numbers on every machine.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -220,7 +220,7 @@ impl SplitMix {
     /// A number below `bound`.
     fn below(&mut self, bound: u32) -> u32 {
         let below = self.next() % u64::from(bound);
-        u32::try_from(below).expect("a number below a u32 must be one")
+        u32::try_from(below).expect("a number below a u32 must fit into a u32")
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn the_data_is_the_same_at_every_start() {
-        let (one, other) = (data(), data());
-        assert_eq!(one.contacts, other.contacts);
-        assert_eq!(one.history, other.history);
-        assert_eq!(one.deals, other.deals);
-        assert_eq!(one.revenue, other.revenue);
+        let (first, second) = (data(), data());
+        assert_eq!(first.contacts, second.contacts);
+        assert_eq!(first.history, second.history);
+        assert_eq!(first.deals, second.deals);
+        assert_eq!(first.revenue, second.revenue);
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_company_is_another_one() {
+    fn no_two_companies_have_the_same_name() {
         let companies: std::collections::BTreeSet<String> = (0..COMPANIES).map(company).collect();
         assert_eq!(companies.len(), COMPANIES);
     }

@@ -1,5 +1,5 @@
-//! A small REST CRM, so that the example and the tests have a backend with data worth guarding. It promises the same
-//! contacts, deals and revenue at every start; notes are kept in memory only. It guards nothing: that is Portcullis' part.
+//! A small REST CRM, the backend of the example and of the tests. It has the same contacts, deals and revenue after every start;
+//! notes are kept in memory only. It does not authenticate callers: that is left to Portcullis.
 
 mod api;
 mod crm;
@@ -18,16 +18,16 @@ use crate::crm::Crm;
 #[derive(Parser)]
 #[command(name = "crm-api", version)]
 struct Cli {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; with port 0 the system chooses a free port.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 }
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "whoever starts this reads the address from here")]
+#[expect(clippy::print_stdout, reason = "the process that starts this one reads the address from here")]
 async fn main() -> std::io::Result<()> {
     let cli = Cli::parse();
-    // Handlers of our own: the first process of a container is not ended by a signal that it does not handle.
+    // The kernel does not end the first process of a container on a signal that it does not handle.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(cli.listen).await?;

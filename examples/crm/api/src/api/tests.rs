@@ -1,4 +1,4 @@
-//! The API as a caller meets it: over a socket.
+//! Tests of the API over a socket.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn get(base: &str, path: &str) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn a_search_finds_by_name_mail_or_company_and_counts_all() {
+async fn a_search_matches_names_addresses_and_companies_and_counts_every_match() {
     let base = start().await;
     let (status, all) = get(&base, "/contacts?limit=500").await;
     assert_eq!(
@@ -42,7 +42,7 @@ async fn a_search_finds_by_name_mail_or_company_and_counts_all() {
 }
 
 #[tokio::test]
-async fn a_note_is_kept_and_leads_the_history() {
+async fn a_note_becomes_the_newest_entry_of_the_history() {
     let base = start().await;
     let url = format!("{base}/contacts/c-0007/notes");
     let response = reqwest::Client::new().post(url).json(&json!({"text": "Prefers e-mail"})).send().await.unwrap();
@@ -75,16 +75,16 @@ async fn deals_revenue_and_metrics_agree() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said() {
+async fn an_error_states_what_is_allowed() {
     let base = start().await;
     for (path, status, message) in [
-        ("/contacts/c-9999/history", 404, "there is no contact 'c-9999'"),
+        ("/contacts/c-9999/history", 404, "contact 'c-9999' does not exist"),
         ("/contacts?limit=0", 400, "limit is 0; it must be from 1 to 500"),
         ("/deals/summary?stage=sold", 400, "stage is 'sold'; it must be one of lead, qualified, proposal, won, lost"),
         ("/revenue?from=2026-13", 400, "from is '2026-13'; it must be a month such as 2026-03"),
         ("/revenue?to=March", 400, "to is 'March'; it must be a month such as 2026-03"),
         ("/revenue?from=2026-05&to=2026-04", 400, "from (2026-05) is after to (2026-04)"),
-        ("/nothing", 404, "no such path"),
+        ("/nothing", 404, "this path does not exist"),
     ] {
         let (got, body) = get(&base, path).await;
         assert_eq!((got.as_u16(), body), (status, json!({"error": message})), "{path}");
