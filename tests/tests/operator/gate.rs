@@ -1,5 +1,5 @@
-//! Stands between an operator and the API server, lets so many writes through, and kills the operator before it hears of
-//! the last one's success.
+//! A proxy between an operator and the API server. It lets a number of writes through, and kills the operator before the answer
+//! to the last one arrives.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
 
 pub struct Gate {
-    /// Leads an operator here.
+    /// The kubeconfig of an operator that is to use this proxy.
     pub kubeconfig: PathBuf,
     inner: Arc<Inner>,
     _server: JoinSet<()>,
@@ -55,12 +55,12 @@ impl Gate {
         Self { kubeconfig: path, inner, _server: server }
     }
 
-    /// So many writes from now on; after the last one the operator is killed.
+    /// Lets so many writes through from now on; after the last one the operator is killed.
     pub fn let_through(&self, writes: usize) {
         self.inner.left.store(writes, Ordering::SeqCst);
     }
 
-    /// Whom to kill.
+    /// Sets the process to kill.
     pub fn kills(&self, operator: Pid) {
         self.inner.operator.store(operator.as_raw_nonzero().get(), Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! Plays kubelet for the pods of one server: each gets an address of the loopback, where it says what it serves. As with the
-//! real one, a pod takes up what is published when the pod object changes, and not before.
+//! Plays the kubelet for the pods of one server: each pod gets a loopback address, where it reports what it serves. As with a
+//! real kubelet, a pod takes up what is published when the pod object changes, and not before.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::world::{World, until};
+use crate::harness::{TestCluster, until};
 
 /// The pods of server `crm` in one namespace.
 pub struct Kubelet {
@@ -21,18 +21,18 @@ pub struct Kubelet {
     tasks: JoinSet<()>,
 }
 
-/// What a pod says about itself.
+/// What a pod reports.
 struct Served {
     answer: Value,
     is_stuck: bool,
 }
 
 impl Kubelet {
-    /// Starts every pod of the server, on 127.77.N.1 and up. They begin with what is published now.
-    pub async fn start(world: &World, namespace: &str, n: u8, count: usize) -> Self {
+    /// Starts every pod of the server, on the addresses from 127.77.`n`.1 on. They start with what is published now.
+    pub async fn start(cluster: &TestCluster, namespace: &str, n: u8, count: usize) -> Self {
         let names = until(20, async || {
             let pods =
-                world.api::<Pod>(namespace).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+                cluster.api::<Pod>(namespace).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let names: Vec<(String, String)> =
                 pods.items.into_iter().filter_map(|pod| Some((pod.metadata.name?, pod.metadata.uid?))).collect();
             if names.len() == count { Ok(names) } else { Err(format!("{} pods", names.len())) }
@@ -41,11 +41,11 @@ impl Kubelet {
         let mut kubelet = Self { pods: BTreeMap::new(), tasks: JoinSet::new() };
         for ((name, uid), host) in names.into_iter().zip(1..) {
             let address = Ipv4Addr::new(127, 77, n, host);
-            let answer = answer(world, namespace, &uid).await;
+            let answer = answer(cluster, namespace, &uid).await;
             let served = Arc::new(Mutex::new(Served { answer, is_stuck: false }));
             let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
             kubelet.tasks.spawn(serve(listener, Arc::clone(&served)));
-            ready(world, namespace, &name, address).await;
+            ready(cluster, namespace, &name, address).await;
             kubelet.pods.insert(name, served);
         }
         kubelet
@@ -55,17 +55,17 @@ impl Kubelet {
         self.pods.keys().cloned().collect()
     }
 
-    /// From now on the pod's kubelet notices nothing.
+    /// From now on the pod takes up no change.
     pub fn stick(&self, pod: &str) {
         self.pods[pod].lock().unwrap().is_stuck = true;
     }
 
-    /// Looks at every pod once: where its annotation was changed, it takes up what is published.
-    pub async fn sync(&self, world: &World, namespace: &str) {
+    /// Syncs every pod once: one that was nudged takes up what is published.
+    pub async fn sync(&self, cluster: &TestCluster, namespace: &str) {
         for (name, served) in &self.pods {
-            let pod = world.api::<Pod>(namespace).get(name).await.unwrap();
+            let pod = cluster.api::<Pod>(namespace).get(name).await.unwrap();
             let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
-            let new = answer(world, namespace, pod.metadata.uid.as_deref().unwrap()).await;
+            let new = answer(cluster, namespace, pod.metadata.uid.as_deref().unwrap()).await;
             let mut served = served.lock().unwrap();
             if nudge.is_some() && !served.is_stuck {
                 served.answer = new;
@@ -74,12 +74,13 @@ impl Kubelet {
     }
 }
 
-async fn answer(world: &World, namespace: &str, uid: &str) -> Value {
-    let (policy, credentials) = (world.policy(namespace).await.unwrap(), world.credentials(namespace).await.unwrap());
+async fn answer(cluster: &TestCluster, namespace: &str, uid: &str) -> Value {
+    let (policy, credentials) =
+        (cluster.policy(namespace).await.unwrap(), cluster.credentials(namespace).await.unwrap());
     json!({"policyRevision": policy.revision, "credentialsRevision": credentials.revision, "contract": 1, "podUid": uid})
 }
 
-async fn ready(world: &World, namespace: &str, pod: &str, address: Ipv4Addr) {
+async fn ready(cluster: &TestCluster, namespace: &str, pod: &str, address: Ipv4Addr) {
     let status = json!({"status": {
         "phase": "Running",
         "podIP": address.to_string(),
@@ -90,7 +91,7 @@ async fn ready(world: &World, namespace: &str, pod: &str, address: Ipv4Addr) {
             "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
         }],
     }});
-    let pods = world.api::<Pod>(namespace);
+    let pods = cluster.api::<Pod>(namespace);
     pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
 

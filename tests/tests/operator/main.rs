@@ -1,13 +1,14 @@
-//! The operator on a real API server, with the rights of its own account. No kubelet: pods stay pending, or are played.
+//! The operator on a real API server, with the rights of its own account. There is no kubelet: pods stay pending, or a test
+//! plays the kubelet.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what is wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod apply;
 mod clients;
 mod confirm;
 mod gate;
+mod harness;
 mod killed;
 mod kubelet;
 mod refused;
 mod scale;
-mod world;

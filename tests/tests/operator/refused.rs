@@ -1,9 +1,9 @@
-//! What the API server itself refuses, by schema and by CEL, and in whose words.
+//! What the API server itself refuses, by schema and by CEL, and with which messages.
 
 use portcullis_tests::Error;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::harness::TestCluster;
 
 fn server(change: impl FnOnce(&mut Value)) -> Value {
     let mut spec = json!({
@@ -29,12 +29,12 @@ fn named(mut object: Value, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_api_server_refuses_what_cannot_be_meant_and_says_why() {
-    let world = World::without_operator().await;
+async fn the_api_server_refuses_invalid_specs_and_says_why() {
+    let cluster = TestCluster::without_operator().await;
     let refusal = |object: &Value| {
-        let file = world.cluster.folder().join("object.json");
+        let file = cluster.control_plane.folder().join("object.json");
         std::fs::write(&file, object.to_string()).unwrap();
-        match world.cluster.kubectl(["apply", "--dry-run=server", "-f", file.to_str().unwrap()]) {
+        match cluster.control_plane.kubectl(["apply", "--dry-run=server", "-f", file.to_str().unwrap()]) {
             Ok(_) => None,
             Err(Error::Command { output, .. }) => Some(output),
             Err(error) => panic!("{error}"),
@@ -69,7 +69,7 @@ async fn the_api_server_refuses_what_cannot_be_meant_and_says_why() {
         (client(|it| it["access"] = json!([it["access"][0], it["access"][0]])), "each serverRef may be named once"),
         (client(|it| it["expiresAt"] = json!("tomorrow")), "expiresAt"),
     ] {
-        let said = refusal(&object).unwrap_or_else(|| panic!("taken, not refused for '{words}': {object}"));
+        let said = refusal(&object).unwrap_or_else(|| panic!("accepted, and not refused with '{words}': {object}"));
         assert!(said.contains(words), "'{words}' is not in: {said}");
     }
 }

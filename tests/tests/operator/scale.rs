@@ -4,12 +4,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use portcullis_crds::McpServer;
 use serde_json::json;
 
-use crate::world::{World, expect, until};
+use crate::harness::{TestCluster, expect, until};
 
 #[tokio::test]
 async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
-    let world = World::start().await;
-    world.namespace("sales").await;
+    let cluster = TestCluster::start().await;
+    cluster.namespace("sales").await;
     let server = json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpServer", "metadata": {"name": "crm", "namespace": "sales"},
         "spec": {
@@ -17,16 +17,16 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
             "tools": [{"name": "ping", "description": "Answers.", "backend": "fixed", "static": {"text": "pong"}}],
         },
     });
-    world.apply(&server.to_string());
-    has_replicas(&world, 1).await;
-    let stored = world.api::<McpServer>("sales").get("crm").await.unwrap();
+    cluster.apply(&server.to_string());
+    has_replicas(&cluster, 1).await;
+    let stored = cluster.api::<McpServer>("sales").get("crm").await.unwrap();
     assert_eq!(stored.spec.replicas, None, "the API server fills in no number");
-    assert_eq!(world.policy("sales").await.unwrap().server.unwrap().server.replicas, 1);
+    assert_eq!(cluster.policy("sales").await.unwrap().server.unwrap().server.replicas, 1);
 
-    world.cluster.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
-    has_replicas(&world, 3).await;
-    until(20, async || expect(world.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))).await;
-    let scale = world.cluster.kubectl(["get", "--raw", SCALE]).unwrap();
+    cluster.control_plane.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
+    has_replicas(&cluster, 3).await;
+    until(20, async || expect(cluster.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))).await;
+    let scale = cluster.control_plane.kubectl(["get", "--raw", SCALE]).unwrap();
     let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
     let selector = "app.kubernetes.io/instance=crm,app.kubernetes.io/name=portcullis-server";
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(3), &json!(selector)));
@@ -34,9 +34,9 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
 
 const SCALE: &str = "/apis/portcullis.dev/v1alpha1/namespaces/sales/mcpservers/crm/scale";
 
-async fn has_replicas(world: &World, replicas: i32) {
+async fn has_replicas(cluster: &TestCluster, replicas: i32) {
     until(20, async || {
-        let deployment = world.api::<Deployment>("sales").get("crm").await.map_err(|error| error.to_string())?;
+        let deployment = cluster.api::<Deployment>("sales").get("crm").await.map_err(|error| error.to_string())?;
         expect(deployment.spec.and_then(|spec| spec.replicas), Some(replicas))
     })
     .await;

@@ -1,4 +1,4 @@
-//! A control plane with the CRDs, and an operator beside it with the rights of its account.
+//! A control plane with the CustomResourceDefinitions, and an operator beside it with the rights of its account.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 
 pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
 
-/// The operator ends before its cluster does.
-pub struct World {
+/// A control plane and its operator; the operator ends before the control plane does.
+pub struct TestCluster {
     pub operator: Option<Process>,
-    pub cluster: ControlPlane,
+    pub control_plane: ControlPlane,
     pub kubeconfig: PathBuf,
 }
 
@@ -31,26 +31,27 @@ pub fn repository(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `eventually`, for a test: ends it where the time is over.
+/// `eventually`, for a test: fails it when the time is over.
 pub async fn until<T>(seconds: u64, attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
     eventually(Duration::from_secs(seconds), attempt).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl World {
-    /// With an operator that runs.
+impl TestCluster {
+    /// With a running operator.
     pub async fn start() -> Self {
-        let mut world = Self::without_operator().await;
-        world.start_operator();
-        world
+        let mut cluster = Self::without_operator().await;
+        cluster.start_operator();
+        cluster
     }
 
     pub async fn without_operator() -> Self {
-        let cluster = ControlPlane::start().await.unwrap();
+        let control_plane = ControlPlane::start().await.unwrap();
         let (crds, rbac) = (repository("crds"), repository("operator/rbac.yaml"));
-        cluster.kubectl(["apply", "--server-side", "-f", &crds, "-f", &rbac]).unwrap();
-        cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
-        let kubeconfig = cluster.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
-        Self { operator: None, cluster, kubeconfig }
+        control_plane.kubectl(["apply", "--server-side", "-f", &crds, "-f", &rbac]).unwrap();
+        control_plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
+        let kubeconfig =
+            control_plane.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
+        Self { operator: None, control_plane, kubeconfig }
     }
 
     pub fn start_operator(&mut self) {
@@ -58,7 +59,7 @@ impl World {
         self.operator = Some(Process::start(binary("portcullis-operator").unwrap(), ["run"], &environment).unwrap());
     }
 
-    /// kill -9.
+    /// Kills it with SIGKILL.
     pub async fn kill_operator(&mut self) {
         let mut operator = self.operator.take().unwrap();
         operator.signal(rustix::process::Signal::KILL).unwrap();
@@ -69,13 +70,13 @@ impl World {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.cluster.client(), namespace)
+        Api::namespaced(self.control_plane.client(), namespace)
     }
 
     pub async fn namespace(&self, name: &str) {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
-        Api::<Namespace>::all(self.cluster.client()).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::<Namespace>::all(self.control_plane.client()).create(&PostParams::default(), &namespace).await.unwrap();
     }
 
     /// `examples/crm`, in a namespace of its own.
@@ -87,16 +88,16 @@ impl World {
         }
     }
 
-    /// `kubectl apply`, of a text.
+    /// Applies a text with `kubectl apply`.
     pub fn apply(&self, text: &str) {
-        let file = tempfile::NamedTempFile::new_in(self.cluster.folder()).unwrap();
+        let file = tempfile::NamedTempFile::new_in(self.control_plane.folder()).unwrap();
         std::fs::write(file.path(), text).unwrap();
-        self.cluster
+        self.control_plane
             .kubectl(["apply", "--server-side", "--force-conflicts", "-f", file.path().to_str().unwrap()])
             .unwrap();
     }
 
-    /// A merge patch.
+    /// Applies a merge patch.
     pub async fn patch<K>(&self, namespace: &str, name: &str, patch: Value)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -137,7 +138,7 @@ impl World {
         Ok(served)
     }
 
-    /// A client's key, as its owner reads it.
+    /// A client's key, read as its owner reads it.
     pub async fn key(&self, namespace: &str, secret: &str) -> Result<String, String> {
         let secret = self.api::<Secret>(namespace).get(secret).await.map_err(|error| error.to_string())?;
         let key = secret.data.unwrap_or_default().remove("api-key").ok_or("no api-key in it")?;
@@ -156,19 +157,19 @@ impl World {
         condition(&client.status.ok_or("no status")?.conditions, type_)
     }
 
-    /// What the operator wrote since then.
+    /// What the operator wrote since `mark`.
     pub fn writes(&self, mark: Mark) -> Vec<Write> {
-        self.cluster.audit().writes_since(mark, OPERATOR).unwrap()
+        self.control_plane.audit().writes_since(mark, OPERATOR).unwrap()
     }
 
-    /// Waits until the operator has written nothing for so long.
+    /// Waits until the operator has written nothing for `quiet`.
     pub async fn settled(&self, quiet: Duration) {
         until(60, async || {
-            let mark = self.cluster.audit().mark().unwrap();
+            let mark = self.control_plane.audit().mark().unwrap();
             tokio::time::sleep(quiet).await;
             match self.writes(mark).as_slice() {
                 [] => Ok(()),
-                writes => Err(format!("it still writes: {writes:?}")),
+                writes => Err(format!("the operator still writes: {writes:?}")),
             }
         })
         .await;
@@ -181,12 +182,12 @@ pub fn condition(conditions: &[Condition], type_: &str) -> Result<(String, Strin
     Ok((format!("{}/{}", found.status, found.reason), found.message.clone()))
 }
 
-/// Whether it is this, for `until`.
+/// An error that names both values if they differ, for `until`.
 pub fn expect<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Result<(), String> {
     if found == wanted { Ok(()) } else { Err(format!("{found:?}, not {wanted:?}")) }
 }
 
-/// A client of the example's server, as a manifest.
+/// The manifest of a client of the example's server.
 pub fn client(namespace: &str, name: &str, server: Value, tools: Value) -> String {
     let access = json!({"serverRef": server, "tools": tools, "maxRecordsPerQuery": 100, "allowWrite": true});
     let spec = json!({"access": [access], "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});
