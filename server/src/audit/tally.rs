@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn many_strangers_become_one_record_without_addresses() {
+    fn many_unauthenticated_callers_become_one_record_without_addresses() {
         let mut tally = Tally::default();
         let bodies = (0..10_000).map(|n: u32| n.to_string());
         let written = bodies
