@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use portcullis_crds::contract::KeyDigest;
 use serde_json::{Value, json};
@@ -14,9 +16,11 @@ use crate::{
     audit::{Audit, Options, arguments::DigestKey},
     backend::{Dialling, HttpClient},
     config::{CredentialsDocument, PolicyDocument, Snapshot, Tools},
-    guard::Guard,
+    guard::{Caller, Guard},
     limiter::{Clock, InFlight, Limiter},
+    mcp::{Answer, Begun, Group, Mcp, queue},
     metrics::Metrics,
+    protocol::{refusal::Refusal, request::Request},
     session::Sealer,
 };
 
@@ -58,6 +62,36 @@ pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
     let tools = Arc::new(Tools::new(server, &HashMap::new(), &Metrics::default()));
     let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
     Snapshot::new(&policy, None, (server.half(), tools), Some(&credentials), keys)
+}
+
+/// The methods, and `test/count`, which sends three notifications before its result if the caller accepts a stream.
+pub fn mcp(guard: Guard) -> Mcp {
+    const GROUPS: [Group; 3] = [Mcp::GROUPS[0], Mcp::GROUPS[1], count];
+    Mcp::with_groups(guard, &GROUPS)
+}
+
+fn count<'s>(_: &Mcp, _: Caller<'s>, request: &mut Request<'_>, id: &str) -> Option<Result<Begun<'s>, Refusal>> {
+    if request.message.method != "test/count" {
+        return None;
+    }
+    let response = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"count":3}}}}"#));
+    if !request.carrier.accepts_stream() {
+        return Some(Ok(Begun::Answer(Answer::Result { response, session: None })));
+    }
+    let messages = stream::once(async {
+        let (sender, messages) = queue();
+        tokio::spawn(async move {
+            for n in 1..=3 {
+                let params = json!({"progressToken": "t", "progress": n});
+                let message = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                sender.send(message.to_string().into()).await.unwrap();
+            }
+            sender.send(response).await.unwrap();
+        });
+        messages
+    });
+    let messages = messages.flatten().boxed();
+    Some(Ok(Begun::Answer(Answer::Stream { id: id.to_owned(), messages })))
 }
 
 /// A guard that records to a log in memory.

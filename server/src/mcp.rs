@@ -9,7 +9,9 @@ mod lifecycle;
 mod session;
 mod tools;
 
-pub use answer::Answer;
+pub use answer::{Answer, Messages, queue};
+#[cfg(test)]
+pub use dispatch::Group;
 pub use dispatch::{Begun, Mcp, Pending};
 
 #[cfg(test)]

@@ -1,19 +1,25 @@
-//! Connections: accepting them, bounding them, and ending them well.
+//! Connections: accepting them, keeping them within bounds, and ending them well.
 //!
-//! It promises that no peer can hold a connection, a thread or memory for longer or larger than [`Bounds`] says, and that a
-//! stop finishes the calls in flight. What a request means is left to the [`Handler`].
+//! It promises that no peer can hold a connection, a task or memory for longer, or of a larger size, than the bounds allow, and
+//! that a stop finishes the calls in flight. What a request means is left to the [`Handler`].
 
-mod body;
+mod activity;
 mod bounds;
 mod budget;
-mod connection;
 mod facts;
+mod listener;
 mod registry;
+mod request_body;
+mod response_body;
 mod serve;
+mod socket;
+mod tracked_body;
 
-pub use body::{BodyRefusal, read_body};
-pub use bounds::{BodyBounds, Bounds};
-pub use budget::{BodyBudget, BodyShare};
+pub use bounds::{BodyBounds, Bounds, StreamBounds};
+pub use budget::{Budget, OverBudget, Share};
 pub use facts::ConnectionFacts;
+pub use listener::{Accepted, AcceptedTcp, Listener};
 pub use registry::Connections;
+pub use request_body::{BodyRefusal, read_body};
+pub use response_body::{AtStop, LiveStream, ResponseBody};
 pub use serve::{Handler, serve};

@@ -27,7 +27,7 @@ use crate::{
     limiter::{Clock, InFlight, Limiter},
     mcp::Mcp,
     metrics::{Metrics, ReloadOutcome},
-    net::{self, BodyBounds, BodyBudget, Bounds, Connections},
+    net::{self, Bounds, Connections},
     stop::{Cause, Reasons},
     transport::{AdminPort, Endpoints, MainPort},
 };
@@ -138,7 +138,7 @@ fn rooms(
         metrics: metrics.clone(),
     };
     let mcp = Mcp::new(guard);
-    let endpoints = Endpoints { store, mcp, metrics, body: BodyBounds::default(), bodies: BodyBudget::default() };
+    let endpoints = Endpoints::new(store, mcp, metrics);
     Ok((Arc::new(MainPort { endpoints, health }), Arc::new(admin)))
 }
 

@@ -5,6 +5,7 @@
 mod admin;
 mod endpoints;
 mod error;
+mod events;
 mod health;
 mod main_port;
 mod request_headers;

@@ -1,11 +1,21 @@
 //! What a message leads to, and JSON-RPC responses as text.
 
 use bytes::Bytes;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::sync::mpsc;
 
 use crate::protocol::refusal::Refusal;
 
+/// How many messages may wait for one stream.
+const QUEUED: usize = 64;
+
+/// JSON-RPC messages, one after another.
+pub type Messages = BoxStream<'static, Bytes>;
+
 /// The answer to a message.
-#[derive(Debug)]
 pub enum Answer {
     /// The request has a result.
     Result {
@@ -22,6 +32,19 @@ pub enum Answer {
     },
     /// A notification was accepted.
     Accepted,
+    /// Messages, of which the last is the response. Only given if the carrier accepts streams. Whatever is to happen once only
+    /// happens when the messages are polled, so that a transport can still refuse the request.
+    Stream {
+        /// The id of the request, as it was written.
+        id: String,
+        messages: Messages,
+    },
+}
+
+/// A queue of messages: a sender waits while it is full, and the stream ends when all senders are dropped.
+pub fn queue() -> (mpsc::Sender<Bytes>, Messages) {
+    let (sender, mut receiver) = mpsc::channel(QUEUED);
+    (sender, stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed())
 }
 
 impl Answer {

@@ -15,10 +15,7 @@ use crate::{
 
 /// A group of methods: answers a request, or returns `None` if its method belongs to another group. Notifications do not get
 /// here. A refusal that it returns was counted and recorded: see [`Mcp::refuse`].
-pub(super) type Group = for<'s> fn(&Mcp, Caller<'s>, &mut Request<'_>, &str) -> Option<Result<Begun<'s>, Refusal>>;
-
-/// All groups.
-const GROUPS: [Group; 2] = [lifecycle::begin, tools::begin];
+pub type Group = for<'s> fn(&Mcp, Caller<'s>, &mut Request<'_>, &str) -> Option<Result<Begun<'s>, Refusal>>;
 
 /// The methods, and the guard in front of them.
 pub struct Mcp {
@@ -38,8 +35,17 @@ pub enum Pending<'s> {
 }
 
 impl Mcp {
+    /// All groups of methods.
+    pub(crate) const GROUPS: [Group; 2] = [lifecycle::begin, tools::begin];
+
     pub fn new(guard: Guard) -> Self {
-        Self { guard, groups: &GROUPS }
+        Self { guard, groups: &Self::GROUPS }
+    }
+
+    /// With groups of methods for tests.
+    #[cfg(test)]
+    pub fn with_groups(guard: Guard, groups: &'static [Group]) -> Self {
+        Self { guard, groups }
     }
 
     /// The first half: reads a message and answers it, unless the answer has to be waited for.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,8 +17,8 @@ use crate::{
     },
 };
 
-/// A transport without headers and without HTTP, as a pipe would be.
-struct Pipe(Option<String>);
+/// A transport without headers and without HTTP, as a pipe would be: its session, and whether it takes streams.
+struct Pipe(Option<String>, bool);
 
 impl Carrier for Pipe {
     fn headers(&self) -> &dyn RequestHeaders {
@@ -26,6 +27,10 @@ impl Carrier for Pipe {
 
     fn session(&self) -> Header<'_> {
         self.0.as_ref().map_or(Header::Missing, |id| Header::Once(id.as_bytes()))
+    }
+
+    fn accepts_stream(&self) -> bool {
+        self.1
     }
 
     fn status(&self, _: &Refusal) -> Option<u16> {
@@ -49,6 +54,10 @@ async fn send(mcp: &Mcp, caller: Caller<'_>, pipe: &Pipe, message: &Value) -> (V
         Answer::Result { response, session } => (serde_json::from_slice(&response).unwrap(), session, None),
         Answer::Refusal { refusal, response } => (serde_json::from_str(&response).unwrap(), None, Some(refusal)),
         Answer::Accepted => (Value::Null, None, None),
+        Answer::Stream { messages, .. } => {
+            let messages = messages.map(|message| serde_json::from_slice::<Value>(&message).unwrap());
+            (messages.collect::<Vec<_>>().await.into(), None, None)
+        }
     }
 }
 
@@ -65,9 +74,9 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
     let caller = Caller { snapshot: &snapshot, identity: &one };
 
     let (response, session, _) =
-        send(&mcp, caller, &Pipe(None), &request("initialize", json!({"protocolVersion": "2025-06-18"}))).await;
+        send(&mcp, caller, &Pipe(None, false), &request("initialize", json!({"protocolVersion": "2025-06-18"}))).await;
     assert_eq!(response["result"]["protocolVersion"], "2025-06-18");
-    let pipe = Pipe(session);
+    let pipe = Pipe(session, false);
     assert!(pipe.0.is_some());
     let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(send(&mcp, caller, &pipe, &initialized).await, (Value::Null, None, None));
@@ -96,4 +105,20 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
             json!(["request_refused", "b", null]),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_method_may_send_messages_before_its_result_if_the_transport_takes_them() {
+    let snapshot = snapshot(&policy(&[client("a", &json!({}))]), &credentials(&["a"]));
+    let identity = identity(&snapshot, "key-of-a");
+    let caller = Caller { snapshot: &snapshot, identity: &identity };
+    let mcp = fixtures::mcp(fixtures::guard().0);
+    let count = request("test/count", json!({}));
+    let result = json!({"jsonrpc": "2.0", "id": 1, "result": {"count": 3}});
+
+    let (streamed, ..) = send(&mcp, caller, &Pipe(None, true), &count).await;
+    let messages = streamed.as_array().unwrap();
+    let progress: Vec<_> = messages[..3].iter().map(|message| message["params"]["progress"].clone()).collect();
+    assert_eq!((progress, &messages[3..]), (vec![json!(1), json!(2), json!(3)], &[result.clone()][..]));
+    assert_eq!(send(&mcp, caller, &Pipe(None, false), &count).await.0, result);
 }

@@ -1,24 +1,28 @@
-//! Every bound of a connection, in one place.
+//! Every bound of a connection, of a request's body and of a stream, in one place.
 
 use std::time::Duration;
+
+use super::Budget;
 
 /// The bounds of connections. `Default` has those of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
-    /// Connections of this process; one more is closed as it comes. 10,000.
+    /// Connections of this process; one more is closed as soon as it is accepted. 10,000.
     pub connections: usize,
     /// Connections of one peer address. 256.
     pub connections_per_peer: usize,
-    /// From the first byte of a request to the end of its headers. 10 s.
+    /// The time for a connection to be established (a TLS handshake, for example). 5 s.
+    pub handshake: Duration,
+    /// The time from the first byte of a request to the end of its headers. 10 s.
     pub headers_within: Duration,
     /// How long a connection may have no request in flight. 75 s.
     pub idle: Duration,
-    /// How long a peer may take nothing: of the socket, or of any one answer that HTTP/2 holds back for it. 30 s.
+    /// How long a peer may take nothing from the socket, or nothing of an answer that HTTP/2 holds back for it. 30 s.
     pub write_stall: Duration,
     /// Bytes of answers that an HTTP/2 connection may hold back for its peer; the stream of a further answer is reset. 16 MiB:
     /// four of the largest answers.
     pub unread: u64,
-    /// Bytes of a header block; more gets a 431. 16 KiB.
+    /// Bytes of a header block; a larger one is answered 431. 16 KiB.
     pub header_block: usize,
     /// Concurrent streams of an HTTP/2 connection. 100.
     pub streams: u32,
@@ -33,6 +37,7 @@ impl Default for Bounds {
         Self {
             connections: 10_000,
             connections_per_peer: 256,
+            handshake: Duration::from_secs(5),
             headers_within: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
@@ -46,8 +51,8 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Those of the admin port: 256 connections, 16 of one peer address, idle 5 s. Its peers connect for each question, and
-    /// none of them may keep kubelet's probes out.
+    /// The bounds of the admin port: 256 connections, 16 of one peer address, idle 5 s. Its peers connect anew for each request,
+    /// and none of them may keep kubelet's probes out.
     pub fn admin() -> Self {
         Self { connections: 256, connections_per_peer: 16, idle: Duration::from_secs(5), ..Self::default() }
     }
@@ -58,13 +63,13 @@ impl Bounds {
 pub struct BodyBounds {
     /// Bytes. 1 MiB.
     pub max: usize,
-    /// From the headers to the end of the body. 10 s.
+    /// The time from the headers to the end of the body. 10 s.
     pub within: Duration,
     /// Bytes a second, after a second of grace. 1 KiB.
     pub least_rate: u32,
-    /// Bytes of one identity's bodies that are on their way or being read; more gets a 429. 4 MiB.
+    /// Bytes of one identity's bodies that are being received; more are refused with 429. 4 MiB.
     pub held_of_identity: usize,
-    /// Bytes of all bodies that are on their way or being read; more gets a 503. 64 MiB.
+    /// Bytes of all bodies that are being received; more are refused with 503. 64 MiB.
     pub held: usize,
 }
 
@@ -77,5 +82,43 @@ impl Default for BodyBounds {
             held_of_identity: 4 * 1024 * 1024,
             held: 64 * 1024 * 1024,
         }
+    }
+}
+
+impl BodyBounds {
+    /// The budget of the bytes that may be held.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.held_of_identity, self.held)
+    }
+}
+
+/// The bounds of streams: responses that go on for as long as there is something to send. `Default` has those of a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamBounds {
+    /// After how long without anything to send a keep-alive is sent, so that intermediaries do not close the connection. 15 s.
+    pub keep_alive: Duration,
+    /// How long a stream may live; its client may open another. 24 h, as long as a session.
+    pub longest_life: Duration,
+    /// Streams of one identity. 100.
+    pub open_of_identity: usize,
+    /// All streams. 10,000.
+    pub open: usize,
+}
+
+impl Default for StreamBounds {
+    fn default() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(15),
+            longest_life: Duration::from_secs(24 * 3600),
+            open_of_identity: 100,
+            open: 10_000,
+        }
+    }
+}
+
+impl StreamBounds {
+    /// The budget of the streams that may be open.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.open_of_identity, self.open)
     }
 }

@@ -1,7 +1,7 @@
-//! The memory of bodies that are on their way.
+//! What identities hold together: bytes of bodies that are being received, or streams that are open.
 //!
-//! One body is bounded, and so are connections, but many bodies that all stall are more than a process has. What is received
-//! is taken from a budget before it is kept: of whoever sends it, and of the process.
+//! Each body and each connection has a bound, but many of them that all stall are more than a process has. So what is held is
+//! taken from a budget first: from the part of one identity, and from the whole.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -10,67 +10,106 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{BodyBounds, BodyRefusal};
 use crate::fingerprint::Fingerprint;
 
-/// Bytes of bodies that are held now, by identity. Clones share it.
-#[derive(Clone, Default)]
-pub struct BodyBudget(Arc<Mutex<Held>>);
+/// An amount that identities share. Clones share it too.
+#[derive(Clone)]
+pub struct Budget {
+    of_identity: usize,
+    of_all: usize,
+    held: Arc<Mutex<Held>>,
+}
 
 #[derive(Default)]
 struct Held {
     all: usize,
-    of: HashMap<Fingerprint, usize>,
+    by_identity: HashMap<Fingerprint, usize>,
 }
 
-/// What one body holds of the budget: given back when this is dropped, which is when the body is.
-pub struct BodyShare {
-    budget: BodyBudget,
+/// What one body or stream holds of a budget. It is given back when this is dropped.
+pub struct Share {
+    budget: Budget,
     identity: Fingerprint,
-    bytes: usize,
+    amount: usize,
 }
 
-impl BodyBudget {
-    /// The share of a body of this identity: nothing yet.
-    pub fn share(&self, identity: Fingerprint) -> BodyShare {
-        BodyShare { budget: self.clone(), identity, bytes: 0 }
+/// A budget has too little left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverBudget {
+    /// The identity holds as much as it may.
+    OfIdentity,
+    /// All identities together hold as much as they may.
+    OfAll,
+}
+
+impl Budget {
+    pub fn new(of_identity: usize, of_all: usize) -> Self {
+        Self { of_identity, of_all, held: Arc::default() }
+    }
+
+    /// A share for this identity, which holds nothing yet.
+    pub fn share(&self, identity: Fingerprint) -> Share {
+        Share { budget: self.clone(), identity, amount: 0 }
     }
 }
 
-impl BodyShare {
-    /// Grows to `bytes`.
-    pub(super) fn grow(&mut self, bytes: usize, bounds: &BodyBounds) -> Result<(), BodyRefusal> {
-        let more = bytes.saturating_sub(self.bytes);
+impl Share {
+    /// Grows to `amount`; a share does not shrink.
+    ///
+    /// # Errors
+    /// Returns an error if the budget has too little left; the share stays as it was.
+    pub fn grow(&mut self, amount: usize) -> Result<(), OverBudget> {
+        let more = amount.saturating_sub(self.amount);
         if more == 0 {
             return Ok(());
         }
-        let held = &mut *self.budget.0.lock();
-        let own = held.of.get(&self.identity).copied().unwrap_or(0);
-        if own + more > bounds.held_of_identity {
-            return Err(BodyRefusal::OverShare);
+        let held = &mut *self.budget.held.lock();
+        let own = held.by_identity.get(&self.identity).copied().unwrap_or(0);
+        if own + more > self.budget.of_identity {
+            return Err(OverBudget::OfIdentity);
         }
-        if held.all + more > bounds.held {
-            return Err(BodyRefusal::Overloaded);
+        if held.all + more > self.budget.of_all {
+            return Err(OverBudget::OfAll);
         }
         held.all += more;
-        held.of.insert(self.identity, own + more);
-        self.bytes = bytes;
+        held.by_identity.insert(self.identity, own + more);
+        self.amount = amount;
         Ok(())
     }
 }
 
-impl Drop for BodyShare {
+impl Drop for Share {
     fn drop(&mut self) {
-        if self.bytes == 0 {
+        if self.amount == 0 {
             return;
         }
-        let held = &mut *self.budget.0.lock();
-        held.all -= self.bytes;
-        if let Entry::Occupied(mut own) = held.of.entry(self.identity) {
-            *own.get_mut() -= self.bytes;
+        let held = &mut *self.budget.held.lock();
+        held.all -= self.amount;
+        if let Entry::Occupied(mut own) = held.by_identity.entry(self.identity) {
+            *own.get_mut() -= self.amount;
             if *own.get() == 0 {
                 own.remove();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_holds_no_more_than_its_part_and_all_no_more_than_the_whole() {
+        let budget = Budget::new(3, 4);
+        let [one, other] = ["one", "other"].map(|name| budget.share(Fingerprint::of(&[name])));
+        let (mut one, mut other, mut more) = (one, other, budget.share(Fingerprint::of(&["one"])));
+        assert_eq!((one.grow(2), more.grow(1)), (Ok(()), Ok(())));
+        assert_eq!(one.grow(3), Err(OverBudget::OfIdentity));
+        assert_eq!((other.grow(1), other.grow(2)), (Ok(()), Err(OverBudget::OfAll)));
+        drop(one);
+        assert_eq!((other.grow(2), more.grow(2)), (Ok(()), Ok(())));
+        drop((other, more));
+        let held = budget.held.lock();
+        assert_eq!((held.all, held.by_identity.len()), (0, 0));
     }
 }

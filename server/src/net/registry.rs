@@ -1,4 +1,4 @@
-//! All connections: how many there are, of whom, and which of them must go.
+//! All connections: how many there are of each peer, and which of them have to be closed.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    bounds::Bounds,
-    connection::{Doing, Pulse},
+    Bounds,
+    activity::{Activity, ConnectionState},
 };
 
 /// The connections of this process. Clones share them.
@@ -34,50 +34,51 @@ struct Registry {
 }
 
 struct Entry {
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     task: Option<AbortHandle>,
-    /// What it was seen doing, and the write that was seen waiting, each with the time of the first look at it.
-    doing: (Doing, Instant),
+    /// The last observed state, and the last observed write that waited, each with the time of its first observation.
+    state: (ConnectionState, Instant),
     waiting: (Option<u64>, Instant),
 }
 
 impl Entry {
-    /// Whether it has been at one thing for too long.
+    /// Whether one state, or one write, has lasted for too long.
     fn is_overdue(&mut self, bounds: &Bounds, now: Instant) -> bool {
-        let (doing, waiting) = (self.pulse.doing(), self.pulse.waiting_write());
-        if self.doing.0 != doing {
-            self.doing = (doing, now);
+        let (state, waiting) = (self.activity.state(), self.activity.waiting_write());
+        if self.state.0 != state {
+            self.state = (state, now);
         }
         if self.waiting.0 != waiting {
             self.waiting = (waiting, now);
         }
-        let is_doing_too_long = match doing {
-            Doing::Answering => false,
-            Doing::Hearing { .. } => now - self.doing.1 > bounds.headers_within,
-            Doing::Idling { .. } => now - self.doing.1 > bounds.idle,
+        let lasts_too_long = match state {
+            ConnectionState::Answering => false,
+            ConnectionState::ReadingHead { .. } => now - self.state.1 > bounds.headers_within,
+            ConnectionState::Idle { .. } => now - self.state.1 > bounds.idle,
         };
-        let stalled_since = [waiting.map(|_| self.waiting.1), self.pulse.oldest_unread()].into_iter().flatten().min();
+        let stalled_since =
+            [waiting.map(|_| self.waiting.1), self.activity.oldest_unread()].into_iter().flatten().min();
         let is_stalled = stalled_since.is_some_and(|since| now.saturating_duration_since(since) > bounds.write_stall);
-        is_doing_too_long || is_stalled
+        lasts_too_long || is_stalled
     }
 }
 
-/// A connection's place: given back when this is dropped.
-pub(super) struct Place {
+/// The slot of one connection: freed when this is dropped.
+pub(super) struct Slot {
     connections: Connections,
     number: u64,
     peer: IpAddr,
-    pub pulse: Arc<Pulse>,
+    pub activity: Arc<Activity>,
 }
 
 impl Connections {
-    /// How many there are now.
+    /// How many connections are open.
     pub fn count(&self) -> usize {
         self.0.registry.lock().open.len()
     }
 
-    /// A place for one more connection of this peer, if the bounds allow it.
-    pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Place> {
+    /// A slot for one more connection of this peer, if the bounds allow it.
+    pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Slot> {
         let peer = peer.to_canonical();
         let registry = &mut *self.0.registry.lock();
         let of_peer = registry.peers.get(&peer).copied().unwrap_or(0);
@@ -86,25 +87,26 @@ impl Connections {
         }
         registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
-        let pulse = Arc::<Pulse>::default();
+        let activity = Arc::<Activity>::default();
         let now = Instant::now();
-        let entry = Entry { pulse: pulse.clone(), task: None, doing: (pulse.doing(), now), waiting: (None, now) };
+        let entry =
+            Entry { activity: activity.clone(), task: None, state: (activity.state(), now), waiting: (None, now) };
         if registry.is_ending {
-            pulse.end();
+            activity.end();
         }
         registry.open.insert(registry.next, entry);
-        Some(Place { connections: self.clone(), number: registry.next, peer, pulse })
+        Some(Slot { connections: self.clone(), number: registry.next, peer, activity })
     }
 
-    /// The task of a place, so that it can be ended by force.
-    pub(super) fn runs(&self, number: u64, task: AbortHandle) {
+    /// Sets the task of a slot, so that it can be aborted.
+    pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
         if let Some(entry) = self.0.registry.lock().open.get_mut(&number) {
             entry.task = Some(task);
         }
     }
 
-    /// Looks at all pulses again and again, and cuts off whoever has been at one thing for too long.
-    pub(super) async fn watch(&self, bounds: &Bounds) -> std::convert::Infallible {
+    /// Inspects all connections from time to time, and closes those that are overdue.
+    pub(super) async fn close_overdue(&self, bounds: &Bounds) -> std::convert::Infallible {
         let shortest = bounds.headers_within.min(bounds.idle).min(bounds.write_stall);
         let mut tick =
             tokio::time::interval((shortest / 16).clamp(Duration::from_millis(10), Duration::from_millis(500)));
@@ -122,12 +124,12 @@ impl Connections {
         }
     }
 
-    /// Lets every connection finish its requests; says whether all have within the time. The rest is cut off.
+    /// Lets every connection finish its requests; returns whether all did within the time. The rest is cut off.
     pub(super) async fn end(&self, within: Duration) -> bool {
         {
             let mut registry = self.0.registry.lock();
             registry.is_ending = true;
-            registry.open.values().for_each(|entry| entry.pulse.end());
+            registry.open.values().for_each(|entry| entry.activity.end());
         }
         let all_gone = async {
             loop {
@@ -146,13 +148,13 @@ impl Connections {
     }
 }
 
-impl Place {
+impl Slot {
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let registry = &mut *self.connections.0.registry.lock();
         registry.open.remove(&self.number);

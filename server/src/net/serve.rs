@@ -1,51 +1,45 @@
-//! The accept loop.
+//! The accept loop, and what runs in the task of each connection.
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    io,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response, Version};
-use hyper::{
-    body::{Body, Incoming},
-    service::service_fn,
-};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Bounds, ConnectionFacts,
-    connection::{Counted, PIECE, Socket},
-    registry::{Connections, Place},
+    Accepted, Bounds, ConnectionFacts, Listener, ResponseBody,
+    registry::{Connections, Slot},
+    socket::Socket,
+    tracked_body::{PIECE, TrackedBody},
 };
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    type Body: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
-
     /// Answers a request. The future is dropped if the caller disconnects before the answer.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: &ConnectionFacts,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
-/// After an accept that failed: usually there are too many open files, and none is closed by trying again at once.
+/// The pause after an accept that failed: usually too many files are open, and trying again at once closes none of them.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more, finishes the requests in flight and
-/// returns, after `bounds.drain` at the latest. Says whether all were finished.
-pub async fn serve<H: Handler>(
-    listener: TcpListener,
+/// returns, after `bounds.drain` at the latest. Returns whether all requests were finished.
+pub async fn serve<L: Listener, H: Handler>(
+    mut listener: L,
     handler: Arc<H>,
     bounds: Bounds,
     connections: Connections,
@@ -53,11 +47,11 @@ pub async fn serve<H: Handler>(
 ) -> bool {
     let builder = Arc::new(builder(&bounds));
     let mut stop = pin!(stop);
-    let mut watch = pin!(connections.watch(&bounds));
+    let mut close_overdue = pin!(connections.close_overdue(&bounds));
     loop {
-        let (stream, peer) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            never = &mut watch => match never {},
+            never = &mut close_overdue => match never {},
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -67,22 +61,23 @@ pub async fn serve<H: Handler>(
                 }
             },
         };
-        // Whoever is over a bound sees the connection close.
-        let Some(place) = connections.open(peer.ip(), &bounds) else { continue };
-        let number = place.number();
-        let task = tokio::spawn(run(builder.clone(), handler.clone(), (stream, peer), place, bounds.unread));
-        connections.runs(number, task.abort_handle());
+        // A connection over a bound is closed.
+        let Some(slot) = connections.open(accepted.peer().ip(), &bounds) else { continue };
+        let number = slot.number();
+        let connection = Connection { builder: builder.clone(), handler: handler.clone(), slot };
+        let task = tokio::spawn(connection.run(accepted, bounds.handshake, bounds.unread));
+        connections.set_task(number, task.abort_handle());
     }
     drop(listener);
     tokio::select! {
-        never = &mut watch => match never {},
+        never = &mut close_overdue => match never {},
         all_finished = connections.end(bounds.drain) => all_finished,
     }
 }
 
 fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // Answers are small: copied behind their head they take one write, and less time than a vectored one.
+    // Answers are small: copied behind their head they take one write, which is faster than a vectored one.
     builder.http1().max_buf_size(bounds.header_block).header_read_timeout(None).writev(false);
     builder
         .http2()
@@ -94,45 +89,58 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
     builder
 }
 
-async fn run<H: Handler>(
+/// One connection, and what it needs in its task.
+struct Connection<H> {
     builder: Arc<Builder<TokioExecutor>>,
     handler: Arc<H>,
-    (stream, peer): (TcpStream, SocketAddr),
-    place: Place,
-    unread: u64,
-) {
-    // Without it each answer that is written in two pieces waits for the peer's delayed acknowledgement.
-    if stream.set_nodelay(true).is_err() {
-        return;
+    slot: Slot,
+}
+
+impl<H: Handler> Connection<H> {
+    async fn run<A: Accepted>(self, accepted: A, handshake: Duration, most_unread: u64) {
+        let established = tokio::select! {
+            established = tokio::time::timeout(handshake, accepted.establish()) => established,
+            // Nothing is in flight yet.
+            () = self.slot.activity.stopped() => return,
+        };
+        match established.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok((stream, facts)) => self.serve(stream, facts, most_unread).await,
+            Err(error) => tracing::debug!(kind = ?error.kind(), "a connection could not be established"),
+        }
     }
-    let pulse = &place.pulse;
-    let facts = Arc::new(ConnectionFacts { peer });
-    let service = service_fn(|request: Request<Incoming>| {
-        let token = pulse.begin(request.version() == Version::HTTP_2);
-        let (handler, facts) = (handler.clone(), facts.clone());
-        async move {
-            let (head, body) = handler.handle(request, &facts).await.into_parts();
-            // An error resets the stream.
-            Counted::new(body, token, unread).map(|body| Response::from_parts(head, body))
+
+    async fn serve<S>(self, stream: S, facts: ConnectionFacts, most_unread: u64)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (activity, facts) = (&self.slot.activity, Arc::new(facts));
+        let service = service_fn(|request: Request<Incoming>| {
+            let in_flight = activity.begin(request.version() == Version::HTTP_2);
+            let (handler, facts) = (self.handler.clone(), facts.clone());
+            async move {
+                let (head, body) = handler.handle(request, &facts).await.into_parts();
+                // An error resets the stream.
+                TrackedBody::new(body, in_flight, most_unread).map(|body| Response::from_parts(head, body))
+            }
+        });
+        let socket = TokioIo::new(Socket { stream, activity: activity.clone() });
+        let mut connection = pin!(self.builder.serve_connection(socket, service));
+        let mut is_ending = false;
+        let ended = poll_fn(|cx| {
+            if !is_ending && activity.is_ending(cx) {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Pin::new(&mut connection).poll(cx)
+        });
+        // Errors here are caused by the peer: malformed heads (answered by hyper), resets, timeouts.
+        if let Err(error) = ended.await {
+            tracing::debug!(error = %error_kind(&*error), "a connection ended early");
         }
-    });
-    let socket = TokioIo::new(Socket { stream, pulse: pulse.clone() });
-    let mut connection = pin!(builder.serve_connection(socket, service));
-    let mut is_ending = false;
-    let ended = poll_fn(|cx| {
-        if !is_ending && pulse.is_ending(cx) {
-            is_ending = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        Pin::new(&mut connection).poll(cx)
-    });
-    // Errors here are the peer's doings: malformed heads (answered by hyper), resets, timeouts.
-    if let Err(error) = ended.await {
-        tracing::debug!(error = %error_kind(&*error), "a connection ended early");
     }
 }
 
-/// hyper's texts name what went wrong and quote nothing, but their sources may.
+/// hyper's own texts quote nothing that was sent; the texts of their sources may.
 fn error_kind(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     error.downcast_ref::<hyper::Error>().map_or_else(|| "i/o".to_owned(), ToString::to_string)
 }

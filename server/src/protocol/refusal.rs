@@ -39,7 +39,7 @@ pub enum Refusal {
     },
     /// The audit log cannot be written.
     AuditUnavailable,
-    /// There is no memory left for the bodies of requests.
+    /// The server holds as many requests or streams as it can.
     Overloaded,
 }
 
@@ -82,7 +82,7 @@ impl Refusal {
                 return Cow::Owned(format!("Rate limit exceeded. Retry after {seconds} seconds."));
             }
             Self::AuditUnavailable => "The audit log cannot be written; nothing was done",
-            Self::Overloaded => "Too many large requests are being received; nothing was done",
+            Self::Overloaded => "The server is overloaded; nothing was done",
         })
     }
 

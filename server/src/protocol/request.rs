@@ -16,6 +16,9 @@ pub trait Carrier: Sync {
     /// The id of the session that the request claims to belong to.
     fn session(&self) -> Header<'_>;
 
+    /// Whether the caller can receive other messages before the response to its request.
+    fn accepts_stream(&self) -> bool;
+
     /// The HTTP status that a refusal is answered with; `None` if the transport has none.
     fn status(&self, refusal: &Refusal) -> Option<u16>;
 }

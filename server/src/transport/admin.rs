@@ -6,9 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use portcullis_crds::contract::Version;
 use serde_json::json;
@@ -22,7 +20,7 @@ use crate::{
     config::Store,
     health::Health,
     metrics::{self, Live, Metrics},
-    net::{self, ConnectionFacts, Connections},
+    net::{self, ConnectionFacts, Connections, ResponseBody},
 };
 
 /// The port for probes, metrics and revisions.
@@ -38,9 +36,7 @@ pub struct AdminPort {
 }
 
 impl net::Handler for AdminPort {
-    type Body = Full<Bytes>;
-
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: &ConnectionFacts) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: &ConnectionFacts) -> Response<ResponseBody> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET, HEAD" });
         }
@@ -77,13 +73,13 @@ impl AdminPort {
         })
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Response<ResponseBody> {
         let text = self.metrics.render(Live {
             connections: self.connections.count(),
             audit_blocked: self.audit.is_blocked(),
             audit_records_dropped: self.audit.dropped(),
         });
-        let mut response = Response::new(Full::new(Bytes::from(text)));
+        let mut response = Response::new(ResponseBody::whole(text));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
         response
     }

@@ -3,14 +3,12 @@
 //! Refusals that precede the message are answered with a plain `{"error": …}`; refusals of a message are JSON-RPC error
 //! objects, because clients look for the reason there.
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 
 use super::response;
 use crate::{
     identity,
-    net::BodyRefusal,
+    net::{BodyRefusal, OverBudget, ResponseBody},
     protocol::{json, refusal::Refusal},
 };
 
@@ -35,8 +33,8 @@ pub enum HttpRefusal {
 
 /// After how many seconds a caller may retry while no policy is loaded.
 const NO_POLICY_RETRY_SECONDS: u64 = 1;
-/// After how many seconds a caller may retry that is sending too many bodies at once: they end within seconds.
-const BODIES_RETRY_SECONDS: u64 = 1;
+/// After how many seconds a caller may retry that has too many bodies or streams at once.
+const BUDGET_RETRY_SECONDS: u64 = 1;
 
 impl HttpRefusal {
     fn status(self) -> StatusCode {
@@ -71,7 +69,7 @@ impl HttpRefusal {
 }
 
 /// The response to a refusal of HTTP.
-pub fn refuse(refusal: HttpRefusal) -> Response<Full<Bytes>> {
+pub fn refuse(refusal: HttpRefusal) -> Response<ResponseBody> {
     let mut response = plain(refusal.status(), refusal.message());
     match refusal {
         HttpRefusal::NoPolicy => _ = response.headers_mut().insert(header::RETRY_AFTER, NO_POLICY_RETRY_SECONDS.into()),
@@ -84,7 +82,7 @@ pub fn refuse(refusal: HttpRefusal) -> Response<Full<Bytes>> {
 }
 
 /// The response to a caller that is not a client.
-pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<Full<Bytes>> {
+pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<ResponseBody> {
     let status = match refusal {
         identity::Refusal::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
         identity::Refusal::ClientRefused { .. } => StatusCode::FORBIDDEN,
@@ -93,7 +91,7 @@ pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<Full<Bytes>> {
 }
 
 /// The response to a refusal of a message, with its JSON-RPC response.
-pub fn refuse_message(refusal: &Refusal, response: String) -> Response<Full<Bytes>> {
+pub fn refuse_message(refusal: &Refusal, response: String) -> Response<ResponseBody> {
     let mut response = response::json(message_status(refusal), response.into());
     if let Some(seconds) = refusal.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -107,11 +105,19 @@ pub fn refuse_message(refusal: &Refusal, response: String) -> Response<Full<Byte
 /// Returns the refusal of HTTP.
 pub fn refuse_body(refusal: BodyRefusal) -> Result<Refusal, HttpRefusal> {
     match refusal {
-        BodyRefusal::OverShare => Ok(Refusal::OverLimit { seconds: BODIES_RETRY_SECONDS }),
+        BodyRefusal::OverShare => Ok(Refusal::OverLimit { seconds: BUDGET_RETRY_SECONDS }),
         BodyRefusal::Overloaded => Ok(Refusal::Overloaded),
         BodyRefusal::TooLarge => Err(HttpRefusal::BodyTooLarge),
         BodyRefusal::TooSlow => Err(HttpRefusal::BodyTooSlow),
         BodyRefusal::Broken => Err(HttpRefusal::BodyBroken),
+    }
+}
+
+/// What a stream that cannot be opened is refused with.
+pub fn refuse_stream(over: OverBudget) -> Refusal {
+    match over {
+        OverBudget::OfIdentity => Refusal::OverLimit { seconds: BUDGET_RETRY_SECONDS },
+        OverBudget::OfAll => Refusal::Overloaded,
     }
 }
 
@@ -132,7 +138,7 @@ pub fn message_status(refusal: &Refusal) -> StatusCode {
     }
 }
 
-fn plain(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+fn plain(status: StatusCode, message: &str) -> Response<ResponseBody> {
     response::json(status, format!(r#"{{"error":{}}}"#, json::string(message)).into())
 }
 
@@ -143,7 +149,7 @@ mod tests {
     use super::*;
     use crate::audit::record::AuthFailure;
 
-    async fn read(response: Response<Full<Bytes>>) -> (u16, Vec<(String, String)>, String) {
+    async fn read(response: Response<ResponseBody>) -> (u16, Vec<(String, String)>, String) {
         let (parts, body) = response.into_parts();
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
         let mut headers: Vec<_> = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();

@@ -1,16 +1,14 @@
 //! `/health` on both ports.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
 use super::response;
-use crate::{backend::Status, health::Health};
+use crate::{backend::Status, health::Health, net::ResponseBody};
 
 pub const PATH: &str = "/health";
 
 /// 200 while calls are served, 503 while they are not.
-pub async fn respond(health: &Health) -> Response<Full<Bytes>> {
+pub async fn respond(health: &Health) -> Response<ResponseBody> {
     let report = health.report().await;
     let status = match report.status {
         Status::Healthy | Status::Degraded => StatusCode::OK,

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     health::Health,
-    net::{self, ConnectionFacts},
+    net::{self, ConnectionFacts, ResponseBody},
 };
 
 /// The port that MCP and `/health` are served on.
@@ -26,13 +24,11 @@ pub struct MainPort {
 }
 
 impl net::Handler for MainPort {
-    type Body = Full<Bytes>;
-
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: &ConnectionFacts,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ResponseBody> {
         match request.uri().path() {
             streamable::PATH => streamable::respond(&self.endpoints, request, connection).await,
             health::PATH => self.health(request).await,
@@ -43,7 +39,7 @@ impl net::Handler for MainPort {
 
 impl MainPort {
     /// Health is not reported to web pages, nor, once there is a policy, to requests that are addressed to another host.
-    async fn health(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn health(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let (parts, _) = request.into_parts();
         let checked = match self.endpoints.store.current() {
             Some(snapshot) => check_host(&parts, &snapshot),

@@ -88,10 +88,15 @@ pub fn check_media_types(headers: &HeaderMap) -> Result<(), HttpRefusal> {
     if !is_json || types.next().is_some() || headers.contains_key(header::CONTENT_ENCODING) {
         return Err(HttpRefusal::UnsupportedMediaType);
     }
-    if headers.contains_key(header::ACCEPT) && !headers.get_all(header::ACCEPT).iter().any(accepts_json) {
+    if headers.contains_key(header::ACCEPT) && !accepts(headers, ["application/json", "application/*", "*/*"]) {
         return Err(HttpRefusal::NotAcceptable);
     }
     Ok(())
+}
+
+/// Whether the caller accepts server-sent events. It has to name them: a caller that accepts everything may not expect them.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
+    accepts(headers, ["text/event-stream"])
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -99,17 +104,18 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn accepts_json(accept: &HeaderValue) -> bool {
-    let Ok(accept) = accept.to_str() else { return false };
-    accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let media_range = parts.next().unwrap_or_default();
-        let is_refused = parts.any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
-        });
-        !is_refused
-            && ["application/json", "application/*", "*/*"].iter().any(|json| media_range.eq_ignore_ascii_case(json))
+/// Whether `Accept` lists one of these media ranges, and does not refuse it by a quality of zero.
+fn accepts<const N: usize>(headers: &HeaderMap, ranges: [&str; N]) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| {
+        accept.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media_range = parts.next().unwrap_or_default();
+            let is_refused = parts.any(|parameter| {
+                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+                name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
+            });
+            !is_refused && ranges.iter().any(|accepted| media_range.eq_ignore_ascii_case(accepted))
+        })
     })
 }
 
@@ -183,6 +189,11 @@ mod tests {
         }
         for accept in ["text/html", "text/event-stream", "application/json;q=0", ""] {
             assert_eq!(check(&[json, ("accept", accept)]), Err(HttpRefusal::NotAcceptable), "{accept}");
+        }
+        let mut headers = HeaderMap::new();
+        for (accept, expected) in [("*/*", false), ("application/json, Text/Event-Stream", true)] {
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(accepts_events(&headers), expected, "{accept}");
         }
         for headers in
             [&[][..], &[("content-type", "text/plain")], &[json, ("content-encoding", "gzip")], &[json, json]]

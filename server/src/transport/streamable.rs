@@ -1,24 +1,24 @@
 //! Streamable HTTP at `/mcp`: revisions 2025-03-26 to 2025-11-25, with sessions, and 2026-07-28, without.
 //!
-//! A request passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
-//! that is not identified. No stream can be opened with GET, which is answered 405, as the specification allows.
+//! A request is answered with one JSON object, or with a stream of messages if its method has more to send than a response.
+//! It passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
+//! that is not identified. No stream can be opened with GET: it is answered 405, as the specification allows.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
     endpoints::Endpoints,
-    error::{HttpRefusal, message_status, refuse, refuse_body, refuse_caller, refuse_message},
-    request_headers::{check_host, check_media_types, check_origin},
+    error::{HttpRefusal, message_status, refuse, refuse_body, refuse_caller, refuse_message, refuse_stream},
+    events,
+    request_headers::{accepts_events, check_host, check_media_types, check_origin},
     response,
 };
 use crate::{
     guard::Caller,
     identity::Presented,
     mcp::{Answer, Begun},
-    net::{self, ConnectionFacts},
+    net::{self, AtStop, ConnectionFacts, ResponseBody},
     protocol::{
         headers::{Header, RequestHeaders},
         refusal::Refusal,
@@ -42,6 +42,10 @@ impl Carrier for Post<'_> {
         RequestHeaders::get(self.0, SESSION)
     }
 
+    fn accepts_stream(&self) -> bool {
+        accepts_events(self.0)
+    }
+
     fn status(&self, refusal: &Refusal) -> Option<u16> {
         Some(message_status(refusal).as_u16())
     }
@@ -52,7 +56,7 @@ pub async fn respond(
     endpoints: &Endpoints,
     request: Request<Incoming>,
     connection: &ConnectionFacts,
-) -> Response<Full<Bytes>> {
+) -> Response<ResponseBody> {
     let response = answer(endpoints, request, connection).await;
     endpoints.metrics.responded(response.status().as_u16());
     response
@@ -62,7 +66,7 @@ async fn answer(
     endpoints: &Endpoints,
     request: Request<Incoming>,
     connection: &ConnectionFacts,
-) -> Response<Full<Bytes>> {
+) -> Response<ResponseBody> {
     let Endpoints { store, mcp, body: bounds, bodies, .. } = endpoints;
     // The request is served by this snapshot from start to end.
     let Some(snapshot) = store.current() else { return refuse(HttpRefusal::NoPolicy) };
@@ -91,13 +95,14 @@ async fn answer(
     };
     // While a call waits, only what it needs is kept: bodies are far larger than that.
     drop((parts, share));
-    match begun {
-        Begun::Answer(answer) => encode(answer),
-        Begun::Pending(pending) => encode(mcp.finish(caller, pending).await),
-    }
+    let answer = match begun {
+        Begun::Answer(answer) => answer,
+        Begun::Pending(pending) => mcp.finish(caller, pending).await,
+    };
+    encode(endpoints, caller, answer)
 }
 
-fn encode(answer: Answer) -> Response<Full<Bytes>> {
+fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response<ResponseBody> {
     match answer {
         Answer::Result { response, session } => {
             let mut response = response::json(StatusCode::OK, response);
@@ -109,9 +114,24 @@ fn encode(answer: Answer) -> Response<Full<Bytes>> {
         }
         Answer::Refusal { refusal, response } => refuse_message(&refusal, response),
         Answer::Accepted => response::empty(StatusCode::ACCEPTED),
+        Answer::Stream { id, messages } => {
+            let mut slot = endpoints.streams.share(caller.identity.fingerprint);
+            match slot.grow(1) {
+                Ok(()) => events::respond(messages, AtStop::Finishes, &endpoints.stream, slot),
+                Err(over) => {
+                    let refusal = refuse_stream(over);
+                    let status = message_status(&refusal).as_u16();
+                    let refusal = endpoints.mcp.guard.refuse(caller, refusal, Some(status));
+                    refuse_message(&refusal, refusal.response(Some(&id)))
+                }
+            }
+        }
     }
 }
 
 fn check_method(method: &Method) -> Result<(), HttpRefusal> {
     if *method == Method::POST { Ok(()) } else { Err(HttpRefusal::MethodNotAllowed { allow: "POST" }) }
 }
+
+#[cfg(test)]
+mod tests;

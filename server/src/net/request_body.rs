@@ -1,4 +1,4 @@
-//! A request's body, whole or not at all.
+//! The body of a request: received whole, or not at all.
 
 use std::{
     pin::pin,
@@ -10,37 +10,42 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use super::{BodyBounds, BodyShare};
+use super::{BodyBounds, OverBudget, Share};
 
-/// Before the least rate counts.
+/// How long a body may take before the least rate counts.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why a body was not read.
+/// Why a body was not received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefusal {
-    /// Answer 413.
     #[error("the body is too large")]
     TooLarge,
-    /// Answer 408.
-    #[error("the body came too slowly")]
+    #[error("the body was received too slowly")]
     TooSlow,
-    /// Nobody is left to answer.
-    #[error("the body broke off")]
+    #[error("the body is malformed or incomplete")]
     Broken,
-    /// Answer 429.
-    #[error("too many bytes of this identity's bodies are held")]
+    #[error("this identity is sending too many bytes at once")]
     OverShare,
-    /// Answer 503.
-    #[error("too many bytes of all bodies are held")]
+    #[error("too many bytes are being received at once")]
     Overloaded,
 }
 
-/// Reads a whole body within its bounds. A body in one piece is not copied, and one that is there already sets no timer
-/// and holds nothing of its `share`.
+impl From<OverBudget> for BodyRefusal {
+    fn from(over: OverBudget) -> Self {
+        match over {
+            OverBudget::OfIdentity => Self::OverShare,
+            OverBudget::OfAll => Self::Overloaded,
+        }
+    }
+}
+
+/// Receives a whole body within its bounds. A body in one piece is not copied, and one that is available at once sets no timer
+/// and takes nothing from its `share`.
 ///
 /// # Errors
-/// Too large (at once where the length is declared), too slow, broken off, or more than there is memory for.
-pub async fn read_body<B>(mut body: B, bounds: &BodyBounds, share: &mut BodyShare) -> Result<Bytes, BodyRefusal>
+/// Returns an error if the body is too large (at once if its length is declared), too slow or broken off, or if the budget has
+/// too little left for it.
+pub async fn read_body<B>(mut body: B, bounds: &BodyBounds, share: &mut Share) -> Result<Bytes, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -63,11 +68,11 @@ where
         }
         if whole.is_empty() {
             let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(bounds.max);
-            share.grow(received + data.len() + expected, bounds)?;
+            share.grow(received + data.len() + expected)?;
             whole.reserve(received + data.len() + expected);
             whole.extend_from_slice(&std::mem::take(&mut first));
         }
-        share.grow(received + data.len(), bounds)?;
+        share.grow(received + data.len())?;
         whole.extend_from_slice(&data);
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
@@ -77,7 +82,7 @@ async fn next_frame<B>(
     body: &mut B,
     bounds: &BodyBounds,
     began: &mut Option<Instant>,
-    (received, share): (usize, &mut BodyShare),
+    (received, share): (usize, &mut Share),
 ) -> Result<Option<hyper::body::Frame<Bytes>>, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -89,7 +94,7 @@ where
     let frame = match frame.as_mut().now_or_never() {
         Some(frame) => frame,
         None => {
-            share.grow(received, bounds)?;
+            share.grow(received)?;
             let began = *began.get_or_insert_with(Instant::now);
             let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
             let until = began + bounds.within.min(GRACE + at_least_rate);

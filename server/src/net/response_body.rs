@@ -1,0 +1,134 @@
+//! The body of a response: whole, or a live stream.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{Stream, stream::BoxStream};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Interval, MissedTickBehavior, Sleep};
+
+use super::{Share, StreamBounds, activity::Activity};
+
+/// The body of every response.
+pub struct ResponseBody(Kind);
+
+enum Kind {
+    Whole(Full<Bytes>),
+    Stream(Box<LiveStream>),
+}
+
+/// What a stop does to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtStop {
+    /// It ends at once: it would not end by itself.
+    Ends,
+    /// It is the answer to a call, which is finished as every call in flight is.
+    Finishes,
+}
+
+/// A body that is sent piece by piece as the pieces arise.
+///
+/// While it has nothing to send it is alive, not stalled: a keep-alive is sent from time to time. It ends with its pieces, after
+/// its longest life, or at a stop, as [`AtStop`] says.
+pub struct LiveStream {
+    pieces: BoxStream<'static, Bytes>,
+    keep_alive: Bytes,
+    next_keep_alive: Interval,
+    longest_life: Pin<Box<Sleep>>,
+    at_stop: AtStop,
+    stopped: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Its place among the open streams.
+    _slot: Share,
+}
+
+impl LiveStream {
+    /// A stream of `pieces`. `keep_alive` means nothing to the peer, and `slot` is given back when the stream ends.
+    pub fn new(
+        pieces: BoxStream<'static, Bytes>,
+        keep_alive: &'static [u8],
+        at_stop: AtStop,
+        (bounds, slot): (&StreamBounds, Share),
+    ) -> Self {
+        let mut next_keep_alive = tokio::time::interval(bounds.keep_alive);
+        next_keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        next_keep_alive.reset();
+        Self {
+            pieces,
+            keep_alive: Bytes::from_static(keep_alive),
+            next_keep_alive,
+            longest_life: Box::pin(tokio::time::sleep(bounds.longest_life)),
+            at_stop,
+            stopped: None,
+            _slot: slot,
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let is_stopped = self.stopped.as_mut().is_some_and(|stopped| stopped.as_mut().poll(cx).is_ready());
+        if is_stopped || self.longest_life.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(piece) = Pin::new(&mut self.pieces).poll_next(cx) {
+            self.next_keep_alive.reset();
+            return Poll::Ready(piece);
+        }
+        self.next_keep_alive.poll_tick(cx).map(|_| Some(self.keep_alive.clone()))
+    }
+}
+
+impl ResponseBody {
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Whole(Full::new(bytes.into())))
+    }
+
+    pub fn stream(stream: LiveStream) -> Self {
+        Self(Kind::Stream(Box::new(stream)))
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Stream(_))
+    }
+
+    /// The connection that the body is sent on: its end is the end of a stream that a stop ends.
+    pub(super) fn attach(&mut self, activity: &Arc<Activity>) {
+        if let Kind::Stream(stream) = &mut self.0
+            && stream.at_stop == AtStop::Ends
+        {
+            let activity = activity.clone();
+            stream.stopped = Some(Box::pin(async move { activity.stopped().await }));
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.0 {
+            Kind::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Kind::Stream(stream) => stream.poll_piece(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(whole) => whole.is_end_stream(),
+            Kind::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(whole) => whole.size_hint(),
+            Kind::Stream(_) => SizeHint::default(),
+        }
+    }
+}

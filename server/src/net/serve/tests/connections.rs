@@ -1,0 +1,83 @@
+//! How many connections there are, how long they may idle, and how they end.
+
+use super::*;
+
+#[tokio::test]
+async fn many_requests_share_a_connection() {
+    let server = server(|_| {}).await;
+    let mut stream = server.connect().await;
+    for n in 0..50 {
+        echo(&mut stream, &format!("text {n}")).await;
+    }
+    assert_eq!(server.connections.count(), 1);
+    drop(stream);
+    server.settles_at(0).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let server = server(|bounds| bounds.idle = Duration::from_millis(150)).await;
+    let mut idle = server.connect().await;
+    let began = Instant::now();
+    let slow = server.exchange(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let (closed, answer) = tokio::join!(read_to_close(&mut idle), slow);
+    assert_eq!((closed.as_str(), status(&answer)), ("", "200"));
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_cut_off() {
+    let server = server(|_| {}).await;
+    let _unread = server.get("/large").await;
+    server.settles_at(1).await;
+    let began = Instant::now();
+    server.settles_at(0).await;
+    assert!(began.elapsed() > Duration::from_millis(350), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_connections_of_one_peer_and_of_all_are_bounded() {
+    for adjust in [|bounds: &mut Bounds| bounds.connections = 3, |bounds: &mut Bounds| bounds.connections_per_peer = 3]
+    {
+        let server = server(adjust).await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut stream = server.connect().await;
+            echo(&mut stream, "in").await;
+            held.push(stream);
+        }
+        assert_eq!(read_to_close(&mut server.connect().await).await, "");
+        held.pop();
+        server.settles_at(2).await;
+        echo(&mut server.connect().await, "in again").await;
+        for stream in &mut held {
+            echo(stream, "still in").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_in_flight_and_accepts_no_more() {
+    let server = server(|_| {}).await;
+    let mut idle = server.connect().await;
+    echo(&mut idle, "before").await;
+    let mut busy = server.get("/slow").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.stop.send(()).unwrap();
+    let (finished, ended) = tokio::join!(read_to_close(&mut busy), read_to_close(&mut idle));
+    assert!(finished.ends_with("slow"), "{finished}");
+    assert_eq!(ended, "");
+    assert!(server.task.await.unwrap(), "all requests must be finished");
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_forever() {
+    let server = server(|bounds| bounds.drain = Duration::from_millis(50)).await;
+    let mut busy = server.get("/slow").await;
+    server.settles_at(1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.stop.send(()).unwrap();
+    assert!(!server.task.await.unwrap());
+    assert_eq!(read_to_close(&mut busy).await, "");
+}

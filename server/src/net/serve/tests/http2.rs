@@ -1,0 +1,121 @@
+//! HTTP/2: its answers, and answers that its peer does not take.
+
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioTimer;
+
+use super::*;
+
+#[tokio::test]
+async fn http_2_is_served_and_may_idle_between_requests() {
+    let server = server(|_| {}).await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    for pause in [0, 600] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let request = Request::post("http://x/echo").body(Full::new(Bytes::from("two"))).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "two");
+    }
+    let answer = client.send_request(large()).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "67108864");
+    let whole = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.len() == 64 << 20 && whole.iter().all(|byte| *byte == b'x'), "{} bytes", whole.len());
+    let request = Request::get("http://x/peer").header("x-long", "a".repeat(20_000)).body(Full::default()).unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 431);
+    server.stop.send(()).unwrap();
+    assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_peer_that_opens_no_window_is_cut_off() {
+    let server = server(|_| {}).await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://x/large").body(Full::<Bytes>::default()).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    let began = Instant::now();
+    server.settles_at(0).await;
+    assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+    drop(unread);
+}
+
+#[tokio::test]
+async fn neither_pings_nor_other_streams_hide_an_answer_that_is_not_taken() {
+    let server = server(|_| {}).await;
+    for with_others in [false, true] {
+        let mut client = pinging(&server, 1_000).await;
+        let unread = client.send_request(large()).await.unwrap();
+        let mut others = client.clone();
+        let busy = tokio::spawn(async move {
+            if !with_others {
+                return;
+            }
+            loop {
+                let request = Request::post("http://x/echo").body(Full::new(Bytes::from("meanwhile"))).unwrap();
+                let Ok(answer) = others.send_request(request).await else { break };
+                let _ = answer.into_body().collect().await;
+            }
+        });
+        let began = Instant::now();
+        server.settles_at(0).await;
+        assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+        busy.await.unwrap();
+        drop(unread);
+    }
+}
+
+#[tokio::test]
+async fn the_last_byte_of_an_answer_must_be_taken_too() {
+    let server = server(|bounds| bounds.idle = Duration::from_secs(60)).await;
+    let mut client = pinging(&server, 4).await;
+    let request = Request::post("http://x/echo").body(Full::new(Bytes::from("small"))).unwrap();
+    let unread = client.send_request(request).await.unwrap();
+    server.settles_at(0).await;
+    drop(unread);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_served() {
+    let server = server(|_| {}).await;
+    let mut client = pinging(&server, 20_000).await;
+    let mut body = client.send_request(large()).await.unwrap().into_body();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        body.frame().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(server.connections.count(), 1);
+}
+
+#[tokio::test]
+async fn the_bytes_that_a_connection_holds_back_are_bounded() {
+    let server = server(|bounds| (bounds.unread, bounds.write_stall) = (1_000, Duration::from_secs(60))).await;
+    let mut client = pinging(&server, 1_000).await;
+    let unread = client.send_request(large()).await.unwrap();
+    assert!(client.send_request(large()).await.is_err(), "the stream must be reset");
+    drop(unread);
+    let patience = Instant::now() + Duration::from_secs(5);
+    while client.send_request(large()).await.is_err() {
+        assert!(Instant::now() < patience, "an answer that was given up must not count any more");
+    }
+}
+
+/// A client of HTTP/2 that pings all the time, with this window for each stream.
+pub(super) async fn pinging(server: &Server, window: u32) -> http2::SendRequest<Full<Bytes>> {
+    let (client, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_millis(50))
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(server.connect().await))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn large() -> Request<Full<Bytes>> {
+    Request::get("http://x/large").body(Full::default()).unwrap()
+}

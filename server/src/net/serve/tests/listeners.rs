@@ -1,0 +1,70 @@
+//! Connections that are not TCP, and connections that have to be established first.
+
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::mpsc,
+};
+
+use super::*;
+
+/// Accepts the ends of pipes.
+struct Pipes(mpsc::Receiver<DuplexStream>);
+
+/// A pipe whose peer begins with one byte, which becomes the last part of its address.
+struct Pipe(DuplexStream);
+
+impl Listener for Pipes {
+    type Accepted = Pipe;
+
+    async fn accept(&mut self) -> io::Result<Pipe> {
+        match self.0.recv().await {
+            Some(pipe) => Ok(Pipe(pipe)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Accepted for Pipe {
+    type Stream = DuplexStream;
+
+    fn peer(&self) -> SocketAddr {
+        "192.0.2.1:1".parse().unwrap()
+    }
+
+    async fn establish(mut self) -> io::Result<(DuplexStream, ConnectionFacts)> {
+        let peer = SocketAddr::new([192, 0, 2, self.0.read_u8().await?].into(), 1);
+        Ok((self.0, ConnectionFacts { peer }))
+    }
+}
+
+#[tokio::test]
+async fn any_byte_stream_is_served_with_the_facts_of_its_connection() {
+    let (connect, accepted) = mpsc::channel(8);
+    let bounds = Bounds { handshake: Duration::from_millis(100), ..bounds() };
+    let connections = Connections::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = serve(Pipes(accepted), Arc::new(Answers::new(STREAM)), bounds, connections.clone(), async {
+        let _ = stopped.await;
+    });
+    let serving = tokio::spawn(serving);
+    let open = async || {
+        let (ours, theirs) = duplex(4_096);
+        connect.send(theirs).await.unwrap();
+        ours
+    };
+    // A peer that never completes its handshake delays nobody, and is closed.
+    let (mut silent, mut pipe) = (open().await, open().await);
+    pipe.write_all(b"\x07GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_until(&mut pipe, "\r\n\r\n192.0.2.7").await;
+    echo(&mut pipe, "and again").await;
+    assert_eq!(read_to_close(&mut silent).await, "");
+
+    // One that is still being established does not delay a stop.
+    let mut late = open().await;
+    while connections.count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(()).unwrap();
+    assert_eq!((read_to_close(&mut late).await, read_to_close(&mut pipe).await), (String::new(), String::new()));
+    assert!(serving.await.unwrap());
+}

@@ -1,0 +1,115 @@
+//! Heads and bodies of requests: how large they may be, and how slowly they may be sent.
+
+use super::*;
+
+#[tokio::test]
+async fn a_head_that_is_sent_byte_by_byte_is_cut_off_while_others_are_served() {
+    let server = server(|_| {}).await;
+    let (mut slow, mut other) = (server.connect().await, server.connect().await);
+    let began = Instant::now();
+    let head = b"POST /echo HTTP/1.1\r\nhost: x\r\nx-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    for byte in head {
+        if slow.write_all(&[*byte]).await.is_err() || began.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+        echo(&mut other, "meanwhile").await;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    assert_eq!(read_to_close(&mut slow).await, "");
+    let lasted = began.elapsed();
+    assert!(lasted > Duration::from_millis(350) && lasted < Duration::from_secs(2), "{lasted:?}");
+    echo(&mut other, "still there").await;
+}
+
+#[tokio::test]
+async fn a_head_is_bounded_on_a_connection_that_was_used_before() {
+    let server = server(|bounds| bounds.idle = Duration::from_secs(60)).await;
+    let mut stream = server.connect().await;
+    echo(&mut stream, "first").await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    echo(&mut stream, "second, because an idle connection is not reading a head").await;
+    stream.write_all(b"POST /ec").await.unwrap();
+    let began = Instant::now();
+    read_to_close(&mut stream).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_malformed_head_is_answered_400_and_a_large_one_431() {
+    let server = server(|_| {}).await;
+    let long = "a".repeat(20_000);
+    for (head, expected) in [
+        (format!("GET / HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"), "431"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "431"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x-a: b\r\n".repeat(200)), "431"),
+        ("GET / HTTP/1.1\r\nx y: z\r\n\r\n".to_owned(), "400"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = server.exchange(head.as_bytes()).await;
+        assert_eq!(status(&answer), expected, "{}", &head[..20.min(head.len())]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_sent_byte_by_byte_is_answered_408() {
+    let server = server(|_| {}).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n").await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let writing = tokio::spawn(async move {
+        while writer.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let began = Instant::now();
+    let mut answer = [0; 12];
+    reader.read_exact(&mut answer).await.unwrap();
+    assert_eq!(status(std::str::from_utf8(&answer).unwrap()), "408");
+    // 20 bytes a second are below the least rate of 100: a second of grace, and a fifth of a second for what was received.
+    assert!(began.elapsed() > Duration::from_millis(950) && began.elapsed() < Duration::from_secs(5));
+    writing.abort();
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_413_whether_its_length_is_declared_or_not() {
+    let server = server(|_| {}).await;
+    let declared = server.exchange(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1001\r\n\r\n").await;
+    assert_eq!(status(&declared), "413");
+    let chunk = format!("190\r\n{}\r\n", "a".repeat(400));
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = server.exchange(format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
+    assert_eq!(status(&chunked), "413");
+    let fits = server.exchange(format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
+    assert!(fits.ends_with(&"a".repeat(800)), "{fits}");
+}
+
+#[tokio::test]
+async fn bodies_that_stall_hold_a_bounded_part_of_one_identity_and_of_all() {
+    let server = server(|_| {}).await;
+    let head = |who: &str| format!("POST /echo HTTP/1.1\r\nhost: x\r\nwho: {who}\r\ncontent-length: 1000\r\n\r\n");
+    let stalled = async |who: &str| {
+        let mut stream = server.connect().await;
+        for part in [&head(who), "a", &"b".repeat(400)] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stream
+    };
+    let answer = async |mut stream: TcpStream| {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        status(std::str::from_utf8(&answer).unwrap()).to_owned()
+    };
+    let mut held = vec![stalled("a").await, stalled("b").await];
+    assert_eq!(answer(stalled("a").await).await, "429");
+    assert_eq!(answer(stalled("c").await).await, "503");
+    echo(&mut server.connect().await, "a body that is available at once holds nothing").await;
+    // The share is given back with the body, whether it was complete or not.
+    held[0].write_all("c".repeat(599).as_bytes()).await.unwrap();
+    assert_eq!(answer(held.remove(0)).await, "200");
+    drop(held);
+    server.settles_at(0).await;
+    let held = [stalled("a").await, stalled("b").await];
+    assert_eq!(server.connections.count(), held.len());
+}

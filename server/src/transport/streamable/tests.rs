@@ -1,0 +1,90 @@
+use std::{fs, net::SocketAddr, time::Instant};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    backend::{Dialling, HttpClient},
+    config::{Parts, Store},
+    fixtures::{self, client, credentials, policy},
+    health::Health,
+    metrics::Metrics,
+    net::{Bounds, Connections, StreamBounds, serve},
+    transport::{Endpoints, MainPort},
+};
+
+/// The main port of a server, with a method that streams.
+async fn start(stream: StreamBounds) -> SocketAddr {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("policy.yaml"), policy(&[client("a", &json!({}))]).to_string()).unwrap();
+    fs::write(directory.path().join("credentials.yaml"), credentials(&["a"]).to_string()).unwrap();
+    let metrics = Metrics::default();
+    let store =
+        std::sync::Arc::new(Store::new(Parts { directory: directory.path().to_owned(), metrics: metrics.clone() }));
+    assert!(store.reload().swapped.is_some());
+    let (guard, _) = fixtures::guard();
+    let health = Health {
+        store: store.clone(),
+        http: HttpClient::new(Dialling::Services).unwrap(),
+        audit: guard.audit.clone(),
+        started: Instant::now(),
+    };
+    let mut endpoints = Endpoints::new(store, fixtures::mcp(guard), metrics);
+    (endpoints.stream, endpoints.streams) = (stream, stream.budget());
+    let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, port, Bounds::default(), Connections::default(), std::future::pending()));
+    address
+}
+
+/// Head and body of the answer to `test/count`.
+async fn count(address: SocketAddr, accept: &str) -> (String, String) {
+    let body = r#"{"jsonrpc":"2.0","id":"x","method":"test/count"}"#;
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-api-key: key-of-a\r\ncontent-type: application/json\r\n\
+         accept: {accept}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+const BOTH: &str = "application/json, text/event-stream";
+const RESULT: &str = r#"{"jsonrpc":"2.0","id":"x","result":{"count":3}}"#;
+
+#[tokio::test]
+async fn messages_are_streamed_as_events_and_the_result_is_the_last() {
+    let address = start(StreamBounds::default()).await;
+    let (head, body) = count(address, BOTH).await;
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("content-type: text/event-stream"), "{head}");
+    let data: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let progress = |n: u32| {
+        let params = json!({"progressToken": "t", "progress": n});
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).to_string()
+    };
+    assert_eq!(data, [&progress(1), &progress(2), &progress(3), RESULT]);
+
+    let (head, body) = count(address, "application/json").await;
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert_eq!(body, RESULT);
+}
+
+#[tokio::test]
+async fn a_stream_over_its_bound_is_refused_with_the_id_of_its_request() {
+    let address = start(StreamBounds { open_of_identity: 0, ..StreamBounds::default() }).await;
+    let (head, body) = count(address, BOTH).await;
+    assert!(head.starts_with("http/1.1 429 ") && head.contains("retry-after: 1"), "{head}");
+    let message = "Rate limit exceeded. Retry after 1 seconds.";
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&body).unwrap(),
+        json!({"jsonrpc": "2.0", "id": "x", "error": {"code": 429, "message": message}})
+    );
+}
