@@ -4,7 +4,7 @@
 //! Promises: an edit applies within a second, without a restart; what can't be read keeps its last good state; no process
 //! outlives this one, however it ends; two of these never share a state folder.
 
-mod facts;
+mod cluster_state;
 mod identities;
 mod io;
 mod policies;
@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use portcullis_crds::{check::HttpTarget, contract::HttpBackend};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -59,8 +60,19 @@ pub struct Options {
 
 fn backend(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, url)) if url.starts_with("http://") || url.starts_with("https://") => Ok((name.into(), url.into())),
-        _ => Err("write NAME=URL, such as crm-api=http://127.0.0.1:8080".into()),
+        Some((name, url)) => {
+            let backend = HttpBackend { url: url.to_owned(), health_path: None };
+            HttpTarget::new(&backend).map_err(|findings| {
+                findings
+                    .0
+                    .into_iter()
+                    .map(|finding| format!("the URL {}", finding.message))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            })?;
+            Ok((name.to_owned(), url.to_owned()))
+        }
+        None => Err("must be NAME=URL, such as crm-api=http://127.0.0.1:8080".into()),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     build::{self, KINDS, SECRET, Settings},
     credentials::api_key::ApiKey,
-    manifests::{self, Folder, FolderAlone, Problem, Review, Severity},
+    manifests::{self, Folder, NoCluster, Problem, Review, Severity},
 };
 
 /// What rendered Secrets stand for.
@@ -75,7 +75,7 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
 fn good(folder: &Path) -> Result<(Folder, Review), Error> {
     let files = manifests::read(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
     let (held, mut problems) = Folder::default().update(&files);
-    let mut review = manifests::review(&held, &FolderAlone, |_| {});
+    let mut review = manifests::review(&held, &NoCluster, |_| {});
     problems.append(&mut review.problems);
     problems.sort();
     if problems.iter().any(|problem| problem.severity != Severity::Warning) {

@@ -1,77 +1,91 @@
-//! The rules between objects: which clients a server admits, what each is granted, and what its pods are to obey.
+//! The rules between objects: which clients a server admits, what each is granted, and what the server's pods enforce.
 //!
-//! Pure: the same input gives the same plan, in whatever order it comes. All findings are returned at once, and none of
-//! them blocks a revocation: what is invalid keeps at most what it had (API.md, "Rules that the API keeps").
+//! Pure: the same input gives the same plan, in whatever order the clients come. All findings are returned at once, and none of
+//! them holds up a revocation: what has errors keeps at most what it had.
 
 mod admission;
+mod bounds;
 mod client;
+mod client_request;
+mod decision;
 mod documents;
 mod grant;
+mod input;
+mod outcome;
 mod plan;
 mod resources;
 mod server_half;
+mod tool_decision;
 
-pub use client::{client, server_of};
-pub use plan::{ClientInput, ClientOutcome, Documents, Published, ServerInput, ServerPlan};
-pub use server_half::findings;
+pub use bounds::{Bound, LimitDecision, RecordsDecision};
+pub use client::{CheckedClient, server_of};
+pub use client_request::RequestedAccess;
+pub use decision::{ClientDecision, Refusal};
+pub use documents::Documents;
+pub use grant::Grant;
+pub use input::{ClientInput, Published, ServerInput};
+pub use outcome::ClientOutcome;
+pub use plan::ServerPlan;
+pub use server_half::server_half;
+pub use tool_decision::ToolDecision;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_crds::{Finding, Findings, contract::ServerHalf};
 
-use admission::{Admission, admit};
-use documents::Entry;
+use admission::Admission;
+use client_request::requests;
+use documents::{Entry, documents};
 
-/// The documents of one server, and the outcome for each of its clients.
-///
-/// While the McpServer's spec has errors, its last published half stays in force, with the clients as they are now.
+/// Checks the server, and plans it.
 pub fn server(input: &ServerInput) -> ServerPlan {
-    let findings = match server_half::checked(&input.server) {
-        Ok(half) => match plan(input, half, Findings::default()) {
+    plan(input, server_half(&input.server))
+}
+
+/// Plans a server that was checked already: the documents of its pods, and a decision about each of its clients.
+///
+/// While the McpServer has errors, its published half stays in force, with the clients as they are now.
+pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> ServerPlan {
+    let findings = match checked {
+        Ok(half) => match plan_with(input, &half, Findings::default()) {
             Ok(plan) => return plan,
             Err(too_large) => too_large.into(),
         },
         Err(findings) => findings,
     };
     if let Some(half) = server_half::published(input)
-        && let Ok(plan) = plan(input, half, findings.clone())
+        && let Ok(plan) = plan_with(input, &half, findings.clone())
     {
         return plan;
     }
-    let asking = client::asking(input, None);
-    let outcomes = asking.iter().map(|asking| (asking.name(), ClientOutcome::server_never_valid())).collect();
-    ServerPlan { findings, documents: None, outcomes }
+    let refused = |findings| ClientDecision { findings, result: Err(Refusal::ServerNeverValid) };
+    let decisions = requests(input, None).into_iter().map(|request| (request.name(), refused(request.findings)));
+    ServerPlan { findings, documents: None, decisions: decisions.collect() }
 }
 
-/// The plan with this half. The findings are those of the half that was asked for.
+/// The plan with this half. The findings are those of the McpServer.
 ///
 /// # Errors
 /// Returns an error if the policy does not fit into a ConfigMap even without clients.
-fn plan(input: &ServerInput, half: Arc<ServerHalf>, findings: Findings) -> Result<ServerPlan, Finding> {
-    let asking = client::asking(input, Some(&half));
-    let server_is_valid = findings.is_empty();
-    let mut outcomes = BTreeMap::new();
+fn plan_with(input: &ServerInput, half: &Arc<ServerHalf>, findings: Findings) -> Result<ServerPlan, Finding> {
+    let mut decisions = BTreeMap::new();
     let mut entries = Vec::new();
-    for (asking, admission) in admit(&half, asking) {
-        let name = asking.name();
-        let outcome = match admission {
-            Admission::Refused(verdict) => {
-                ClientOutcome { findings: asking.findings.clone(), ..ClientOutcome::refused(verdict) }
-            }
-            Admission::By(rule) => {
-                let grant = grant::grant(&asking, rule, &half);
-                let outcome = grant.outcome(&asking, server_is_valid);
-                if outcome.granted.is_some() {
-                    entries.push(Entry::of(grant.policy_client(&asking), &asking, input));
-                }
-                outcome
-            }
-        };
-        outcomes.insert(name, outcome);
+    let mut admission = Admission::new(half);
+    for request in requests(input, Some(half)) {
+        let grant = admission.admit(&request).map(|rule| Grant::new(&request, rule, half));
+        let result = grant.and_then(|grant| grant.is_enforceable().then_some(grant).ok_or(Refusal::LimitBelowReplicas));
+        if let Ok(grant) = &result {
+            entries.push(Entry::new(grant.policy_client(&request), &request, &input.published));
+        }
+        decisions.insert(request.name(), ClientDecision { findings: request.findings, result });
     }
-    let (documents, refused) = documents::documents(half, entries, input)?;
-    outcomes.extend(refused.into_iter().map(|(name, verdict)| (name, ClientOutcome::refused(verdict))));
-    Ok(ServerPlan { findings, documents: Some(documents), outcomes })
+    let (documents, refused) = documents(half, entries, input)?;
+    for (client, refusal) in refused {
+        if let Some(decision) = decisions.get_mut(&client) {
+            decision.result = Err(refusal);
+        }
+    }
+    Ok(ServerPlan { findings, documents: Some(documents), decisions })
 }
 
 #[cfg(test)]

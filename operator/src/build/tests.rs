@@ -1,14 +1,14 @@
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_crds::{McpServer, contract::KeyDigest};
+use portcullis_crds::{McpServer, NamespacedName, contract::KeyDigest};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     credentials::{api_key::ApiKey, server_keys},
     manifests::{self, Folder},
-    validate::{self, ClientInput, Published, ServerInput},
+    validate::{self, CheckedClient, ClientInput, Published, ServerInput},
 };
 
 fn settings() -> Settings {
@@ -20,16 +20,15 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/crm");
     let (folder, problems) = Folder::default().update(&manifests::read(&folder).unwrap());
     assert_eq!(problems, []);
-    let mut server = folder.servers().next().unwrap().clone();
+    let mut server = folder.servers().next().unwrap().1.clone();
     server.metadata.uid = Some("uid-of-crm".into());
     change(&mut server);
-    let clients = folder.clients().map(|client| {
+    let clients = folder.clients().map(|(NamespacedName { name, .. }, client)| {
         let mut client = client.clone();
-        let name = client.metadata.name.clone().unwrap();
         client.metadata.uid = Some(format!("uid-of-{name}"));
         let sha256 = KeyDigest::of(name.as_bytes());
         let key = portcullis_crds::contract::ApiKeyDigest { id: sha256.key_id(), sha256 };
-        ClientInput { client: client.into(), keys: Some(vec![key]) }
+        ClientInput { client: CheckedClient::new(client.into()), keys: Some(vec![key]) }
     });
     ServerInput {
         server: server.into(),
@@ -72,7 +71,7 @@ fn the_example_s_objects() {
 #[test]
 fn the_api_key_s_secret_of_a_client() {
     let input = example(|_| {});
-    let client = &input.clients[0].client.metadata;
+    let client = &input.clients[0].client.object().metadata;
     insta::assert_yaml_snapshot!(api_key_secret(client, "customer-service-agent-key", &ApiKey::new([1; 32])));
 }
 
@@ -125,7 +124,9 @@ fn the_order_of_the_input_does_not_matter() {
     });
     input.clients.reverse();
     for client in &mut input.clients {
-        client.client.spec.as_mut().unwrap().access[0].tools.reverse();
+        let mut object = client.client.object().clone();
+        object.spec.as_mut().unwrap().access[0].tools.reverse();
+        client.client = CheckedClient::new(object);
     }
     assert_eq!(built(&input), expected);
 }

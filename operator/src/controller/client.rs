@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_crds::NamespacedName;
 
 use super::context::Context;
-use crate::{cluster::Error, validate};
+use crate::{cluster::Error, validate::CheckedClient};
 
 /// How often each client is reconciled: Secrets are not watched.
 const RECHECK: Duration = Duration::from_secs(600);
@@ -23,16 +23,13 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
         context.of_clients.forget(name);
         return Ok(RECHECK);
     };
-    let findings = match &fetched.client.object.spec {
-        Ok(spec) => validate::client(&name.namespace, spec),
-        Err(findings) => findings.clone(),
-    };
+    let checked = CheckedClient::new(fetched.client.object.clone());
     let (client, servers) = (fetched.client.clone(), fetched.servers.take());
     // The key is random: it is built only where it is written.
     let key = apply::apply(context, fetched).await;
     if status::is_premature(context, &client, &key) {
         return key.map(|_| RECHECK);
     }
-    let again = status::report(context, &client, servers, &findings, &key).await?;
+    let again = status::report(context, &client, servers, checked.findings(), &key).await?;
     key.map(|_| again)
 }

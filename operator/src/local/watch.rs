@@ -13,7 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::Error;
-use crate::manifests::{self, Files, Fingerprint};
+use crate::manifests::{self, Files, FolderStamp};
 
 /// How often the files are looked at without a notice.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ pub(super) struct Watch {
     notices: mpsc::Receiver<()>,
     _watcher: Option<RecommendedWatcher>,
     /// None while the folder can't be listed.
-    seen: Option<Fingerprint>,
+    seen: Option<FolderStamp>,
     /// Files that never were quiet long enough: nobody can say whether they are whole.
     restless: BTreeSet<String>,
 }
@@ -36,7 +36,7 @@ impl Watch {
     /// # Errors
     /// Where the folder can't be listed.
     pub fn new(folder: &Path) -> Result<Self, Error> {
-        let seen = manifests::fingerprint(folder).map_err(Error::io(folder.display().to_string()))?;
+        let seen = manifests::stamp(folder).map_err(Error::io(folder.display().to_string()))?;
         // One notice that waits stands for all that follow.
         let (sender, notices) = mpsc::channel(1);
         let mut watcher = notify::recommended_watcher(move |_| {
@@ -51,7 +51,7 @@ impl Watch {
 
     /// Waits for the next change, until it has settled. A change that nobody waited for to the end is not lost.
     pub async fn changed(&mut self) {
-        while self.restless.is_empty() && manifests::fingerprint(&self.folder).ok() == self.seen {
+        while self.restless.is_empty() && manifests::stamp(&self.folder).ok() == self.seen {
             tokio::select! {
                 Some(()) = self.notices.recv() => {}
                 () = sleep(LOOK) => {}
@@ -62,11 +62,11 @@ impl Watch {
 
     /// Waits until nothing has changed for a moment, or for so long that what still changes keeps the rest waiting.
     pub async fn settle(&mut self) {
-        let mut last = manifests::fingerprint(&self.folder).ok();
+        let mut last = manifests::stamp(&self.folder).ok();
         let until = Instant::now() + AT_MOST;
         loop {
             sleep(SETTLE).await;
-            let now = manifests::fingerprint(&self.folder).ok();
+            let now = manifests::stamp(&self.folder).ok();
             if now == last || Instant::now() >= until {
                 self.restless = differing(last.as_ref(), now.as_ref());
                 self.seen = now;
@@ -78,13 +78,13 @@ impl Watch {
 
     /// Whether the files still are what they were when they had settled, but for those that are restless.
     pub fn is_settled(&self) -> bool {
-        let now = manifests::fingerprint(&self.folder).ok();
+        let now = manifests::stamp(&self.folder).ok();
         differing(self.seen.as_ref(), now.as_ref()).is_subset(&self.restless)
     }
 
     /// Takes what changed since the rest had settled for restless too.
     pub fn give_up_waiting(&mut self) {
-        let now = manifests::fingerprint(&self.folder).ok();
+        let now = manifests::stamp(&self.folder).ok();
         self.restless.extend(differing(self.seen.as_ref(), now.as_ref()));
     }
 
@@ -96,8 +96,8 @@ impl Watch {
     }
 }
 
-fn differing(a: Option<&Fingerprint>, b: Option<&Fingerprint>) -> BTreeSet<String> {
-    let none = Fingerprint::default();
+fn differing(a: Option<&FolderStamp>, b: Option<&FolderStamp>) -> BTreeSet<String> {
+    let none = FolderStamp::default();
     a.unwrap_or(&none).differing(b.unwrap_or(&none))
 }
 

@@ -9,14 +9,14 @@ use std::{
 };
 
 use portcullis_crds::{
-    McpServerSpec, NamespacedName,
-    contract::{CREDENTIALS_FILE, POLICY_FILE},
+    NamespacedName,
+    contract::{BackendKind, CREDENTIALS_FILE, POLICY_FILE, ServerHalf},
 };
 use tokio::sync::mpsc;
 
 use super::{
     Error,
-    facts::LocalFacts,
+    cluster_state::LocalClusterState,
     io::{say, warn},
     policies,
     ports::{self, Ports},
@@ -43,7 +43,7 @@ pub(super) struct World {
     binary: PathBuf,
     events: mpsc::UnboundedSender<Event>,
     ports: Ports,
-    facts: LocalFacts,
+    cluster: LocalClusterState,
     folder: Folder,
     problems: BTreeSet<Problem>,
     running: BTreeMap<NamespacedName, Running>,
@@ -70,7 +70,7 @@ impl World {
         binary: PathBuf,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        let facts = LocalFacts::load(&state);
+        let cluster = LocalClusterState::load(&state);
         let summary = SummaryFile::new(state.summary());
         Self {
             path,
@@ -79,7 +79,7 @@ impl World {
             binary,
             events,
             ports: Ports::new(listen),
-            facts,
+            cluster,
             folder: Folder::default(),
             problems: BTreeSet::new(),
             running: BTreeMap::new(),
@@ -100,7 +100,7 @@ impl World {
         if self.running.is_empty() {
             return Err(Error::NothingToServe { folder: self.path.clone() });
         }
-        self.facts.forget_left_over(&self.state, &self.folder)
+        self.cluster.forget_left_over(&self.state, &self.folder)
     }
 
     /// Takes what changed in the folder.
@@ -134,7 +134,7 @@ impl World {
 
     /// Each `--backend` must be somebody's.
     fn known_backends(&self, folder: &Folder, problems: &[Problem]) -> Result<(), Error> {
-        let backends = folder.servers().flat_map(|server| &server.spec.backends);
+        let backends = folder.servers().flat_map(|(_, server)| &server.spec.backends);
         let known: BTreeSet<_> = backends.filter(|it| it.http.is_some()).map(|it| it.name.as_str()).collect();
         match self.backends.keys().find(|name| !known.contains(name.as_str())) {
             Some(name) => {
@@ -149,9 +149,9 @@ impl World {
 
     fn apply(&mut self, folder: Folder, problems: Vec<Problem>, is_first: bool) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.folder, folder);
-        let mut written = self.facts.update(&self.state, (!is_first).then_some(&before), &self.folder);
+        let mut written = self.cluster.update(&self.state, (!is_first).then_some(&before), &self.folder);
         let backends = &self.backends;
-        let review = manifests::review(&self.folder, &self.facts, |spec| here(spec, backends));
+        let review = manifests::review(&self.folder, &self.cluster, |half| here(half, backends));
         self.tell(&before, problems.into_iter().chain(review.problems.iter().cloned()).collect());
         self.stop_what_is_gone(&review);
         for (server, (_, plan)) in &review.servers {
@@ -185,7 +185,7 @@ impl World {
         for server in gone {
             say(&format!("{server}: stopped, for its McpServer is gone"));
             self.ports.free(&server);
-            self.facts.in_force.remove(&server);
+            self.cluster.in_force.remove(&server);
             if let Some(running) = self.running.remove(&server) {
                 self.stopping.push(tokio::spawn(running.process.stop()));
             }
@@ -197,7 +197,7 @@ impl World {
     fn serve(&mut self, server: &NamespacedName, plan: &ServerPlan, is_first: bool) -> Result<(), Error> {
         let Some(documents) = &plan.documents else { return Ok(()) };
         volume::write(&self.state.volume(server), &files(documents))?;
-        let before = self.facts.in_force.insert(server.clone(), documents.clone());
+        let before = self.cluster.in_force.insert(server.clone(), documents.clone());
         if self.running.contains_key(server) {
             let words = before.and_then(|before| policies::difference(&before.policy, &documents.policy));
             if let Some(words) = words {
@@ -225,7 +225,7 @@ impl World {
 
     fn clients(&self, review: &Review) -> Vec<ClientSummary> {
         let client = |name: &NamespacedName| {
-            let (NamespacedName { namespace, name: it }, api_key_file) = (name.clone(), self.facts.key_file(name)?);
+            let (NamespacedName { namespace, name: it }, api_key_file) = (name.clone(), self.cluster.key_file(name)?);
             Some(ClientSummary { name: it, namespace, api_key_file })
         };
         review.secrets.keys().filter_map(client).collect()
@@ -273,7 +273,7 @@ impl World {
         let mut text = format!("Serving {}\n", self.path.display());
         for server in &summary.servers {
             let name = NamespacedName { namespace: server.namespace.clone(), name: server.name.clone() };
-            let policy = self.facts.in_force.get(&name).map(|documents| &documents.policy);
+            let policy = self.cluster.in_force.get(&name).map(|documents| &documents.policy);
             let (tools, clients) =
                 policy.map_or((0, 0), |policy| (policy.server().spec.tools.len(), policy.clients().len()));
             let _ = write!(
@@ -307,10 +307,10 @@ impl World {
 }
 
 /// A server as it is on this machine: one process, and backends where `--backend` says.
-fn here(spec: &mut McpServerSpec, backends: &BTreeMap<String, String>) {
-    spec.replicas = Some(1);
-    for backend in &mut spec.backends {
-        if let (Some(http), Some(url)) = (&mut backend.http, backends.get(backend.name.as_str())) {
+fn here(half: &mut ServerHalf, backends: &BTreeMap<String, String>) {
+    half.server.replicas = 1;
+    for backend in &mut half.spec.backends {
+        if let (BackendKind::Http(http), Some(url)) = (&mut backend.kind, backends.get(backend.name.as_str())) {
             http.url.clone_from(url);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_crds::{Finding, McpClient, McpServer};
+use portcullis_crds::{Finding, McpClient, McpServer, NamespacedName};
 
 use super::{Files, Manifest, ObjectId, Problem, Severity, parse};
 
@@ -71,18 +71,18 @@ impl Folder {
         (next, problems)
     }
 
-    /// All McpServers, by namespace and name.
-    pub fn servers(&self) -> impl Iterator<Item = &McpServer> {
-        self.objects.values().filter_map(|held| match &held.manifest {
-            Manifest::Server(server) => Some(server.as_ref()),
+    /// All McpServers, sorted by namespace and name.
+    pub fn servers(&self) -> impl Iterator<Item = (&NamespacedName, &McpServer)> {
+        self.objects.iter().filter_map(|(id, held)| match &held.manifest {
+            Manifest::Server(server) => Some((&id.name, server.as_ref())),
             Manifest::Client(_) => None,
         })
     }
 
-    /// All McpClients, by namespace and name.
-    pub fn clients(&self) -> impl Iterator<Item = &McpClient> {
-        self.objects.values().filter_map(|held| match &held.manifest {
-            Manifest::Client(client) => Some(client.as_ref()),
+    /// All McpClients, sorted by namespace and name.
+    pub fn clients(&self) -> impl Iterator<Item = (&NamespacedName, &McpClient)> {
+        self.objects.iter().filter_map(|(id, held)| match &held.manifest {
+            Manifest::Client(client) => Some((&id.name, client.as_ref())),
             Manifest::Server(_) => None,
         })
     }

@@ -10,12 +10,12 @@ use std::{
 /// What each file holds, or why it can't be read; by its name in the folder.
 pub type Files = BTreeMap<String, Result<String, String>>;
 
-/// Changes whenever a file is written, made or removed.
+/// Differs whenever a file was written, created or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint(BTreeMap<String, (Option<SystemTime>, u64, u64)>);
+pub struct FolderStamp(BTreeMap<String, (Option<SystemTime>, u64, u64)>);
 
-impl Fingerprint {
-    /// The names of the files that are not the same in both.
+impl FolderStamp {
+    /// The names of the files that differ between the two.
     pub fn differing(&self, other: &Self) -> BTreeSet<String> {
         let names = self.0.keys().chain(other.0.keys());
         names.filter(|name| self.0.get(*name) != other.0.get(*name)).cloned().collect()
@@ -36,14 +36,14 @@ pub fn read(folder: &Path) -> io::Result<Files> {
 
 /// # Errors
 /// Where the folder itself can't be listed.
-pub fn fingerprint(folder: &Path) -> io::Result<Fingerprint> {
+pub fn stamp(folder: &Path) -> io::Result<FolderStamp> {
     let mark = |name: &String| {
         let metadata = fs::metadata(folder.join(name)).ok();
         // The inode too: an editor may write a file of the same size and time under the same name.
         let inode = |metadata: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(metadata);
         metadata.map_or((None, 0, 0), |it| (it.modified().ok(), it.len(), inode(&it)))
     };
-    Ok(Fingerprint(names(folder)?.into_iter().map(|name| (name.clone(), mark(&name))).collect()))
+    Ok(FolderStamp(names(folder)?.into_iter().map(|name| (name.clone(), mark(&name))).collect()))
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {

@@ -77,10 +77,10 @@ fn of_two_objects_of_one_name_the_one_that_was_there_stays() {
     let (next, problems) =
         good.update(&files(&[("a.yaml", &client("a", "suspended: true")), ("b.yaml", &client("a", ""))]));
     insta::assert_snapshot!(told(&problems), @"a.yaml: McpClient sales/a: metadata.name: is there twice: b.yaml has one of this name too, and that one counts");
-    assert!(!next.clients().next().unwrap().spec.suspended);
+    assert!(!next.clients().next().unwrap().1.spec.suspended);
     let (moved, problems) = next.update(&files(&[("a.yaml", &client("a", "suspended: true"))]));
     assert_eq!(told(&problems), "");
-    assert!(moved.clients().next().unwrap().spec.suspended);
+    assert!(moved.clients().next().unwrap().1.spec.suspended);
 }
 
 #[test]
@@ -160,7 +160,7 @@ spec:
     let texts = [("a.yaml", broken_server.as_str()), ("b.yaml", &erp), ("c.yaml", &ok), ("d.yaml", clients)];
     let (folder, problems) = Folder::default().update(&files(&texts));
     assert_eq!(told(&problems), "");
-    insta::assert_snapshot!(told(&review(&folder, &FolderAlone, |_| {}).problems));
+    insta::assert_snapshot!(told(&review(&folder, &NoCluster, |_| {}).problems));
 }
 
 /// The API server refuses these too, by schema and CEL; there a test with a real one says so.
@@ -206,7 +206,7 @@ fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
         (client("  credentials", "  expiresAt: tomorrow\n  credentials"), "spec.expiresAt"),
     ] {
         let (folder, mut problems) = Folder::default().update(&files(&[("x.yaml", &text)]));
-        problems.extend(review(&folder, &FolderAlone, |_| {}).problems);
+        problems.extend(review(&folder, &NoCluster, |_| {}).problems);
         let is_named = |problem: &Problem| problem.finding.path == field && problem.severity == Severity::Refused;
         assert!(problems.iter().any(is_named), "{field} is not in:\n{}", told(&problems));
     }

@@ -1,57 +1,45 @@
-//! Which of a server's rules admits a client: the first whose namespaces match, and none is no.
+//! Which of a server's rules admits a client: the first whose namespaces match. A client that no rule matches is refused.
 
-use portcullis_crds::{
-    condition::Reason,
-    contract::{ClientRule, NamespacesFrom, ServerHalf},
-};
+use portcullis_crds::contract::{ClientRule, NamespacesFrom, ServerHalf};
 
-use super::client::Asking;
-use crate::condition::ConditionState;
+use super::{client_request::ClientRequest, decision::Refusal};
 
-/// Whether a client is admitted.
-pub(super) enum Admission<'a> {
-    By(&'a ClientRule),
-    Refused(ConditionState),
+/// Decides about one client after the other, and counts those that each rule admits.
+pub(super) struct Admission<'a> {
+    server: &'a ServerHalf,
+    /// The number of clients that each rule has admitted.
+    admitted: Vec<u32>,
 }
 
-/// Decides about each client; they come oldest first, and of too many the oldest are admitted.
-pub(super) fn admit<'a, 'h>(half: &'h ServerHalf, asking: Vec<Asking<'a>>) -> Vec<(Asking<'a>, Admission<'h>)> {
-    let rules = &half.spec.clients;
-    let mut admitted = vec![0_u32; rules.len()];
-    let decide = |asking: &Asking<'_>| {
-        if asking.had.is_none() && !asking.findings.is_empty() {
-            return Admission::Refused(ConditionState::no(Reason::Invalid, asking.findings.to_string()));
+impl<'a> Admission<'a> {
+    pub fn new(server: &'a ServerHalf) -> Self {
+        Self { server, admitted: vec![0; server.spec.clients.len()] }
+    }
+
+    /// The position of the rule that admits the client. Older clients must come first: they have precedence.
+    ///
+    /// # Errors
+    /// Returns why no rule admits it.
+    pub fn admit(&mut self, request: &ClientRequest<'_>) -> Result<usize, Refusal> {
+        if request.published.is_none() && !request.findings.is_empty() {
+            return Err(Refusal::Invalid);
         }
-        let namespace = asking.input.client.namespace();
-        let is_same = namespace == half.server.namespace;
-        let found = rules.iter().zip(&mut admitted).find(|(rule, _)| match rule.namespaces.from {
-            NamespacesFrom::Same => is_same,
+        let namespace = request.namespace();
+        let rules = &self.server.spec.clients;
+        let Some(n) = rules.iter().position(|rule| self.matches(rule, namespace)) else {
+            return Err(Refusal::NotAllowed { namespace: namespace.to_owned() });
+        };
+        if self.admitted[n] >= rules[n].max_clients {
+            return Err(Refusal::TooManyClients { namespace: namespace.to_owned(), max_clients: rules[n].max_clients });
+        }
+        self.admitted[n] += 1;
+        Ok(n)
+    }
+
+    fn matches(&self, rule: &ClientRule, namespace: &str) -> bool {
+        match rule.namespaces.from {
+            NamespacesFrom::Same => namespace == self.server.server.namespace,
             NamespacesFrom::All => true,
-        });
-        match found {
-            None => Admission::Refused(ConditionState::no(
-                Reason::NotAllowed,
-                format!("no rule in the McpServer's spec.clients admits clients of namespace `{namespace}`"),
-            )),
-            Some((rule, count)) if *count >= rule.max_clients => Admission::Refused(ConditionState::no(
-                Reason::TooManyClients,
-                format!(
-                    "the rule for namespace `{namespace}` admits {} clients, and as many are older",
-                    rule.max_clients
-                ),
-            )),
-            Some((rule, count)) => {
-                *count += 1;
-                Admission::By(rule)
-            }
         }
-    };
-    let mut decide = decide;
-    asking
-        .into_iter()
-        .map(|asking| {
-            let admission = decide(&asking);
-            (asking, admission)
-        })
-        .collect()
+    }
 }

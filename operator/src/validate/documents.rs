@@ -1,18 +1,33 @@
-//! The two documents of what was granted: one key names one client, and what does not fit refuses the newest.
+//! The two documents of what was granted. A key belongs to one client, and if not all clients fit, the newest are refused.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_crds::{
     Finding, NamespacedName,
-    condition::Reason,
     contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, ServerHalf},
 };
 
-use super::{Documents, ServerInput, client::Asking};
-use crate::condition::ConditionState;
+use super::{
+    client_request::ClientRequest,
+    decision::Refusal,
+    input::{Published, ServerInput},
+};
 
-/// The largest document, in bytes: a ConfigMap or Secret holds 1 MiB, its metadata included.
-const MAX_BYTES: usize = 1_000_000;
+/// The largest document, in bytes: a ConfigMap or Secret has room for 1 MiB, its metadata included.
+pub(super) const MAX_BYTES: usize = 1_000_000;
+
+/// The two documents of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Documents {
+    pub policy: Policy,
+    pub credentials: Credentials,
+}
+
+impl From<&Documents> for Published {
+    fn from(documents: &Documents) -> Self {
+        Self { policy: Some((&documents.policy).into()), credentials: Some((&documents.credentials).into()) }
+    }
+}
 
 /// A client that is to be in both documents.
 pub(super) struct Entry {
@@ -22,32 +37,32 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// With the client's keys; where they could not be read, with those that are published for this very client.
-    pub fn of(policy: PolicyClient, asking: &Asking<'_>, input: &ServerInput) -> Self {
+    /// With the client's keys; if they could not be read, with those that are published for the same client.
+    pub fn new(policy: PolicyClient, request: &ClientRequest<'_>, published: &Published) -> Self {
         let published = || {
-            let clients = &input.published.credentials.as_ref()?.clients;
-            let its = &clients[clients.binary_search_by(|client| client.id.cmp(&policy.id)).ok()?];
-            (its.uid == policy.uid).then(|| its.api_keys.clone())
+            let clients = &published.credentials.as_ref()?.clients;
+            let entry = &clients[clients.binary_search_by(|client| client.id.cmp(&policy.id)).ok()?];
+            (entry.uid == policy.uid).then(|| entry.api_keys.clone())
         };
-        let api_keys = asking.input.keys.clone().or_else(published).unwrap_or_default();
+        let api_keys = request.input.keys.clone().or_else(published).unwrap_or_default();
         let credentials = CredentialClient { id: policy.id.clone(), uid: policy.uid.clone(), api_keys };
-        Self { name: asking.name(), policy, credentials }
+        Self { name: request.name(), policy, credentials }
     }
 }
 
-/// The documents, and the clients that are not in them after all, with the reason.
+/// The documents, and the clients that are refused after all. Entries of older clients come first.
 ///
 /// # Errors
 /// Returns an error if the policy does not fit into a ConfigMap even without clients.
 pub(super) fn documents(
-    half: Arc<ServerHalf>,
+    half: &Arc<ServerHalf>,
     entries: Vec<Entry>,
     input: &ServerInput,
-) -> Result<(Documents, BTreeMap<NamespacedName, ConditionState>), Finding> {
+) -> Result<(Documents, BTreeMap<NamespacedName, Refusal>), Finding> {
     let mut refused = BTreeMap::new();
-    let mut entries = one_client_a_key(entries, &mut refused);
+    let mut entries = refuse_shared_keys(entries, &mut refused);
     loop {
-        let documents = print(&half, &entries, input);
+        let documents = print(half, &entries, input);
         let bytes = documents.policy.text().len().max(documents.credentials.text().len());
         if bytes <= MAX_BYTES {
             return Ok((documents, refused));
@@ -59,30 +74,24 @@ pub(super) fn documents(
             );
             return Err(Finding::new("spec.tools", message));
         }
-        // The newest go; as many as the excess has of an even share, so that few rounds are enough.
+        // In proportion to the excess, so that few rounds are enough.
         let kept = (entries.len() * MAX_BYTES / bytes).min(entries.len() - 1);
-        for entry in entries.drain(kept..) {
-            let message = format!(
-                "the server's policy would have {bytes} bytes, and {MAX_BYTES} fit; older clients have precedence"
-            );
-            refused.insert(entry.name, ConditionState::no(Reason::TooManyClients, message));
-        }
+        refused.extend(entries.drain(kept..).map(|entry| (entry.name, Refusal::DocumentTooLarge { bytes })));
     }
 }
 
-/// Of two clients with the same key the older has it; entries come oldest first.
-fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, ConditionState>) -> Vec<Entry> {
+/// Of two clients with the same key, the older one keeps it.
+fn refuse_shared_keys(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, Refusal>) -> Vec<Entry> {
     let mut owners = BTreeMap::new();
     let mut kept = Vec::with_capacity(entries.len());
     for entry in entries {
-        let taken = |key: &ApiKeyDigest| owners.get(&key.sha256).cloned();
-        match entry.credentials.api_keys.iter().find_map(taken) {
+        let keys = &entry.credentials.api_keys;
+        match keys.iter().find_map(|key: &ApiKeyDigest| owners.get(&key.sha256).cloned()) {
             Some(owner) => {
-                let message = format!("its API key is that of the older client `{owner}`; a key names one client");
-                refused.insert(entry.name, ConditionState::no(Reason::IdentityConflict, message));
+                refused.insert(entry.name, Refusal::SharedCredential { owner });
             }
             None => {
-                owners.extend(entry.credentials.api_keys.iter().map(|key| (key.sha256, entry.policy.id.clone())));
+                owners.extend(keys.iter().map(|key| (key.sha256, entry.policy.id.clone())));
                 kept.push(entry);
             }
         }
@@ -92,9 +101,8 @@ fn one_client_a_key(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName, 
 
 fn print(half: &Arc<ServerHalf>, entries: &[Entry], input: &ServerInput) -> Documents {
     let clients = entries.iter().map(|entry| entry.policy.clone()).collect();
-    let policy = Policy::new(half.clone(), clients);
     let published_keys = input.published.credentials.as_ref().and_then(|published| published.keys.clone());
     let keys = published_keys.unwrap_or_else(|| input.fresh_keys.clone());
     let credentials = entries.iter().map(|entry| entry.credentials.clone()).collect();
-    Documents { policy, credentials: Credentials::new(credentials, Some(keys)) }
+    Documents { policy: Policy::new(half.clone(), clients), credentials: Credentials::new(credentials, Some(keys)) }
 }

@@ -1,199 +1,115 @@
-//! A grant: the intersection of what a client asks and what the server's rule for it allows. Of an invalid client, also of
-//! what it had.
+//! What a client is granted on a server: the intersection of what it requests and what the server's rule allows. A client with
+//! errors is also granted no more than what it had.
+//!
+//! Every decision is a value that names the bound it follows from; [`super::outcome`] puts it into words.
+
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use portcullis_crds::{
-    Findings, ToolName, check,
-    client::Granted,
-    condition::Reason,
-    contract::{ClientRule, Effect, PolicyClient, Rate, ServerHalf},
-    server,
+use portcullis_crds::contract::{ClientRule, Effect, PolicyClient, ServerHalf};
+
+use super::{
+    bounds::{self, LimitDecision, RecordsDecision},
+    client_request::{ClientRequest, RequestedAccess},
+    tool_decision::{self, ToolDecision},
 };
 
-use super::{ClientOutcome, client::Asking};
-use crate::condition::ConditionState;
-
-/// What a client may do on a server, and what it asked for in vain.
-pub(super) struct Grant {
-    tools: Vec<ToolName>,
-    max_records_per_query: u32,
+/// What a client is granted on a server, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    server: Arc<ServerHalf>,
+    /// The position of the rule that admits the client.
+    rule: usize,
+    requested: RequestedAccess,
+    /// In the order of the server's tools.
+    tools: Vec<ToolDecision>,
+    records: RecordsDecision,
     allow_write: bool,
-    limits: Vec<Rate>,
+    limits: Vec<LimitDecision>,
     suspended: bool,
     expires_at: Option<Time>,
-    /// Tools that are asked for by name, and that the server doesn't have.
-    missing: Vec<String>,
-    /// What the rule would let the client ask for.
-    allowed: Vec<String>,
-    /// What was asked for and left out, in sentences.
-    narrowed: Vec<String>,
-    /// Whether each pod gets a part of each limit. An invalid client may have kept one from when there were fewer pods.
-    can_be_kept: bool,
-}
-
-pub(super) fn grant(asking: &Asking<'_>, rule: &ClientRule, half: &ServerHalf) -> Grant {
-    let ask = &asking.ask;
-    let ceiling = &rule.allow;
-    let mut narrowed = Vec::new();
-    let asks_all = ask.tools.iter().any(|name| name == "*");
-    let allows_write = ceiling.effects.contains(&Effect::Write);
-    let allow_write = ask.allow_write && allows_write;
-    if ask.allow_write && !allows_write {
-        narrowed.push("the rule allows no tool that writes".to_owned());
-    }
-    let (mut tools, mut allowed) = (Vec::new(), Vec::new());
-    for tool in &half.spec.tools {
-        let name = tool.name.as_str();
-        let effect = tool.effect();
-        let is_allowed =
-            ceiling.tools.iter().any(|allowed| allowed == "*" || allowed == name) && ceiling.effects.contains(&effect);
-        if is_allowed {
-            allowed.push(name.to_owned());
-        }
-        let is_named = ask.tools.iter().any(|asked| asked == name);
-        match effect {
-            _ if !asks_all && !is_named => {}
-            _ if !is_allowed && is_named => narrowed.push(format!("the rule does not allow `{name}`")),
-            _ if !is_allowed => {}
-            Effect::Write if !ask.allow_write && is_named => {
-                narrowed.push(format!("`{name}` writes, and the access has no `allowWrite: true`"));
-            }
-            Effect::Write if !ask.allow_write => {}
-            Effect::Read | Effect::Write => tools.push(tool.name.clone()),
-        }
-    }
-    let known = |name: &String| name == "*" || half.spec.tools.iter().any(|tool| tool.name.as_str() == name);
-    let missing = ask.tools.iter().filter(|name| !known(name)).cloned().collect();
-    let max_records_per_query = ask.max_records_per_query.min(ceiling.max_records_per_query.unwrap_or(u32::MAX));
-    if max_records_per_query < ask.max_records_per_query {
-        narrowed.push(format!("the rule allows {max_records_per_query} records a query"));
-    }
-    let mut grant = Grant {
-        tools,
-        max_records_per_query,
-        allow_write,
-        limits: limits(&usable(&ask.limits, half), half.spec.limits.per_client, ceiling.limits, &mut narrowed),
-        suspended: false,
-        expires_at: None,
-        missing,
-        allowed,
-        narrowed,
-        can_be_kept: true,
-    };
-    if let Ok(spec) = &asking.input.client.spec {
-        grant.suspended = spec.suspended;
-        grant.expires_at = spec.expires_at.clone();
-    }
-    if let (Some(had), false) = (asking.had, asking.findings.is_empty()) {
-        grant.keep_within(had);
-    }
-    grant.can_be_kept = grant.limits.iter().all(|limit| limit.requests >= u32::from(half.server.replicas));
-    grant
-}
-
-/// Of the limits that are asked for, those that a policy can hold; a finding says what is wrong with the others.
-fn usable(asked: &[Rate], half: &ServerHalf) -> Vec<Rate> {
-    let is_usable = |rate: &&Rate| {
-        let mut findings = Findings::default();
-        check::share(**rate, half.server.replicas, "", &mut findings);
-        findings.is_empty()
-    };
-    asked.iter().filter(is_usable).copied().collect()
-}
-
-/// What is asked for, or the server's own; never above the ceiling. A ceiling over another span holds beside it.
-fn limits(asked: &[Rate], per_client: Rate, ceiling: Option<Rate>, narrowed: &mut Vec<String>) -> Vec<Rate> {
-    let mut limits = if asked.is_empty() { vec![per_client] } else { asked.to_vec() };
-    let Some(ceiling) = ceiling else { return limits };
-    if let Some(limit) = limits.iter_mut().find(|limit| limit.per == ceiling.per) {
-        if limit.requests > ceiling.requests && !asked.is_empty() {
-            narrowed.push(format!("the rule allows {} calls in {}", ceiling.requests, ceiling.per));
-        }
-        limit.requests = limit.requests.min(ceiling.requests);
-    } else {
-        limits.push(ceiling);
-    }
-    strictest_two(limits)
-}
-
-/// A policy holds two limits a client. More can only meet where an invalid client had two and the rule has a third;
-/// those that admit least over time stay.
-fn strictest_two(mut limits: Vec<Rate>) -> Vec<Rate> {
-    limits.sort_by_key(|rate| (u64::from(rate.requests) * 1_000_000 / rate.per.as_millis().max(1), *rate));
-    limits.truncate(2);
-    limits.sort();
-    limits
 }
 
 impl Grant {
-    /// Takes away whatever the client did not have.
-    fn keep_within(&mut self, had: &PolicyClient) {
-        self.tools.retain(|tool| had.tools.contains(tool));
-        self.max_records_per_query = self.max_records_per_query.min(had.max_records_per_query);
-        self.allow_write &= had.allow_write;
-        self.suspended |= had.suspended;
-        self.expires_at = match (self.expires_at.take(), &had.expires_at) {
-            (Some(a), Some(b)) => Some(Time(a.0.min(b.0))),
-            (a, b) => a.or_else(|| b.clone()),
-        };
-        for rate in &had.limits {
-            match self.limits.iter_mut().find(|limit| limit.per == rate.per) {
-                Some(limit) => limit.requests = limit.requests.min(rate.requests),
-                None => self.limits.push(*rate),
-            }
+    /// Decides what a client is granted by the rule at this position of the server's rules.
+    pub(super) fn new(request: &ClientRequest<'_>, rule: usize, server: &Arc<ServerHalf>) -> Self {
+        let (requested, before) = (&request.access, request.granted_before());
+        let (spec, allow) = (&server.spec, &server.spec.clients[rule].allow);
+        let expiries = [requested.expires_at.as_ref(), before.and_then(|before| before.expires_at.as_ref())];
+        Self {
+            server: server.clone(),
+            rule,
+            requested: requested.clone(),
+            tools: spec.tools.iter().map(|tool| tool_decision::decide(tool, requested, allow, before)).collect(),
+            records: bounds::records(requested.max_records_per_query, allow.max_records_per_query, before),
+            allow_write: requested.allow_write
+                && allow.effects.contains(&Effect::Write)
+                && before.is_none_or(|before| before.allow_write),
+            limits: bounds::limits(&requested.limits, spec.limits.per_client, allow.limits, before),
+            suspended: requested.suspended || before.is_some_and(|before| before.suspended),
+            expires_at: expiries.into_iter().flatten().min_by_key(|time| time.0).cloned(),
         }
-        self.limits = strictest_two(std::mem::take(&mut self.limits));
     }
 
-    /// What the policy says of it.
-    pub fn policy_client(&self, asking: &Asking<'_>) -> PolicyClient {
+    /// What the client requests.
+    pub fn requested(&self) -> &RequestedAccess {
+        &self.requested
+    }
+
+    /// The rule that admits the client, and its position in the server's `spec.clients`.
+    pub fn rule(&self) -> (usize, &ClientRule) {
+        (self.rule, &self.server.spec.clients[self.rule])
+    }
+
+    /// The decision about each tool of the server, and then about each other name that the access contains.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, ToolDecision)> {
+        let tools = &self.server.spec.tools;
+        let known = tools.iter().zip(&self.tools).map(|(tool, decision)| (tool.name.as_str(), *decision));
+        let is_known = |name: &&str| *name == "*" || tools.iter().any(|tool| tool.name.as_str() == *name);
+        let unknown = self.requested.tools.iter().map(String::as_str).filter(move |name| !is_known(name));
+        known.chain(unknown.map(|name| (name, ToolDecision::NoSuchTool)))
+    }
+
+    /// The tools that the rule allows, whatever the client requests.
+    pub fn allowed_tools(&self) -> impl Iterator<Item = &str> {
+        let allow = &self.rule().1.allow;
+        let allowed = self.server.spec.tools.iter().filter(|tool| tool_decision::by_rule(tool, allow).is_none());
+        allowed.map(|tool| tool.name.as_str())
+    }
+
+    pub fn records(&self) -> RecordsDecision {
+        self.records
+    }
+
+    /// Whether the client may call tools that write.
+    pub fn allow_write(&self) -> bool {
+        self.allow_write
+    }
+
+    /// How often the client may call: one or two limits, which apply together.
+    pub fn limits(&self) -> &[LimitDecision] {
+        &self.limits
+    }
+
+    /// Whether each pod gets a share of each limit. A client with errors may have kept a limit from when the server had fewer
+    /// pods.
+    pub(super) fn is_enforceable(&self) -> bool {
+        self.limits.iter().all(|limit| limit.rate.requests >= u32::from(self.server.server.replicas))
+    }
+
+    /// The client's entry in the policy.
+    pub(super) fn policy_client(&self, request: &ClientRequest<'_>) -> PolicyClient {
+        let tools = self.server.spec.tools.iter().zip(&self.tools);
+        let granted = tools.filter(|(_, decision)| **decision == ToolDecision::Granted);
         PolicyClient {
-            id: asking.id.clone(),
-            uid: asking.input.client.uid().to_owned(),
-            tools: self.tools.clone(),
-            max_records_per_query: self.max_records_per_query,
+            id: request.id.clone(),
+            uid: request.uid().to_owned(),
+            tools: granted.map(|(tool, _)| tool.name.clone()).collect(),
+            max_records_per_query: self.records.max,
             allow_write: self.allow_write,
-            limits: self.limits.clone(),
+            limits: self.limits.iter().map(|limit| limit.rate).collect(),
             suspended: self.suspended,
             expires_at: self.expires_at.clone(),
         }
-    }
-
-    /// What the client's status says of it.
-    pub fn outcome(&self, asking: &Asking<'_>, server_is_valid: bool) -> ClientOutcome {
-        if !self.can_be_kept {
-            let message = format!("{}; the limit that it had leaves some pod of the server no call", asking.findings);
-            return ClientOutcome {
-                findings: asking.findings.clone(),
-                ..ClientOutcome::refused(ConditionState::no(Reason::Invalid, message))
-            };
-        }
-        let accepted = if !asking.findings.is_empty() {
-            ConditionState::no(Reason::Invalid, format!("{}; it keeps what it had and still asks for", asking.findings))
-        } else if !server_is_valid {
-            ConditionState::yes(
-                Reason::ServerInvalid,
-                "the McpServer has errors; what its last valid spec allows is granted",
-            )
-        } else if !self.narrowed.is_empty() {
-            ConditionState::yes(Reason::Narrowed, self.narrowed.join("; "))
-        } else {
-            ConditionState::yes(Reason::Granted, "what is asked for is granted")
-        };
-        let resolved_refs = if self.missing.is_empty() {
-            ConditionState::yes(Reason::Resolved, "all that is named is there")
-        } else {
-            let missing: Vec<_> = self.missing.iter().map(|name| format!("`{name}`")).collect();
-            let allowed = if self.allowed.is_empty() { "none".to_owned() } else { self.allowed.join(", ") };
-            let message = format!("no such tool on the McpServer: {}; there are: {allowed}", missing.join(", "));
-            ConditionState::no(Reason::ToolNotFound, message)
-        };
-        let granted = Granted {
-            tools: u32::try_from(self.tools.len()).unwrap_or(u32::MAX),
-            max_records_per_query: self.max_records_per_query,
-            allow_write: self.allow_write,
-            limits: self.limits.iter().map(|rate| server::Rate { requests: rate.requests, per: rate.per }).collect(),
-        };
-        ClientOutcome { granted: Some(granted), findings: asking.findings.clone(), accepted, resolved_refs }
     }
 }

@@ -1,4 +1,4 @@
-//! The server's half of its policy: from the McpServer's spec while that is valid, otherwise the one that is published.
+//! The server's half of its policy: from the McpServer's spec if that is valid, otherwise the one that is published.
 
 use std::sync::Arc;
 
@@ -7,22 +7,32 @@ use portcullis_crds::{
     contract::{ServerHalf, ServerIdentity, server_spec},
 };
 
-use super::{ServerInput, resources};
+use super::{input::ServerInput, resources};
 use crate::object::Object;
 
-/// The longest name of an McpServer: the names that are derived from it must fit everywhere.
+/// The longest name of an McpServer: the names of other objects are derived from it.
 const MAX_NAME: usize = 40;
 
-/// The half that the spec describes.
+/// Checks an McpServer by itself, whatever clients exist, and returns the half that its spec describes.
 ///
 /// # Errors
-/// Returns everything that is wrong with the McpServer by itself, whatever clients there are.
-pub(super) fn checked(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
+/// Returns everything that is wrong with it.
+pub fn server_half(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
     let spec = server.spec.as_ref().map_err(Findings::clone)?;
     let (converted, mut findings) = server_spec(spec)?;
-    let half = check::server_half(ServerHalf { server: identity(server, spec.replicas()), spec: converted })
-        .map_err(|found| findings.0.extend(found.0));
-    let name = server.name();
+    let half = check::server_half(ServerHalf { server: identity(server, spec.replicas()), spec: converted });
+    let half = half.map_err(|found| findings.0.extend(found.0)).ok();
+    check_name(server.name(), &mut findings);
+    if let Some(resources) = spec.pod.as_ref().and_then(|pod| pod.resources.as_ref()) {
+        resources::check(resources, &mut findings);
+    }
+    match half {
+        Some(half) => findings.or(half.half().clone()),
+        None => Err(findings),
+    }
+}
+
+fn check_name(name: &str, findings: &mut Findings) {
     let is_label = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if name.len() > MAX_NAME || !is_label || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.ends_with('-')
     {
@@ -30,25 +40,13 @@ pub(super) fn checked(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>,
                        derived from it";
         findings.add("metadata.name", message);
     }
-    if let Some(resources) = spec.pod.as_ref().and_then(|pod| pod.resources.as_ref()) {
-        resources::check(resources, &mut findings);
-    }
-    match half {
-        Ok(half) => findings.or(half.half().clone()),
-        Err(()) => Err(findings),
-    }
 }
 
-/// What is wrong with an McpServer by itself.
-pub fn findings(server: &Object<McpServerSpec>) -> Findings {
-    checked(server).err().unwrap_or_default()
-}
-
-/// The half that is published for this very server.
+/// The half that is published for this server.
 pub(super) fn published(input: &ServerInput) -> Option<Arc<ServerHalf>> {
     let half = input.published.policy.as_ref()?.server.clone()?;
-    let is_its = half.server.namespace == input.server.namespace() && half.server.name == input.server.name();
-    is_its.then_some(half)
+    let is_its_own = half.server.namespace == input.server.namespace() && half.server.name == input.server.name();
+    is_its_own.then_some(half)
 }
 
 /// Which server it is, and the host names that requests may use.

@@ -42,7 +42,7 @@ fn validate_names_file_object_and_field_of_each_mistake_and_exits_with_1() {
     assert_eq!(
         String::from_utf8_lossy(&bad.stderr),
         "mistake.yml:2:1: did not find expected node content, while parsing a flow node
-other.yaml: McpClient town/other: spec.access[0].tools[0]: `burn_books` is no tool of McpServer town/library; there are: lost_books, opening_hours
+other.yaml: McpClient town/other: spec.access[0].tools[0]: `burn_books` is not a tool of McpServer town/library; its tools: lost_books, opening_hours
 reader.yaml: McpClient town/reader: spec.access[1].limits.per: must be a duration such as 250ms, 30s, 1m30s or 720h
 "
     );

@@ -22,7 +22,7 @@ use crate::{
     controller::{context::Context, memory::lock},
     credentials::server_keys,
     random,
-    validate::{ClientInput, Published, ServerInput},
+    validate::{CheckedClient, ClientInput, Published, ServerInput},
 };
 
 /// What a reconcile reads.
@@ -101,7 +101,7 @@ fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput>
         let memory = lock(&memory);
         memory.keys.clone().filter(|_| memory.uid == client.object.uid())
     });
-    Some(ClientInput { client: client.object.clone(), keys })
+    Some(ClientInput { client: CheckedClient::new(client.object.clone()), keys })
 }
 
 /// The policy that an earlier run published.

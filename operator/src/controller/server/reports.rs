@@ -20,9 +20,9 @@ pub fn report_to_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan
         memory.pending.clear();
     }
     let ServerMemory { pending, reports, .. } = &mut *memory;
-    let now = plan.outcomes.iter().map(|(client, outcome)| {
+    let now = plan.outcomes().map(|(client, outcome)| {
         let is_pending = pending.contains(client);
-        (client.clone(), ServerReport { outcome: outcome.clone(), is_pending, synced: synced.clone() })
+        (client.clone(), ServerReport { outcome, is_pending, synced: synced.clone() })
     });
     let now = now.collect();
     let before = std::mem::replace(reports, now);

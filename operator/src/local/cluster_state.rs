@@ -18,21 +18,20 @@ use super::{
 };
 use crate::{
     credentials::{api_key::ApiKey, server_keys},
-    manifests::{self, Facts, Folder, ObjectId},
-    object::Object,
+    manifests::{self, ClusterState, Folder, ObjectId},
     random,
     validate::{Documents, Published},
 };
 
 /// The facts of this machine.
-pub(super) struct LocalFacts {
+pub(super) struct LocalClusterState {
     identities: Identities,
     keys: BTreeMap<NamespacedName, (PathBuf, ApiKeyDigest)>,
     pub in_force: BTreeMap<NamespacedName, Documents>,
     server_keys: BTreeMap<NamespacedName, ServerKeys>,
 }
 
-impl LocalFacts {
+impl LocalClusterState {
     pub fn load(state: &State) -> Self {
         let identities = Identities::load(state.identities());
         Self { identities, keys: BTreeMap::new(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
@@ -49,9 +48,9 @@ impl LocalFacts {
         let mut written =
             self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object));
 
-        let holders = manifests::holders(folder, self);
+        let (secrets, _) = manifests::secrets(folder, self);
         let keys_before = std::mem::take(&mut self.keys);
-        for (name, (metadata, secret_name)) in holders {
+        for (name, (metadata, secret_name)) in secrets {
             let path = state.key_file(&name.namespace, &secret_name);
             match key(&path, metadata.uid.as_deref().unwrap_or_default()) {
                 Ok(digest) => {
@@ -62,10 +61,11 @@ impl LocalFacts {
             }
         }
         self.remove_unless_kept(keys_before.into_values().map(|(path, _)| path));
-        for server in folder.servers() {
-            let name = Object::from(server.clone()).namespaced_name();
-            let keys = published_keys(state, &name);
-            self.server_keys.entry(name).or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
+        for (name, _) in folder.servers() {
+            let keys = published_keys(state, name);
+            self.server_keys
+                .entry(name.clone())
+                .or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
         }
         written
     }
@@ -99,7 +99,7 @@ impl LocalFacts {
     }
 }
 
-impl Facts for LocalFacts {
+impl ClusterState for LocalClusterState {
     fn metadata(&self, id: &ObjectId) -> ObjectMeta {
         self.identities.metadata(id)
     }

@@ -1,17 +1,30 @@
-//! The facts of a folder by itself: nothing was ever published, and nobody has a key yet.
+//! What a cluster adds to manifests: identities, keys and what is in force. [`NoCluster`] stands in for it where there is none.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{ApiKeyDigest, ServerKeys};
 use sha2::{Digest, Sha256};
 
-use super::{Facts, ObjectId};
+use super::parse::ObjectId;
 use crate::{credentials, validate::Published};
 
-/// UIDs are made of the objects' names, so that the same folder gives the same bytes.
-pub struct FolderAlone;
+/// What a cluster adds to the objects of a folder.
+pub trait ClusterState {
+    /// An object's UID and creation time.
+    fn metadata(&self, id: &ObjectId) -> ObjectMeta;
+    /// The digests of a client's keys.
+    fn keys(&self, client: &NamespacedName) -> Vec<ApiKeyDigest>;
+    /// What is in force on a server.
+    fn published(&self, server: &NamespacedName) -> Published;
+    /// A server's own keys.
+    fn server_keys(&self, server: &NamespacedName) -> ServerKeys;
+}
 
-impl Facts for FolderAlone {
+/// Nothing was ever published and no client has a key. UIDs are derived from the objects' names, so that the same folder gives
+/// the same bytes.
+pub struct NoCluster;
+
+impl ClusterState for NoCluster {
     fn metadata(&self, id: &ObjectId) -> ObjectMeta {
         ObjectMeta { uid: Some(uuid(Sha256::digest(id.to_string()).as_slice())), ..ObjectMeta::default() }
     }
@@ -29,7 +42,7 @@ impl Facts for FolderAlone {
     }
 }
 
-/// Bytes written as a UUID (RFC 9562 section 5.8: of our own making).
+/// Bytes written as a UUID of version 8 (RFC 9562 section 5.8).
 pub fn uuid(bytes: &[u8]) -> String {
     let mut bytes: [u8; 16] = std::array::from_fn(|n| bytes.get(n).copied().unwrap_or_default());
     bytes[6] = bytes[6] & 0x0f | 0x80;

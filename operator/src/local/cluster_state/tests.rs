@@ -19,39 +19,39 @@ fn name(client: &str) -> NamespacedName {
     NamespacedName { namespace: "sales".into(), name: client.into() }
 }
 
-fn key_of(facts: &LocalFacts, client: &str) -> Option<String> {
-    facts.key_file(&name(client)).map(|path| fs::read_to_string(path).unwrap())
+fn key_of(cluster: &LocalClusterState, client: &str) -> Option<String> {
+    cluster.key_file(&name(client)).map(|path| fs::read_to_string(path).unwrap())
 }
 
 #[test]
 fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
-    let mut facts = LocalFacts::load(&state);
+    let mut cluster = LocalClusterState::load(&state);
     let both = folder(&Folder::default(), &[("alice", "k")]);
-    facts.update(&state, None, &both).unwrap();
-    let alice = key_of(&facts, "alice").unwrap();
+    cluster.update(&state, None, &both).unwrap();
+    let alice = key_of(&cluster, "alice").unwrap();
 
     let before = both;
     let both = folder(&before, &[("alice", "k"), ("bot", "k")]);
-    facts.update(&state, Some(&before), &both).unwrap();
-    assert_eq!((key_of(&facts, "alice"), key_of(&facts, "bot")), (Some(alice.clone()), None), "alice has it still");
+    cluster.update(&state, Some(&before), &both).unwrap();
+    assert_eq!((key_of(&cluster, "alice"), key_of(&cluster, "bot")), (Some(alice.clone()), None), "alice has it still");
 
     let bot_alone = folder(&both, &[("bot", "k")]);
-    facts.update(&state, Some(&both), &bot_alone).unwrap();
-    let bot = key_of(&facts, "bot").unwrap();
+    cluster.update(&state, Some(&both), &bot_alone).unwrap();
+    let bot = key_of(&cluster, "bot").unwrap();
     assert_ne!(bot, alice);
 
     let renamed = folder(&bot_alone, &[("robot", "k")]);
-    facts.update(&state, Some(&bot_alone), &renamed).unwrap();
-    let robot = key_of(&facts, "robot").unwrap();
+    cluster.update(&state, Some(&bot_alone), &renamed).unwrap();
+    let robot = key_of(&cluster, "robot").unwrap();
     assert_ne!(robot, bot);
-    drop(facts);
+    drop(cluster);
 
-    let mut next = LocalFacts::load(&state);
+    let mut next = LocalClusterState::load(&state);
     next.update(&state, None, &renamed).unwrap();
     assert_eq!(key_of(&next, "robot").unwrap(), robot, "a key outlives a run");
-    let mut renamed_meanwhile = LocalFacts::load(&state);
+    let mut renamed_meanwhile = LocalClusterState::load(&state);
     renamed_meanwhile.update(&state, None, &folder(&Folder::default(), &[("alice", "k")])).unwrap();
     assert_ne!(key_of(&renamed_meanwhile, "alice").unwrap(), robot);
 }
@@ -60,14 +60,14 @@ fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
 fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
-    let mut first = LocalFacts::load(&state);
+    let mut first = LocalClusterState::load(&state);
     first.update(&state, None, &folder(&Folder::default(), &[("alice", "k")])).unwrap();
     let (file, key) = (first.key_file(&name("alice")).unwrap(), key_of(&first, "alice"));
 
     let empty = Folder::default();
-    let mut wrong = LocalFacts::load(&state);
+    let mut wrong = LocalClusterState::load(&state);
     wrong.update(&state, None, &empty).unwrap();
-    let mut again = LocalFacts::load(&state);
+    let mut again = LocalClusterState::load(&state);
     again.update(&state, None, &folder(&empty, &[("alice", "k")])).unwrap();
     assert_eq!(key_of(&again, "alice"), key, "a start that failed took nothing");
 
@@ -79,14 +79,14 @@ fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
 fn a_key_that_cannot_be_written_keeps_no_other_waiting_and_is_made_when_asked_again() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
-    let mut facts = LocalFacts::load(&state);
+    let mut cluster = LocalClusterState::load(&state);
     let in_the_way = state.key_file("sales", "a");
     fs::create_dir_all(&in_the_way).unwrap();
     let both = folder(&Folder::default(), &[("alice", "a"), ("bot", "b")]);
-    assert!(facts.update(&state, None, &both).is_err());
-    assert!(key_of(&facts, "alice").is_none() && key_of(&facts, "bot").is_some());
+    assert!(cluster.update(&state, None, &both).is_err());
+    assert!(key_of(&cluster, "alice").is_none() && key_of(&cluster, "bot").is_some());
 
     fs::remove_dir(&in_the_way).unwrap();
-    facts.update(&state, Some(&both), &both).unwrap();
-    assert!(key_of(&facts, "alice").is_some());
+    cluster.update(&state, Some(&both), &both).unwrap();
+    assert!(key_of(&cluster, "alice").is_some());
 }

@@ -1,0 +1,49 @@
+//! What a plan is made from: one server, the clients that name it, and what is published now.
+
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{ApiKeyDigest, PublishedCredentials, PublishedPolicy, ServerKeys},
+};
+
+use super::client::CheckedClient;
+use crate::object::Object;
+
+/// Everything that decides what the pods of one server enforce.
+#[derive(Clone, Debug)]
+pub struct ServerInput {
+    pub server: Object<McpServerSpec>,
+    /// Each client that names the server, and each existing client that the published policy contains.
+    pub clients: Vec<ClientInput>,
+    /// What is published now, as far as it can be read.
+    pub published: Published,
+    /// The server's own keys, if none are published yet.
+    pub fresh_keys: ServerKeys,
+}
+
+/// One client, and its keys.
+#[derive(Clone, Debug)]
+pub struct ClientInput {
+    pub client: CheckedClient,
+    /// The digests of its keys; empty if it has none. `None` if they could not be read: the published ones then stay.
+    pub keys: Option<Vec<ApiKeyDigest>>,
+}
+
+/// The documents that are in force.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Published {
+    pub policy: Option<PublishedPolicy>,
+    pub credentials: Option<PublishedCredentials>,
+}
+
+impl Published {
+    /// Replaces each document that was written; the other one stays as it was.
+    pub fn update(&mut self, written: Self) {
+        self.policy = written.policy.or(self.policy.take());
+        self.credentials = written.credentials.or(self.credentials.take());
+    }
+
+    /// Both documents; `None` if only one of them is published.
+    pub fn both(&self) -> Option<(&PublishedPolicy, &PublishedCredentials)> {
+        self.policy.as_ref().zip(self.credentials.as_ref())
+    }
+}

@@ -1,0 +1,78 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_client() -> impl Strategy<Value = ClientInput> {
+    let names = prop::sample::select(vec!["a", "b", "c", "d", "e"]);
+    let namespaces = prop::sample::select(vec!["sales", "team"]);
+    let tools = prop::sample::subsequence(vec!["read", "find", "write", "gone", "'*'"], 0..=5);
+    let limits = prop::option::of((1_u32..100, prop::sample::select(vec!["1s", "1m", "1h", "48h"])));
+    (namespaces, names, 0_i64..3, tools, 1_u32..100, any::<bool>(), limits).prop_map(
+        |(namespace, name, age, tools, records, writes, limits)| {
+            let limits = limits.map_or(String::new(), |(n, per)| format!(", limits: {{requests: {n}, per: {per}}}"));
+            let tools = tools.join(", ");
+            let access = format!(
+                "{{serverRef: {{name: crm, namespace: sales}}, tools: [{tools}], maxRecordsPerQuery: {records}, allowWrite: {writes}{limits}}}"
+            );
+            client_of(namespace, name, age, &access)
+        },
+    )
+}
+
+/// Clients of different names, in two orders.
+fn any_clients() -> impl Strategy<Value = (Vec<ClientInput>, Vec<ClientInput>)> {
+    let distinct = |clients: Vec<ClientInput>| {
+        let by_name: BTreeMap<_, _> =
+            clients.into_iter().map(|it| (it.client.object().namespaced_name(), it)).collect();
+        by_name.into_values().collect::<Vec<_>>()
+    };
+    let clients = prop::collection::vec(any_client(), 0..8).prop_map(distinct);
+    clients.prop_flat_map(|clients| (Just(clients.clone()), Just(clients).prop_shuffle()))
+}
+
+const SERVERS: [&str; 4] = [
+    "",
+    "replicas: 3, clients: [{maxClients: 2}]",
+    "clients: [{namespaces: {from: All}, allow: {tools: [read, write], effects: [Write], maxRecordsPerQuery: 7, limits: {requests: 5, per: 1h}}}]",
+    "clients: [{allow: {limits: {requests: 70, per: 1m}}}, {namespaces: {from: All}, maxClients: 3}]",
+];
+
+proptest! {
+    #[test]
+    fn the_order_of_the_clients_does_not_matter((clients, shuffled) in any_clients(), n in 0..SERVERS.len()) {
+        let plan = server(&input(SERVERS[n], clients));
+        prop_assert!(plan.documents.is_some() && plan.findings.is_empty(), "{}", plan.findings);
+        prop_assert_eq!(&server(&input(SERVERS[n], shuffled)), &plan);
+    }
+
+    /// Whatever was in force, and whatever comes after: no client is granted more than it requests, and there is always something
+    /// to publish.
+    #[test]
+    fn no_client_is_granted_more_than_it_requests(
+        (first, _) in any_clients(),
+        (second, _) in any_clients(),
+        (n, m) in (0..SERVERS.len(), 0..SERVERS.len()),
+        server_is_broken in any::<bool>(),
+    ) {
+        let valid = server(&input(SERVERS[n], first));
+        let mut next = input(SERVERS[m], second.clone());
+        if server_is_broken {
+            next.server.spec = Err(Finding::new("", "cannot be decoded").into());
+        }
+        let plan = after(&valid, next);
+        let documents = plan.documents.as_ref().unwrap();
+        for client in documents.policy.clients() {
+            let object = second.iter().map(|it| it.client.object()).find(|it| it.uid() == client.uid).unwrap();
+            let access = &object.spec.as_ref().unwrap().access[0];
+            let requests = |tool: &str| access.tools.iter().any(|requested| requested == "*" || requested == tool);
+            prop_assert!(client.tools.iter().all(|tool| requests(tool.as_str())));
+            prop_assert!(client.max_records_per_query <= access.max_records_per_query);
+            prop_assert!(access.allow_write || (!client.allow_write && !client.tools.iter().any(|it| it.as_str() == "write")));
+        }
+        let ids = |clients: Vec<&portcullis_crds::ClientId>| clients.into_iter().cloned().collect::<Vec<_>>();
+        prop_assert_eq!(
+            ids(documents.policy.clients().iter().map(|client| &client.id).collect()),
+            ids(documents.credentials.clients().iter().map(|client| &client.id).collect())
+        );
+    }
+}
