@@ -1,7 +1,7 @@
 //! The complete set of objects of one server, in the form that the API server defaults to.
 //!
-//! Pure and deterministic: a function of the server, its plan and the operator's settings. Nothing else builds objects. Each
-//! kind has a file of its own, and its line in [`KINDS`].
+//! Pure and deterministic: a function of the server, its plan and the operator's settings. Nothing else builds objects. To add
+//! a kind: its file beside the others, and its line in [`KINDS`].
 
 mod api_key;
 mod config_map;
@@ -17,11 +17,15 @@ use portcullis_crds::McpServerSpec;
 pub use api_key::api_key_secret;
 pub use config_map::KIND as CONFIG_MAP;
 pub use deployment::KIND as DEPLOYMENT;
-pub use kind::{BuildInput, BuiltKind, BuiltObject, KINDS};
+pub use kind::{BuildInput, BuiltKind, BuiltObject};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
 
 use crate::{object::Object, validate::ServerPlan};
+
+/// The kinds that are built. After the documents their objects are written in this order: what an object needs comes before it.
+pub const KINDS: &[BuiltKind] =
+    &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
 
 /// Where a pod serves MCP.
 pub const MCP_PORT: u16 = 3000;

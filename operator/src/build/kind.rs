@@ -1,7 +1,5 @@
-//! The table of the kinds that are built: what each is to the cluster, and what the driver does with its objects.
-//!
-//! To add a kind: a file beside this one with its `KIND`, and its line in [`KINDS`]. The watches, the order of the writes, drift,
-//! pruning and the operator's rights follow from its entry.
+//! A kind of object that is built: what it is to the cluster, and what the driver does with its objects. The watches, the
+//! order of the writes, drift, pruning and the operator's rights follow from it.
 
 use std::fmt;
 
@@ -9,16 +7,12 @@ use portcullis_crds::McpServerSpec;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Settings, config_map, deployment, secret, service, service_account};
+use super::Settings;
 use crate::{
     cluster::kind::{ObjectKind, Retrieval},
     object::Object,
     validate::Documents,
 };
-
-/// The kinds, in the order in which their objects are printed: what a pod needs comes before the pods.
-pub const KINDS: &[BuiltKind] =
-    &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
 
 /// A kind of object that is built for a server.
 #[derive(Clone, Copy, Debug)]
