@@ -1,9 +1,7 @@
-//! The documents name files and list items that exist: relative links in every Markdown file, and paths in code spans.
+//! The documents name files and names that exist: relative links in every Markdown file, and paths in code spans.
 //!
 //! A code span is taken for a path of the repository if it begins with one of the top-level folders. In a table, the names in
 //! parentheses directly after a path, such as `` `crds/src/lib.rs` (`GROUP`, `VERSION`) ``, must appear in that file.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +9,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use super::root;
+
 /// The folders at the top of the repository that documents may name.
 const FOLDERS: [&str; 8] = [".ci", "crds", "docs", "examples", "operator", "scripts", "server", "tests"];
 /// Folders without documents of this repository.
 const SKIPPED: [&str; 5] = [".git", ".state", ".venv", "node_modules", "target"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 #[test]
 fn every_link_and_every_path_in_the_documents_exists() {
