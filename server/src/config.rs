@@ -16,7 +16,7 @@ pub use client::{Client, ClientState};
 pub use document::{Change, Refused};
 #[cfg(test)]
 pub use reading::{CredentialsDocument, PolicyDocument};
-pub use snapshot::{ApiKeyEntry, Snapshot, Tools};
-pub use store::{Condition, Parts, Reload, Store};
+pub use snapshot::{ApiKeyEntry, ServerInForce, Snapshot, Tools};
+pub use store::{Condition, Reload, Store, StoreSettings};
 pub use tool::{Records, StaticAnswer, Tool, Work};
 pub use watch::watch;

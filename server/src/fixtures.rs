@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Audit, Options, arguments::DigestKey},
     backend::{Dialling, HttpClient},
-    config::{CredentialsDocument, PolicyDocument, Snapshot, Tools},
+    config::{CredentialsDocument, PolicyDocument, ServerInForce, Snapshot, Tools},
     guard::{Caller, Guard},
-    limiter::{Clock, InFlight, Limiter},
+    limiter::{self, Clock, InFlight, MemoryStore},
     mcp::{Answer, Begun, Group, Mcp, queue},
     metrics::Metrics,
     protocol::{refusal::Refusal, request::Request},
@@ -58,10 +58,14 @@ pub fn credentials(ids: &[&str]) -> Value {
 pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
     let (policy, _) = PolicyDocument::parse(&policy.to_string()).unwrap();
     let (credentials, _) = CredentialsDocument::parse(&credentials.to_string()).unwrap();
-    let server = policy.server.as_ref().unwrap();
-    let tools = Arc::new(Tools::new(server, &HashMap::new(), &Metrics::default()));
+    let checked = policy.server.as_ref().unwrap();
+    let server = ServerInForce {
+        half: checked.half().clone(),
+        tools: Arc::new(Tools::new(checked, &HashMap::new(), &Metrics::default())),
+        limit_store: limiter::Stores::default().of(&checked.half().spec.limits),
+    };
     let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
-    Snapshot::new(&policy, None, (server.half(), tools), Some(&credentials), keys)
+    Snapshot::new(&policy, None, server, Some(&credentials), keys)
 }
 
 /// The methods, and `test/count`, which sends three notifications before its result if the caller accepts a stream.
@@ -99,7 +103,7 @@ pub fn guard() -> (Guard, Log) {
     let log = Log::default();
     let guard = Guard {
         audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
-        limiter: Limiter::default(),
+        allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
         clock: Clock::start(),
         http: HttpClient::new(Dialling::ServicesAndLoopback).unwrap(),

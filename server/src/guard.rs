@@ -4,6 +4,7 @@
 //! arguments are valid, there is room for its records and no limit is exceeded. The steps are files of their own;
 //! [`prepare`](Guard::prepare) and [`call`](Guard::call) read as the chain of them.
 
+mod admission;
 mod allowance;
 mod arguments;
 mod authenticate;
@@ -20,11 +21,14 @@ pub use call::Prepared;
 use bytes::Bytes;
 
 use crate::{
-    audit::{Audit, record::Who},
+    audit::{
+        Audit,
+        record::{Record, Who},
+    },
     backend::HttpClient,
     config::Snapshot,
     identity::Identity,
-    limiter::{Clock, InFlight, Limiter},
+    limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
     protocol::refusal::Refusal,
 };
@@ -32,7 +36,8 @@ use crate::{
 /// The guard of a server, with everything that outlives a policy.
 pub struct Guard {
     pub audit: Audit,
-    pub limiter: Limiter,
+    /// Counts the requests that are not admitted calls, always in memory: they have no effect to protect.
+    pub allowance: MemoryStore,
     pub in_flight: InFlight,
     pub clock: Clock,
     pub http: HttpClient,
@@ -56,6 +61,16 @@ pub struct Reply {
     pub members: Bytes,
     /// Whether records were left out.
     pub truncated: bool,
+}
+
+impl Guard {
+    /// Records a refusal, and returns it, or the one that takes its place if the record cannot be written.
+    fn record_refusal(&self, caller: Caller<'_>, record: &Record<'_>, refusal: Refusal) -> Refusal {
+        match self.audit.record(record, caller.snapshot.overflow) {
+            Ok(()) => refusal,
+            Err(_) => Refusal::AuditUnavailable,
+        }
+    }
 }
 
 impl<'a> Caller<'a> {

@@ -21,10 +21,10 @@ use crate::{
     },
     backend::{Dialling, HttpClient},
     cli::Arguments,
-    config::{self, Change, Parts, Reload, Store},
+    config::{self, Change, Reload, Store, StoreSettings},
     guard::Guard,
     health::Health,
-    limiter::{Clock, InFlight, Limiter},
+    limiter::{self, Clock, InFlight, MemoryStore},
     mcp::Mcp,
     metrics::{Metrics, ReloadOutcome},
     net::{self, Bounds, Connections},
@@ -64,7 +64,9 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Audit)?;
     let log = Log::start(&audit, arguments.log_level)?;
     let metrics = Metrics::default();
-    let store = Arc::new(Store::new(Parts { directory: arguments.config.clone(), metrics: metrics.clone() }));
+    let limit_stores = limiter::Stores::default();
+    let settings = StoreSettings { directory: arguments.config.clone(), metrics: metrics.clone(), limit_stores };
+    let store = Arc::new(Store::new(settings));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
     reloads.tell(store.reload());
     let (main, admin) = rooms(&arguments, &store, &audit, metrics)?;
@@ -131,7 +133,7 @@ fn rooms(
     };
     let guard = Guard {
         audit,
-        limiter: Limiter::default(),
+        allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
         clock: Clock::start(),
         http,

@@ -135,6 +135,10 @@ impl Body {
                 self.number("retryAfter", *retry_after_seconds);
                 Event::RateLimitExceeded
             }
+            Record::LimitsUnavailable { who, tool } => {
+                self.who(who).text("toolName", tool).text("decision", "denied");
+                Event::LimitsUnavailable
+            }
             Record::ArgumentsRefused { who, tool, keyword, path } => {
                 self.who(who).text("toolName", tool).text("decision", "denied");
                 self.text("keyword", keyword).text("path", path);

@@ -124,6 +124,10 @@ pub enum Record<'a> {
         limit: LimitName,
         retry_after_seconds: u64,
     },
+    LimitsUnavailable {
+        who: Who<'a>,
+        tool: &'a str,
+    },
     /// `path` is the place in the tool's schema, never in the arguments: those may have names of the caller's choice.
     ArgumentsRefused {
         who: Who<'a>,

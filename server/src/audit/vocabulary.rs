@@ -24,6 +24,8 @@ vocabulary! {
         ToolAccessDenied = "tool_access_denied",
         /// A call was over a limit, and used up nothing.
         RateLimitExceeded = "rate_limit_exceeded",
+        /// A call was refused because its limits could not be checked.
+        LimitsUnavailable = "limits_unavailable",
         /// A call's arguments do not fit the tool's schema, or cannot reach a backend as plain data.
         ArgumentsRefused = "arguments_refused",
         /// A request was refused before it was a call: malformed, of a wrong version, or of no known method.
@@ -135,7 +137,7 @@ impl Event {
     /// The level of its records, as a word.
     pub const fn level(self) -> &'static str {
         match self {
-            Self::PolicyRefused | Self::RecordsDropped => "error",
+            Self::PolicyRefused | Self::LimitsUnavailable | Self::RecordsDropped => "error",
             Self::AuthFailed
             | Self::ClientRefused
             | Self::ToolAccessDenied

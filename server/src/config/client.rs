@@ -28,7 +28,7 @@ pub struct Client {
     expires_at: Option<i64>,
 }
 
-/// How often a client may call, as this replica enforces it.
+/// How often a client may call. The rates are those of all replicas together.
 pub struct ClientLimits {
     /// The rates of each identity of the client; all of them hold.
     pub own: Vec<Rate>,
@@ -49,7 +49,7 @@ pub enum ClientState {
 }
 
 impl Client {
-    pub fn new(client: &PolicyClient, limits: &Limits, replicas: u16) -> Self {
+    pub fn new(client: &PolicyClient, limits: &Limits) -> Self {
         Self {
             id: client.id.clone(),
             fingerprint: Fingerprint::of(&[client.id.as_str(), &client.uid]),
@@ -57,7 +57,7 @@ impl Client {
             max_records: client.max_records_per_query,
             max_records_text: client.max_records_per_query.to_string(),
             allow_write: client.allow_write,
-            limits: ClientLimits::new(client, limits, replicas),
+            limits: ClientLimits::new(client, limits),
             suspended: client.suspended,
             expires_at: client.expires_at.as_ref().map(|time| time.0.as_second()),
         }
@@ -75,19 +75,17 @@ impl Client {
 }
 
 impl ClientLimits {
-    fn new(client: &PolicyClient, limits: &Limits, replicas: u16) -> Self {
-        let of_replica = |requests: u32| requests / u32::from(replicas.max(1));
-        let rate = |requests, per: portcullis_crds::Duration| Rate { requests, per: per.to_std() };
-        let global = rate(of_replica(limits.global.rate.requests), limits.global.rate.per);
-        // With a share of less than one call of the global window a client could never call.
+    fn new(client: &PolicyClient, limits: &Limits) -> Self {
+        let own: Vec<Rate> = client.limits.iter().copied().map(Rate::from).collect();
+        let global = Rate::from(limits.global.rate);
+        // A client whose share is less than one call could never call.
         let share = (u64::from(global.requests) * u64::from(limits.global.max_share) / 100).max(1);
-        // Computed from the whole rate: a client whose replica has no call to give can still list tools and ping.
-        let allowance = |requests: u32| of_replica(requests.saturating_mul(ALLOWANCE)).max(1);
+        let allowance = |rate: &Rate| Rate { requests: rate.requests.saturating_mul(ALLOWANCE), ..*rate };
         Self {
-            own: client.limits.iter().map(|limit| rate(of_replica(limit.requests), limit.per)).collect(),
             share: Rate { requests: u32::try_from(share).unwrap_or(u32::MAX), ..global },
             global,
-            allowance: client.limits.iter().map(|limit| rate(allowance(limit.requests), limit.per)).collect(),
+            allowance: own.iter().map(allowance).collect(),
+            own,
         }
     }
 }
@@ -98,11 +96,11 @@ mod tests {
 
     fn client(json: &str) -> Client {
         let client: PolicyClient = serde_json::from_str(json).unwrap();
-        Client::new(&client, &Limits::default(), 3)
+        Client::new(&client, &Limits::default())
     }
 
     #[test]
-    fn each_replica_enforces_its_share_of_every_limit() {
+    fn a_client_has_a_share_of_all_calls_and_an_allowance_of_ten_times_its_own() {
         let client = client(
             r#"{"id":"a","uid":"u","tools":["t"],"maxRecordsPerQuery":10,"limits":[{"requests":61,"per":"1m"},{"requests":5,"per":"1s"}]}"#,
         );
@@ -110,9 +108,9 @@ mod tests {
             rates.iter().map(|rate| (rate.requests, rate.per.as_secs())).collect()
         };
         let ClientLimits { own, share, global, allowance } = &client.limits;
-        assert_eq!(rates(own), [(20, 60), (1, 1)]);
-        assert_eq!(rates(&[*share, *global]), [(83, 60), (166, 60)]);
-        assert_eq!(rates(allowance), [(203, 60), (16, 1)]);
+        assert_eq!(rates(own), [(61, 60), (5, 1)]);
+        assert_eq!(rates(&[*share, *global]), [(250, 60), (500, 60)]);
+        assert_eq!(rates(allowance), [(610, 60), (50, 1)]);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use super::{
     Client, Tool,
     reading::{CredentialsDocument, PolicyDocument},
 };
-use crate::{audit::arguments::DigestKey, backend::HttpBackend, metrics::Metrics, protocol::json, session::Sealer};
+use crate::{
+    audit::arguments::DigestKey, backend::HttpBackend, limiter::LimitStore, metrics::Metrics, protocol::json,
+    session::Sealer,
+};
 
 /// What is served now.
 pub struct Snapshot {
@@ -25,6 +28,9 @@ pub struct Snapshot {
     pub complete_revision: Option<String>,
     pub credentials_revision: Option<String>,
     pub tools: Arc<Tools>,
+    /// The replicas that share the limits.
+    pub replicas: u16,
+    pub limit_store: Arc<dyn LimitStore>,
     pub clients: usize,
     /// Whether clients may use API keys.
     pub offers_api_keys: bool,
@@ -40,7 +46,15 @@ pub struct Snapshot {
     pub digest_key: DigestKey,
 }
 
-/// The server's half: made again only when the policy changed.
+/// The server's half that is in force, with what was made of it.
+#[derive(Clone)]
+pub struct ServerInForce {
+    pub half: Arc<ServerHalf>,
+    pub tools: Arc<Tools>,
+    pub limit_store: Arc<dyn LimitStore>,
+}
+
+/// The tools and backends of a policy. They are made again only when the server's half changed.
 pub struct Tools {
     pub by_name: BTreeMap<ToolName, Tool>,
     pub backends: Vec<BackendEntry>,
@@ -85,7 +99,7 @@ impl Tools {
         }
         let half = checked.half();
         let tools = checked.tools().filter_map(|(tool, compiled)| {
-            let made = Tool::new((tool, compiled), &half.spec.limits, half.server.replicas, &http, metrics)?;
+            let made = Tool::new((tool, compiled), &half.spec.limits, &http, metrics)?;
             Some((tool.name.clone(), made))
         });
         Self { by_name: tools.collect(), backends }
@@ -101,14 +115,15 @@ impl Snapshot {
     pub fn new(
         policy: &PolicyDocument,
         complete_revision: Option<String>,
-        (half, tools): (&ServerHalf, Arc<Tools>),
+        server: ServerInForce,
         credentials: Option<&CredentialsDocument>,
         (sealer, digest_key): (Arc<Sealer>, DigestKey),
     ) -> Self {
-        let ServerHalf { server, spec } = half;
+        let ServerInForce { half, tools, limit_store } = server;
+        let ServerHalf { server, spec } = &*half;
         let mut clients: HashMap<(&ClientId, &str), Arc<Client>> = HashMap::new();
         for client in &policy.clients {
-            let made = Client::new(client, &spec.limits, server.replicas);
+            let made = Client::new(client, &spec.limits);
             clients.insert((&client.id, &client.uid), Arc::new(made));
         }
         let mut keys = HashMap::new();
@@ -131,6 +146,8 @@ impl Snapshot {
             complete_revision,
             credentials_revision: credentials.map(|credentials| credentials.revision.clone()),
             tools,
+            replicas: server.replicas,
+            limit_store,
             clients: policy.clients.len(),
             offers_api_keys,
             keys,

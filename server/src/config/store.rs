@@ -10,20 +10,21 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE, ServerHalf};
+use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
 
 use super::{
     Snapshot,
     document::{Change, Document},
     reading::{CredentialsDocument, PolicyDocument},
-    snapshot::Tools,
+    snapshot::{ServerInForce, Tools},
 };
-use crate::{audit::arguments::DigestKey, metrics::Metrics, session::Sealer};
+use crate::{audit::arguments::DigestKey, limiter, metrics::Metrics, session::Sealer};
 
 /// What every snapshot is made with.
-pub struct Parts {
+pub struct StoreSettings {
     pub directory: PathBuf,
     pub metrics: Metrics,
+    pub limit_stores: limiter::Stores,
 }
 
 /// Holds the snapshot; swaps it when the files changed.
@@ -52,20 +53,14 @@ pub struct Condition {
 }
 
 struct Loader {
-    parts: Parts,
+    settings: StoreSettings,
     policy: Document<PolicyDocument>,
     credentials: Document<CredentialsDocument>,
+    /// That of the last policy whose server half could be read.
     server: Option<ServerInForce>,
     keys: Keys,
     /// The revision of the last policy of which nothing was refused.
     complete_revision: Option<String>,
-}
-
-/// The server's half that is in force: that of the last policy in which it could be read.
-#[derive(Clone)]
-struct ServerInForce {
-    half: Arc<ServerHalf>,
-    tools: Arc<Tools>,
 }
 
 /// The server's own keys. Where the credentials have none, some are made up and kept, so that a reload ends no session.
@@ -76,9 +71,17 @@ struct Keys {
     digest: DigestKey,
 }
 
+#[cfg(test)]
+impl StoreSettings {
+    /// For the files in a directory, with nothing else that matters.
+    pub fn of(directory: &std::path::Path) -> Self {
+        Self { directory: directory.to_owned(), metrics: Metrics::default(), limit_stores: limiter::Stores::default() }
+    }
+}
+
 impl Store {
     /// A store without a snapshot; [`Store::reload`] brings one.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(settings: StoreSettings) -> Self {
         let keys = Keys {
             sessions: None,
             arguments: None,
@@ -86,7 +89,7 @@ impl Store {
             digest: DigestKey::random(),
         };
         let loader = Loader {
-            parts,
+            settings,
             policy: Document::default(),
             credentials: Document::default(),
             server: None,
@@ -128,7 +131,7 @@ impl Store {
 
 impl Loader {
     fn look(&mut self) -> Reload {
-        let directory = self.parts.directory.clone();
+        let directory = self.settings.directory.clone();
         let policy = self.policy.look(&directory.join(POLICY_FILE), PolicyDocument::parse);
         let credentials = self.credentials.look(&directory.join(CREDENTIALS_FILE), CredentialsDocument::parse);
         if policy.is_loaded {
@@ -143,9 +146,12 @@ impl Loader {
         let Some(document) = self.policy.good() else { return };
         let Some(checked) = &document.server else { return };
         let kept = self.server.as_ref().map_or_else(HashMap::new, |server| server.tools.http_backends());
-        let tools = Tools::new(checked, &kept, &self.parts.metrics);
-        self.parts.metrics.retain_tools(|name| tools.by_name.contains_key(name));
-        self.server = Some(ServerInForce { half: checked.half().clone(), tools: Arc::new(tools) });
+        let StoreSettings { metrics, limit_stores, .. } = &self.settings;
+        let tools = Tools::new(checked, &kept, metrics);
+        metrics.retain_tools(|name| tools.by_name.contains_key(name));
+        let half = checked.half().clone();
+        let limit_store = limit_stores.of(&half.spec.limits);
+        self.server = Some(ServerInForce { half, tools: Arc::new(tools), limit_store });
     }
 
     fn snapshot(&mut self) -> Option<Arc<Snapshot>> {
@@ -159,7 +165,7 @@ impl Loader {
         }
         let complete = self.complete_revision.clone();
         let keys = (self.keys.sealer.clone(), self.keys.digest.clone());
-        Some(Arc::new(Snapshot::new(policy, complete, (&server.half, server.tools), credentials, keys)))
+        Some(Arc::new(Snapshot::new(policy, complete, server, credentials, keys)))
     }
 }
 
@@ -185,7 +191,7 @@ mod tests {
     use crate::fixtures::{client, credentials, policy};
 
     fn store(directory: &TempDir) -> Store {
-        Store::new(Parts { directory: directory.path().to_owned(), metrics: Metrics::default() })
+        Store::new(StoreSettings::of(directory.path()))
     }
 
     fn write(directory: &TempDir, name: &str, document: &Value) {

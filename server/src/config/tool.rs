@@ -27,7 +27,7 @@ pub struct Tool {
     pub fingerprint: Fingerprint,
     pub backend: BackendName,
     pub effect: Effect,
-    /// How often each client may call it, where it is expensive.
+    /// How often each client may call it, if it is expensive. The rate is that of all replicas together.
     pub expensive: Option<Rate>,
     pub timeout: Duration,
     /// `None` where any object will do.
@@ -83,7 +83,6 @@ impl Tool {
     pub fn new(
         (tool, compiled): (&contract::Tool, &CheckedTool),
         limits: &contract::Limits,
-        replicas: u16,
         backends: &HashMap<BackendName, Arc<HttpBackend>>,
         metrics: &Metrics,
     ) -> Option<Self> {
@@ -100,17 +99,13 @@ impl Tool {
             }
             _ => return None,
         };
-        let expensive = tool.expensive.then(|| Rate {
-            requests: limits.expensive_tools.requests / u32::from(replicas.max(1)),
-            per: limits.expensive_tools.per.to_std(),
-        });
         let is_any_object = schema.len() == 1;
         Some(Self {
             name: tool.name.clone(),
             fingerprint: Fingerprint::of(&[tool.name.as_str()]),
             backend: tool.backend.clone(),
             effect: tool.effect(),
-            expensive,
+            expensive: tool.expensive.then(|| limits.expensive_tools.into()),
             timeout: tool.timeout.to_std(),
             schema: (!is_any_object).then(|| compiled.schema.clone()),
             param_headers: ParamHeader::declared(schema),

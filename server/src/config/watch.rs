@@ -70,10 +70,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{
-        config::{Change, Parts},
-        metrics::Metrics,
-    };
+    use crate::config::{Change, StoreSettings};
 
     #[tokio::test]
     async fn a_directory_that_is_replaced_is_watched_anew() {
@@ -83,7 +80,7 @@ mod tests {
             fs::create_dir(root.path().join(version)).unwrap();
         }
         symlink("1", &link).unwrap();
-        let store = Arc::new(Store::new(Parts { directory: link.clone(), metrics: Metrics::default() }));
+        let store = Arc::new(Store::new(StoreSettings::of(&link)));
         let (said, mut sayings) = mpsc::unbounded_channel();
         tokio::spawn(watch(store, link.clone(), move |reload| {
             if reload.policy != Change::default() {

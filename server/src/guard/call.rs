@@ -8,17 +8,15 @@ use super::{
     Caller, Guard, Outcome, Reply,
     arguments::{self, Refused},
     authorise::{Denied, authorise},
-    limits::{self, Dimensions},
-    records,
+    limits, records,
 };
 use crate::{
     audit::{
         arguments::Arguments as Described,
-        record::{CallEnd, CallStart, LimitName, Record},
+        record::{CallEnd, CallStart, Record},
     },
     backend::{Failure, HttpBackend, Rendered, render_text},
     config::{StaticAnswer, Tool, Work},
-    limiter::Moment,
     metrics::CallOutcome,
     protocol::{
         refusal::Refusal,
@@ -26,11 +24,6 @@ use crate::{
         strict::{self, Node},
     },
 };
-
-/// Calls that one identity has running at once.
-const IN_FLIGHT: u32 = 32;
-/// When a caller may try again that has as many: nobody knows, so soon.
-const IN_FLIGHT_RETRY_SECONDS: u64 = 1;
 
 /// What a tool answered, within the client's maximum.
 struct Answer {
@@ -45,12 +38,6 @@ pub struct Prepared<'a> {
     tool: &'a Tool,
     described: Option<Described>,
     job: Job<'a>,
-}
-
-/// What a call took from its limits.
-struct Admission {
-    dimensions: Dimensions,
-    at: Moment,
 }
 
 /// What is left to do once nothing more can be refused.
@@ -93,25 +80,32 @@ impl Guard {
         let Caller { snapshot, identity } = caller;
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
 
-        let _in_flight = self.in_flight.enter(identity.fingerprint, IN_FLIGHT).ok_or_else(|| {
-            count(CallOutcome::Limited);
-            self.refused_by(caller, Some(tool.name.as_str()), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
-        })?;
+        let limited = |refusal: &Refusal| {
+            count(match refusal {
+                Refusal::LimitsUnavailable => CallOutcome::Unavailable,
+                _ => CallOutcome::Limited,
+            });
+        };
+        let _in_flight = self.enter(caller, tool).inspect_err(limited)?;
         let blocked = |_| {
             count(CallOutcome::Blocked);
             Refusal::AuditUnavailable
         };
         let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
-        let admission = self.admit(caller, tool).inspect_err(|_| count(CallOutcome::Limited))?;
+        let dimensions = limits::of_call(identity, tool, snapshot.replicas);
+        let receipt = self.admit(caller, tool, &dimensions).await.inspect_err(limited)?;
         room.start(&CallStart {
             who: caller.who(),
             tool: tool.name.as_str(),
             effect: tool.effect,
             arguments: described.as_ref(),
         });
-        if tool.effect == Effect::Write {
-            // Nothing was done, so nothing was used.
-            room.written().await.map_err(blocked).inspect_err(|_| self.give_back(admission))?;
+        if tool.effect == Effect::Write
+            && let Err(error) = room.written().await
+        {
+            // Nothing was done, so nothing is used up.
+            snapshot.limit_store.take_back(receipt).await;
+            return Err(blocked(error));
         }
 
         match self.run(job, tool, identity.client.max_records).await {
@@ -139,10 +133,7 @@ impl Guard {
         }
         let tool = denied.tool.map(|tool| tool.name.as_str());
         let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
-        match self.audit.record(&record, caller.snapshot.overflow) {
-            Ok(()) => Refusal::ToolDenied { name: name.to_owned() },
-            Err(_) => Refusal::AuditUnavailable,
-        }
+        self.record_refusal(caller, &record, Refusal::ToolDenied { name: name.to_owned() })
     }
 
     fn invalid(&self, caller: Caller<'_>, tool: &Tool, refused: Refused, began: Instant) -> Refusal {
@@ -156,24 +147,7 @@ impl Guard {
             keyword: refused.keyword,
             path: &refused.path,
         };
-        match self.audit.record(&record, caller.snapshot.overflow) {
-            Ok(()) => Refusal::InvalidParams(Cow::Owned(refused.message)),
-            Err(_) => Refusal::AuditUnavailable,
-        }
-    }
-
-    /// Takes the call from every limit, or from none.
-    fn admit(&self, caller: Caller<'_>, tool: &Tool) -> Result<Admission, Refusal> {
-        let dimensions = limits::of_call(caller.identity, tool);
-        let at = self.clock.now();
-        match self.limiter.admit(&dimensions, at) {
-            Ok(()) => Ok(Admission { dimensions, at }),
-            Err(over) => Err(self.over(caller, Some(tool.name.as_str()), &dimensions, over)),
-        }
-    }
-
-    fn give_back(&self, Admission { dimensions, at }: Admission) {
-        self.limiter.give_back(&dimensions, at);
+        self.record_refusal(caller, &record, Refusal::InvalidParams(Cow::Owned(refused.message)))
     }
 
     async fn run(&self, job: Job<'_>, tool: &Tool, max_records: u32) -> Result<Answer, Failure> {

@@ -1,6 +1,6 @@
 //! Tools, clients and identities for the tests of the guard.
 
-use std::{collections::HashMap, sync::atomic::AtomicU64};
+use std::{collections::HashMap, sync::atomic::AtomicU64, time::Duration};
 
 use portcullis_crds::{
     check,
@@ -9,9 +9,11 @@ use portcullis_crds::{
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Client, Tool},
-    identity::{Credential, Identity},
+    config::{Client, Snapshot, Tool},
+    identity::{Credential, Identity, Presented, identify},
     metrics::Metrics,
+    net::ConnectionFacts,
+    protocol::headers::Pairs,
 };
 
 static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
@@ -25,7 +27,7 @@ pub fn tool(more: &Value) -> Tool {
         "spec": {"backends": [{"name": "b", "static": {}}], "tools": [tool]}});
     let half = check::server_half(PolicyReading::parse(&policy.to_string()).unwrap().server.unwrap()).unwrap();
     let tool = half.tools().next().unwrap();
-    Tool::new(tool, &Limits::default(), 1, &HashMap::new(), &Metrics::default()).unwrap()
+    Tool::new(tool, &Limits::default(), &HashMap::new(), &Metrics::default()).unwrap()
 }
 
 /// A client `c` that was granted `t`, with these fields beside the required ones.
@@ -34,7 +36,7 @@ pub fn client(more: &Value) -> Client {
         "limits": [{"requests": 1, "per": "1m"}]});
     extend(&mut client, more);
     let client: PolicyClient = serde_json::from_value(client).unwrap();
-    Client::new(&client, &Limits::default(), 1)
+    Client::new(&client, &Limits::default())
 }
 
 /// The identity of a client, by its API key.
@@ -47,6 +49,14 @@ pub fn identity(client: &Client) -> Identity<'_> {
         narrowing: None,
         expires: None,
     }
+}
+
+/// The identity of a client of `crate::fixtures`, by its API key.
+pub fn identity_in<'s>(snapshot: &'s Snapshot, client: &str) -> Identity<'s> {
+    let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
+    let key = format!("key-of-{client}");
+    let presented = Presented { headers: &Pairs(&[("x-api-key", &key)]), connection: &connection };
+    identify(snapshot, &presented, Duration::ZERO).unwrap()
 }
 
 fn extend(object: &mut Value, more: &Value) {

@@ -1,66 +1,33 @@
-//! What a call or another request counts against, made from the identity and its client.
+//! The limits that a call or another request is counted against, made from the identity and its client.
 //!
 //! A client's own rates hold for each of its identities; its share of the global limit is one pool for all of them.
-
-use std::ops::Deref;
 
 use crate::{
     config::Tool,
     identity::Identity,
-    limiter::{Dimension, Key, Rate},
+    limiter::{Dimensions, LimitKey},
 };
 
-/// The most limits of one request: a tool, the client's own rates (at most two in a policy), its share, all calls.
-const MOST: usize = 8;
-
-/// The limits of one request. They are kept by value: a request allocates nothing for them.
-#[derive(Clone, Debug)]
-pub struct Dimensions {
-    items: [Dimension; MOST],
-    length: usize,
-}
-
-impl Dimensions {
-    fn new() -> Self {
-        let unused = Dimension { key: Key::Global, rate: Rate { requests: 0, per: std::time::Duration::ZERO } };
-        Self { items: [unused; MOST], length: 0 }
-    }
-
-    fn push(&mut self, key: Key, rate: Rate) {
-        assert!(self.length < MOST, "a client must have at most two rates of its own");
-        self.items[self.length] = Dimension { key, rate };
-        self.length += 1;
-    }
-}
-
-impl Deref for Dimensions {
-    type Target = [Dimension];
-
-    fn deref(&self) -> &[Dimension] {
-        &self.items[..self.length]
-    }
-}
-
 /// The limits of a call.
-pub fn of_call(identity: &Identity<'_>, tool: &Tool) -> Dimensions {
+pub fn of_call(identity: &Identity<'_>, tool: &Tool, replicas: u16) -> Dimensions {
     let limits = &identity.client.limits;
-    let mut dimensions = Dimensions::new();
+    let mut dimensions = Dimensions::new(replicas);
     if let Some(rate) = tool.expensive {
-        dimensions.push(Key::Tool { identity: identity.fingerprint, tool: tool.fingerprint }, rate);
+        dimensions.push(LimitKey::Tool { identity: identity.fingerprint, tool: tool.fingerprint }, rate);
     }
     for rate in &limits.own {
-        dimensions.push(Key::Identity(identity.fingerprint), *rate);
+        dimensions.push(LimitKey::Identity(identity.fingerprint), *rate);
     }
-    dimensions.push(Key::Pool(identity.client.fingerprint), limits.share);
-    dimensions.push(Key::Global, limits.global);
+    dimensions.push(LimitKey::Pool(identity.client.fingerprint), limits.share);
+    dimensions.push(LimitKey::Global, limits.global);
     dimensions
 }
 
 /// The limits of a request that is not an admitted call.
-pub fn of_request(identity: &Identity<'_>) -> Dimensions {
-    let mut dimensions = Dimensions::new();
+pub fn of_request(identity: &Identity<'_>, replicas: u16) -> Dimensions {
+    let mut dimensions = Dimensions::new(replicas);
     for rate in &identity.client.limits.allowance {
-        dimensions.push(Key::Other(identity.fingerprint), *rate);
+        dimensions.push(LimitKey::RequestAllowance(identity.fingerprint), *rate);
     }
     dimensions
 }
@@ -80,17 +47,17 @@ mod tests {
         let tool = tool(&json!({"expensive": true}));
 
         let keys = |dimensions: &Dimensions| dimensions.iter().map(|dimension| dimension.key).collect::<Vec<_>>();
-        let own = Key::Identity(user.fingerprint);
+        let own = LimitKey::Identity(user.fingerprint);
         assert_eq!(
-            keys(&of_call(&user, &tool)),
+            keys(&of_call(&user, &tool, 1)),
             [
-                Key::Tool { identity: user.fingerprint, tool: tool.fingerprint },
+                LimitKey::Tool { identity: user.fingerprint, tool: tool.fingerprint },
                 own,
                 own,
-                Key::Pool(client.fingerprint),
-                Key::Global,
+                LimitKey::Pool(client.fingerprint),
+                LimitKey::Global,
             ]
         );
-        assert_eq!(keys(&of_request(&user)), [Key::Other(user.fingerprint); 2]);
+        assert_eq!(keys(&of_request(&user, 1)), [LimitKey::RequestAllowance(user.fingerprint); 2]);
     }
 }

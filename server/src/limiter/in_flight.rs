@@ -1,4 +1,4 @@
-//! How many calls an identity has running at once.
+//! The number of calls that an identity has in flight.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -13,11 +13,11 @@ const SHARDS: usize = 16;
 
 type Shard = Mutex<HashMap<Fingerprint, u32>>;
 
-/// Counts calls in flight by identity; an identity without any costs no memory. Clones share the count.
+/// Counts calls in flight by identity. An identity without any takes no memory. Clones share the count.
 #[derive(Clone, Default)]
 pub struct InFlight(Arc<[Shard; SHARDS]>);
 
-/// One call in flight: it counts until this is dropped.
+/// One call in flight; it counts until this is dropped.
 #[must_use = "the call counts only while this is held"]
 pub struct InFlightGuard {
     shards: Arc<[Shard; SHARDS]>,
@@ -25,7 +25,7 @@ pub struct InFlightGuard {
 }
 
 impl InFlight {
-    /// One more call of this identity, unless it has `max` already.
+    /// Counts one more call of this identity; `None` if it has `max` already.
     pub fn enter(&self, identity: Fingerprint, max: u32) -> Option<InFlightGuard> {
         let mut shard = self.0[identity.shard(SHARDS)].lock();
         let count = shard.get(&identity).copied().unwrap_or(0);
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_has_so_many_calls_at_once_and_others_are_not_counted() {
+    fn an_identity_has_a_maximum_of_calls_and_others_are_not_affected() {
         let in_flight = InFlight::default();
         let (one, other) = (Fingerprint::of(&["one"]), Fingerprint::of(&["other"]));
         let first = in_flight.enter(one, 2);

@@ -1,4 +1,4 @@
-//! Time as the limiter counts it: nanoseconds of a clock that never goes back.
+//! Time as the limiter counts it: nanoseconds of a monotonic clock.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Where moments come from outside of tests.
+/// A clock of moments.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 

@@ -43,6 +43,8 @@ vocabulary! {
         Invalid = "invalid",
         /// The audit log could not be written.
         Blocked = "blocked",
+        /// The limits could not be checked.
+        Unavailable = "unavailable",
     }
 }
 

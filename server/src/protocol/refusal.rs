@@ -39,6 +39,8 @@ pub enum Refusal {
     },
     /// The audit log cannot be written.
     AuditUnavailable,
+    /// The limits cannot be checked.
+    LimitsUnavailable,
     /// The server holds as many requests or streams as it can.
     Overloaded,
 }
@@ -60,7 +62,7 @@ impl Refusal {
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion { .. } => -32022,
             Self::OverLimit { .. } => 429,
-            Self::AuditUnavailable | Self::Overloaded => 503,
+            Self::AuditUnavailable | Self::LimitsUnavailable | Self::Overloaded => 503,
         }
     }
 
@@ -82,6 +84,7 @@ impl Refusal {
                 return Cow::Owned(format!("Rate limit exceeded. Retry after {seconds} seconds."));
             }
             Self::AuditUnavailable => "The audit log cannot be written; nothing was done",
+            Self::LimitsUnavailable => "The limits cannot be checked; nothing was done",
             Self::Overloaded => "The server is overloaded; nothing was done",
         })
     }
@@ -90,7 +93,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::OverLimit { seconds } => Some(*seconds),
-            Self::AuditUnavailable | Self::Overloaded => Some(UNAVAILABLE_SECONDS),
+            Self::AuditUnavailable | Self::LimitsUnavailable | Self::Overloaded => Some(UNAVAILABLE_SECONDS),
             _ => None,
         }
     }

@@ -134,7 +134,7 @@ pub fn message_status(refusal: &Refusal) -> StatusCode {
         | Refusal::UnsupportedVersion { .. } => StatusCode::BAD_REQUEST,
         Refusal::UnknownMethod { in_session: false } | Refusal::SessionNotFound => StatusCode::NOT_FOUND,
         Refusal::OverLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::AuditUnavailable | Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::AuditUnavailable | Refusal::LimitsUnavailable | Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

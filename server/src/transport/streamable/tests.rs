@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{
     backend::{Dialling, HttpClient},
-    config::{Parts, Store},
+    config::{Store, StoreSettings},
     fixtures::{self, client, credentials, policy},
     health::Health,
     metrics::Metrics,
@@ -21,9 +21,7 @@ async fn start(stream: StreamBounds) -> SocketAddr {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("policy.yaml"), policy(&[client("a", &json!({}))]).to_string()).unwrap();
     fs::write(directory.path().join("credentials.yaml"), credentials(&["a"]).to_string()).unwrap();
-    let metrics = Metrics::default();
-    let store =
-        std::sync::Arc::new(Store::new(Parts { directory: directory.path().to_owned(), metrics: metrics.clone() }));
+    let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
     let (guard, _) = fixtures::guard();
     let health = Health {
@@ -32,7 +30,7 @@ async fn start(stream: StreamBounds) -> SocketAddr {
         audit: guard.audit.clone(),
         started: Instant::now(),
     };
-    let mut endpoints = Endpoints::new(store, fixtures::mcp(guard), metrics);
+    let mut endpoints = Endpoints::new(store, fixtures::mcp(guard), Metrics::default());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,32 +6,29 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    fingerprint::Fingerprint,
-    limiter::{Key, Rate},
-};
+use crate::{fingerprint::Fingerprint, limiter::Rate};
 
 fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
 }
 
-fn dimension(key: Key, requests: u32, per: u64) -> Dimension {
+fn dimension(key: LimitKey, requests: u32, per: u64) -> Dimension {
     Dimension { key, rate: Rate { requests, per: Duration::from_nanos(per) } }
 }
 
-/// The dimensions of a call as the guard builds them, with small numbers.
+/// The dimensions of a call as the guard makes them, with small numbers.
 fn call(client: u8, tool: u8) -> [Dimension; 4] {
     let identity = Fingerprint::from_bytes([client; 16]);
     let tool = Fingerprint::from_bytes([100 + tool; 16]);
     [
-        dimension(Key::Global, 12, 100),
-        dimension(Key::Tool { identity, tool }, 2, 100),
-        dimension(Key::Pool(identity), 6, 100),
-        dimension(Key::Identity(identity), 5, 70),
+        dimension(LimitKey::Global, 12, 100),
+        dimension(LimitKey::Tool { identity, tool }, 2, 100),
+        dimension(LimitKey::Pool(identity), 6, 100),
+        dimension(LimitKey::Identity(identity), 5, 70),
     ]
 }
 
-/// The most of `times` that lie in any span of `per`.
+/// The largest number of `times` in any span of `per`.
 fn most_in_a_span(mut times: Vec<u64>, per: u64) -> usize {
     times.sort_unstable();
     let mut from = 0;
@@ -44,7 +41,7 @@ fn most_in_a_span(mut times: Vec<u64>, per: u64) -> usize {
     times.iter().enumerate().map(within).max().unwrap_or(0)
 }
 
-/// Asserts the law over all admissions, each given with its dimensions and its time.
+/// Asserts that no limit is exceeded by these admissions, each given with its dimensions and its time.
 fn assert_no_span_has_more(admitted: &[(Vec<Dimension>, u64)]) {
     let mut by_dimension: HashMap<Dimension, Vec<u64>> = HashMap::new();
     for (dimensions, time) in admitted {
@@ -58,12 +55,12 @@ fn assert_no_span_has_more(admitted: &[(Vec<Dimension>, u64)]) {
     }
 }
 
-/// What the log must do, written as plainly as can be: the times of all admissions of each dimension.
+/// What the logs must do, in the plainest form: the times of all admissions of each dimension.
 #[derive(Default)]
 struct Model(HashMap<Dimension, Vec<u64>>);
 
 impl Model {
-    /// When a call may come, if no other does: the earliest time at which each dimension has fewer than N in its span.
+    /// Admits a call, or returns how long until each dimension has fewer than N in its span.
     fn admit(&mut self, dimensions: &[Dimension], now: u64) -> Result<(), u64> {
         let wait = dimensions.iter().map(|dimension| {
             let times = self.0.get(dimension).map_or(&[][..], Vec::as_slice);
@@ -82,7 +79,7 @@ impl Model {
         }
     }
 
-    fn give_back(&mut self, dimensions: &[Dimension], taken: u64) {
+    fn take_back(&mut self, dimensions: &[Dimension], taken: u64) {
         for dimension in dimensions {
             let times = self.0.entry(*dimension).or_default();
             times.remove(times.iter().position(|time| *time == taken).unwrap());
@@ -93,17 +90,17 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Equality with the model says it all at once: nothing is used up by a refused call, in no dimension, every
-    /// Retry-After is exact, and nothing is refused that could be admitted.
+    /// Equality with the model covers everything: a refused call uses up nothing in any dimension, every Retry-After is exact,
+    /// and nothing is refused that could be admitted.
     #[test]
     fn it_admits_and_refuses_exactly_as_the_plain_model(calls in prop::collection::vec((0..3_u8, 0..2_u8, 0..40_u64), 1..300)) {
-        let (limiter, mut model) = (Limiter::default(), Model::default());
+        let (logs, mut model) = (Logs::default(), Model::default());
         let mut now = 0;
         let mut admitted = Vec::new();
         for (client, tool, step) in calls {
             now += step / 4;
             let dimensions = call(client, tool);
-            let answer = limiter.admit(&dimensions, at(now));
+            let answer = logs.admit(&dimensions, at(now));
             prop_assert_eq!(
                 answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
                 model.admit(&dimensions, now)
@@ -115,21 +112,21 @@ proptest! {
         assert_no_span_has_more(&admitted);
     }
 
-    /// Given back at any time, in any order: as if it had never been admitted.
+    /// Taken back at any time, in any order: as if it had never been admitted.
     #[test]
-    fn what_is_given_back_was_never_used(calls in prop::collection::vec((0..3_u8, 0..2_u8, 0..40_u64, any::<prop::sample::Index>(), 0..3_u8), 1..300)) {
-        let (limiter, mut model) = (Limiter::default(), Model::default());
+    fn what_is_taken_back_was_never_used(calls in prop::collection::vec((0..3_u8, 0..2_u8, 0..40_u64, any::<prop::sample::Index>(), 0..3_u8), 1..300)) {
+        let (logs, mut model) = (Logs::default(), Model::default());
         let mut now = 0;
         let mut admitted: Vec<([Dimension; 4], u64)> = Vec::new();
         for (client, tool, step, which, back) in calls {
             now += step / 4;
             if back == 0 && !admitted.is_empty() {
                 let (dimensions, taken) = admitted.remove(which.index(admitted.len()));
-                limiter.give_back(&dimensions, at(taken));
-                model.give_back(&dimensions, taken);
+                logs.take_back(&dimensions, at(taken));
+                model.take_back(&dimensions, taken);
             }
             let dimensions = call(client, tool);
-            let answer = limiter.admit(&dimensions, at(now));
+            let answer = logs.admit(&dimensions, at(now));
             prop_assert_eq!(
                 answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
                 model.admit(&dimensions, now)
@@ -142,34 +139,34 @@ proptest! {
 
     #[test]
     fn a_call_is_admitted_at_its_retry_after_and_not_a_nanosecond_before(calls in prop::collection::vec((0..2_u8, 0..2_u8, 0..9_u64), 1..100)) {
-        let limiter = Limiter::default();
+        let logs = Logs::default();
         let mut now = 0;
         for (client, tool, step) in calls {
             now += step;
             let dimensions = call(client, tool);
-            if let Err(over) = limiter.admit(&dimensions, at(now)) {
+            if let Err(over) = logs.admit(&dimensions, at(now)) {
                 let wait = u64::try_from(over.retry_after.as_nanos()).unwrap();
-                let before = limiter.admit(&dimensions, at(now + wait - 1)).unwrap_err();
+                let before = logs.admit(&dimensions, at(now + wait - 1)).unwrap_err();
                 prop_assert_eq!((before.dimension, before.retry_after.as_nanos()), (over.dimension, 1));
                 now += wait;
-                prop_assert_eq!(limiter.admit(&dimensions, at(now)), Ok(()));
+                prop_assert_eq!(logs.admit(&dimensions, at(now)), Ok(()));
             }
         }
     }
 
-    /// Above 1,024 the log is grouped: it may refuse a little early, and never admits too many.
+    /// Above 1,024 a log is grouped: it may refuse a little early, and never admits too many.
     #[test]
-    fn large_limits_admit_no_more_either(requests in 1_000..5_000_u32, steps in prop::collection::vec((0..50_u64, 1..2_000_usize, 0..50_usize), 1..20)) {
-        let limiter = Limiter::default();
-        let dimensions = [dimension(Key::Global, requests, 100)];
+    fn a_large_limit_is_never_exceeded(requests in 1_000..5_000_u32, steps in prop::collection::vec((0..50_u64, 1..2_000_usize, 0..50_usize), 1..20)) {
+        let logs = Logs::default();
+        let dimensions = [dimension(LimitKey::Global, requests, 100)];
         let mut now = 0;
         let mut times = Vec::new();
         for (step, calls, back) in steps {
             now += step;
-            let admitted = (0..calls).filter(|_| limiter.admit(&dimensions, at(now)).is_ok()).count();
+            let admitted = (0..calls).filter(|_| logs.admit(&dimensions, at(now)).is_ok()).count();
             times.extend(std::iter::repeat_n(now, admitted));
             for _ in 0..back.min(times.len()) {
-                limiter.give_back(&dimensions, at(times.swap_remove(times.len() / 2)));
+                logs.take_back(&dimensions, at(times.swap_remove(times.len() / 2)));
             }
         }
         prop_assert!(most_in_a_span(times, 100) <= requests as usize);
@@ -179,14 +176,14 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Threads read a clock that others move, and call a little later: the law holds for the times that they read.
+    /// Threads read a clock that others move, and call a little later: the limits hold for the times that they read.
     #[test]
     fn no_span_admits_more_while_threads_race_a_moving_clock(seed in any::<u64>(), stride in 1..30_u64) {
-        let limiter = Limiter::default();
+        let logs = Logs::default();
         let clock = AtomicU64::new(0);
         let admitted = thread::scope(|scope| {
             let threads: Vec<_> = (0..4_u64).map(|thread| {
-                let (limiter, clock) = (&limiter, &clock);
+                let (logs, clock) = (&logs, &clock);
                 scope.spawn(move || {
                     let mut random = seed ^ (thread.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                     let mut admitted = Vec::new();
@@ -198,12 +195,12 @@ proptest! {
                         }
                         let mut dimensions = call((random >> 33) as u8 % 3, (random >> 41) as u8 % 2);
                         dimensions.rotate_left((random >> 20) as usize % 4);
-                        if limiter.admit(&dimensions, at(now)).is_ok() {
+                        if logs.admit(&dimensions, at(now)).is_ok() {
                             admitted.push((dimensions.to_vec(), now));
                         }
                         if random & 0x3800 == 0 && !admitted.is_empty() {
                             let (dimensions, taken) = admitted.swap_remove((random >> 50) as usize % admitted.len());
-                            limiter.give_back(&dimensions, at(taken));
+                            logs.take_back(&dimensions, at(taken));
                         }
                     }
                     admitted
@@ -217,13 +214,13 @@ proptest! {
 }
 
 #[test]
-fn threads_at_one_moment_get_exactly_what_is_there() {
-    let limiter = Limiter::default();
+fn threads_at_one_moment_are_admitted_exactly_up_to_the_limit() {
+    let logs = Logs::default();
     let admitted: usize = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|client| {
-                let limiter = &limiter;
-                scope.spawn(move || (0..100).filter(|_| limiter.admit(&call(client, 0)[..1], at(7)).is_ok()).count())
+                let logs = &logs;
+                scope.spawn(move || (0..100).filter(|_| logs.admit(&call(client, 0)[..1], at(7)).is_ok()).count())
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -232,74 +229,74 @@ fn threads_at_one_moment_get_exactly_what_is_there() {
 }
 
 #[test]
-fn a_large_limit_takes_back_what_its_newest_group_holds() {
-    let limiter = Limiter::default();
-    let dimensions = [dimension(Key::Global, 5_000, 100)];
-    let admitted = || (0..6_000).filter(|_| limiter.admit(&dimensions, at(7)).is_ok()).count();
+fn a_large_limit_takes_back_what_is_in_its_newest_group() {
+    let logs = Logs::default();
+    let dimensions = [dimension(LimitKey::Global, 5_000, 100)];
+    let admitted = || (0..6_000).filter(|_| logs.admit(&dimensions, at(7)).is_ok()).count();
     let all = admitted();
     assert!((4_995..=5_000).contains(&all), "{all}");
-    // All at one moment: no group can be told from the one before.
-    limiter.give_back(&dimensions, at(7));
+    // All were taken at one moment: a group cannot be told from the one before.
+    logs.take_back(&dimensions, at(7));
     assert_eq!(admitted(), 0);
-    limiter.admit(&dimensions, at(107)).unwrap();
-    limiter.admit(&dimensions, at(108)).unwrap();
-    limiter.give_back(&dimensions, at(108));
-    let again = (0..6_000).filter(|_| limiter.admit(&dimensions, at(109)).is_ok()).count();
+    logs.admit(&dimensions, at(107)).unwrap();
+    logs.admit(&dimensions, at(108)).unwrap();
+    logs.take_back(&dimensions, at(108));
+    let again = (0..6_000).filter(|_| logs.admit(&dimensions, at(109)).is_ok()).count();
     assert_eq!(again, all - 1);
 }
 
 #[test]
-fn the_dimension_that_holds_longest_is_named_wherever_it_stands() {
-    let limiter = Limiter::default();
+fn the_dimension_that_is_used_up_longest_is_named_in_any_order() {
+    let logs = Logs::default();
     let [global, tool, pool, identity] = call(0, 0);
     for _ in 0..2 {
-        limiter.admit(&[tool, identity], at(0)).unwrap();
+        logs.admit(&[tool, identity], at(0)).unwrap();
     }
     for order in [[global, tool, pool, identity], [identity, pool, tool, global]] {
-        let over = limiter.admit(&order, at(30)).unwrap_err();
+        let over = logs.admit(&order, at(30)).unwrap_err();
         assert_eq!((order[over.dimension], over.retry_after), (tool, Duration::from_nanos(70)));
     }
 }
 
 #[test]
 fn another_rate_on_the_same_key_is_another_limit() {
-    let limiter = Limiter::default();
-    let (slow, fast) = (dimension(Key::Global, 1, 1_000), dimension(Key::Global, 2, 10));
-    assert_eq!(limiter.admit(&[slow, fast], at(0)), Ok(()));
-    assert_eq!(limiter.admit(&[slow, fast], at(50)).map_err(|over| over.dimension), Err(0));
-    assert_eq!(limiter.admit(&[fast], at(50)), Ok(()));
-    assert_eq!(limiter.admit(&[slow, fast], at(1_000)), Ok(()));
+    let logs = Logs::default();
+    let (slow, fast) = (dimension(LimitKey::Global, 1, 1_000), dimension(LimitKey::Global, 2, 10));
+    assert_eq!(logs.admit(&[slow, fast], at(0)), Ok(()));
+    assert_eq!(logs.admit(&[slow, fast], at(50)).map_err(|over| over.dimension), Err(0));
+    assert_eq!(logs.admit(&[fast], at(50)), Ok(()));
+    assert_eq!(logs.admit(&[slow, fast], at(1_000)), Ok(()));
 }
 
 #[test]
 fn a_dimension_given_twice_counts_once() {
-    let limiter = Limiter::default();
-    let once = dimension(Key::Global, 2, 10);
-    assert_eq!(limiter.admit(&[once, once], at(0)), Ok(()));
-    assert_eq!(limiter.admit(&[once], at(0)), Ok(()));
-    assert!(limiter.admit(&[once], at(0)).is_err());
+    let logs = Logs::default();
+    let once = dimension(LimitKey::Global, 2, 10);
+    assert_eq!(logs.admit(&[once, once], at(0)), Ok(()));
+    assert_eq!(logs.admit(&[once], at(0)), Ok(()));
+    assert!(logs.admit(&[once], at(0)).is_err());
 }
 
 #[test]
-fn a_limit_of_none_admits_nothing_and_names_its_span() {
+fn a_limit_of_zero_admits_nothing_and_names_its_span() {
     let over = OverLimit { dimension: 0, retry_after: Duration::from_nanos(10) };
-    assert_eq!(Limiter::default().admit(&[dimension(Key::Global, 0, 10)], at(1_000)), Err(over));
+    assert_eq!(Logs::default().admit(&[dimension(LimitKey::Global, 0, 10)], at(1_000)), Err(over));
 }
 
 #[test]
-fn logs_that_nobody_needs_are_dropped() {
-    let limiter = Limiter::default();
+fn logs_that_are_no_longer_needed_are_dropped() {
+    let logs = Logs::default();
     let second = Duration::from_secs(1);
     let of = |n: u32| Dimension {
-        key: Key::Identity(Fingerprint::of(&[&n.to_string()])),
+        key: LimitKey::Identity(Fingerprint::of(&[&n.to_string()])),
         rate: Rate { requests: 5, per: second },
     };
     for n in 0..2_000 {
-        limiter.admit(&[of(n)], at(0)).unwrap();
+        logs.admit(&[of(n)], at(0)).unwrap();
     }
-    assert_eq!(limiter.len(), 2_000);
+    assert_eq!(logs.len(), 2_000);
     for n in 2_000..2_200 {
-        limiter.admit(&[of(n)], Moment::from_nanos(0) + SWEEP_EVERY + second).unwrap();
+        logs.admit(&[of(n)], Moment::from_nanos(0) + SWEEP_EVERY + second).unwrap();
     }
-    assert_eq!(limiter.len(), 200);
+    assert_eq!(logs.len(), 200);
 }

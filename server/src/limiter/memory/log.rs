@@ -2,13 +2,14 @@
 //!
 //! Admissions are numbered, and every `g` of them form a group, of which only the last one's time is kept. A new group may
 //! open once the group `M = floor(N / g)` before it is at least `per` old, so no span of `per` touches more than `M` groups.
-//! For N up to 1,024 a group is one admission and the log is exact; above, at most 0.1% of N are given away.
+//! For N up to 1,024 a group is one admission and the log is exact; above, at most 0.1% of N are lost.
 //!
-//! An admission can be given back: it then never was. Above 1,024 that holds while its group is the newest; later it stays used.
+//! An admission can be taken back, as if it had not been made. Above 1,024 only while its group is the newest; later it stays
+//! used.
 
 use std::collections::VecDeque;
 
-use super::{Moment, Rate};
+use crate::limiter::{Moment, Rate};
 
 /// How many times a log holds at most.
 const MOST_GROUPS: u32 = 1024;
@@ -22,9 +23,9 @@ pub(super) struct Log {
     groups: VecDeque<u64>,
     /// Admissions in the newest group.
     in_newest: u32,
-    /// Whatever was taken at this time or later is in the newest group.
+    /// All that was taken at this time or later is in the newest group.
     newest_from: u64,
-    /// When the group that was dropped last ceased to count: no admission is allowed before, also where some were given back.
+    /// When the group that was dropped last ceases to count: no admission is allowed before, even if some were taken back.
     floor: u64,
 }
 
@@ -42,7 +43,7 @@ impl Log {
         }
     }
 
-    /// From when on the next admission is allowed. It grows when one is taken, and moves back only when one is given back.
+    /// When the next admission is allowed. It increases when one is taken, and decreases only when one is taken back.
     pub(super) fn free_at(&self) -> Moment {
         let is_open = self.in_newest < self.group_size;
         Moment::from_nanos(if self.most_groups == 0 {
@@ -54,10 +55,10 @@ impl Log {
         })
     }
 
-    /// Takes an admission; only where [`Log::free_at`] is not after `now`.
+    /// Takes an admission. [`Log::free_at`] must not be after `now`.
     ///
-    /// Callers read the clock before they hold the lock, so `now` may be before the last admission. What is kept never goes
-    /// back: then the bound holds for the times that were asked with as well as for those that are kept.
+    /// Callers read the clock before they hold the lock, so `now` may be before the last admission. The times that are kept
+    /// never decrease: the bound then holds for the times of the callers as well as for those that are kept.
     pub(super) fn take(&mut self, now: Moment) {
         debug_assert!(self.free_at() <= now);
         let now = self.groups.back().map_or(now.as_nanos(), |last| now.as_nanos().max(*last));
@@ -78,8 +79,8 @@ impl Log {
         self.in_newest = 1;
     }
 
-    /// Gives back what was taken at `at`, as if it had not been, where it can be told from what others took; else it stays used.
-    pub(super) fn give_back(&mut self, at: Moment) {
+    /// Takes back what was taken at `at`, if it can be told from what others took; otherwise it stays used.
+    pub(super) fn take_back(&mut self, at: Moment) {
         if self.group_size > 1 {
             if at.as_nanos() >= self.newest_from {
                 self.in_newest = self.in_newest.saturating_sub(1);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_gets_all_that_is_allowed_and_no_more() {
+    fn a_burst_is_admitted_up_to_the_limit_and_no_further() {
         for (requests, expected) in
             [(0, 0), (1, 1), (10, 10), (1024, 1024), (1025, 1024), (10_000, 10_000), (99_999, 99_960)]
         {
@@ -137,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn what_grouping_gives_away_is_below_one_in_a_thousand() {
+    fn grouping_loses_less_than_one_in_a_thousand() {
         for requests in (1025..1_000_000).step_by(997) {
             let log = log(requests, 1);
             let kept = log.group_size as usize * log.most_groups;
-            let given_away = requests as usize - kept;
-            assert!(given_away * 1_000 <= requests as usize, "{requests}: {given_away}");
+            let lost = requests as usize - kept;
+            assert!(lost * 1_000 <= requests as usize, "{requests}: {lost}");
         }
     }
 }

@@ -1,0 +1,22 @@
+//! The list of stores: which of them enforces the limits of a policy.
+
+use std::sync::Arc;
+
+use portcullis_crds::contract;
+
+use super::{LimitStore, MemoryStore};
+
+/// All stores of this process. They outlive policies, so that a reload gives no client its calls again.
+#[derive(Default)]
+pub struct Stores {
+    memory: Arc<MemoryStore>,
+}
+
+impl Stores {
+    /// The store that a policy asks for.
+    pub fn of(&self, limits: &contract::Limits) -> Arc<dyn LimitStore> {
+        // All fields are named, so that one that asks for another store cannot be overlooked here.
+        let contract::Limits { global: _, per_client: _, expensive_tools: _ } = limits;
+        self.memory.clone()
+    }
+}
