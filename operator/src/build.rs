@@ -11,6 +11,7 @@ mod metadata;
 mod secret;
 mod service;
 mod service_account;
+mod settings;
 
 use portcullis_crds::McpServerSpec;
 
@@ -20,26 +21,13 @@ pub use deployment::KIND as DEPLOYMENT;
 pub use kind::{BuildInput, BuiltKind, BuiltObject};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
+pub use settings::{ADMIN_PORT, MCP_PORT, Settings};
 
 use crate::{object::Object, validate::ServerPlan};
 
 /// The kinds that are built. After the documents their objects are written in this order: what an object needs comes before it.
 pub const KINDS: &[BuiltKind] =
     &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
-
-/// Where a pod serves MCP.
-pub const MCP_PORT: u16 = 3000;
-/// Where a pod answers kubelet and the operator.
-pub const ADMIN_PORT: u16 = 9090;
-
-/// What the operator was started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The image that pods run.
-    pub server_image: String,
-    /// `Always`, `IfNotPresent` or `Never`.
-    pub image_pull_policy: String,
-}
 
 /// All objects of a server, in the order of `kinds`; none while it has never been valid.
 pub fn objects(

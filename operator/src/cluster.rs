@@ -26,6 +26,4 @@ pub mod testing;
 
 pub use client::{Cluster, ObjectRef};
 pub use error::Error;
-
-/// The field manager of everything that the operator writes.
-pub const FIELD_MANAGER: &str = "portcullis-operator";
+pub use managed_fields::FIELD_MANAGER;

@@ -17,4 +17,5 @@ pub mod random;
 pub mod rbac;
 pub mod render;
 pub mod run;
+pub mod sync;
 pub mod validate;

@@ -5,11 +5,12 @@
 //! changes, nothing is written.
 
 mod follow;
+mod pod;
 mod query;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -21,28 +22,16 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::cluster::{Cluster, object::ObservedPod};
+pub use pod::{LAG, PodReport, Revisions};
 
-/// A pod that does not serve what was published this long ago lags.
-pub const LAG: Duration = Duration::from_secs(120);
+use crate::{
+    cluster::{Cluster, object::ObservedPod},
+    sync::lock,
+};
+use pod::ProbeTarget;
+
 /// How many pods are queried at once.
 const CONCURRENT_QUERIES: usize = 64;
-
-/// The revisions of the two documents that a pod serves, or is to serve.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Revisions {
-    pub policy: Option<String>,
-    pub credentials: Option<String>,
-}
-
-/// What is known about one pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodReport {
-    /// What it last reported to serve; `None` before its first answer.
-    pub serves: Option<Revisions>,
-    /// Since when it has not served its target; `None` while it does.
-    pub behind_since: Option<Instant>,
-}
 
 /// What an earlier run of the operator knew about a server's pods, from the server's status.
 #[derive(Clone, Debug, Default)]
@@ -75,21 +64,6 @@ struct Probe {
     target: watch::Sender<ProbeTarget>,
     report: Arc<Mutex<PodReport>>,
     task: AbortHandle,
-}
-
-/// One pod, and what it is to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ProbeTarget {
-    server: NamespacedName,
-    pod: NamespacedName,
-    uid: String,
-    /// The address and port of its admin port.
-    admin: Option<(String, u16)>,
-    /// A process that was restarted is queried again.
-    restarts: i32,
-    revisions: Revisions,
-    /// How many publications the pod was there for. After each it cannot be current yet, and is nudged before it is queried.
-    publications: u64,
 }
 
 impl Prober {
@@ -216,8 +190,4 @@ impl Drop for Probe {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

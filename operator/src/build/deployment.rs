@@ -27,9 +27,9 @@ use portcullis_crds::{
 };
 
 use super::{
-    ADMIN_PORT, MCP_PORT, Settings,
     kind::{BuiltKind, value},
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
+    settings::{ADMIN_PORT, MCP_PORT, Settings},
 };
 use crate::{cluster::kind::ObjectKind, object::Object};
 

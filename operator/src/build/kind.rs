@@ -7,7 +7,7 @@ use portcullis_crds::McpServerSpec;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::{
     cluster::kind::{ObjectKind, Retrieval},
     object::Object,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{McpServer, McpServerSpec, contract::Version};
 
-use super::MCP_PORT;
+use super::settings::MCP_PORT;
 use crate::{
     cluster::{FIELD_MANAGER, labels, ownership::controller_reference},
     object::Object,

@@ -8,9 +8,9 @@ use k8s_openapi::{
 use portcullis_crds::McpServerSpec;
 
 use super::{
-    MCP_PORT,
     kind::{BuiltKind, value},
     metadata::{of_server, selector},
+    settings::MCP_PORT,
 };
 use crate::{cluster::kind::ObjectKind, object::Object};
 

@@ -9,11 +9,11 @@ use portcullis_crds::NamespacedName;
 use serde_json::{Value, json};
 
 use super::{
-    Error, FIELD_MANAGER,
     client::{Cluster, ObjectRef},
     drift::{ListRules, drift},
+    error::Error,
     kind::ObjectKind,
-    managed_fields::{as_applied, is_managed_by},
+    managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
     ownership::{NotOwned, controller_uid},
 };
 

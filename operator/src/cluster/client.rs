@@ -15,13 +15,15 @@ use portcullis_crds::NamespacedName;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Error, FIELD_MANAGER, fence::Fence, scope::Scope, watch};
+use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, scope::Scope};
 
 /// The longest that one call may take.
-pub(super) const CALL: Duration = Duration::from_secs(10);
+const CALL: Duration = Duration::from_secs(10);
+/// After so many seconds the API server ends a watch, and it is resumed where it was.
+pub(super) const WATCH: u32 = 60;
 /// How long a connection may be silent while an answer is due. A watch sends something at least when its time is over; a
 /// connection that is silent for longer was lost, and would hide every later revocation.
-const SILENCE: Duration = Duration::from_secs(watch::TIMEOUT as u64 + 15);
+const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
 
 /// Why there is no client of the API.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +204,7 @@ async fn call<T>(
     match tokio::time::timeout(longest, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Error::Api { doing, source: Box::new(error) }),
-        Err(_) => Err(Error::Timeout { doing }),
+        Err(_) => Err(Error::Timeout { doing, after: longest }),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Why something could not be done on the cluster.
 
+use std::time::Duration;
+
 use portcullis_crds::condition::Reason;
 
-use super::{client::CALL, ownership::NotOwned};
+use super::ownership::NotOwned;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,8 +13,8 @@ pub enum Error {
     NotOwned(NotOwned),
     #[error("{doing}: {}", message(.source))]
     Api { doing: String, source: Box<kube::Error> },
-    #[error("{doing}: the API server did not answer within {CALL:?}")]
-    Timeout { doing: String },
+    #[error("{doing}: the API server did not answer within {after:?}")]
+    Timeout { doing: String, after: Duration },
     #[error("{doing}: this operator may not write now, because another one may")]
     Fenced { doing: String },
     /// The spec has errors, so it does not say which Secret the client's key is in.

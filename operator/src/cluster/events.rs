@@ -3,11 +3,7 @@
 //! Events report transitions, and of one object only a few at a time; the log has all of them. An event that cannot be
 //! written is dropped: nothing depends on it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -20,9 +16,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    FIELD_MANAGER,
     client::{Cluster, ObjectRef},
+    managed_fields::FIELD_MANAGER,
 };
+use crate::sync::lock;
 
 /// How many events one object may have at once, and how long it takes until it may have one more.
 const BURST: u32 = 20;
@@ -86,7 +83,7 @@ impl Events {
 impl Budgets {
     /// Takes one event from the object's budget, if there is one.
     fn spend(&self, uid: &str, now: Instant) -> bool {
-        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = lock(&self.0);
         if budgets.len() >= REMEMBERED {
             budgets.clear();
         }

@@ -13,5 +13,5 @@ pub const API_KEY: &str = "portcullis-api-key";
 
 /// Selects the objects and pods of all servers.
 pub fn server_selector() -> String {
-    format!("{MANAGED_BY}={},{NAME}={SERVER}", super::FIELD_MANAGER)
+    format!("{MANAGED_BY}={},{NAME}={SERVER}", super::managed_fields::FIELD_MANAGER)
 }

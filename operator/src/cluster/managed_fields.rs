@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// The field manager of everything that the operator writes.
+pub const FIELD_MANAGER: &str = "portcullis-operator";
+
 /// The sets of fields that a field manager owns, by Apply or by Update, without those of subresources.
 pub fn owned_fields<'a>(live: &'a Value, manager: &str) -> impl Iterator<Item = &'a Map<String, Value>> {
     entries(live).filter(move |entry| is_of(entry, manager)).filter_map(|entry| entry["fieldsV1"].as_object())

@@ -1,7 +1,7 @@
 //! A fake API server for unit tests: answers as a test says, and records what it was asked. What a real API server does is
 //! tested on a real one (`tests/tests/operator`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+
+use crate::sync::lock;
 
 /// A request as it was received.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +52,7 @@ impl FakeApi {
                 let mut stream = BufReader::new(stream);
                 let request = read(&mut stream).await;
                 let answer = answer(&request);
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                lock(&log).push(request);
                 match answer {
                     Some((status, body)) => write(stream, status, &body).await,
                     None => unanswered.push(stream),
@@ -74,7 +76,7 @@ impl FakeApi {
 
     /// What was asked so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.requests).clone()
     }
 }
 

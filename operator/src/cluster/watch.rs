@@ -14,15 +14,12 @@ use tracing::{debug, warn};
 
 use super::{
     backoff::Backoff,
-    client::Cluster,
+    client::{Cluster, WATCH},
     error::message,
     presence::Presence,
     scope::Scope,
     store::{Change, Store, Stored},
 };
-
-/// After so many seconds the API server ends a watch, and it is resumed where it was.
-pub const TIMEOUT: u32 = 60;
 
 /// What to watch.
 #[derive(Clone)]
@@ -74,7 +71,7 @@ impl Watch {
         backoff: &mut Backoff,
     ) -> watcher::Error {
         let label_selector = self.label_selector.clone();
-        let config = watcher::Config { label_selector, timeout: Some(TIMEOUT), ..watcher::Config::default() };
+        let config = watcher::Config { label_selector, timeout: Some(WATCH), ..watcher::Config::default() };
         let mut events = watcher(self.cluster.api_of(&self.resource, &self.scope), config).boxed();
         let mut list = Vec::new();
         loop {

@@ -10,9 +10,7 @@ use portcullis_crds::NamespacedName;
 
 use super::context::Context;
 use crate::{cluster::Error, validate::CheckedClient};
-
-/// How often each client is reconciled: Secrets are not watched.
-const RECHECK: Duration = Duration::from_secs(600);
+use status::RECHECK;
 
 /// Reconciles one client. Returns how long it may be left alone if nothing happens to it.
 ///

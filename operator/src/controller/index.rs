@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use portcullis_crds::{Findings, McpClientSpec, NamespacedName, client::Access};
 
-use crate::validate::server_of;
+use crate::{sync::lock, validate::server_of};
 
 /// Both directions, kept up to date by the watch of clients.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Links {
 impl Index {
     /// Sets which servers the client names. Returns those that it named before or names now.
     fn set(&self, client: &NamespacedName, servers: BTreeSet<NamespacedName>) -> BTreeSet<NamespacedName> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = lock(&self.0);
         let before = links.servers.remove(client).unwrap_or_default();
         for server in before.difference(&servers) {
             if let Some(clients) = links.clients.get_mut(server) {
@@ -63,13 +63,13 @@ impl Index {
 
     /// The servers that the client names.
     pub fn servers(&self, client: &NamespacedName) -> BTreeSet<NamespacedName> {
-        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = lock(&self.0);
         links.servers.get(client).cloned().unwrap_or_default()
     }
 
     /// The clients that name the server.
     pub fn clients(&self, server: &NamespacedName) -> BTreeSet<NamespacedName> {
-        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = lock(&self.0);
         links.clients.get(server).cloned().unwrap_or_default()
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::{
     cluster::backoff::Backoff,
     condition::ConditionState,
+    sync::lock,
     validate::{ClientOutcome, Published},
 };
 
@@ -104,8 +105,4 @@ impl<K: Eq + Hash + Clone> Failures<K> {
     pub fn succeeded(&self, key: &K) {
         lock(&self.0).remove(key);
     }
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,13 +5,15 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::{
     sync::Notify,
     time::{Duration, Instant},
 };
+
+use crate::sync::lock;
 
 /// After a panic a key is left alone this long: the same input would panic again.
 const AFTER_PANIC: Duration = Duration::from_secs(30);
@@ -95,7 +97,7 @@ impl<K: Ord + Hash + Clone> Queue<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

@@ -7,11 +7,13 @@ use tokio::time::{Duration, Instant};
 use super::{
     context::{Context, ReconcileKey},
     index::narrows,
-    memory::lock,
 };
-use crate::cluster::{
-    object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
-    store::{Change, Stored},
+use crate::{
+    cluster::{
+        object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
+        store::{Change, Stored},
+    },
+    sync::lock,
 };
 
 /// Changes after the first are collected for this long before they are published.

@@ -12,15 +12,11 @@ use std::time::Duration;
 use portcullis_crds::NamespacedName;
 use tokio::time::Instant;
 
-use super::{
-    context::{Context, ReconcileKey},
-    memory::lock,
-};
-use crate::{build, cluster::Error, validate};
+use super::context::{Context, ReconcileKey};
+use crate::{build, cluster::Error, sync::lock, validate};
 use fetch::Fetched;
+use status::RECHECK;
 
-/// How often each server is reconciled: Secrets are not watched.
-const RECHECK: Duration = Duration::from_secs(600);
 /// How long the first publication of a server waits for the keys of clients that were applied together with it.
 const FIRST_KEYS: Duration = Duration::from_millis(500);
 
@@ -41,7 +37,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     let outcome = apply::apply(context, &fetched, live, &plan, objects).await;
     let again = if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
-        pods::follow(context, &fetched, &outcome);
+        pods::follow(context, &fetched, outcome.is_published);
         reports::report_end(context, name);
         RECHECK
     } else {

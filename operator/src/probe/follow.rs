@@ -14,8 +14,14 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{PodReport, ProbeTarget, Revisions, lock, query::query};
-use crate::cluster::{Cluster, ObjectRef, object::SYNC_ANNOTATION};
+use super::{
+    pod::{PodReport, ProbeTarget, Revisions},
+    query::query,
+};
+use crate::{
+    cluster::{Cluster, ObjectRef, object::SYNC_ANNOTATION},
+    sync::lock,
+};
 
 /// When a pod is nudged, in seconds after the first nudge. Then it is left to kubelet, which refreshes volumes every 60 to
 /// 90 s.

@@ -9,7 +9,7 @@ use hyper_util::{
 };
 use serde::Deserialize;
 
-use super::Revisions;
+use super::pod::Revisions;
 
 /// The longest that a pod may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);

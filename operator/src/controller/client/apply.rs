@@ -14,9 +14,10 @@ use crate::{
         object::ClientObject,
         ownership::{NotOwned, is_controlled_by},
     },
-    controller::{context::Context, memory::lock},
+    controller::context::Context,
     credentials::api_key::{ApiKey, Plan, plan},
     random,
+    sync::lock,
 };
 
 /// Returns which key the client has, and where.

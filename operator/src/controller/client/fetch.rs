@@ -8,10 +8,8 @@ use portcullis_crds::NamespacedName;
 
 use crate::{
     cluster::{Error, object::ClientObject},
-    controller::{
-        context::Context,
-        memory::{ServerReport, lock},
-    },
+    controller::{context::Context, memory::ServerReport},
+    sync::lock,
 };
 
 /// What a reconcile reads.

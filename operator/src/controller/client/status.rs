@@ -2,6 +2,7 @@
 
 mod access;
 mod content;
+mod input;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +13,20 @@ use portcullis_crds::{
 };
 use tokio::time::Instant;
 
-use super::RECHECK;
 use crate::{
     cluster::{Error, object::ClientObject},
     controller::{
         context::Context,
-        memory::{ServerReport, lock},
+        memory::ServerReport,
         status::{self, PACE},
     },
+    sync::lock,
 };
-use content::{StatusInput, content};
+use content::content;
+use input::StatusInput;
 
+/// How often each client is reconciled: Secrets are not watched.
+pub const RECHECK: Duration = Duration::from_secs(600);
 /// When a client and its server are applied together, the client may come first: a missing server is reported only after this
 /// time.
 const APPLIED_TOGETHER: Duration = Duration::from_secs(3);

@@ -24,7 +24,8 @@ use crate::{
         events::EventDraft,
         kind::Retrieval,
     },
-    controller::{context::Context, memory::lock},
+    controller::context::Context,
+    sync::lock,
     validate::{Published, ServerPlan},
 };
 
@@ -56,7 +57,8 @@ pub async fn apply(
         policy: writer.is_in_place(&CONFIG_MAP).then(|| (&documents.policy).into()),
         credentials: writer.is_in_place(&SECRET).then(|| (&documents.credentials).into()),
     };
-    publication::remember(context, fetched, written, &mut writer.outcome);
+    let event = publication::remember(context, fetched, written, writer.outcome.is_published);
+    writer.outcome.events.extend(event);
     if fetched.server.is_terminating() {
         return writer.outcome;
     }

@@ -19,9 +19,10 @@ use crate::{
         kind::ObjectKind,
         object::{ObservedPod, ServerObject},
     },
-    controller::{context::Context, memory::lock},
+    controller::context::Context,
     credentials::server_keys,
     random,
+    sync::lock,
     validate::{CheckedClient, ClientInput, Published, ServerInput},
 };
 

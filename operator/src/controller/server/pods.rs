@@ -8,11 +8,12 @@ use portcullis_crds::{
     server::McpServerStatus,
 };
 
-use super::{apply::Outcome, fetch::Fetched};
+use super::fetch::Fetched;
 use crate::{
     cluster::object::ObservedPod,
-    controller::{context::Context, memory::lock},
+    controller::context::Context,
     probe::{LAG, Restored, Revisions},
+    sync::lock,
     validate::Published,
 };
 
@@ -43,14 +44,14 @@ impl Pod {
     }
 }
 
-/// Makes the pods take up what is published, which is returned.
-pub fn follow(context: &Context, fetched: &Fetched, outcome: &Outcome) -> Published {
+/// Makes the pods take up what is published, which is returned. `is_published`: just now.
+pub fn follow(context: &Context, fetched: &Fetched, is_published: bool) -> Published {
     let memory = context.of_servers.of(&fetched.name);
     let published = lock(&memory).published.clone();
     if let Some(documents) = published.both() {
         let restored = restored(fetched.server.status.as_ref());
         let target = revisions(documents);
-        context.prober.follow(&fetched.name, &target, outcome.is_published, &fetched.pods, &restored);
+        context.prober.follow(&fetched.name, &target, is_published, &fetched.pods, &restored);
     }
     published
 }

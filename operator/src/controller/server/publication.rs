@@ -6,32 +6,31 @@ use portcullis_crds::{NamespacedName, condition::Reason};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{apply::Outcome, fetch::Fetched};
-use crate::{
-    cluster::events::EventDraft,
-    controller::{context::Context, memory::lock},
-    validate::Published,
-};
+use super::fetch::Fetched;
+use crate::{cluster::events::EventDraft, controller::context::Context, sync::lock, validate::Published};
 
-/// Remembers the documents that are in place now, and the clients whose access the pods have yet to take up. Each document
-/// counts by itself: what clients had is what was written last, even if the other document could not be written.
-pub fn remember(context: &Context, fetched: &Fetched, written: Published, outcome: &mut Outcome) {
+/// Remembers the documents that are in place now, and if one of them was just written, the clients whose access the pods have yet
+/// to take up. Each document counts by itself: what clients had is what was written last, even if the other document could not be
+/// written. Returns the event of a new policy.
+pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_published: bool) -> Option<EventDraft> {
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
-    if outcome.is_published {
-        memory.pending.extend(changed_clients(&fetched.name, &fetched.input.published, &written));
+    let before = &fetched.input.published;
+    let mut event = None;
+    if is_published {
+        memory.pending.extend(changed_clients(&fetched.name, before, &written));
         memory.published_at = Some(Instant::now());
-        let before = fetched.input.published.policy.as_ref().map(|policy| &policy.revision);
         if let Some(policy) = &written.policy {
             let (revision, clients) = (&policy.revision, policy.clients.len());
             info!(server = %fetched.name, %revision, clients, "published");
-            if before != Some(revision) {
+            if before.policy.as_ref().is_none_or(|before| before.revision != *revision) {
                 let note = format!("policy {} with {clients} clients", revision.short());
-                outcome.events.push(EventDraft::normal(Reason::PolicyPublished, note));
+                event = Some(EventDraft::normal(Reason::PolicyPublished, note));
             }
         }
     }
     memory.published.update(written);
+    event
 }
 
 /// The clients whose entry differs from before in either document.

@@ -7,8 +7,9 @@ use crate::{
     condition::ConditionState,
     controller::{
         context::{Context, ReconcileKey},
-        memory::{ServerMemory, ServerReport, lock},
+        memory::{ServerMemory, ServerReport},
     },
+    sync::lock,
     validate::ServerPlan,
 };
 

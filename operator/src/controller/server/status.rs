@@ -9,7 +9,6 @@ use portcullis_crds::{McpServer, McpServerSpec, condition::Reason, server::McpSe
 use tokio::time::Instant;
 
 use super::{
-    RECHECK,
     apply::Outcome,
     fetch::Fetched,
     pods::{Pod, follow, pods},
@@ -20,13 +19,15 @@ use crate::{
     cluster::Error,
     controller::{
         context::Context,
-        memory::lock,
         status::{self, PACE},
     },
+    sync::lock,
     validate::ServerPlan,
 };
 use content::{StatusInput, content, synced};
 
+/// How often each server is reconciled: Secrets are not watched.
+pub const RECHECK: Duration = Duration::from_secs(600);
 /// Pods mostly confirm a publication within this time; a status that they have not is written only after it.
 const CONFIRMATION: Duration = Duration::from_millis(400);
 
@@ -40,7 +41,7 @@ pub async fn report(
     plan: &ServerPlan,
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
-    let published = follow(context, fetched, outcome);
+    let published = follow(context, fetched, outcome.is_published);
     let pods = pods(context, fetched);
     let deployment = context.owned.get(&DEPLOYMENT.object, &fetched.name);
     let deployment: Option<Deployment> = deployment.and_then(|object| serde_json::from_value(object.value()).ok());

@@ -6,7 +6,7 @@ use portcullis_crds::{
     condition::{ConditionType, Reason},
 };
 
-use super::content::StatusInput;
+use super::input::StatusInput;
 use crate::{
     condition::{ConditionState, ConditionStatus},
     controller::{conditions::ConditionWriter, memory::ServerReport},

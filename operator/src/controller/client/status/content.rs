@@ -1,35 +1,17 @@
 //! What a client's status says: pure, a function of what one reconcile read and of what the client's servers reported.
 
-use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
-    Findings, McpClientSpec, NamespacedName,
+    Findings,
     client::{ApiKeyStatus, McpClientStatus},
     condition::{ConditionType, Reason},
 };
 
-use super::access::Access;
+use super::{access::Access, input::StatusInput};
 use crate::{
     cluster::Error,
     condition::{ConditionState, ConditionStatus},
-    controller::{
-        conditions::{ConditionWriter, kstatus},
-        memory::ServerReport,
-    },
+    controller::conditions::{ConditionWriter, kstatus},
 };
-
-/// Everything that a client's status is made of.
-pub struct StatusInput<'a> {
-    pub generation: Option<i64>,
-    pub spec: Option<&'a McpClientSpec>,
-    /// What is wrong with the client by itself.
-    pub findings: &'a Findings,
-    /// The id of its key and the Secret that holds it, or why there is none.
-    pub key: Result<ApiKeyStatus, &'a Error>,
-    /// Each server that it names, with its report; `None` if there is no such server.
-    pub servers: Vec<(NamespacedName, Option<ServerReport>)>,
-    pub previous: Option<&'a McpClientStatus>,
-    pub now: Timestamp,
-}
 
 /// The whole status.
 pub fn content(input: &StatusInput<'_>) -> McpClientStatus {

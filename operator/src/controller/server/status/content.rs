@@ -8,12 +8,14 @@ use portcullis_crds::{
     server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
 };
 
-use super::Pod;
 use crate::{
     build,
     cluster::Error,
     condition::{ConditionState, ConditionStatus},
-    controller::conditions::{ConditionWriter, kstatus},
+    controller::{
+        conditions::{ConditionWriter, kstatus},
+        server::pods::Pod,
+    },
     probe::LAG,
     validate::ServerPlan,
 };

@@ -1,9 +1,16 @@
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use portcullis_crds::{Finding, client::Granted};
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use portcullis_crds::{Finding, McpClientSpec, NamespacedName, client::Granted};
 use serde_json::json;
 
 use super::*;
-use crate::{cluster::ownership::NotOwned, validate::ClientOutcome};
+use crate::{
+    cluster::ownership::NotOwned,
+    condition::ConditionStatus::{True, Unknown},
+    controller::memory::ServerReport,
+    validate::ClientOutcome,
+};
 
 fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     let mut spec = serde_json::from_value(json!({
@@ -16,7 +23,7 @@ fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
 }
 
 fn report(outcome: ClientOutcome, is_pending: bool, synced: ConditionStatus) -> Option<ServerReport> {
-    let reason = if synced == ConditionStatus::True { Reason::Synced } else { Reason::Publishing };
+    let reason = if synced == True { Reason::Synced } else { Reason::Publishing };
     Some(ServerReport { outcome, is_pending, synced: ConditionState::of_reason(synced, reason) })
 }
 
@@ -34,46 +41,56 @@ fn refused(reason: Reason) -> ClientOutcome {
     ClientOutcome { granted: None, accepted: ConditionState::no(reason, "refused"), ..granted() }
 }
 
-/// `Ready`, `Reconciling` and `Stalled`, and what the access says of `PolicySynced`.
-fn says(
+fn key(secret_name: &str) -> ApiKeyStatus {
+    ApiKeyStatus { secret_name: secret_name.into(), key_id: "id".into() }
+}
+
+/// A client with a key and without servers.
+fn input<'a>(spec: &'a McpClientSpec, findings: &'a Findings) -> StatusInput<'a> {
+    StatusInput {
+        generation: Some(1),
+        spec: Some(spec),
+        findings,
+        key: Ok(key("key")),
+        servers: Vec::new(),
+        previous: None,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// The status, and in words its `Ready`, `Reconciling` and `Stalled`, and the `PolicySynced` of its access.
+fn content_with(
     spec: &McpClientSpec,
     report: Option<ServerReport>,
     previous: Option<&McpClientStatus>,
 ) -> (McpClientStatus, String) {
-    let input = StatusInput {
-        generation: Some(1),
-        spec: Some(spec),
-        findings: &Findings::default(),
-        key: Ok(ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() }),
-        servers: vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, report)],
-        previous,
-        now: Timestamp::UNIX_EPOCH,
-    };
-    let status = content(&input);
-    let all = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
-    let said: Vec<String> = all.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
-    (status, said.join(" "))
+    let findings = Findings::default();
+    let servers = vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, report)];
+    let status = content(&StatusInput { servers, previous, ..input(spec, &findings) });
+    let conditions = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
+    let words: Vec<String> = conditions.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
+    (status, words.join(" "))
 }
 
 #[test]
-fn a_client_is_ready_once_every_pod_obeys_and_says_what_is_in_its_way() {
+fn a_client_is_ready_once_its_access_is_in_force_and_else_names_what_is_missing() {
     let plain = spec(|_| ());
     let suspended = spec(|spec| spec.suspended = true);
     let expired = spec(|spec| spec.expires_at = Some(Time(Timestamp::UNIX_EPOCH)));
     for (spec, report, expected) in [
         (
             &plain,
-            report(granted(), true, ConditionStatus::Unknown),
+            report(granted(), true, Unknown),
             "Ready=False/Publishing Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing",
         ),
         (
             &plain,
-            report(granted(), false, ConditionStatus::True),
+            report(granted(), false, True),
             "Ready=True/Available Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
         (
             &plain,
-            report(refused(Reason::NotAllowed), false, ConditionStatus::True),
+            report(refused(Reason::NotAllowed), false, True),
             "Ready=False/NotAllowed Reconciling=False/Available Stalled=True/NotAllowed PolicySynced=True/Synced",
         ),
         (
@@ -83,52 +100,42 @@ fn a_client_is_ready_once_every_pod_obeys_and_says_what_is_in_its_way() {
         ),
         (
             &suspended,
-            report(granted(), false, ConditionStatus::True),
+            report(granted(), false, True),
             "Ready=True/Suspended Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
         (
             &expired,
-            report(granted(), false, ConditionStatus::True),
+            report(granted(), false, True),
             "Ready=True/Expired Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
         ),
     ] {
-        assert_eq!(says(spec, report, None).1, expected);
+        assert_eq!(content_with(spec, report, None).1, expected);
     }
 }
 
 #[test]
-fn an_edit_of_somebody_else_s_access_is_no_news_and_one_s_own_does_not_end_being_ready() {
+fn another_client_s_edit_changes_nothing_and_its_own_edit_keeps_it_ready() {
     let plain = spec(|_| ());
-    let (before, _) = says(&plain, report(granted(), false, ConditionStatus::True), None);
-    let (others, _) = says(&plain, report(granted(), false, ConditionStatus::Unknown), Some(&before));
+    let (before, _) = content_with(&plain, report(granted(), false, True), None);
+    let (others, _) = content_with(&plain, report(granted(), false, Unknown), Some(&before));
     assert_eq!(others, before);
-    let (_, own) = says(&plain, report(granted(), true, ConditionStatus::Unknown), Some(&before));
+    let (_, own) = content_with(&plain, report(granted(), true, Unknown), Some(&before));
     let expected =
         "Ready=True/Available Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing";
     assert_eq!(own, expected);
 }
 
 #[test]
-fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
+fn a_taken_name_and_a_wrong_field_are_the_reason_that_a_client_is_not_ready() {
     let taken = Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: "key".into() });
     let wrong = Findings::from(Finding::new("spec.access[0].limits", "is wrong"));
-    let fine = Findings::default();
-    let key = ApiKeyStatus { secret_name: "key".into(), key_id: "id".into() };
+    let valid = Findings::default();
     for (findings, key, expected) in [
-        (&fine, Err(&taken), ("NotOwned", "Secret sales/key already exists")),
-        (&wrong, Ok(key), ("Invalid", "spec.access[0].limits: is wrong")),
+        (&valid, Err(&taken), ("NotOwned", "Secret sales/key already exists")),
+        (&wrong, Ok(key("key")), ("Invalid", "spec.access[0].limits: is wrong")),
     ] {
         let spec = spec(|_| ());
-        let input = StatusInput {
-            generation: Some(1),
-            spec: Some(&spec),
-            findings,
-            key,
-            servers: Vec::new(),
-            previous: None,
-            now: Timestamp::UNIX_EPOCH,
-        };
-        let status = content(&input);
+        let status = content(&StatusInput { key, ..input(&spec, findings) });
         let ready = &status.conditions[2];
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected.0));
         assert!(ready.message.starts_with(expected.1), "{}", ready.message);
@@ -137,29 +144,19 @@ fn a_taken_name_or_a_wrong_field_is_what_ready_says() {
 }
 
 #[test]
-fn the_secret_of_a_former_key_is_told_until_the_key_is_in_another() {
-    let key = |name: &str| ApiKeyStatus { secret_name: name.into(), key_id: "id".into() };
+fn the_secret_of_the_former_key_is_named_until_the_key_is_in_another_one() {
     let taken =
         |name: &str| Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: name.into() });
-    let silent = Error::Timeout { doing: "reading Secret sales/former".into() };
+    let timeout = Error::Timeout { doing: "reading Secret sales/former".into(), after: Duration::from_secs(10) };
     let (spec, findings) = (spec(|_| ()), Findings::default());
-    let (before, _) = says(&spec, None, None);
-    let before = McpClientStatus { api_key: Some(key("former")), ..before };
+    let before = McpClientStatus { api_key: Some(key("former")), ..content(&input(&spec, &findings)) };
     for (what, key, expected) in [
-        ("it is in another", Ok(key("new")), Some(key("new"))),
-        ("the former can't be read", Err(&silent), Some(key("former"))),
-        ("the other's name is taken", Err(&taken("new")), Some(key("former"))),
-        ("somebody took the former's name", Err(&taken("former")), None),
+        ("it is in another Secret", Ok(key("new")), Some(key("new"))),
+        ("the former Secret cannot be read", Err(&timeout), Some(key("former"))),
+        ("the name of the new Secret is taken", Err(&taken("new")), Some(key("former"))),
+        ("the name of the former Secret is taken", Err(&taken("former")), None),
     ] {
-        let input = StatusInput {
-            generation: Some(2),
-            spec: Some(&spec),
-            findings: &findings,
-            key,
-            servers: Vec::new(),
-            previous: Some(&before),
-            now: Timestamp::UNIX_EPOCH,
-        };
+        let input = StatusInput { key, previous: Some(&before), ..input(&spec, &findings) };
         assert_eq!(content(&input).api_key, expected, "{what}");
     }
 }

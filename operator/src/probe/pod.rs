@@ -1,0 +1,40 @@
+//! One pod: what it is to serve, and what it reports.
+
+use std::time::Duration;
+
+use portcullis_crds::NamespacedName;
+use tokio::time::Instant;
+
+/// A pod that does not serve what was published this long ago lags.
+pub const LAG: Duration = Duration::from_secs(120);
+
+/// The revisions of the two documents that a pod serves, or is to serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revisions {
+    pub policy: Option<String>,
+    pub credentials: Option<String>,
+}
+
+/// What is known about one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodReport {
+    /// What it last reported to serve; `None` before its first answer.
+    pub serves: Option<Revisions>,
+    /// Since when it has not served its target; `None` while it does.
+    pub behind_since: Option<Instant>,
+}
+
+/// One pod, and what it is to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeTarget {
+    pub server: NamespacedName,
+    pub pod: NamespacedName,
+    pub uid: String,
+    /// The address and port of its admin port.
+    pub admin: Option<(String, u16)>,
+    /// A process that was restarted is queried again.
+    pub restarts: i32,
+    pub revisions: Revisions,
+    /// How many publications the pod was there for. After each it cannot be current yet, and is nudged before it is queried.
+    pub publications: u64,
+}
