@@ -1,9 +1,9 @@
-//! The audit log: one JSON line for everything that somebody may later ask about.
+//! The audit log: one JSON line for every call and every refusal.
 //!
-//! It promises that a call whose start was recorded has its end recorded too, on every exit, that room for both is there
-//! before the backend is reached, and that nothing admitted is lost while the sink is blocked. What may be said in a record
-//! is fixed by the types of [`record`]: none of them can carry a value that a caller or a backend wrote. Program logs go
-//! through the same writer, so that lines never mix.
+//! It promises that a call whose start was recorded has its end recorded too, however the call ends; that room for both
+//! records is reserved before the backend is called; and that no reserved record is lost while the sink is blocked. The types of
+//! [`record`] fix what a record can contain: none of them can carry a value that a caller or a backend wrote. Program logs
+//! pass the same writer, so that lines never mix.
 
 pub mod arguments;
 mod handle;
@@ -12,11 +12,14 @@ mod program_log;
 mod queue;
 pub mod record;
 mod reservation;
+mod sink;
 mod tally;
 pub mod vocabulary;
 mod writer;
 
-pub use handle::{Audit, Blocked, Options};
+pub use handle::Audit;
 pub use portcullis_crds::contract::OnOverflow;
 pub use program_log::ProgramLog;
+pub use queue::{Blocked, Options};
 pub use reservation::Reservation;
+pub use sink::Sink;

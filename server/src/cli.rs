@@ -4,35 +4,40 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
+use crate::audit::Sink;
+
 /// Serves MCP to agents, and guards every call by the policy.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "portcullis-server", version)]
 pub struct Arguments {
-    /// The directory of policy.yaml and credentials.yaml; changes in it are obeyed at once
+    /// The directory of policy.yaml and credentials.yaml; changes take effect at once
     #[arg(long, value_name = "DIR")]
     pub config: PathBuf,
-    /// Where MCP and /health are served; port 0 takes a free one
+    /// The address that serves MCP and /health; port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
-    /// Where probes, metrics and revisions are served; port 0 takes a free one
+    /// The address that serves probes, metrics and revisions; port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub admin: SocketAddr,
-    /// Let backends be on this machine, as they are in development
+    /// Allow backends on loopback addresses, for development
     #[arg(long)]
     pub allow_loopback_backends: bool,
-    /// Stop when standard input ends, so that a parent that dies leaves nothing behind
+    /// Stop when standard input ends, so that the server does not outlive its parent
     #[arg(long)]
     pub stop_with_stdin: bool,
-    /// The UID of this pod, as /policy says it
+    /// The UID of this pod, reported by /policy
     #[arg(long, value_name = "UID", env = "POD_UID")]
     pub pod_uid: Option<String>,
     /// The name of this instance in audit records; a random part is added
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "portcullis")]
     pub instance: String,
-    /// After SIGTERM, how long calls are still accepted, so that load balancers can look away
+    /// How long calls are still accepted after SIGTERM, until load balancers have removed the server
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     pub drain: u64,
-    /// The least severe program logs: error, warn, info or debug. Overrides the policy's logLevel
+    /// Where the audit log and the program log are written: stdout, stderr, or a file that is appended to
+    #[arg(long, value_name = "stdout|stderr|PATH", default_value = "stdout")]
+    pub audit_log: Sink,
+    /// The level of program logs: error, warn, info or debug. Overrides the policy's logLevel
     #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL")]
     pub log_level: Option<tracing::Level>,
 }

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = Runtime::new().map_err(run::RunError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(run::run(arguments));
-        // A look at the documents is not waited for: their file system may keep it for as long as it likes.
+        // Not waited for: a read of the documents may hang in their file system.
         runtime.shutdown_background();
         ended
     });

@@ -1,4 +1,4 @@
-//! What ends the server.
+//! What makes the server stop.
 
 use std::{io, thread};
 
@@ -9,46 +9,46 @@ use tokio::{
 
 /// Why the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// SIGTERM: others may still send calls for a moment.
+pub enum StopReason {
+    /// SIGTERM: load balancers may still send calls for a moment.
     Terminated,
-    /// Ctrl-C, or the end of standard input: a person or a parent is waiting.
+    /// Ctrl-C, or the end of standard input: a person or a parent process is waiting.
     Interrupted,
 }
 
-/// Reasons to stop, from the moment that this is made.
-pub struct Reasons {
+/// Receives the reasons to stop, from its creation on.
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     stdin_ended: watch::Receiver<bool>,
-    // Kept where nobody reads standard input: a channel without a sender has nothing more to say.
-    _nobody: Option<watch::Sender<bool>>,
+    // Kept if standard input is not read: the receiver must not see a closed channel.
+    _unused: Option<watch::Sender<bool>>,
 }
 
-impl Reasons {
+impl StopSignals {
     /// # Errors
-    /// Where signals cannot be waited for.
+    /// Returns an error if the signals cannot be received.
     pub fn listen(with_stdin: bool) -> io::Result<Self> {
         let (ended, stdin_ended) = watch::channel(false);
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         if !with_stdin {
-            return Ok(Self { terminate, interrupt, stdin_ended, _nobody: Some(ended) });
+            return Ok(Self { terminate, interrupt, stdin_ended, _unused: Some(ended) });
         }
-        // A thread of its own: the runtime would wait for one of its threads that reads.
+        // A thread of its own: at its end, the runtime would wait for one of its own threads that reads.
         thread::spawn(move || {
-            // An input that cannot be read is one that ended.
+            // An input that cannot be read has ended.
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             ended.send_replace(true);
         });
-        Ok(Self { terminate, interrupt, stdin_ended, _nobody: None })
+        Ok(Self { terminate, interrupt, stdin_ended, _unused: None })
     }
 
-    /// The next one.
-    pub async fn next(&mut self) -> Cause {
+    /// Waits for the next reason.
+    pub async fn next(&mut self) -> StopReason {
         tokio::select! {
-            _ = self.terminate.recv() => Cause::Terminated,
-            _ = self.interrupt.recv() => Cause::Interrupted,
-            _ = self.stdin_ended.wait_for(|ended| *ended) => Cause::Interrupted,
+            _ = self.terminate.recv() => StopReason::Terminated,
+            _ = self.interrupt.recv() => StopReason::Interrupted,
+            _ = self.stdin_ended.wait_for(|ended| *ended) => StopReason::Interrupted,
         }
     }
 }

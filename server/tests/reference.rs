@@ -14,7 +14,7 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
 
 const AUDIT: &str = "# The audit log
 
-This page is printed from the code by `make generate`. The log is on standard output, one JSON object a line. Each record has
+This page is printed from the code by `make generate`. The log is on standard output, or where `--audit-log` says, one JSON object a line. Each record has
 `time`, `level`, `event`, `seq` and `instance`. `seq` increases by one with each record of an instance, so that a gap proves that
 records were lost. Program logs are between the records, without `event` and `seq`.
 

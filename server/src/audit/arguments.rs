@@ -1,5 +1,5 @@
 //! What is recorded of a call's arguments: the names that the tool declares, their types and sizes, and a keyed digest of
-//! all of them. Values are recorded only where the policy lists the argument, and then only of closed types.
+//! all of them. A value is recorded only if the policy lists its argument, and only if its type is closed.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,36 @@ use crate::protocol::{
     strict::{Json, Node},
 };
 
-/// How many bytes of names and types a record holds; the arguments beyond are counted.
+/// How many bytes of names and types a record contains; further arguments are counted.
 const MOST_SHAPE: usize = 2_048;
 /// The longest string whose value is recorded, in bytes.
 const MOST_VALUE: usize = 64;
 
-/// What may be said of a tool's arguments. Built once per tool and policy.
+/// What may be recorded of a tool's arguments. Built once for each tool of a policy.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
     /// Each name, and whether its value may be recorded.
     names: BTreeMap<Box<str>, bool>,
 }
 
-/// The arguments of one call, ready for its record.
+/// What is recorded of the arguments of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub struct ArgumentShape {
     /// Fields of the record: `{…},"argsUndeclared":0,…`, to follow the name `args`.
     pub(super) fields: String,
 }
 
-/// Makes digests of arguments that only the holder of the key can compare: equal arguments have equal digests.
+/// Computes digests of arguments that only the holder of the key can compare: equal arguments have equal digests.
 #[derive(Clone)]
 pub struct DigestKey(hmac::Key);
 
 impl DigestKey {
-    /// The same key on all replicas of a server makes digests comparable.
+    /// With the same key, the digests of all replicas of a server can be compared.
     pub fn new(key: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// With a key of its own: digests compare within this process only.
+    /// With a new key: digests can be compared within this process only.
     pub fn random() -> Self {
         let mut key = [0; 32];
         rand::fill(&mut key).expect("the system must have randomness");
@@ -48,8 +48,8 @@ impl DigestKey {
 }
 
 impl Declared {
-    /// `names` are the properties of the tool's schema; `values` those of them whose value is recorded too, where it is a
-    /// boolean, a number, or a string of at most 64 bytes (the policy lists closed types only).
+    /// `names` are the properties of the tool's schema. Of those in `values` the value is recorded too, if it is a boolean, a
+    /// number, or a string of at most 64 bytes (the policy lists closed types only).
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut names: BTreeMap<Box<str>, bool> = names.into_iter().map(|name| (name.into(), false)).collect();
         for value in values {
@@ -60,8 +60,8 @@ impl Declared {
         Self { names }
     }
 
-    /// `arguments` as they were sent and found valid, before a limit is injected or clamped.
-    pub fn describe(&self, arguments: &Node<'_>, key: &DigestKey) -> Arguments {
+    /// The shape of `arguments` as they were sent, before a limit is injected or clamped.
+    pub fn shape_of(&self, arguments: &Node<'_>, key: &DigestKey) -> ArgumentShape {
         let mut fields = Vec::with_capacity(256);
         let mut values = Vec::new();
         let (mut undeclared, mut omitted) = (0, 0);
@@ -104,7 +104,7 @@ impl Declared {
             fields.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
         }
         fields.push(b'"');
-        Arguments { fields: String::from_utf8(fields).expect("names of arguments must be UTF-8") }
+        ArgumentShape { fields: String::from_utf8(fields).expect("JSON must be UTF-8") }
     }
 }
 
@@ -114,7 +114,7 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
-/// A type, and for what has one its size: characters of a string, items of an array, members of an object.
+/// A type, and its size if it has one: characters of a string, items of an array, members of an object.
 fn write_shape(out: &mut Vec<u8>, value: &Json<'_>) {
     let (name, size) = match value {
         Json::Null => ("null", None),
@@ -139,7 +139,7 @@ fn is_short_scalar(node: &Node<'_>) -> bool {
     matches!(node.value, Json::Bool(_) | Json::Number(_) | Json::String(_)) && node.raw.len() <= MOST_VALUE
 }
 
-/// Without white space, members by name, strings escaped in one way. Numbers keep their digits: `1` and `1.0` differ.
+/// Without white space, members sorted by name, strings escaped in one way. Numbers keep their digits: `1` and `1.0` differ.
 fn write_canonical(out: &mut Vec<u8>, node: &Node<'_>) {
     match &node.value {
         Json::Null | Json::Bool(_) | Json::Number(_) => out.extend_from_slice(node.raw.as_bytes()),
@@ -175,13 +175,13 @@ mod tests {
     use crate::protocol::strict::parse;
 
     fn describe(declared: &Declared, key: &DigestKey, text: &str) -> Value {
-        let arguments = declared.describe(&parse(text.as_bytes()).unwrap(), key);
+        let arguments = declared.shape_of(&parse(text.as_bytes()).unwrap(), key);
         assert!(arguments.fields.len() < MOST_SHAPE + 256);
         serde_json::from_str(&format!("{{\"args\":{}}}", arguments.fields)).unwrap()
     }
 
     #[test]
-    fn a_record_shows_names_types_and_sizes_and_only_the_values_it_may() {
+    fn a_record_shows_names_types_and_sizes_and_only_the_values_that_it_may() {
         let declared =
             Declared::new(["query", "limit", "tags", "deep", "ratio", "state"], ["limit", "state", "absent"]);
         let text = r#"{"query":"Köln CANARY","limit":20,"tags":["CANARY",1],"deep":{"CANARY":1},
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_arguments_have_equal_digests_under_one_key_only() {
+    fn equal_arguments_have_equal_digests_under_the_same_key() {
         let declared = Declared::default();
         let key = DigestKey::new(b"key");
         let digest = |text: &str, key: &DigestKey| describe(&declared, key, text)["argsDigest"].clone();
@@ -213,7 +213,7 @@ mod tests {
         // [1,2] and [12] must not look alike, nor empty items nothing.
         assert_ne!(digest("[1,2]", &key), digest("[12]", &key));
         assert_ne!(digest("[[],[]]", &key), digest("[[]]", &key));
-        // RFC 4231 has no such case; this one was computed with another implementation.
+        // Computed with another implementation.
         assert_eq!(digest("{}", &key), json!("a777724d943eb48dc69bca8a4a6d57a04db3f9ec7e1de4e581e860265bdf3032"));
     }
 

@@ -1,10 +1,10 @@
-//! Records as JSON: a body of fields, each begun with a comma, because what comes before it (time, level, event, number)
-//! is known only when the record takes its place in the log.
+//! Records as JSON: a body of fields, each preceded by a comma, because the fields before them (time, level, event, number) are
+//! known only when the record is put into the queue.
 
 use super::record::{AuthFailed, CallEnd, CallError, CallFailure, Event, Record, Who};
 use crate::protocol::json::{push_fraction, push_number, push_string};
 
-/// The fields of a record, from the first comma to before the closing brace.
+/// The fields of a record, from the first comma up to the closing brace.
 #[derive(Default)]
 pub(super) struct Body(pub(super) Vec<u8>);
 
@@ -41,7 +41,7 @@ impl Body {
         self
     }
 
-    /// JSON, or fields of it, that this module's siblings made.
+    /// JSON that was written by this room; more fields may follow in it.
     pub(super) fn raw(&mut self, name: &'static str, json: &str) -> &mut Self {
         self.name(name);
         self.0.extend_from_slice(json.as_bytes());
@@ -162,7 +162,7 @@ impl Body {
         }
     }
 
-    /// `with_peer: false` for the many whose addresses are too many to write.
+    /// Without the peer, equal failures of many peers can be counted as one record.
     pub(super) fn auth_failed(&mut self, failed: &AuthFailed, with_peer: bool) -> &mut Self {
         if with_peer {
             self.text("ip", &failed.peer.to_canonical().to_string());

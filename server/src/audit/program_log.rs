@@ -1,4 +1,4 @@
-//! Program logs in the same form, through the same writer: what this server says about itself, for operators.
+//! Program logs, in the same form and through the same writer: messages about the server, for its operators.
 
 use std::{
     fmt::{self, Write as _},

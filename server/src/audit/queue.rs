@@ -1,59 +1,89 @@
 //! The lines that wait for the writer, and the room that they may take.
 //!
-//! Whoever records a call holds the lock for two copies of memory. The number of a record and its time are given under the
-//! lock, so that the order of the lines is the order of both.
+//! A caller that records holds the lock for two copies of memory. The number and the time of a record are assigned under the
+//! lock, so that the lines of the log are in the order of both.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::{handle::Options, record::Event, tally::Tally};
+use super::{line::Body, record::Event, tally::Tally};
 use crate::protocol::json::{push_fraction, push_number, push_string};
 
-/// Bytes of program logs, and of strangers' records, that may wait; more of them is counted.
+/// Bytes of program logs that may wait, and of records of unauthenticated callers; beyond that they are only counted.
 pub(super) const SIDE_ROOM: usize = 256 * 1024;
+
+/// How the log behaves; the defaults are those of a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names this process in each record, so that a gap in `seq` proves a loss: the name of a pod and a random part.
+    pub instance: String,
+    /// Bytes of records that may wait for the sink, including reserved room. 32 MiB.
+    pub capacity: usize,
+    /// The sink counts as blocked while one write takes longer. 1 s.
+    pub blocked_after: Duration,
+    /// How long records are gathered before they are written. 1 ms.
+    pub batch: Duration,
+}
+
+/// Records cannot be written now: the request must be refused before it has any effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot be written")]
+pub struct Blocked;
+
+impl Options {
+    /// The defaults, for a process of this name.
+    pub fn new(instance: impl Into<String>) -> Self {
+        Self {
+            instance: instance.into(),
+            capacity: 32 * 1024 * 1024,
+            blocked_after: Duration::from_secs(1),
+            batch: Duration::from_millis(1),
+        }
+    }
+}
 
 pub(super) struct Queue {
     pub options: Options,
     /// `","instance":"…"`, as each record has it.
     instance: String,
     origin: Instant,
-    /// Bytes that wait or are reserved.
+    /// Bytes that wait, or are reserved.
     taken: AtomicUsize,
-    /// When the write that is under way began, in nanoseconds since the origin; 0 while there is none.
+    /// When the current write began, in nanoseconds since the origin; 0 if there is none.
     write_began: AtomicU64,
     /// Records that were lost.
     dropped: AtomicU64,
-    /// Calls that were given a number.
+    /// The number of the last call.
     calls: AtomicU64,
     waiting: Mutex<Waiting>,
-    /// The writer waits for lines here, and a stop for the writer.
+    /// The writer waits for lines on it, and a stop waits for the writer.
     pub wake: Condvar,
-    /// The number of the last record that was written.
+    /// The number of the last written record.
     pub written: watch::Sender<u64>,
 }
 
-/// What waits, under the lock.
+/// What waits for the writer.
 #[derive(Default)]
 pub(super) struct Waiting {
     pub lines: Vec<u8>,
-    /// Bytes of `lines` that are strangers' records, and program logs.
+    /// Bytes of `lines` that are records of unauthenticated callers, and program logs.
     pub unauthenticated: usize,
     pub logs: usize,
-    /// Program logs that found no room since the last that did.
+    /// Program logs that were lost since the last that was not.
     pub lost_logs: u64,
-    /// Records lost since `records_dropped` last said so.
+    /// Records that were lost since the last `records_dropped`.
     pub unreported: u64,
     /// The number of the last record.
     pub seq: u64,
     pub tally: Tally,
     /// The writer sleeps until it is woken.
     pub asleep: bool,
-    /// Somebody waits for a record to be written: don't gather more.
+    /// A call waits for its record to be written: no more lines are gathered.
     pub urgent: bool,
     pub stopping: bool,
     pub stopped: bool,
@@ -65,7 +95,7 @@ impl Queue {
         let mut instance = b",\"instance\":".to_vec();
         push_string(&mut instance, &options.instance);
         Self {
-            instance: String::from_utf8(instance).expect("a string of JSON must be UTF-8"),
+            instance: String::from_utf8(instance).expect("JSON must be UTF-8"),
             options,
             origin: Instant::now(),
             taken: AtomicUsize::new(0),
@@ -86,7 +116,7 @@ impl Queue {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes `bytes` of room, if there are as many.
+    /// Takes `bytes` of room, if there is enough.
     pub(super) fn take_room(&self, bytes: usize) -> bool {
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let fits = before + bytes <= self.options.capacity;
@@ -104,7 +134,7 @@ impl Queue {
         self.taken.load(Ordering::Relaxed) + bytes <= self.options.capacity
     }
 
-    /// Whether one write has been under way for too long.
+    /// Whether the current write takes too long.
     pub(super) fn is_stalled(&self) -> bool {
         let began = self.write_began.load(Ordering::Relaxed);
         began != 0 && u128::from(self.nanos().saturating_sub(began)) > self.options.blocked_after.as_nanos()
@@ -126,7 +156,7 @@ impl Queue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Puts a record in its place. Of the room that was taken for it, what it does not need is given back.
+    /// Appends a record, and gives back the part of its reserved `room` that it does not need. Returns its number.
     pub(super) fn push(&self, waiting: &mut Waiting, event: Event, body: &[u8], room: usize) -> u64 {
         let before = waiting.lines.len();
         waiting.seq += 1;
@@ -143,7 +173,7 @@ impl Queue {
         seq
     }
 
-    /// A line of the program log; `level` is a word, `body` begins with a comma.
+    /// Appends a line of the program log. `level` is a word, and `body` begins with a comma.
     pub(super) fn push_log(&self, level: &str, body: &[u8]) {
         let waiting = &mut *self.lock();
         if waiting.logs + body.len() > SIDE_ROOM {
@@ -175,11 +205,42 @@ impl Queue {
         }
     }
 
-    /// A record for which there is no room: its number stays unused, so that the gap shows.
+    /// Loses a record for which there is no room. Its number stays unused, so that the gap shows.
     pub(super) fn drop_record(&self, waiting: &mut Waiting) {
         waiting.seq += 1;
         waiting.unreported += 1;
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    /// Writes the counts of the records that were held back, if their second is over or the log is stopping.
+    pub(super) fn write_tally(&self, waiting: &mut Waiting) {
+        if !waiting.tally.is_due() && !waiting.stopping {
+            return;
+        }
+        for (event, body, count) in waiting.tally.drain() {
+            if event == Event::AuthFailed && waiting.unauthenticated > SIDE_ROOM && !waiting.stopping {
+                waiting.tally.hold(event, &body, count);
+                continue;
+            }
+            let mut counted = Body(body.into_vec());
+            counted.number("count", count);
+            let before = waiting.lines.len();
+            self.push(waiting, event, &counted.0, 0);
+            if event == Event::AuthFailed {
+                waiting.unauthenticated += waiting.lines.len() - before;
+            }
+        }
+    }
+
+    /// Records how many records were lost, if any were.
+    pub(super) fn report_dropped(&self, waiting: &mut Waiting) {
+        if waiting.unreported > 0 {
+            let mut body = Body::default();
+            body.number("count", std::mem::take(&mut waiting.unreported));
+            self.push(waiting, Event::RecordsDropped, &body.0, 0);
+        }
     }
 }
 
@@ -193,7 +254,7 @@ impl Waiting {
     }
 }
 
-/// Writes the time; the calendar is asked once a second.
+/// Writes the time. The date is computed once a second.
 #[derive(Default)]
 struct Stamp {
     second: u64,

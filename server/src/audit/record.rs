@@ -1,5 +1,5 @@
-//! What a record can say: names from the policy, numbers, and the words of the vocabularies. None of it can carry a text of a
-//! caller or a backend.
+//! What a record can contain: names from the policy, numbers, and the words of the vocabularies. None of it can carry a text
+//! that a caller or a backend wrote.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,9 +10,9 @@ pub use portcullis_crds::contract::Effect;
 
 pub use super::vocabulary::{AuthFailure, CallFailure, ClientRefusal, Denial, Document, Event, LimitName};
 
-use super::arguments::Arguments;
+use super::arguments::ArgumentShape;
 
-/// Whose request it was, and under which policy.
+/// Who sent a request, and under which policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who<'a> {
     /// The policy's revision.
@@ -25,22 +25,22 @@ pub struct Who<'a> {
     pub key_id: Option<&'a str>,
 }
 
-/// What a call's records begin with.
+/// The start of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct CallStart<'a> {
     pub who: Who<'a>,
     /// The tool's name, from the policy.
     pub tool: &'a str,
     pub effect: Effect,
-    /// What is recorded of the arguments; `None` where the policy says `None`.
-    pub arguments: Option<&'a Arguments>,
+    /// `None` if the policy records no arguments.
+    pub arguments: Option<&'a ArgumentShape>,
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallEnd<'a> {
     Success {
-        /// `None` where the result is opaque.
+        /// `None` if the result is opaque.
         records_returned: Option<u64>,
         /// Bytes of the answer to the caller.
         bytes: u64,
@@ -51,29 +51,29 @@ pub enum CallEnd<'a> {
 /// Why a call has no result. Names are the policy's, numbers are measured; no text of a backend or a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError<'a> {
-    /// The backend answered with an HTTP status that is no success.
+    /// The backend responded with an HTTP status that is not a success.
     BackendStatus { backend: &'a str, status: u16 },
-    /// No connection, or it broke before the answer was complete.
+    /// There was no connection, or it broke before the response was complete.
     BackendUnreachable { backend: &'a str },
-    /// No complete answer within the tool's timeout.
+    /// There was no complete response within the tool's timeout.
     BackendTimeout { backend: &'a str, timeout: Duration },
-    /// The breaker is open: the backend was not asked.
+    /// The circuit breaker is open: the backend was not called.
     BackendSuspended { backend: &'a str },
-    /// The backend has as many calls as it may.
+    /// The backend has as many calls as it may have: it was not called.
     BackendBusy { backend: &'a str },
-    /// The backend's answer is no JSON that we accept.
+    /// The backend's response is not JSON that this server accepts.
     AnswerMalformed { backend: &'a str },
-    /// The backend's answer is larger than the bound.
+    /// The backend's response is too large.
     AnswerTooLarge { backend: &'a str },
-    /// The list that the tool declares is not in the answer.
+    /// The response lacks the list that the tool declares.
     RecordsMissing { backend: &'a str },
-    /// The sink was blocked before the start was written; the backend was not asked.
+    /// The sink was blocked before the start was written: the backend was not called.
     AuditBlocked,
-    /// The caller went away before the end: the outcome at the backend is unknown.
+    /// The caller disconnected before the end: the outcome at the backend is unknown.
     Disconnected,
 }
 
-/// Somebody failed to authenticate.
+/// A failed authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthFailed {
     pub peer: IpAddr,
@@ -85,7 +85,7 @@ pub struct AuthFailed {
 /// Everything else that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
-    /// The addresses that it listens on, with the ports that it got.
+    /// The addresses that the server listens on, with their actual ports.
     ServerStarted {
         version: &'static str,
         listen: SocketAddr,
@@ -98,7 +98,7 @@ pub enum Record<'a> {
         tools: usize,
         clients: usize,
     },
-    /// `field` is the path of a field in our own document, and holds nothing of its value.
+    /// `field` is the path of a field of the document, without its value.
     PolicyRefused {
         document: Document,
         field: &'a str,
@@ -111,7 +111,7 @@ pub enum Record<'a> {
         key_id: Option<&'a str>,
         refusal: ClientRefusal,
     },
-    /// `tool` is `None` where the server has no such tool. `enforced: false` where the policy only audits permissions.
+    /// `tool` is `None` if the server has no such tool. `enforced` is false if the policy only audits permissions.
     ToolAccessDenied {
         who: Who<'a>,
         tool: Option<&'a str>,
@@ -128,7 +128,7 @@ pub enum Record<'a> {
         who: Who<'a>,
         tool: &'a str,
     },
-    /// `path` is the place in the tool's schema, never in the arguments: those may have names of the caller's choice.
+    /// `path` points into the tool's schema, never into the arguments: their names may be the caller's choice.
     ArgumentsRefused {
         who: Who<'a>,
         tool: &'a str,

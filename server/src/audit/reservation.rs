@@ -5,18 +5,17 @@ use std::{mem, sync::Arc, time::Instant};
 use portcullis_crds::contract::{Effect, OnOverflow};
 
 use super::{
-    handle::Blocked,
     line::Body,
-    queue::Queue,
+    queue::{Blocked, Queue},
     record::{CallEnd, CallError, CallStart, Event},
 };
 
-/// The most bytes of a start record: names as long as the policy's schema allows, and the shape of the arguments.
+/// The most bytes of a start record: the longest names that the policy's schema allows, and the shape of the arguments.
 const ROOM_OF_START: usize = 5 * 1024;
 const ROOM_OF_END: usize = 2 * 1024;
 
-/// Room for the two records of one call, and the promise that the second follows the first: whoever drops this after a
-/// start without an end records `disconnected`.
+/// Room for the two records of one call, and the promise that the second follows the first: if this is dropped after the start
+/// and before the end, the end is recorded as `disconnected`.
 #[must_use = "the records are written through it"]
 pub struct Reservation {
     queue: Arc<Queue>,
@@ -40,7 +39,7 @@ impl Reservation {
         Self { queue, call, has_room, overflow, state: State::Reserved }
     }
 
-    /// The id of the call: the instance and a number. Unique, and no secret.
+    /// The id of the call: the instance and a number. It is unique and not secret.
     pub fn execution_id(&self) -> String {
         format!("{}-{}", self.queue.options.instance, self.call)
     }
@@ -62,11 +61,12 @@ impl Reservation {
         self.state = State::Started { at: Instant::now(), common: body, seq };
     }
 
-    /// Waits until the start is written: before the backend of a Write is called. Where the policy would rather lose records than
-    /// calls, nobody waits for a sink that is known to be blocked.
+    /// Waits until the start is written, which is required before the backend of a tool that writes is called. With
+    /// [`OnOverflow::Drop`] it does not wait for a sink that is known to be blocked.
     ///
     /// # Errors
-    /// With [`OnOverflow::Refuse`], where it is not written within a second; the end was recorded as `audit_blocked` then.
+    /// With [`OnOverflow::Refuse`], returns an error if the start is not written within a second; the end was then recorded as
+    /// `audit_blocked`.
     pub async fn written(&mut self) -> Result<(), Blocked> {
         let State::Started { seq, .. } = self.state else {
             return Ok(());

@@ -1,13 +1,13 @@
-//! Equal records, counted: the first ten of a second are written each, the rest of that second as one with a `count`.
+//! Counts equal records: the first ten of a second are written one by one, and the rest of that second as one with a `count`.
 
 use std::{collections::HashMap, time::Instant};
 
 use super::record::Event;
 
 const EACH: u32 = 10;
-/// How many different records are counted in one second; what comes beyond is written each, where there is room.
+/// How many different records are counted in one second; further ones are written one by one, as long as there is room.
 const MOST_KINDS: usize = 4_096;
-/// How many strangers' records are written each in one second.
+/// How many records of unauthenticated callers are written one by one in one second.
 const MOST_UNAUTHENTICATED: u32 = 64;
 
 pub(super) struct Tally {
@@ -29,7 +29,7 @@ struct Count {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TallyDecision {
     Write,
-    /// It was counted, and will be written with others.
+    /// It was counted, and will be written together with others.
     Held,
 }
 
@@ -45,12 +45,12 @@ impl Tally {
         self.kinds > 0 && self.second.elapsed().as_secs() >= 1
     }
 
-    /// Whether there is something that must be written when the second is over.
+    /// Whether counts have to be written when the second is over.
     pub(super) fn is_holding(&self) -> bool {
         self.holding
     }
 
-    /// The counts that were held, each with its event and body; a new second begins.
+    /// Returns the counts that were held, each with its event and body, and begins a new second.
     pub(super) fn drain(&mut self) -> Vec<(Event, Box<[u8]>, u64)> {
         let mut drained = Vec::new();
         for (event, counts) in Event::ALL.iter().zip(&mut self.counts) {
@@ -75,7 +75,7 @@ impl Tally {
         TallyDecision::Held
     }
 
-    /// A stranger's record: `Write` says that it may be written with its address.
+    /// Counts a record of an unauthenticated caller: `Write` if it may be written with its address.
     pub(super) fn count_unauthenticated(&mut self, has_room: bool, body: &[u8], anonymous: &[u8]) -> TallyDecision {
         if has_room && self.unauthenticated < MOST_UNAUTHENTICATED {
             self.unauthenticated += 1;
@@ -85,7 +85,7 @@ impl Tally {
         TallyDecision::Held
     }
 
-    /// Keeps a count for later. These have few kinds: routes and reasons.
+    /// Keeps a count for later. There are few kinds of these: routes and reasons.
     pub(super) fn hold(&mut self, event: Event, body: &[u8], more: u64) {
         if let Some(count) = self.find(event, body, usize::MAX) {
             count.held += more;

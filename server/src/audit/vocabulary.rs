@@ -1,5 +1,5 @@
 //! The words of the audit log. Each field whose values are a closed set has its enum here, with a sentence for each word; the
-//! reference page is printed from [`vocabularies`], and a test provokes every word that is in it.
+//! reference page is printed from [`vocabularies`], and a test provokes every word of it.
 
 use portcullis_crds::vocabulary;
 
@@ -8,41 +8,41 @@ vocabulary! {
     pub enum Event {
         /// The server began to listen.
         ServerStarted = "server_started",
-        /// The server began to stop: calls in flight are finished, no new ones begin.
+        /// The server began to stop: calls in flight are finished, and no new ones begin.
         ServerStopping = "server_stopping",
         /// A policy with its credentials came into force.
         PolicyLoaded = "policy_loaded",
-        /// A document was refused; the last good one stays in force.
+        /// A document was refused; the last valid one stays in force.
         PolicyRefused = "policy_refused",
-        /// A caller proved who it is.
+        /// A caller was authenticated.
         AuthSuccess = "auth_success",
-        /// Somebody failed to prove who it is. Only this event carries the peer's address.
+        /// A caller could not be authenticated. Only this event has the peer's address.
         AuthFailed = "auth_failed",
-        /// A caller was authenticated, and is no client of this server (any more).
+        /// A caller was authenticated, but is not (or no longer) a client of this server.
         ClientRefused = "client_refused",
-        /// A tool was denied to a client, or is unknown.
+        /// A tool is unknown, or denied to the client.
         ToolAccessDenied = "tool_access_denied",
-        /// A call was over a limit, and used up nothing.
+        /// A call was over a limit. It does not count against any limit.
         RateLimitExceeded = "rate_limit_exceeded",
         /// A call was refused because its limits could not be checked.
         LimitsUnavailable = "limits_unavailable",
-        /// A call's arguments do not fit the tool's schema, or cannot reach a backend as plain data.
+        /// The arguments of a call do not match the tool's schema, or cannot be sent to the backend as plain data.
         ArgumentsRefused = "arguments_refused",
-        /// A request was refused before it was a call: malformed, of a wrong version, or of no known method.
+        /// A request was refused before it became a call: it is malformed, or its version or method is not served.
         RequestRefused = "request_refused",
-        /// A call was admitted, and is about to reach its backend. A start without an end means: outcome unknown.
+        /// A call was admitted, and its backend is about to be called. If a start has no end, the outcome is unknown.
         ToolCallStart = "tool_call_start",
         /// A call ended with a result.
         ToolCallSuccess = "tool_call_success",
         /// A call ended without a result.
         ToolCallError = "tool_call_error",
-        /// Records were lost, because the policy says `Drop` and the sink was blocked.
+        /// Records were lost, because the sink was blocked and the policy has `onOverflow: Drop`.
         RecordsDropped = "records_dropped",
     }
 }
 
 vocabulary! {
-    /// Why a tool was not there for a client.
+    /// Why a tool was denied to a client.
     pub enum Denial {
         /// The tool is not in the client's list.
         NotGranted = "not_granted",
@@ -56,7 +56,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Which limit a call was over.
+    /// The limit that a call exceeded.
     pub enum LimitName {
         /// Calls of this expensive tool by this client.
         Tool = "tool",
@@ -86,7 +86,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Why an authenticated caller is no client.
+    /// Why an authenticated caller is not served.
     pub enum ClientRefusal {
         /// The policy has no client for the credential.
         NotRecognised = "not_recognised",

@@ -1,4 +1,4 @@
-//! The thread that writes: it gathers lines for a moment, and writes them in pieces that a pipe takes whole.
+//! The writer thread: it gathers lines for a moment, and writes them in pieces that a pipe takes whole.
 
 use std::{
     io::{ErrorKind, Write},
@@ -9,17 +9,13 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use super::{
-    line::Body,
-    queue::{Queue, SIDE_ROOM, Waiting},
-    record::Event,
-};
+use super::queue::{Queue, Waiting};
 
-/// Small enough that a sink which takes anything at all takes one within a second.
+/// Bytes of one write: few enough that a sink which makes any progress takes them within a second.
 const PIECE: usize = 32 * 1024;
-/// More than this is not gathered, and not kept when it was written.
+/// Bytes that are gathered at most, and the largest buffer that is kept for the next batch.
 const USUAL_BATCH: usize = 1024 * 1024;
-/// Between attempts, where the sink fails.
+/// The pause between two attempts if the sink fails.
 const PAUSE: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +23,7 @@ pub(super) fn run(queue: &Arc<Queue>, mut sink: Box<dyn Write + Send>) {
     let mut batch = Vec::new();
     loop {
         let mut waiting = queue.lock();
-        sleep_until_there_is_something(queue, &mut waiting);
+        wait_for_lines(queue, &mut waiting);
         gather(queue, &mut waiting);
         queue.write_tally(&mut waiting);
         std::mem::swap(&mut waiting.lines, &mut batch);
@@ -52,7 +48,7 @@ pub(super) fn run(queue: &Arc<Queue>, mut sink: Box<dyn Write + Send>) {
     }
 }
 
-fn sleep_until_there_is_something(queue: &Queue, waiting: &mut MutexGuard<'_, Waiting>) {
+fn wait_for_lines(queue: &Queue, waiting: &mut MutexGuard<'_, Waiting>) {
     while waiting.lines.is_empty() && !waiting.stopping && !(waiting.tally.is_due() && waiting.tally.is_holding()) {
         waiting.asleep = true;
         if waiting.tally.is_holding() {
@@ -73,7 +69,7 @@ fn gather(queue: &Queue, waiting: &mut MutexGuard<'_, Waiting>) {
     }
 }
 
-/// Writes all of it, however long that takes: what was admitted is not lost. Whether it takes too long, others look.
+/// Writes the whole batch, however long that takes: an admitted record is not lost. The queue sees when it takes too long.
 fn write(queue: &Queue, sink: &mut dyn Write, batch: &[u8]) {
     for piece in batch.chunks(PIECE) {
         let mut rest = piece;
@@ -86,7 +82,7 @@ fn write(queue: &Queue, sink: &mut dyn Write, batch: &[u8]) {
                     queue.begin_write();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A sink that fails may be there again: its pipe's reader restarted, its disk emptied.
+                // A sink that fails may recover: the reader of its pipe restarts, or its disk is freed.
                 Ok(_) | Err(_) => thread::sleep(PAUSE),
             }
         }
@@ -95,34 +91,4 @@ fn write(queue: &Queue, sink: &mut dyn Write, batch: &[u8]) {
         thread::sleep(PAUSE);
     }
     queue.end_write();
-}
-
-impl Queue {
-    /// When a second is over, or all is: the counts of records that were held in it.
-    pub(super) fn write_tally(&self, waiting: &mut Waiting) {
-        if !waiting.tally.is_due() && !waiting.stopping {
-            return;
-        }
-        for (event, body, count) in waiting.tally.drain() {
-            if event == Event::AuthFailed && waiting.unauthenticated > SIDE_ROOM && !waiting.stopping {
-                waiting.tally.hold(event, &body, count);
-                continue;
-            }
-            let mut counted = Body(body.into_vec());
-            counted.number("count", count);
-            let before = waiting.lines.len();
-            self.push(waiting, event, &counted.0, 0);
-            if event == Event::AuthFailed {
-                waiting.unauthenticated += waiting.lines.len() - before;
-            }
-        }
-    }
-
-    fn report_dropped(&self, waiting: &mut Waiting) {
-        if waiting.unreported > 0 {
-            let mut body = Body::default();
-            body.number("count", std::mem::take(&mut waiting.unreported));
-            self.push(waiting, Event::RecordsDropped, &body.0, 0);
-        }
-    }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{
-        arguments::Arguments as Described,
+        arguments::ArgumentShape,
         record::{CallEnd, CallStart, Record},
     },
     backend::{Failure, HttpBackend, Rendered, render_text},
@@ -36,7 +36,7 @@ struct Answer {
 pub struct Prepared<'a> {
     began: Instant,
     tool: &'a Tool,
-    described: Option<Described>,
+    arguments: Option<ArgumentShape>,
     job: Job<'a>,
 }
 
@@ -65,18 +65,18 @@ impl Guard {
             .map_err(|denied| self.denied(caller, name, denied, began))?;
         let refused = |refused| self.invalid(caller, tool, refused, began);
         let sent = arguments::bounded(arguments).map_err(refused)?;
-        let described = snapshot.records_arguments.then(|| tool.declared.describe(&sent, &snapshot.digest_key));
+        let shape = snapshot.records_arguments.then(|| tool.declared.shape_of(&sent, &snapshot.digest_key));
         let mut limit = String::new();
         let arguments = arguments::limited(sent, tool, client, &mut limit);
         arguments::valid(&arguments, tool).map_err(refused)?;
         let job = job(tool, &arguments).map_err(refused)?;
-        Ok(Prepared { began, tool, described, job })
+        Ok(Prepared { began, tool, arguments: shape, job })
     }
 
     /// The second half. Nothing is refused after the backend was asked, and whoever drops this future after the start was
     /// recorded leaves an end that says so.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>) -> Outcome {
-        let Prepared { began, tool, described, job } = prepared;
+        let Prepared { began, tool, arguments, job } = prepared;
         let Caller { snapshot, identity } = caller;
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
 
@@ -98,7 +98,7 @@ impl Guard {
             who: caller.who(),
             tool: tool.name.as_str(),
             effect: tool.effect,
-            arguments: described.as_ref(),
+            arguments: arguments.as_ref(),
         });
         if tool.effect == Effect::Write
             && let Err(error) = room.written().await

@@ -5,6 +5,7 @@
 mod arguments;
 mod audit;
 mod audit_blocked;
+mod audit_destination;
 mod authorisation;
 mod backends;
 mod clients;

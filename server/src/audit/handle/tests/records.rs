@@ -27,7 +27,7 @@ fn a_call_is_recorded_at_its_start_and_at_its_end() {
     let sink = Sink::default();
     let audit = start(&sink, |_| {});
     let arguments = crate::protocol::strict::parse(br#"{"query":"x"}"#).unwrap();
-    let arguments = Declared::new(["query"], []).describe(&arguments, &DigestKey::new(b"key"));
+    let arguments = Declared::new(["query"], []).shape_of(&arguments, &DigestKey::new(b"key"));
     let mut reservation = audit.reserve(OnOverflow::Refuse).unwrap();
     let id = reservation.execution_id();
     reservation.start(&CallStart { arguments: Some(&arguments), ..call("search", Effect::Read) });
