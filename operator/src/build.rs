@@ -3,7 +3,6 @@
 //! Pure and deterministic: a function of the server, its plan and the operator's settings. Nothing else builds objects. To add
 //! a kind: its file beside the others, and its line in [`KINDS`].
 
-mod api_key;
 mod config_map;
 mod deployment;
 mod kind;
@@ -15,7 +14,6 @@ mod settings;
 
 use portcullis_crds::McpServerSpec;
 
-pub use api_key::api_key_secret;
 pub use config_map::KIND as CONFIG_MAP;
 pub use deployment::KIND as DEPLOYMENT;
 pub use kind::{BuildInput, BuiltKind, BuiltObject};

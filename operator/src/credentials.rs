@@ -1,12 +1,26 @@
-//! Credentials: what to create, keep or leave alone, as a function of what exists. Pure; randomness is an argument.
+//! Credentials: what to create, keep or leave alone, as a function of what exists. Pure: randomness is an argument.
+//!
+//! To add a kind of credential that the operator issues to clients: a file beside `api_key.rs` with its `KIND`, its line in
+//! [`KINDS`], and its variant of [`IssuedCredential`]. What is created, kept and published, what `render` prints and what
+//! `local` hands out follow from its entry.
 
-pub mod api_key;
+mod api_key;
+mod issued;
+mod kind;
+mod secret;
+mod server_keys;
 
-use portcullis_crds::contract::{SecretKey, ServerKeys};
+use portcullis_crds::client::ClientCredentials;
 
-/// A server's own keys, made of random bytes.
-pub fn server_keys(random: [u8; 64]) -> ServerKeys {
-    let (sessions, arguments) = random.split_at(32);
-    let key = |bytes: &[u8]| SecretKey(std::array::from_fn(|n| bytes[n]));
-    ServerKeys { sessions: key(sessions), arguments: key(arguments) }
+pub use issued::{IssuedCredential, entry};
+pub use kind::{CredentialKind, CredentialStatus, DataKey, RequestedSecret, SecretData};
+pub use secret::{Plan, plan, secret};
+pub use server_keys::server_keys;
+
+/// The kinds of credentials that the operator issues.
+pub const KINDS: &[CredentialKind] = &[api_key::KIND];
+
+/// The Secrets that a spec names, in the order of [`KINDS`].
+pub fn requested(credentials: &ClientCredentials) -> impl Iterator<Item = RequestedSecret<'_>> {
+    KINDS.iter().filter_map(|kind| Some(RequestedSecret { kind, name: (kind.secret_name)(credentials)? }))
 }

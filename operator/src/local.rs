@@ -4,6 +4,7 @@
 //! Promises: an edit applies within a second, without a restart; what can't be read keeps its last good state; no process
 //! outlives this one, however it ends; two of these never share a state folder.
 
+mod client_keys;
 mod cluster_state;
 mod identities;
 mod io;

@@ -17,7 +17,7 @@ pub use listing::{Files, FolderStamp, read, stamp};
 pub use parse::{Kind, Manifest, ObjectId};
 pub use problem::{Problem, Severity};
 pub use review::{Review, review};
-pub use secrets::{Secrets, secrets};
+pub use secrets::{ClientSecret, Secrets, secrets};
 
 #[cfg(test)]
 mod tests;

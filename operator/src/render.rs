@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::{
     build::{self, KINDS, SECRET, Settings},
-    credentials::api_key::ApiKey,
-    manifests::{self, Folder, NoCluster, Problem, Review, Severity},
+    credentials::{self, SecretData},
+    manifests::{self, ClientSecret, Folder, NoCluster, Problem, Review, Severity},
 };
 
 /// What rendered Secrets stand for.
@@ -64,8 +64,8 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
             document(&mut text, &emptied(object.value))?;
         }
     }
-    for (client, secret_name) in review.secrets.values() {
-        let secret = build::api_key_secret(client, secret_name, &ApiKey::new([0; 32]));
+    for ClientSecret { kind, client, name } in review.secrets.values().flatten() {
+        let secret = credentials::secret(kind, client, name, SecretData::new());
         document(&mut text, &Secret { data: None, ..secret })?;
     }
     Ok(text)

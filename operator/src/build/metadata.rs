@@ -7,7 +7,7 @@ use portcullis_crds::{McpServer, McpServerSpec, contract::Version};
 
 use super::settings::MCP_PORT;
 use crate::{
-    cluster::{FIELD_MANAGER, labels, ownership::controller_reference},
+    cluster::{labels, ownership::controller_reference},
     object::Object,
 };
 
@@ -39,14 +39,9 @@ pub fn selector_text(server: &str) -> String {
 
 /// The labels that all objects and pods of a server carry.
 pub fn labels(server: &str) -> BTreeMap<String, String> {
-    let mut labels = part_of_portcullis();
+    let mut labels = labels::part_of_portcullis();
     labels.append(&mut selector(server));
     labels
-}
-
-/// The labels of everything that the operator creates.
-pub(super) fn part_of_portcullis() -> BTreeMap<String, String> {
-    BTreeMap::from([(labels::MANAGED_BY.into(), FIELD_MANAGER.into()), (labels::PART_OF.into(), "portcullis".into())])
 }
 
 /// The metadata of a server's object of this name.

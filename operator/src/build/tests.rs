@@ -1,12 +1,15 @@
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;
-use portcullis_crds::{McpServer, NamespacedName, contract::KeyDigest};
+use portcullis_crds::{
+    McpServer, NamespacedName,
+    contract::{ApiKeyDigest, KeyDigest},
+};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    credentials::{api_key::ApiKey, server_keys},
+    credentials::{IssuedCredential, server_keys},
     manifests::{self, Folder},
     validate::{self, CheckedClient, ClientInput, Published, ServerInput},
 };
@@ -27,8 +30,8 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
         let mut client = client.clone();
         client.metadata.uid = Some(format!("uid-of-{name}"));
         let sha256 = KeyDigest::of(name.as_bytes());
-        let key = portcullis_crds::contract::ApiKeyDigest { id: sha256.key_id(), sha256 };
-        ClientInput { client: CheckedClient::new(client.into()), keys: Some(vec![key]) }
+        let key = IssuedCredential::ApiKey(ApiKeyDigest { id: sha256.key_id(), sha256 });
+        ClientInput { client: CheckedClient::new(client.into()), credentials: Some(vec![key]) }
     });
     ServerInput {
         server: server.into(),
@@ -66,13 +69,6 @@ fn the_example_s_objects() {
     for (name, object) in names.iter().zip(&objects) {
         insta::assert_snapshot!(*name, serde_yaml::to_string(&readable(object)).unwrap());
     }
-}
-
-#[test]
-fn the_api_key_s_secret_of_a_client() {
-    let input = example(|_| {});
-    let client = &input.clients[0].client.object().metadata;
-    insta::assert_yaml_snapshot!(api_key_secret(client, "customer-service-agent-key", &ApiKey::new([1; 32])));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use portcullis_crds::NamespacedName;
 
 use super::context::Context;
 use crate::{cluster::Error, validate::CheckedClient};
+use apply::Applied;
 use status::RECHECK;
 
 /// Reconciles one client. Returns how long it may be left alone if nothing happens to it.
@@ -23,11 +24,18 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
     };
     let checked = CheckedClient::new(fetched.client.object.clone());
     let (client, servers) = (fetched.client.clone(), fetched.servers.take());
-    // The key is random: it is built only where it is written.
-    let key = apply::apply(context, fetched).await;
-    if status::is_premature(context, &client, &key) {
-        return key.map(|_| RECHECK);
+    // A credential is random: it is built only if it is written.
+    let applied = apply::apply(context, fetched).await;
+    if status::is_premature(context, &client, &applied) {
+        return first_error(applied).map_or(Ok(RECHECK), Err);
     }
-    let again = status::report(context, &client, servers, checked.findings(), &key).await?;
-    key.map(|_| again)
+    let again = status::report(context, &client, servers, checked.findings(), &applied).await?;
+    first_error(applied).map_or(Ok(again), Err)
+}
+
+fn first_error(applied: Vec<Applied>) -> Option<Error> {
+    if applied.is_empty() {
+        return Some(Error::InvalidSpec);
+    }
+    applied.into_iter().find_map(|credential| credential.result.err())
 }

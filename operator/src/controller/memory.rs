@@ -1,18 +1,20 @@
 //! What one run of the operator remembers between reconciles. All of it can be lost: the cluster has what matters.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use portcullis_crds::{NamespacedName, contract::ApiKeyDigest};
+use portcullis_crds::{McpClientSpec, NamespacedName};
 use tokio::time::Instant;
 
 use crate::{
     cluster::backoff::Backoff,
     condition::ConditionState,
+    credentials::{self, IssuedCredential},
+    object::Object,
     sync::lock,
     validate::{ClientOutcome, Published},
 };
@@ -54,11 +56,29 @@ pub struct ServerMemory {
 #[derive(Debug, Default)]
 pub struct ClientMemory {
     pub uid: String,
-    /// The digests of its keys; `None` before they were first read.
-    pub keys: Option<Vec<ApiKeyDigest>>,
-    /// Whether its key could not be read or made when it was last reconciled.
+    /// What was issued to it of each kind of credential, by the kind's field; a kind is missing before it was first read.
+    pub issued: BTreeMap<&'static str, Vec<IssuedCredential>>,
+    /// Whether one of its credentials could not be read or created when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
+}
+
+impl ClientMemory {
+    /// What was issued to the client; `None` if it was not read yet, or was issued to an earlier client of the same name.
+    pub fn issued_to(&self, client: &Object<McpClientSpec>) -> Option<Vec<IssuedCredential>> {
+        if self.uid != client.uid() {
+            return None;
+        }
+        match &client.spec {
+            Ok(spec) => {
+                let kinds = credentials::requested(&spec.credentials).map(|requested| requested.kind.field);
+                let issued = kinds.map(|kind| self.issued.get(kind).cloned()).collect::<Option<Vec<_>>>()?;
+                Some(issued.concat())
+            }
+            Err(_) if self.issued.is_empty() => None,
+            Err(_) => Some(self.issued.values().flatten().cloned().collect()),
+        }
+    }
 }
 
 /// A value for each name, created when it is first used.

@@ -53,7 +53,7 @@ fn is_too_early(context: &Context, fetched: &Fetched) -> bool {
     let first_seen = *lock(&memory).first_seen.get_or_insert_with(Instant::now);
     fetched.input.published.policy.is_none()
         && first_seen.elapsed() < FIRST_KEYS
-        && fetched.input.clients.iter().any(|client| client.keys.is_none())
+        && fetched.input.clients.iter().any(|client| client.credentials.is_none())
 }
 
 /// The server no longer exists. Its objects are garbage collected.

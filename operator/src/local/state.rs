@@ -45,11 +45,7 @@ impl State {
         Ok(Self { root, _lock: lock })
     }
 
-    /// Where a client's key is: named as its Secret.
-    pub fn key_file(&self, namespace: &str, secret_name: &str) -> PathBuf {
-        self.keys().join(namespace).join(format!("{secret_name}.key"))
-    }
-
+    /// Where the clients' credentials are.
     pub fn keys(&self) -> PathBuf {
         self.root.join("keys")
     }
@@ -115,7 +111,7 @@ mod tests {
     fn what_is_written_is_its_owner_s_alone() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path().join("state")).unwrap();
-        let file = state.key_file("sales", "bot-key");
+        let file = state.keys().join("sales/bot-key.key");
         write(&file, b"secret").unwrap();
         write(&file, b"another").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -1,6 +1,6 @@
 //! `summary.json`: what runs where, for scripts. There only while it is true.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf};
 
 use portcullis_crds::NamespacedName;
 use serde::Serialize;
@@ -27,7 +27,9 @@ pub(super) struct ServerSummary {
 pub(super) struct ClientSummary {
     pub name: String,
     pub namespace: String,
-    pub api_key_file: PathBuf,
+    /// The file of each of its credentials: `apiKeyFile`.
+    #[serde(flatten)]
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 /// The file, and what is in it now.
@@ -98,8 +100,11 @@ mod tests {
         let server = NamespacedName { namespace: "sales".into(), name: "crm".into() };
         let listen = "0.0.0.0:3000".parse().unwrap();
         let admin = "[::1]:9090".parse().unwrap();
-        let client =
-            ClientSummary { name: "bot".into(), namespace: "sales".into(), api_key_file: "/state/keys/bot.key".into() };
+        let client = ClientSummary {
+            name: "bot".into(),
+            namespace: "sales".into(),
+            files: [("apiKeyFile".into(), "/state/keys/bot.key".into())].into(),
+        };
         let summary = Summary { servers: vec![ServerSummary::new(&server, listen, admin)], clients: vec![client] };
         file.write(summary).unwrap();
         let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -27,6 +27,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    credentials::KINDS,
     manifests::{self, Files, Folder, Problem, Review, Severity},
     validate::{Documents, ServerPlan},
 };
@@ -225,8 +226,10 @@ impl World {
 
     fn clients(&self, review: &Review) -> Vec<ClientSummary> {
         let client = |name: &NamespacedName| {
-            let (NamespacedName { namespace, name: it }, api_key_file) = (name.clone(), self.cluster.key_file(name)?);
-            Some(ClientSummary { name: it, namespace, api_key_file })
+            let files = self.cluster.client_keys.files(name);
+            let files: BTreeMap<_, _> = files.map(|(kind, file)| (format!("{}File", kind.field), file)).collect();
+            let NamespacedName { namespace, name } = name.clone();
+            (!files.is_empty()).then_some(ClientSummary { name, namespace, files })
         };
         review.secrets.keys().filter_map(client).collect()
     }
@@ -282,13 +285,17 @@ impl World {
                 server.url, server.admin
             );
         }
-        let names: Vec<_> = summary.clients.iter().map(|it| format!("{}/{}", it.namespace, it.name)).collect();
-        let width = names.iter().map(String::len).max().unwrap_or(0);
-        if !names.is_empty() {
-            text.push_str("\nAPI keys, for the header x-api-key:\n");
-        }
-        for (name, client) in names.iter().zip(&summary.clients) {
-            let _ = writeln!(text, "  {name:width$}  {}", client.api_key_file.display());
+        let name = |client: &ClientSummary| format!("{}/{}", client.namespace, client.name);
+        let width = summary.clients.iter().map(|client| name(client).len()).max().unwrap_or(0);
+        for kind in KINDS {
+            let file = |client: &ClientSummary| client.files.get(&format!("{}File", kind.field)).cloned();
+            let files: Vec<_> = summary.clients.iter().filter_map(|it| Some((name(it), file(it)?))).collect();
+            if !files.is_empty() {
+                let _ = write!(text, "\n{}:\n", kind.usage);
+            }
+            for (name, file) in files {
+                let _ = writeln!(text, "  {name:width$}  {}", file.display());
+            }
         }
         let _ =
             write!(text, "\nLogs are in {}. Edits apply at once; Ctrl-C stops all.", self.state.servers().display());

@@ -1,26 +1,29 @@
-//! What a cluster adds to manifests: identities, keys and what is in force. [`NoCluster`] stands in for it where there is none.
+//! What a cluster adds to manifests: identities, credentials and what is in force. [`NoCluster`] stands in for it where there is none.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;
-use portcullis_crds::contract::{ApiKeyDigest, ServerKeys};
+use portcullis_crds::contract::ServerKeys;
 use sha2::{Digest, Sha256};
 
 use super::parse::ObjectId;
-use crate::{credentials, validate::Published};
+use crate::{
+    credentials::{IssuedCredential, server_keys},
+    validate::Published,
+};
 
 /// What a cluster adds to the objects of a folder.
 pub trait ClusterState {
     /// An object's UID and creation time.
     fn metadata(&self, id: &ObjectId) -> ObjectMeta;
-    /// The digests of a client's keys.
-    fn keys(&self, client: &NamespacedName) -> Vec<ApiKeyDigest>;
+    /// The credentials that a client has.
+    fn credentials(&self, client: &NamespacedName) -> Vec<IssuedCredential>;
     /// What is in force on a server.
     fn published(&self, server: &NamespacedName) -> Published;
     /// A server's own keys.
     fn server_keys(&self, server: &NamespacedName) -> ServerKeys;
 }
 
-/// Nothing was ever published and no client has a key. UIDs are derived from the objects' names, so that the same folder gives
+/// Nothing was ever published and no client has a credential. UIDs are derived from the objects' names, so that the same folder gives
 /// the same bytes.
 pub struct NoCluster;
 
@@ -29,7 +32,7 @@ impl ClusterState for NoCluster {
         ObjectMeta { uid: Some(uuid(Sha256::digest(id.to_string()).as_slice())), ..ObjectMeta::default() }
     }
 
-    fn keys(&self, _: &NamespacedName) -> Vec<ApiKeyDigest> {
+    fn credentials(&self, _: &NamespacedName) -> Vec<IssuedCredential> {
         Vec::new()
     }
 
@@ -38,7 +41,7 @@ impl ClusterState for NoCluster {
     }
 
     fn server_keys(&self, _: &NamespacedName) -> ServerKeys {
-        credentials::server_keys([0; 64])
+        server_keys([0; 64])
     }
 }
 

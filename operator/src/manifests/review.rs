@@ -65,8 +65,8 @@ fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> V
     let input = |(name, client): (&NamespacedName, &portcullis_crds::McpClient)| {
         let id = ObjectId { kind: Kind::McpClient, name: name.clone() };
         let object = Object { metadata: metadata(&id, cluster), spec: Ok(client.spec.clone()) };
-        let keys = if secrets.contains_key(name) { cluster.keys(name) } else { Vec::new() };
-        ClientInput { client: CheckedClient::new(object), keys: Some(keys) }
+        let credentials = if secrets.contains_key(name) { cluster.credentials(name) } else { Vec::new() };
+        ClientInput { client: CheckedClient::new(object), credentials: Some(credentials) }
     };
     folder.clients().map(input).collect()
 }

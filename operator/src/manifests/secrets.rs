@@ -1,4 +1,4 @@
-//! Which client's key is in which Secret: a Secret belongs to one object, as in a cluster.
+//! Which client's credentials are in which Secret: a Secret belongs to one object, as in a cluster.
 
 use std::collections::BTreeMap;
 
@@ -11,41 +11,53 @@ use super::{
     parse::{Kind, ObjectId},
     problem::{Problem, Severity},
 };
-use crate::build;
+use crate::{
+    build,
+    credentials::{self, CredentialKind},
+};
 
-/// Each client's metadata and the name of its Secret. A client whose Secret belongs to another object is left out.
-pub type Secrets = BTreeMap<NamespacedName, (ObjectMeta, String)>;
+/// The Secret of one of a client's credentials.
+#[derive(Clone, Debug)]
+pub struct ClientSecret {
+    pub kind: &'static CredentialKind,
+    /// The metadata of its client.
+    pub client: ObjectMeta,
+    pub name: String,
+}
 
-/// Finds the Secret of each client, with a problem for each client that has none. Of two clients that name the same Secret, the
+/// The Secrets of each client. A Secret that belongs to another object is left out.
+pub type Secrets = BTreeMap<NamespacedName, Vec<ClientSecret>>;
+
+/// Finds the Secrets of each client, and the names that belong to another object. Of two clients that name the same Secret, the
 /// older one has it.
 pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Problem>) {
-    let mut owners: BTreeMap<(String, String), ObjectId> = BTreeMap::new();
+    let mut owners: BTreeMap<NamespacedName, ObjectId> = BTreeMap::new();
     for (server, _) in folder.servers() {
         for version in Version::WRITTEN {
-            let secret = (server.namespace.clone(), build::credentials_secret_name(&server.name, *version));
-            owners.insert(secret, ObjectId { kind: Kind::McpServer, name: server.clone() });
+            let secret = build::credentials_secret_name(&server.name, *version);
+            let owner = ObjectId { kind: Kind::McpServer, name: server.clone() };
+            owners.insert(NamespacedName::new(&server.namespace, secret), owner);
         }
     }
-    let mut clients: Vec<_> = folder.clients().collect();
-    let metadata = |name: &NamespacedName| metadata(&ObjectId { kind: Kind::McpClient, name: name.clone() }, cluster);
-    clients.sort_by_cached_key(|(name, _)| metadata(name).creation_timestamp.map(|time| time.0));
-    let (mut secrets, mut problems) = (Secrets::new(), Vec::new());
-    for (name, client) in clients {
-        let Some(api_key) = &client.spec.credentials.api_key else { continue };
+    let clients = folder.clients().map(|(name, client)| {
         let id = ObjectId { kind: Kind::McpClient, name: name.clone() };
-        let secret = api_key.secret_name.as_str().to_owned();
-        match owners.get(&(name.namespace.clone(), secret.clone())) {
-            Some(owner) => {
-                let finding = Finding::new(
-                    "spec.credentials.apiKey.secretName",
-                    format!("`{secret}` is the Secret of {owner}; choose another name"),
-                );
+        (metadata(&id, cluster), id, &client.spec.credentials)
+    });
+    let mut clients: Vec<_> = clients.collect();
+    clients.sort_by_key(|(metadata, ..)| metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let (mut secrets, mut problems) = (Secrets::new(), Vec::new());
+    for (client, id, credentials) in clients {
+        for requested in credentials::requested(credentials) {
+            let secret = NamespacedName::new(&id.name.namespace, requested.name.as_str());
+            if let Some(owner) = owners.get(&secret) {
+                let message = format!("`{}` is the Secret of {owner}; choose another name", secret.name);
+                let finding = Finding::new(requested.path(), message);
                 problems.push(Problem::object(folder.file(&id), &id, finding, Severity::Refused));
+                continue;
             }
-            None => {
-                owners.insert((name.namespace.clone(), secret.clone()), id);
-                secrets.insert(name.clone(), (metadata(name), secret));
-            }
+            owners.insert(secret.clone(), id.clone());
+            let secret = ClientSecret { kind: requested.kind, client: client.clone(), name: secret.name };
+            secrets.entry(id.name.clone()).or_default().push(secret);
         }
     }
     (secrets, problems)

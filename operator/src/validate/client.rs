@@ -8,7 +8,10 @@ use portcullis_crds::{
     contract::{self, Rate},
 };
 
-use crate::object::Object;
+use crate::{
+    credentials::{KINDS, requested},
+    object::Object,
+};
 
 /// The full name of the server that a client of `namespace` refers to.
 pub fn server_of(reference: &ServerRef, namespace: &str) -> NamespacedName {
@@ -79,8 +82,10 @@ fn check(namespace: &str, spec: &McpClientSpec) -> (Vec<CheckedAccess>, Findings
         let limits = access.limits.and_then(|rate| findings.keep(contract::rate(rate, &format!("{at}.limits"))));
         checked.push(CheckedAccess { server, limits });
     }
-    if spec.credentials.api_key.is_none() {
-        findings.add("spec.credentials", "at least one kind of credential must be set: apiKey");
+    if requested(&spec.credentials).next().is_none() {
+        let kinds: Vec<_> = KINDS.iter().map(|kind| kind.field).collect();
+        let message = format!("at least one kind of credential must be set: {}", kinds.join(", "));
+        findings.add("spec.credentials", message);
     }
     (checked, findings)
 }

@@ -12,6 +12,7 @@ use super::{
     decision::Refusal,
     input::{Published, ServerInput},
 };
+use crate::credentials;
 
 /// The largest document, in bytes: a ConfigMap or Secret has room for 1 MiB, its metadata included.
 pub(super) const MAX_BYTES: usize = 1_000_000;
@@ -37,15 +38,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// With the client's keys; if they could not be read, with those that are published for the same client.
+    /// With the client's credentials; if they could not be read, with those that are published for the same client.
     pub fn new(policy: PolicyClient, request: &ClientRequest<'_>, published: &Published) -> Self {
         let published = || {
             let clients = &published.credentials.as_ref()?.clients;
             let entry = &clients[clients.binary_search_by(|client| client.id.cmp(&policy.id)).ok()?];
-            (entry.uid == policy.uid).then(|| entry.api_keys.clone())
+            (entry.uid == policy.uid).then(|| entry.clone())
         };
-        let api_keys = request.input.keys.clone().or_else(published).unwrap_or_default();
-        let credentials = CredentialClient { id: policy.id.clone(), uid: policy.uid.clone(), api_keys };
+        let entry = |issued: &[_]| credentials::entry(policy.id.clone(), policy.uid.clone(), issued);
+        let credentials = match &request.input.credentials {
+            Some(issued) => entry(issued),
+            None => published().unwrap_or_else(|| entry(&[])),
+        };
         Self { name: request.name(), policy, credentials }
     }
 }

@@ -2,11 +2,11 @@
 
 use portcullis_crds::{
     McpServerSpec,
-    contract::{ApiKeyDigest, PublishedCredentials, PublishedPolicy, ServerKeys},
+    contract::{PublishedCredentials, PublishedPolicy, ServerKeys},
 };
 
 use super::client::CheckedClient;
-use crate::object::Object;
+use crate::{credentials::IssuedCredential, object::Object};
 
 /// Everything that decides what the pods of one server enforce.
 #[derive(Clone, Debug)]
@@ -20,12 +20,12 @@ pub struct ServerInput {
     pub fresh_keys: ServerKeys,
 }
 
-/// One client, and its keys.
+/// One client, and the credentials that were issued to it.
 #[derive(Clone, Debug)]
 pub struct ClientInput {
     pub client: CheckedClient,
-    /// The digests of its keys; empty if it has none. `None` if they could not be read: the published ones then stay.
-    pub keys: Option<Vec<ApiKeyDigest>>,
+    /// Empty if it has none. `None` if they could not be read: those that are published then stay.
+    pub credentials: Option<Vec<IssuedCredential>>,
 }
 
 /// The documents that are in force.

@@ -8,7 +8,10 @@ use portcullis_crds::{
 };
 
 use super::*;
-use crate::{credentials::server_keys, object::Object};
+use crate::{
+    credentials::{IssuedCredential, server_keys},
+    object::Object,
+};
 
 mod admission;
 mod documents;
@@ -45,10 +48,14 @@ fn client_object(namespace: &str, name: &str, age: i64, access: &str) -> Object<
 /// A client that is `age` seconds old, with a key of its own.
 fn client_of(namespace: &str, name: &str, age: i64, access: &str) -> ClientInput {
     let client = CheckedClient::new(client_object(namespace, name, age, access));
-    ClientInput { client, keys: Some(vec![key_of(name)]) }
+    ClientInput { client, credentials: Some(vec![key_of(name)]) }
 }
 
-fn key_of(name: &str) -> ApiKeyDigest {
+fn key_of(name: &str) -> IssuedCredential {
+    IssuedCredential::ApiKey(digest_of(name))
+}
+
+fn digest_of(name: &str) -> ApiKeyDigest {
     let sha256 = KeyDigest::of(name.as_bytes());
     ApiKeyDigest { id: sha256.key_id(), sha256 }
 }

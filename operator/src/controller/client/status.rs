@@ -7,12 +7,10 @@ mod input;
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_crds::{
-    Findings, McpClient, NamespacedName,
-    client::{ApiKeyStatus, McpClientStatus},
-};
+use portcullis_crds::{Findings, McpClient, NamespacedName, client::McpClientStatus};
 use tokio::time::Instant;
 
+use super::apply::Applied;
 use crate::{
     cluster::{Error, object::ClientObject},
     controller::{
@@ -32,13 +30,16 @@ pub const RECHECK: Duration = Duration::from_secs(600);
 const APPLIED_TOGETHER: Duration = Duration::from_secs(3);
 
 /// Whether a failure is not worth a status unless the next reconcile fails too: somebody else wrote at the same moment, or the
-/// key in the status is still in force.
-pub fn is_premature(context: &Context, client: &ClientObject, key: &Result<ApiKeyStatus, Error>) -> bool {
+/// credential in the status is still in force.
+pub fn is_premature(context: &Context, client: &ClientObject, applied: &[Applied]) -> bool {
+    let may_pass = |credential: &Applied, error: &Error| {
+        let is_in_force = client.status.as_ref().is_some_and(|status| (credential.kind.status)(status).is_some());
+        error.is_conflict() || (is_in_force && error.is_transient())
+    };
+    let failed = applied.iter().find_map(|credential| Some((credential, credential.result.as_ref().err()?)));
     let memory = context.of_clients.of(&client.object.namespaced_name());
-    let had_failed = std::mem::replace(&mut lock(&memory).has_failed, key.is_err());
-    let has_key = client.status.as_ref().is_some_and(|status| status.api_key.is_some());
-    let may_pass = |error: &Error| error.is_conflict() || (has_key && error.is_transient());
-    !had_failed && key.as_ref().err().is_some_and(may_pass)
+    let had_failed = std::mem::replace(&mut lock(&memory).has_failed, failed.is_some() || applied.is_empty());
+    !had_failed && failed.is_some_and(|(credential, error)| may_pass(credential, error))
 }
 
 /// Writes the status if it changed. Returns how long until the client must be reconciled again.
@@ -50,7 +51,7 @@ pub async fn report(
     client: &Arc<ClientObject>,
     servers: Option<Vec<(NamespacedName, Option<ServerReport>)>>,
     findings: &Findings,
-    key: &Result<ApiKeyStatus, Error>,
+    applied: &[Applied],
 ) -> Result<Duration, Error> {
     // The server that has yet to report starts another reconcile when it does.
     let Some(servers) = servers else { return Ok(RECHECK) };
@@ -66,7 +67,7 @@ pub async fn report(
         generation: metadata.generation,
         spec,
         findings,
-        key: key.as_ref().cloned(),
+        credentials: applied,
         servers,
         previous: client.status.as_ref(),
         now,

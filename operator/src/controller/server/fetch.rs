@@ -98,11 +98,8 @@ fn clients(context: &Context, server: &NamespacedName, published: &Published) ->
 fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
     // A client that is being deleted has lost its access, however long its finalizers take.
     let client = context.clients.get(name).filter(|client| !client.is_terminating())?;
-    let keys = context.of_clients.known(name).and_then(|memory| {
-        let memory = lock(&memory);
-        memory.keys.clone().filter(|_| memory.uid == client.object.uid())
-    });
-    Some(ClientInput { client: CheckedClient::new(client.object.clone()), keys })
+    let credentials = context.of_clients.known(name).and_then(|memory| lock(&memory).issued_to(&client.object));
+    Some(ClientInput { client: CheckedClient::new(client.object.clone()), credentials })
 }
 
 /// The policy that an earlier run published.

@@ -19,8 +19,12 @@ fn name(client: &str) -> NamespacedName {
     NamespacedName { namespace: "sales".into(), name: client.into() }
 }
 
+fn key_file(cluster: &LocalClusterState, client: &str) -> Option<std::path::PathBuf> {
+    cluster.client_keys.files(&name(client)).next().map(|(_, file)| file)
+}
+
 fn key_of(cluster: &LocalClusterState, client: &str) -> Option<String> {
-    cluster.key_file(&name(client)).map(|path| fs::read_to_string(path).unwrap())
+    key_file(cluster, client).map(|path| fs::read_to_string(path).unwrap())
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
     let state = State::open(root.path().join("state")).unwrap();
     let mut first = LocalClusterState::load(&state);
     first.update(&state, None, &folder(&Folder::default(), &[("alice", "k")])).unwrap();
-    let (file, key) = (first.key_file(&name("alice")).unwrap(), key_of(&first, "alice"));
+    let (file, key) = (key_file(&first, "alice").unwrap(), key_of(&first, "alice"));
 
     let empty = Folder::default();
     let mut wrong = LocalClusterState::load(&state);
@@ -72,7 +76,7 @@ fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
     assert_eq!(key_of(&again, "alice"), key, "a start that failed took nothing");
 
     wrong.forget_left_over(&state, &empty).unwrap();
-    assert!(!file.exists() && !owner_file(&file).exists());
+    assert!(!file.exists() && !file.with_extension("owner").exists());
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_key_that_cannot_be_written_keeps_no_other_waiting_and_is_made_when_asked_ag
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
     let mut cluster = LocalClusterState::load(&state);
-    let in_the_way = state.key_file("sales", "a");
+    let in_the_way = state.keys().join("sales/a.key");
     fs::create_dir_all(&in_the_way).unwrap();
     let both = folder(&Folder::default(), &[("alice", "a"), ("bot", "b")]);
     assert!(cluster.update(&state, None, &both).is_err());

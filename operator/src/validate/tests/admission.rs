@@ -35,7 +35,7 @@ fn a_client_that_is_deleted_or_names_another_server_has_no_access() {
     let before = server(&input("", vec![client_of("sales", "a", 0, ACCESS), client_of("sales", "b", 0, ACCESS)]));
     let mut deleted = client_object("sales", "a", 0, ACCESS);
     deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    let deleted = ClientInput { client: CheckedClient::new(deleted), keys: Some(vec![key_of("a")]) };
+    let deleted = ClientInput { client: CheckedClient::new(deleted), credentials: Some(vec![key_of("a")]) };
     let plan = after(&before, input("", vec![deleted, client_of("sales", "b", 0, other)]));
     let documents = plan.documents.unwrap();
     assert_eq!((documents.policy.clients(), documents.credentials.clients()), (&[][..], &[][..]));

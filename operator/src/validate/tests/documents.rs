@@ -5,7 +5,7 @@ const ACCESS: &str = "{serverRef: {name: crm}, tools: [read], maxRecordsPerQuery
 #[test]
 fn of_two_clients_with_the_same_key_the_older_one_keeps_it() {
     let mut thief = client_of("sales", "a-thief", 1, ACCESS);
-    thief.keys = Some(vec![key_of("bot")]);
+    thief.credentials = Some(vec![key_of("bot")]);
     let plan = server(&input("", vec![thief, client_of("sales", "bot", 2, ACCESS)]));
     insta::assert_snapshot!(summary(&plan), @r"
     sales/a-thief: nothing | False IdentityConflict: its API key is also the key of the older client `bot`; a key belongs to one client

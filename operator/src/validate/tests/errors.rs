@@ -61,11 +61,11 @@ fn a_client_with_errors_keeps_only_what_it_had_and_still_requests() {
     }
     let mut undecodable = client_object("sales", "bot", 0, BEFORE);
     undecodable.spec = Err(Finding::new("", "cannot be decoded").into());
-    let input_of = |object: &Object<_>| ClientInput { client: CheckedClient::new(object.clone()), keys: None };
+    let input_of = |object: &Object<_>| ClientInput { client: CheckedClient::new(object.clone()), credentials: None };
     let plan = after(&valid, input("clients: [{allow: {tools: [read]}}]", vec![input_of(&undecodable)]));
     writeln!(table, "# it cannot be decoded, its keys cannot be read, and the rule was narrowed\n{}", summary(&plan))
         .unwrap();
-    assert_eq!(plan.documents.unwrap().credentials.clients()[0].api_keys, [key_of("bot")]);
+    assert_eq!(plan.documents.unwrap().credentials.clients()[0].api_keys, [digest_of("bot")]);
     undecodable.metadata.uid = Some("another".into());
     let plan = after(&valid, input("", vec![input_of(&undecodable)]));
     writeln!(table, "# it cannot be decoded, and is not the client that had access\n{}", summary(&plan)).unwrap();

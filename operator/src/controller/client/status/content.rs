@@ -2,7 +2,7 @@
 
 use portcullis_crds::{
     Findings,
-    client::{ApiKeyStatus, McpClientStatus},
+    client::McpClientStatus,
     condition::{ConditionType, Reason},
 };
 
@@ -10,7 +10,11 @@ use super::{access::Access, input::StatusInput};
 use crate::{
     cluster::Error,
     condition::{ConditionState, ConditionStatus},
-    controller::conditions::{ConditionWriter, kstatus},
+    controller::{
+        client::apply::Applied,
+        conditions::{ConditionWriter, kstatus},
+    },
+    credentials::{CredentialKind, CredentialStatus, KINDS},
 };
 
 /// The whole status.
@@ -23,13 +27,7 @@ pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
             ConditionState::no(Reason::Invalid, message)
         }
     };
-    let credentials = match &input.key {
-        Ok(key) => ConditionState::yes(
-            Reason::KeyIssued,
-            format!("the key {} is in Secret {}, as `api-key`", key.key_id, key.secret_name),
-        ),
-        Err(error) => ConditionState::no(error.reason(), error.to_string()),
-    };
+    let credentials = credentials(input);
     let servers: Vec<Access> =
         input.servers.iter().map(|(name, report)| Access::new(input, name, report.as_ref())).collect();
     let ready = ready(input, &accepted, &credentials, &servers);
@@ -47,21 +45,42 @@ pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
         (ConditionType::Reconciling, &reconciling),
         (ConditionType::Stalled, &stalled),
     ];
-    McpClientStatus {
+    let mut status = McpClientStatus {
         observed_generation: input.generation,
         servers: servers.iter().map(|server| server.status(input)).collect(),
-        api_key: api_key(input),
         conditions: conditions.map(|(type_, state)| writer.condition(type_, state)).into(),
+        ..McpClientStatus::default()
+    };
+    for kind in KINDS {
+        (kind.set_status)(&mut status, credential_status(input, kind));
+    }
+    status
+}
+
+/// `CredentialsReady`.
+fn credentials(input: &StatusInput<'_>) -> ConditionState {
+    let mut issued = Vec::new();
+    for Applied { kind, result } in input.credentials {
+        match result {
+            Ok(CredentialStatus { secret_name, id }) => {
+                issued.push(format!("the {} {id} is in Secret {secret_name}, as `{}`", kind.noun, kind.data[0].key));
+            }
+            Err(error) => return ConditionState::no(error.reason(), error.to_string()),
+        }
+    }
+    match input.credentials.first() {
+        Some(first) => ConditionState::yes(first.kind.issued, issued.join("; ")),
+        None => ConditionState::no(Error::InvalidSpec.reason(), Error::InvalidSpec.to_string()),
     }
 }
 
-/// Where the key is, or where it last was: a Secret that is no longer named is found by this until it is deleted.
-fn api_key(input: &StatusInput<'_>) -> Option<ApiKeyStatus> {
-    let former = || input.previous.and_then(|status| status.api_key.clone());
-    match &input.key {
-        Ok(key) => Some(key.clone()),
-        Err(Error::NotOwned(taken)) => former().filter(|former| former.secret_name != taken.name),
-        Err(_) => former(),
+/// Where the credential is, or where it last was: a Secret that is no longer named is found by this until it is deleted.
+fn credential_status(input: &StatusInput<'_>, kind: &CredentialKind) -> Option<CredentialStatus> {
+    let former = || input.previous.and_then(kind.status);
+    match input.credentials.iter().find(|credential| credential.kind.field == kind.field).map(|it| &it.result) {
+        Some(Ok(status)) => Some(status.clone()),
+        Some(Err(Error::NotOwned(taken))) => former().filter(|former| former.secret_name != taken.name),
+        Some(Err(_)) | None => former(),
     }
 }
 

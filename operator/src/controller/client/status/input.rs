@@ -1,12 +1,9 @@
 //! Everything that a client's status is made of.
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_crds::{
-    Findings, McpClientSpec, NamespacedName,
-    client::{ApiKeyStatus, McpClientStatus},
-};
+use portcullis_crds::{Findings, McpClientSpec, NamespacedName, client::McpClientStatus};
 
-use crate::{cluster::Error, controller::memory::ServerReport};
+use crate::controller::{client::apply::Applied, memory::ServerReport};
 
 /// What one reconcile read, and what the servers reported.
 pub struct StatusInput<'a> {
@@ -14,8 +11,8 @@ pub struct StatusInput<'a> {
     pub spec: Option<&'a McpClientSpec>,
     /// What is wrong with the client by itself.
     pub findings: &'a Findings,
-    /// The id of its key and the Secret that holds it, or why there is none.
-    pub key: Result<ApiKeyStatus, &'a Error>,
+    /// What became of each credential that the spec requests.
+    pub credentials: &'a [Applied],
     /// Each server that it names, with its report; `None` if there is no such server.
     pub servers: Vec<(NamespacedName, Option<ServerReport>)>,
     pub previous: Option<&'a McpClientStatus>,

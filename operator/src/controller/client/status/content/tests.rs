@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use portcullis_crds::{Finding, McpClientSpec, NamespacedName, client::Granted};
+use portcullis_crds::{
+    Finding, McpClientSpec, NamespacedName,
+    client::{ApiKeyStatus, Granted},
+};
 use serde_json::json;
 
 use super::*;
@@ -20,6 +23,18 @@ fn spec(change: impl FnOnce(&mut McpClientSpec)) -> McpClientSpec {
     .unwrap();
     change(&mut spec);
     spec
+}
+
+fn applied(result: Result<CredentialStatus, Error>) -> Applied {
+    Applied { kind: &KINDS[0], result }
+}
+
+fn key(secret_name: &str) -> CredentialStatus {
+    CredentialStatus { secret_name: secret_name.into(), id: "id".into() }
+}
+
+fn taken(name: &str) -> Error {
+    Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: name.into() })
 }
 
 fn report(outcome: ClientOutcome, is_pending: bool, synced: ConditionStatus) -> Option<ServerReport> {
@@ -41,17 +56,13 @@ fn refused(reason: Reason) -> ClientOutcome {
     ClientOutcome { granted: None, accepted: ConditionState::no(reason, "refused"), ..granted() }
 }
 
-fn key(secret_name: &str) -> ApiKeyStatus {
-    ApiKeyStatus { secret_name: secret_name.into(), key_id: "id".into() }
-}
-
-/// A client with a key and without servers.
-fn input<'a>(spec: &'a McpClientSpec, findings: &'a Findings) -> StatusInput<'a> {
+/// A client without servers.
+fn input<'a>(spec: &'a McpClientSpec, findings: &'a Findings, credentials: &'a [Applied]) -> StatusInput<'a> {
     StatusInput {
         generation: Some(1),
         spec: Some(spec),
         findings,
-        key: Ok(key("key")),
+        credentials,
         servers: Vec::new(),
         previous: None,
         now: Timestamp::UNIX_EPOCH,
@@ -64,9 +75,9 @@ fn content_with(
     report: Option<ServerReport>,
     previous: Option<&McpClientStatus>,
 ) -> (McpClientStatus, String) {
-    let findings = Findings::default();
+    let (findings, credentials) = (Findings::default(), [applied(Ok(key("key")))]);
     let servers = vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, report)];
-    let status = content(&StatusInput { servers, previous, ..input(spec, &findings) });
+    let status = content(&StatusInput { servers, previous, ..input(spec, &findings, &credentials) });
     let conditions = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
     let words: Vec<String> = conditions.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
     (status, words.join(" "))
@@ -127,15 +138,14 @@ fn another_client_s_edit_changes_nothing_and_its_own_edit_keeps_it_ready() {
 
 #[test]
 fn a_taken_name_and_a_wrong_field_are_the_reason_that_a_client_is_not_ready() {
-    let taken = Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: "key".into() });
     let wrong = Findings::from(Finding::new("spec.access[0].limits", "is wrong"));
     let valid = Findings::default();
     for (findings, key, expected) in [
-        (&valid, Err(&taken), ("NotOwned", "Secret sales/key already exists")),
+        (&valid, Err(taken("key")), ("NotOwned", "Secret sales/key already exists")),
         (&wrong, Ok(key("key")), ("Invalid", "spec.access[0].limits: is wrong")),
     ] {
         let spec = spec(|_| ());
-        let status = content(&StatusInput { key, ..input(&spec, findings) });
+        let status = content(&input(&spec, findings, &[applied(key)]));
         let ready = &status.conditions[2];
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected.0));
         assert!(ready.message.starts_with(expected.1), "{}", ready.message);
@@ -145,18 +155,18 @@ fn a_taken_name_and_a_wrong_field_are_the_reason_that_a_client_is_not_ready() {
 
 #[test]
 fn the_secret_of_the_former_key_is_named_until_the_key_is_in_another_one() {
-    let taken =
-        |name: &str| Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: name.into() });
     let timeout = Error::Timeout { doing: "reading Secret sales/former".into(), after: Duration::from_secs(10) };
     let (spec, findings) = (spec(|_| ()), Findings::default());
-    let before = McpClientStatus { api_key: Some(key("former")), ..content(&input(&spec, &findings)) };
+    let api_key = |name: &str| Some(ApiKeyStatus { secret_name: name.into(), key_id: "id".into() });
+    let before = McpClientStatus { api_key: api_key("former"), ..content(&input(&spec, &findings, &[])) };
     for (what, key, expected) in [
-        ("it is in another Secret", Ok(key("new")), Some(key("new"))),
-        ("the former Secret cannot be read", Err(&timeout), Some(key("former"))),
-        ("the name of the new Secret is taken", Err(&taken("new")), Some(key("former"))),
-        ("the name of the former Secret is taken", Err(&taken("former")), None),
+        ("it is in another Secret", Ok(key("new")), api_key("new")),
+        ("the former Secret cannot be read", Err(timeout), api_key("former")),
+        ("the name of the new Secret is taken", Err(taken("new")), api_key("former")),
+        ("the name of the former Secret is taken", Err(taken("former")), None),
     ] {
-        let input = StatusInput { key, previous: Some(&before), ..input(&spec, &findings) };
+        let credentials = [applied(key)];
+        let input = StatusInput { previous: Some(&before), ..input(&spec, &findings, &credentials) };
         assert_eq!(content(&input).api_key, expected, "{what}");
     }
 }
