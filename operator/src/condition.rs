@@ -1,4 +1,4 @@
-//! What a condition says, before it is written into a status.
+//! The content of a condition that is not written into a status yet.
 
 use portcullis_crds::condition::Reason;
 

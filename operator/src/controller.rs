@@ -1,4 +1,4 @@
-//! `run`: keeps a cluster as its McpServers and McpClients say.
+//! `run`: keeps a cluster in the state that its McpServers and McpClients declare.
 //!
 //! Watches fill stores and name what changed; the queue gives each name to one reconcile at a time; and a reconcile reads as
 //! its five steps in [`server`] and [`client`]. There is no leader election yet: run one replica.
@@ -109,7 +109,7 @@ async fn reconcile(context: &Context, key: &ReconcileKey, failures: &Failures<Re
             exists.then(|| if again >= SPREAD_FROM { spread(again) } else { again })
         }
         Ok((Err(error), _)) if error.is_conflict() => {
-            debug!(object = %key, %error, "changed by somebody else at the same moment; reconciling again");
+            debug!(object = %key, %error, "changed by another party at the same time; reconciling again");
             Some(failures.pause(key))
         }
         Ok((Err(error), _)) => {

@@ -1,7 +1,7 @@
 //! The account of `run` and its rights, as `portcullis-operator rbac` prints them.
 //!
-//! The rights to the objects that are built follow from the table of their kinds. There is no wildcard, and each verb is there
-//! because the operator fails without it.
+//! The rights to the objects that are built follow from the table of their kinds. There is no wildcard, and the operator fails
+//! without any of the verbs.
 
 use std::fmt::Write as _;
 
@@ -85,7 +85,7 @@ fn rule(
 }
 
 const HEADER: &str = "\
-# What the operator may do, and nothing more: each verb is there because it fails without it.
+# The rights of the operator. It needs each of these verbs, and no other.
 # Printed by `portcullis-operator rbac`; apply it with: portcullis-operator rbac | kubectl apply --server-side -f -
 apiVersion: v1
 kind: Namespace
@@ -129,7 +129,7 @@ mod tests {
     fn the_file_is_what_is_printed() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rbac.yaml");
         let file = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(file, manifests(), "run `make generate`: rbac.yaml is not what the kinds say");
+        assert_eq!(file, manifests(), "run `make generate`: rbac.yaml differs from what is printed");
     }
 
     #[test]

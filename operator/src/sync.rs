@@ -1,4 +1,4 @@
-//! Locks that outlive a panic: whoever panicked while it held one leaves nothing half done that matters here.
+//! Locks that a panic does not poison: no value behind one is left inconsistent by a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
 //! Makes one object what it should be: writes it only if it differs, and only if it is the operator's.
 //!
-//! An object is created with POST, so that one of that name that somebody else created is never touched. Later it is written
-//! by server-side apply with its UID, so that one that was deleted meanwhile is a conflict and not created anew unnoticed.
+//! An object is created with POST, so that an existing object of its name is never touched. Later it is written by server-side
+//! apply with its UID, so that an object that was deleted meanwhile is a conflict, and is not created again unnoticed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
@@ -99,8 +99,8 @@ impl DesiredObject {
     }
 }
 
-/// Deletes an object that is no longer built; returns whether it did. Only what the operator wrote itself is deleted: a copy
-/// that somebody made of an object has the owner and the labels of the original.
+/// Deletes an object that is no longer built; returns whether it did. Only what the operator wrote itself is deleted: a user's
+/// copy of an object has the owner and the labels of the original.
 ///
 /// # Errors
 /// Returns an error if the API server refuses.

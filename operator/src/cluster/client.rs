@@ -19,7 +19,7 @@ use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, scope::Sc
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(10);
-/// After so many seconds the API server ends a watch, and it is resumed where it was.
+/// How many seconds a watch lasts. The API server ends it then, and it is resumed.
 pub(super) const WATCH: u32 = 60;
 /// How long a connection may be silent while an answer is due. A watch sends something at least when its time is over; a
 /// connection that is silent for longer was lost, and would hide every later revocation.
@@ -123,7 +123,7 @@ impl Cluster {
         self.write(format!("creating {object}"), self.api(object).create(&parameters, &value)).await
     }
 
-    /// Makes the operator's fields of an object what `value` says (server-side apply).
+    /// Applies `value` to an object (server-side apply).
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
@@ -132,7 +132,7 @@ impl Cluster {
         self.write(format!("applying {object}"), self.api(object).patch(&object.name.name, &parameters, &patch)).await
     }
 
-    /// Makes the status of an object what `value` says (server-side apply).
+    /// Applies `value` to the status of an object (server-side apply).
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
@@ -186,7 +186,7 @@ impl Cluster {
     }
 }
 
-/// Whether discovery says that there is no such kind, or no such version of its group.
+/// Whether the answer of discovery means that the API server lacks the kind, or the version of its group.
 fn is_missing(error: &kube::Error) -> bool {
     match error {
         kube::Error::Discovery(DiscoveryError::MissingKind(_)) => true,

@@ -17,7 +17,7 @@ pub enum Error {
     Timeout { doing: String, after: Duration },
     #[error("{doing}: this operator may not write now, because another one may")]
     Fenced { doing: String },
-    /// The spec has errors, so it does not say which Secret the client's key is in.
+    /// The spec has errors, so that it is unknown which Secret holds the client's key.
     #[error("the spec has errors, so no key was made")]
     InvalidSpec,
     #[error("an object has no JSON form: {0}")]
@@ -39,7 +39,7 @@ impl Error {
         matches!(self, Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. })
     }
 
-    /// Whether somebody else wrote or deleted the object just before: the next reconcile settles it.
+    /// Whether the object was written or deleted by another party just before. The next reconcile resolves that.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
         matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))

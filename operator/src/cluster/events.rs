@@ -29,7 +29,7 @@ const REMEMBERED: usize = 10_000;
 /// The API server's bound on a note, in bytes.
 const MAX_NOTE: usize = 1024;
 
-/// What an event says, before it is written.
+/// The content of an event that is not written yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventDraft {
     pub is_warning: bool,

@@ -1,4 +1,4 @@
-//! Whether the cluster has a kind that it may lack, such as one of a CustomResourceDefinition that somebody may install later.
+//! Whether the cluster has a kind that it may lack, such as that of a CustomResourceDefinition that is installed later.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A fake API server for unit tests: answers as a test says, and records what it was asked. What a real API server does is
-//! tested on a real one (`tests/tests/operator`).
+//! A fake API server for unit tests: it gives the answers that a test chooses, and records the requests. What depends on the
+//! behaviour of a real API server is tested on one (`tests/tests/operator`).
 
 use std::sync::{Arc, Mutex};
 
@@ -62,7 +62,7 @@ impl FakeApi {
         Self { url, requests, _server: server }
     }
 
-    /// Gives these answers in turn, and then none.
+    /// Gives these answers in turn, and leaves further requests without an answer.
     pub async fn in_turn(answers: Vec<(u16, Value)>) -> Self {
         let mut answers = answers.into_iter();
         Self::start(move |_| answers.next()).await
@@ -74,7 +74,7 @@ impl FakeApi {
         Client::try_from(config).unwrap()
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.requests).clone()
     }

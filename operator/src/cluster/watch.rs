@@ -77,7 +77,7 @@ impl Watch {
         loop {
             let event = match events.next().await {
                 Some(Ok(event)) => event,
-                // A stream that broke is resumed where it was: the version is good until the start of a watch is refused.
+                // A stream that broke is resumed: its resourceVersion is valid until the start of a watch is refused.
                 Some(Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)))) => {
                     debug!(
                         resource = self.resource.plural,

@@ -41,7 +41,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// `Reconciling` and `Stalled`, by which kstatus tells progress from failure.
+/// `Reconciling` and `Stalled`, by which kstatus distinguishes progress from failure.
 pub fn kstatus(ready: &ConditionState, is_working: bool, is_stalled: bool) -> (ConditionState, ConditionState) {
     let stalled = match is_stalled {
         true => ConditionState::yes(ready.reason, ready.message.clone()),

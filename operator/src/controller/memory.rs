@@ -34,7 +34,7 @@ pub struct ServerReport {
 #[derive(Debug, Default)]
 pub struct ServerMemory {
     pub uid: String,
-    /// Whether its clients were told that it is being deleted.
+    /// Whether it was reported to its clients that it is being deleted.
     pub is_end_reported: bool,
     /// When this run first reconciled it.
     pub first_seen: Option<Instant>,
@@ -46,7 +46,7 @@ pub struct ServerMemory {
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
     pub desired: HashMap<(&'static str, String), u64>,
     pub status_at: Option<Instant>,
-    /// When drift was last corrected. Whoever keeps changing an object is not answered more often than that allows.
+    /// When drift was last corrected. That bounds how often an object is corrected that another party keeps changing.
     pub corrected_at: Option<Instant>,
     /// What was last reported to each client.
     pub reports: HashMap<NamespacedName, ServerReport>,

@@ -18,7 +18,7 @@ use crate::{
 
 /// Changes after the first are collected for this long before they are published.
 const COLLECT: Duration = Duration::from_secs(1);
-/// An object that was corrected just now is corrected again no sooner than this, in case somebody else keeps changing it.
+/// The shortest time between two corrections of drift, in case another party keeps changing an object.
 const CORRECT_AGAIN: Duration = Duration::from_millis(500);
 
 impl Context {

@@ -35,6 +35,7 @@ pub struct ProbeTarget {
     /// A process that was restarted is queried again.
     pub restarts: i32,
     pub revisions: Revisions,
-    /// How many publications the pod was there for. After each it cannot be current yet, and is nudged before it is queried.
+    /// How many publications the pod has been followed through. Just after one it cannot be current, and is nudged before it is
+    /// queried.
     pub publications: u64,
 }

@@ -121,7 +121,7 @@ async fn an_object_that_is_not_the_operator_s_is_never_touched_and_the_condition
     assert_eq!(secrets.get("reporting-agent-key").await.unwrap(), before);
     assert_eq!(services.get("crm").await.unwrap().metadata.managed_fields, service.metadata.managed_fields);
 
-    // Once the name is free the key is created, though nothing tells the operator.
+    // Once the name is free the key is created, at the operator's next attempt.
     secrets.delete("reporting-agent-key", &DeleteParams::default()).await.unwrap();
     until(45, async || expect(cluster.served("sales").await?, ALL.map(String::from).into())).await;
     assert_ne!(cluster.key("sales", "reporting-agent-key").await.unwrap(), "mine");

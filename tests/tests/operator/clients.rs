@@ -146,8 +146,8 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
     // The other clients go on, and this one keeps what it had.
     let clients = cluster.api::<McpClient>("sales");
     until(10, async || {
-        let gone = clients.delete("readonly-dashboard", &DeleteParams::default()).await;
-        gone.map(drop).map_err(|error| error.to_string())
+        let deleted = clients.delete("readonly-dashboard", &DeleteParams::default()).await;
+        deleted.map(drop).map_err(|error| error.to_string())
     })
     .await;
     lost(&cluster, "sales", "readonly-dashboard").await;
@@ -159,8 +159,8 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
         let printed: serde_json::Value =
             serde_json::from_str(&cluster.control_plane.kubectl(arguments).unwrap()).unwrap();
         let accepted = &printed["status"]["conditions"][0];
-        let says = (accepted["reason"].as_str(), accepted["message"].as_str().map(|it| it.contains("spec.access: ")));
-        expect(says, (Some("Invalid"), Some(true)))
+        let found = (accepted["reason"].as_str(), accepted["message"].as_str().map(|it| it.contains("spec.access: ")));
+        expect(found, (Some("Invalid"), Some(true)))
     })
     .await;
 

@@ -44,9 +44,12 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
         kubelet.sync(&cluster, "sales").await;
         let new = cluster.policy("sales").await?;
         let pods = cluster.api::<McpServer>("sales").get("crm").await.unwrap().status.unwrap().pods.unwrap();
-        let says: Vec<_> =
+        let serving: Vec<_> =
             pods.revisions.iter().map(|pod| (pod.pod.as_str(), pod.policy_revision.as_deref())).collect();
-        expect(says, vec![(other.as_str(), Some(old.revision.as_str())), (one.as_str(), Some(new.revision.as_str()))])?;
+        expect(
+            serving,
+            vec![(other.as_str(), Some(old.revision.as_str())), (one.as_str(), Some(new.revision.as_str()))],
+        )?;
         expect((pods.total, pods.ready, pods.current), (2, 2, 1))
     })
     .await;

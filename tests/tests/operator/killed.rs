@@ -23,8 +23,9 @@ async fn end_state(cluster: &TestCluster, namespace: &str) -> Result<Value, Stri
         let status = client.status.ok_or("no status")?;
         let access = status.servers.first().ok_or("nothing about the server")?;
         let granted = access.granted.as_ref().map(|granted| granted.tools);
-        let says = (condition(&status.conditions, "CredentialsReady")?.0, condition(&access.conditions, "Accepted")?.0);
-        clients.insert(client.metadata.name, (says, granted));
+        let conditions =
+            (condition(&status.conditions, "CredentialsReady")?.0, condition(&access.conditions, "Accepted")?.0);
+        clients.insert(client.metadata.name, (conditions, granted));
     }
     let policy = status.policy.ok_or("no policy in the status")?;
     expect(policy.revision.as_str(), cluster.policy(namespace).await?.revision.as_str())?;

@@ -69,7 +69,7 @@ async fn the_api_server_refuses_invalid_specs_and_says_why() {
         (client(|it| it["access"] = json!([it["access"][0], it["access"][0]])), "each serverRef may be named once"),
         (client(|it| it["expiresAt"] = json!("tomorrow")), "expiresAt"),
     ] {
-        let said = refusal(&object).unwrap_or_else(|| panic!("accepted, and not refused with '{words}': {object}"));
-        assert!(said.contains(words), "'{words}' is not in: {said}");
+        let message = refusal(&object).unwrap_or_else(|| panic!("accepted, and not refused with '{words}': {object}"));
+        assert!(message.contains(words), "'{words}' is not in: {message}");
     }
 }

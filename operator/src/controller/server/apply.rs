@@ -65,7 +65,7 @@ pub async fn apply(
     for object in built.iter().filter(|object| !object.kind.is_document) {
         writer.put(object).await;
     }
-    // An invalid spec does not say what is no longer wanted.
+    // It is unknown what an invalid spec no longer wants.
     if plan.findings.is_empty() {
         writer.prune(&built).await;
     }
@@ -99,7 +99,7 @@ impl Writer<'_> {
 
     fn failed(&mut self, error: Error) -> bool {
         if error.is_conflict() {
-            info!(server = %self.fetched.name, %error, "changed by somebody else at the same moment; reconciling again");
+            info!(server = %self.fetched.name, %error, "changed by another party at the same time; reconciling again");
         }
         self.outcome.problem.get_or_insert(error);
         false
@@ -148,8 +148,8 @@ impl Writer<'_> {
         let before = lock(&memory).desired.insert((kind, object.name().to_owned()), desired);
         let what = match applied {
             Applied::Unchanged => return,
-            Applied::Created(_) => "was deleted by somebody else, and was created again".to_owned(),
-            Applied::Patched { field, .. } => format!("was changed by somebody else in {field}, and was corrected"),
+            Applied::Created(_) => "was deleted, and was created again".to_owned(),
+            Applied::Patched { field, .. } => format!("was changed in {field}, and was corrected"),
         };
         self.outcome.is_published |= object.kind.is_document;
         if before == Some(desired) {

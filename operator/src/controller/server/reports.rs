@@ -1,4 +1,4 @@
-//! What a server's clients are told of it. Each client puts it into its own status.
+//! What a server reports to its clients. Each client writes it into its own status.
 
 use portcullis_crds::NamespacedName;
 
@@ -34,7 +34,7 @@ pub fn report_to_clients(context: &Context, fetched: &Fetched, plan: &ServerPlan
     }
 }
 
-/// `PolicySynced` comes and goes with the edits of all clients; a client whose access is in force is told only of its own.
+/// `PolicySynced` changes with the edits of all clients. A client whose access is in force gets a report only for its own.
 fn is_news(before: &ServerReport, now: &ServerReport) -> bool {
     let is_concerned = now.is_pending || before.is_pending || !before.synced.is_true() || !now.synced.is_true();
     before.outcome != now.outcome

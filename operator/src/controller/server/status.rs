@@ -1,4 +1,4 @@
-//! Step five: the pods take up what is published, the clients are told what became of them, and the status reports both.
+//! Step five: the pods take up what is published, the clients get their reports, and the status is written.
 
 mod content;
 
@@ -53,7 +53,7 @@ pub async fn report(
         replicas: spec.map(McpServerSpec::replicas),
         plan,
         published: published.both(),
-        // A conflict with somebody else's write is not a problem: the next reconcile settles it.
+        // A conflict with another party's write is not a problem: the next reconcile resolves it.
         problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
         deployment: deployment.as_ref(),
         pods: &pods,

@@ -1,4 +1,4 @@
-//! What a client's status says about its access to one server.
+//! The part of a client's status about its access to one server.
 
 use portcullis_crds::{
     NamespacedName,

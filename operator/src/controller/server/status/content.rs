@@ -1,4 +1,4 @@
-//! What a server's status says: pure, a function of what one reconcile saw.
+//! The content of a server's status: pure, a function of what one reconcile read.
 
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use portcullis_crds::{

@@ -51,7 +51,7 @@ fn deployment(available: i32) -> Deployment {
 }
 
 /// Each condition as `Type=Status/Reason`.
-fn says(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BTreeMap<String, String>) {
+fn content_with(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerStatus, BTreeMap<String, String>) {
     let deployment = deployment(available);
     let published = plan.documents.as_ref().map(Published::from).unwrap_or_default();
     let input = StatusInput {
@@ -80,17 +80,17 @@ fn expected(accepted: &str, synced: &str, ready: &str, reconciling: &str, stalle
         ("Reconciling", reconciling),
         ("Stalled", stalled),
     ];
-    pairs.map(|(type_, says)| (type_.to_owned(), says.to_owned())).into()
+    pairs.map(|(type_, value)| (type_.to_owned(), value.to_owned())).into()
 }
 
 #[test]
-fn conditions_tell_success_from_progress_and_from_failure() {
+fn conditions_distinguish_success_progress_and_failure() {
     let plan = plan();
     let (working, idle, fine) = ("True/Progressing", "False/Available", "False/Progressing");
     let current = || pod("a", Some("r"), None);
     for (what, pods, available, expected) in [
         (
-            "all is well",
+            "everything is in force",
             vec![current(), pod("b", Some("r"), None)],
             2,
             expected("True/Valid", "True/Synced", "True/Available", idle, fine),
@@ -109,10 +109,10 @@ fn conditions_tell_success_from_progress_and_from_failure() {
         ),
         ("pods start", vec![], 0, expected("True/Valid", "Unknown/NoPods", "False/Progressing", working, fine)),
     ] {
-        assert_eq!(says(&plan, &pods, available).1, expected, "{what}");
+        assert_eq!(content_with(&plan, &pods, available).1, expected, "{what}");
     }
     let invalid = ServerPlan { findings: Findings::from(portcullis_crds::Finding::new("spec.x", "is wrong")), ..plan };
-    let (status, conditions) = says(&invalid, &[current()], 2);
+    let (status, conditions) = content_with(&invalid, &[current()], 2);
     let stalled = expected("False/Invalid", "True/Synced", "False/Invalid", idle, "True/Invalid");
     assert_eq!(conditions, stalled);
     assert!(status.conditions[0].message.starts_with("spec.x: is wrong"), "{}", status.conditions[0].message);
@@ -122,7 +122,7 @@ fn conditions_tell_success_from_progress_and_from_failure() {
 fn a_pod_that_lags_is_named_with_what_it_serves_and_comes_first() {
     let mut pods: Vec<Pod> = (0..20).map(|n| pod(&format!("a-{n:02}"), Some("new"), None)).collect();
     pods.push(Pod { is_ready: false, ..pod("stopped", Some("0123456789abcdef"), Some(130)) });
-    let (status, _) = says(&plan(), &pods, 2);
+    let (status, _) = content_with(&plan(), &pods, 2);
     let message = &status.conditions[1].message;
     assert!(message.ends_with("pod stopped serves policy 0123456789ab, credentials c"), "{message}");
     let pods = status.pods.unwrap();
