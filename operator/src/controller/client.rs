@@ -16,7 +16,7 @@ use status::RECHECK;
 /// Reconciles one client. Returns how long it may be left alone if nothing happens to it.
 ///
 /// # Errors
-/// Returns an error if the API server refuses. The client's servers were told what is known even so.
+/// Returns an error if the API server refuses. What is known was passed on to the client's servers even so.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
     let Some(mut fetched) = fetch::fetch(context, name).await else {
         context.of_clients.forget(name);

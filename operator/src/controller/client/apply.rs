@@ -27,8 +27,8 @@ pub struct Applied {
     pub result: Result<CredentialStatus, Error>,
 }
 
-/// Returns what became of each credential that the client has: none if its spec requests none, or has never been decoded. The
-/// client's servers were told what is known, whatever failed.
+/// Returns what became of each credential that the client has: none if its spec requests none, or has never been decoded. What is
+/// known was passed on to the client's servers, whatever failed.
 pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
     let Fetched { client, secrets, .. } = fetched;
     let Some(secrets) = secrets else { return last_known(&client) };

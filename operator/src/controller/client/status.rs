@@ -29,7 +29,7 @@ pub const RECHECK: Duration = Duration::from_secs(600);
 /// time.
 const APPLIED_TOGETHER: Duration = Duration::from_secs(3);
 
-/// Whether a failure is not worth a status unless the next reconcile fails too: somebody else wrote at the same moment, or the
+/// Whether a failure is not worth a status unless the next reconcile fails too: another party wrote at the same time, or the
 /// credential in the status is still in force.
 pub fn is_premature(context: &Context, client: &ClientObject, applied: &[Applied]) -> bool {
     let may_pass = |credential: &Applied, error: &Error| {

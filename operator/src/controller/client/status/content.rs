@@ -1,4 +1,4 @@
-//! What a client's status says: pure, a function of what one reconcile read and of what the client's servers reported.
+//! The content of a client's status: pure, a function of what one reconcile read and of what the client's servers reported.
 
 use portcullis_crds::{
     Findings,
@@ -74,7 +74,7 @@ fn credentials(input: &StatusInput<'_>) -> ConditionState {
     }
 }
 
-/// Where the credential is, or where it last was: a Secret that is no longer named is found by this until it is deleted.
+/// Where the credential is, or where it last was: this names the former Secret until it is deleted.
 fn credential_status(input: &StatusInput<'_>, kind: &CredentialKind) -> Option<CredentialStatus> {
     let former = || input.previous.and_then(kind.status);
     match input.credentials.iter().find(|credential| credential.kind.field == kind.field).map(|it| &it.result) {
