@@ -1,7 +1,7 @@
-//! Session ids that need no memory: everything a session is, sealed into its id.
+//! Session ids that need no memory: the state of a session is sealed into its id.
 //!
-//! Any replica that holds the key opens it, so a session outlives the pod that made it. What it promises is that nobody
-//! without the key can make or change one; who may use it is left to the caller, who compares the identity.
+//! Every replica that has the key can open an id, so a session outlives the pod that created it. Nobody can create or change an
+//! id without the key. Whose session it is, is left to the callers, who compare the identity.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -11,23 +11,23 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use crate::fingerprint::Fingerprint;
 
-/// The form of what is sealed, so that another form is refused and not misread.
+/// Names the format of the claims, so that another format is refused and not misread.
 const FORM: &[u8] = b"portcullis session 1";
 
-/// What a session id says.
+/// The state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionClaims {
-    /// Who opened it: to anybody else it is unknown.
+    /// The identity that opened the session. For any other identity the session does not exist.
     pub identity: Fingerprint,
     /// The protocol revision that was agreed, such as `2025-11-25`. At most 255 bytes.
     pub version: String,
-    /// Seconds since 1970 from which it no longer holds.
+    /// When the session expires, in seconds since 1970.
     pub expiry: u64,
-    /// The pod that made it.
+    /// The pod that created the session.
     pub owner: String,
 }
 
-/// Seals and opens session ids with AES-256-GCM. A random nonce each: one key is good for four thousand million sessions.
+/// Seals and opens session ids with AES-256-GCM. Each id has a random nonce, so that one key is safe for 2^32 sessions.
 pub struct Sealer(LessSafeKey);
 
 impl Sealer {
@@ -35,14 +35,14 @@ impl Sealer {
         Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("a key of AES-256 must have 32 bytes")))
     }
 
-    /// With a key of its own: its ids hold in this process only.
+    /// With a new key: its ids are valid in this process only.
     pub fn with_random_key() -> Self {
         let mut key = [0; 32];
         rand::fill(&mut key).expect("the system must have randomness");
         Self::new(&key)
     }
 
-    /// The id: base64url without padding, fit for a header, new on each call.
+    /// A new id on each call: base64url without padding, which is valid in a header.
     pub fn seal(&self, claims: &SessionClaims) -> String {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).expect("the system must have randomness");
@@ -52,7 +52,7 @@ impl Sealer {
         BASE64_URL_SAFE_NO_PAD.encode([&nonce, &*sealed, tag.as_ref()].concat())
     }
 
-    /// The claims, if this key sealed them and `now` (seconds since 1970) is before their expiry.
+    /// The claims, if they were sealed with this key and have not expired. `now` is in seconds since 1970.
     pub fn open(&self, id: &str, now: u64) -> Option<SessionClaims> {
         let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(id).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;
@@ -63,7 +63,7 @@ impl Sealer {
 }
 
 impl SessionClaims {
-    /// Identity, expiry, the version behind its length, the owner.
+    /// Identity, expiry, length of the version, version, owner.
     fn to_bytes(&self) -> Vec<u8> {
         let version = &self.version.as_bytes()[..self.version.len().min(255)];
         let mut bytes = Vec::with_capacity(16 + 8 + 1 + version.len() + self.owner.len());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_new_each_time_says_nothing_and_fits_a_header() {
+    fn an_id_is_new_each_time_reveals_nothing_and_is_valid_in_a_header() {
         let sealer = Sealer::with_random_key();
         let id = sealer.seal(&claims());
         assert_ne!(id, sealer.seal(&claims()));
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_changed_or_made_up_does_not_open(at in any::<prop::sample::Index>(), flip in 1..=255_u8, text in ".{0,200}") {
+        fn an_id_that_was_changed_or_made_up_does_not_open(at in any::<prop::sample::Index>(), flip in 1..=255_u8, text in ".{0,200}") {
             let sealer = Sealer::new(&[7; 32]);
             let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(sealer.seal(&claims())).unwrap();
             let at = at.index(bytes.len());
@@ -138,7 +138,7 @@ mod tests {
         }
 
         #[test]
-        fn any_claims_read_back(identity in any::<[u8; 16]>(), version in ".{0,40}", expiry in 1..u64::MAX, owner in ".{0,300}") {
+        fn any_claims_are_read_back(identity in any::<[u8; 16]>(), version in ".{0,40}", expiry in 1..u64::MAX, owner in ".{0,300}") {
             let claims = SessionClaims { identity: Fingerprint::from_bytes(identity), version, expiry, owner };
             let sealer = Sealer::new(&[7; 32]);
             prop_assert_eq!(sealer.open(&sealer.seal(&claims), 0), Some(claims));

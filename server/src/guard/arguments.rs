@@ -1,4 +1,4 @@
-//! The arguments of a call: bounded, held to the client's maximum of records, fitted to the schema.
+//! The arguments of a call: bounded in size, limited to the client's maximum of records, and checked against the tool's schema.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,24 @@ use crate::{
     protocol::strict::{Json, Node},
 };
 
-/// Bytes of a call's arguments, as they were sent.
+/// The most bytes of a call's arguments, as they were sent.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Arguments that were refused. No part of it holds a value of theirs.
+/// Why arguments were refused. It contains no value of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// For the caller.
     pub message: String,
-    /// For the audit log: the keyword of the schema, or a word of ours.
+    /// For the audit log: the keyword of the schema, or a word of this server.
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,
 }
 
-/// The arguments as an object, as they were sent.
+/// The arguments as they were sent, as an object.
 ///
 /// # Errors
-/// Where they are none, or too large.
+/// Returns an error if they are not an object, or too large.
 pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, Refused> {
     match arguments {
         None => Ok(Node { raw: "{}", value: Json::Object(Vec::new()) }),
@@ -37,7 +37,7 @@ pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, Refused> {
     }
 }
 
-/// Sets the argument that bounds the records to the client's maximum, where it is absent or higher.
+/// Sets the argument that limits the records to the client's maximum, if it is absent or higher.
 pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, text: &'a mut String) -> Node<'a> {
     let Some(limit) = tool.records.as_ref().and_then(|records| records.limit.as_ref()) else { return arguments };
     let Json::Object(members) = &mut arguments.value else { return arguments };
@@ -59,21 +59,23 @@ pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, tex
 
 fn is_higher(node: &Node<'_>, maximum: u32) -> bool {
     match &node.value {
-        // A double is exact enough to compare with 32 bits, and reads every form that JSON has for a number.
+        // A double is exact enough to compare with 32 bits, and is read from every form of a JSON number.
         Json::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number > f64::from(maximum)),
         _ => false,
     }
 }
 
+/// Checks the arguments against the tool's schema.
+///
 /// # Errors
-/// The first thing that the tool's schema refuses.
+/// Returns the first violation.
 pub fn valid(arguments: &Node<'_>, tool: &Tool) -> Result<(), Refused> {
     let Some(schema) = &tool.schema else { return Ok(()) };
     schema.validate(&arguments.to_value()).map_err(|violation| {
         let keyword = keyword(&violation.keyword);
         let at = if violation.instance_path.is_empty() { "/" } else { &violation.instance_path };
         let message =
-            format!("Invalid arguments: `{keyword}` refuses what is at `{at}` (schema {})", violation.schema_path);
+            format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {})", violation.schema_path);
         Refused { message, keyword, path: violation.schema_path }
     })
 }
@@ -92,7 +94,7 @@ fn refused(keyword: &'static str, message: &str) -> Refused {
     Refused { message: message.to_owned(), keyword, path: "/".to_owned() }
 }
 
-/// The keywords of draft 2020-12 that can refuse.
+/// The keywords of draft 2020-12 that a value can violate.
 const KEYWORDS: [&str; 33] = [
     "$dynamicRef",
     "$ref",
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_injected_where_it_is_absent_and_clamped_where_it_is_higher() {
+    fn the_limit_is_set_if_it_is_absent_and_lowered_if_it_is_higher() {
         let integer = json!({"type": "integer"});
         let bounded = json!({"type": "integer", "minimum": 1, "maximum": 50});
         for (schema, max, sent, expected) in [
@@ -162,7 +164,7 @@ mod tests {
             (&integer, 10, r#"{"limit":1e9}"#, json!({"limit": 10})),
             (&integer, 10, r#"{"limit":99999999999999999999}"#, json!({"limit": 10})),
             (&integer, 10, r#"{"limit":"11"}"#, json!({"limit": "11"})),
-            // What is set for a caller is never refused for it.
+            // A value that the server sets is never refused by the schema.
             (&bounded, 100, "{}", json!({"limit": 50})),
             (&bounded, 100, r#"{"limit":101}"#, json!({"limit": 50})),
             (&bounded, 100, r#"{"limit":51}"#, json!({"limit": 51})),
@@ -186,7 +188,8 @@ mod tests {
         assert_eq!(
             refused,
             Refused {
-                message: "Invalid arguments: `type` refuses what is at `/limit` (schema /properties/limit/type)".into(),
+                message: "Invalid arguments: the value at `/limit` violates `type` (schema /properties/limit/type)"
+                    .into(),
                 keyword: "type",
                 path: "/properties/limit/type".into(),
             }

@@ -176,7 +176,7 @@ fn job<'a>(tool: &'a Tool, arguments: &Node<'_>) -> Result<Job<'a>, Refused> {
 
 fn parsed(answer: &[u8]) -> Result<Node<'_>, Failure> {
     strict::parse_answer(answer).map_err(|refusal| match refusal {
-        strict::Refusal::TooManyValues => Failure::TooLarge,
+        strict::JsonError::TooManyValues => Failure::TooLarge,
         _ => Failure::Malformed,
     })
 }

@@ -12,7 +12,7 @@ use super::{json, strict};
 pub enum Refusal {
     // -- about the message
     /// The body is not JSON that this server accepts.
-    Json(strict::Refusal),
+    Json(strict::JsonError),
     /// The JSON is not a message of MCP.
     Malformed(&'static str),
     /// The headers contradict the body.
@@ -55,7 +55,9 @@ impl Refusal {
     /// that JSON-RPC reserves, and equal the HTTP status of the same meaning.
     pub fn code(&self) -> i64 {
         match self {
-            Self::Json(strict::Refusal::NotUtf8 | strict::Refusal::Syntax | strict::Refusal::LoneSurrogate) => -32700,
+            Self::Json(strict::JsonError::NotUtf8 | strict::JsonError::Syntax | strict::JsonError::LoneSurrogate) => {
+                -32700
+            }
             Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound => -32600,
             Self::UnknownMethod { .. } => -32601,
             Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) => -32602,

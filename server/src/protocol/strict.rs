@@ -1,9 +1,9 @@
 //! JSON as this server accepts it, from callers and from backends alike.
 //!
-//! One pass over the bytes promises UTF-8, the grammar of RFC 8259, no key twice in one object (compared after unescaping),
-//! no lone surrogate, no nesting beyond [`MAX_DEPTH`] and no more values than are allowed: a value takes up to 72 bytes of
-//! memory, and may take two bytes of text. What it yields borrows from the input, and numbers keep the digits
-//! they were written with. What a message means is left to those who read the tree.
+//! One pass over the bytes ensures UTF-8, the grammar of RFC 8259, no duplicate key in an object (compared after unescaping), no
+//! lone surrogate, no nesting beyond [`MAX_DEPTH`] and no more values than are allowed: a value takes up to 72 bytes of memory,
+//! but may be two bytes of text. The result borrows from the input, and numbers keep the digits that they were written with.
+//! What a message means is left to the callers.
 
 mod parser;
 
@@ -13,14 +13,14 @@ use serde_json::Value;
 
 /// How deep arrays and objects may nest: `[[]]` has depth 2.
 pub const MAX_DEPTH: usize = 64;
-/// How many values a request may have, each member and item counted, also within others: under 5 MiB of tree.
+/// How many values a request may have, counting each member and item at every depth: less than 5 MiB of memory.
 pub const REQUEST_VALUES: usize = 64 * 1024;
-/// How many values a backend's answer may have: under 40 MiB of tree, for as long as it takes to trim the answer.
+/// How many values a backend's response may have: less than 40 MiB of memory, while the response is trimmed.
 pub const ANSWER_VALUES: usize = 512 * 1024;
 
-/// Why a text is not accepted. It holds nothing of the text, so that it may be logged.
+/// Why a text is not accepted. It contains nothing of the text, so that it may be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum JsonError {
     #[error("the body must be UTF-8")]
     NotUtf8,
     #[error("the body must be one JSON value (RFC 8259)")]
@@ -29,7 +29,7 @@ pub enum Refusal {
     DuplicateKey,
     #[error("arrays and objects must not nest deeper than 64")]
     TooDeep,
-    #[error("there must not be more values, each member and item counted, than are served")]
+    #[error("there are too many values (each member and item counts)")]
     TooManyValues,
     #[error("an escape must not be half of a surrogate pair")]
     LoneSurrogate,
@@ -51,40 +51,40 @@ pub enum Json<'a> {
     Bool(bool),
     /// The digits as they were written.
     Number(&'a str),
-    /// Unescaped; borrowed where nothing was escaped.
+    /// Unescaped; borrowed if nothing was escaped.
     String(Cow<'a, str>),
     Array(Vec<Node<'a>>),
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
-/// Reads the JSON value of a request; white space around it is allowed, anything else is not.
+/// Reads the JSON value of a request. It may have white space around it, and nothing else.
 ///
 /// # Errors
-/// The first thing that is wrong, from the left; bytes that are no UTF-8 come before anything else.
-pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
+/// Returns the first thing that is wrong, from the left; bytes that are not UTF-8 come before anything else.
+pub fn parse(bytes: &[u8]) -> Result<Node<'_>, JsonError> {
     bounded(bytes, REQUEST_VALUES)
 }
 
-/// As [`parse`], for what answers a call: it may have [`ANSWER_VALUES`].
+/// As [`parse`], for the response of a backend, which may have [`ANSWER_VALUES`].
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_answer(bytes: &[u8]) -> Result<Node<'_>, Refusal> {
+pub fn parse_answer(bytes: &[u8]) -> Result<Node<'_>, JsonError> {
     bounded(bytes, ANSWER_VALUES)
 }
 
-fn bounded(bytes: &[u8], values: usize) -> Result<Node<'_>, Refusal> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotUtf8)?;
+fn bounded(bytes: &[u8], values: usize) -> Result<Node<'_>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     parser::parse(text, values)
 }
 
 impl<'a> Node<'a> {
-    /// The member of an object; `None` where there is none, or this is no object.
+    /// A member of an object; `None` if there is none, or if this is not an object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
         self.as_object()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
-    /// What a JSON pointer (RFC 6901) points to: `/items/0/name`, or an empty text for this node itself.
+    /// The value that a JSON pointer (RFC 6901) refers to, such as `/items/0/name`; the empty pointer refers to this node itself.
     pub fn pointer(&self, pointer: &str) -> Option<&Node<'a>> {
         if pointer.is_empty() {
             return Some(self);
@@ -115,7 +115,7 @@ impl<'a> Node<'a> {
         if let Json::String(text) = &self.value { Some(text) } else { None }
     }
 
-    /// As serde_json would have read it: integers that fit 64 bits stay exact, other numbers become doubles.
+    /// The value as serde_json would have read it: integers that fit into 64 bits stay exact, other numbers become doubles.
     pub fn to_value(&self) -> Value {
         match &self.value {
             Json::Null => Value::Null,
@@ -130,9 +130,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Whatever the parser let through has a value here by the same means: it holds what may leave the range of a double against
-/// `str::parse::<f64>`, which rounds correctly and knows every form of RFC 8259. Another reader could round the greatest ones to
-/// infinity, and have none.
+/// Every number that the parser accepts has a value here. The parser checks the range of a double with the same function, which
+/// rounds correctly and reads every form of RFC 8259; another one could round the greatest numbers to infinity.
 fn number(digits: &str) -> Value {
     if digits != "-0" {
         if let Ok(integer) = digits.parse::<i64>() {
@@ -142,10 +141,10 @@ fn number(digits: &str) -> Value {
             return Value::from(integer);
         }
     }
-    Value::from(digits.parse::<f64>().expect("a number that was parsed must be one to Rust"))
+    Value::from(digits.parse::<f64>().expect("a number that the parser accepts must be a double"))
 }
 
-/// RFC 6901 knows no leading zeros and no signs.
+/// An index of RFC 6901 has no sign and no leading zero.
 fn array_index(token: &str) -> Option<usize> {
     let is_index = token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
     if is_index { token.parse().ok() } else { None }

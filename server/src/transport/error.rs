@@ -3,6 +3,8 @@
 //! Refusals that precede the message are answered with a plain `{"error": …}`; refusals of a message are JSON-RPC error
 //! objects, because clients look for the reason there.
 
+use std::borrow::Cow;
+
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::response;
@@ -52,25 +54,27 @@ impl HttpRefusal {
         }
     }
 
-    fn message(self) -> &'static str {
-        match self {
+    fn message(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::NoPolicy => "No policy is loaded yet",
-            Self::ForeignHost => "This server is not addressed by that host",
+            Self::ForeignHost => "The Host header does not name this server",
             Self::ForeignOrigin => "Requests from web pages are not served",
             Self::UnknownPath => "Not found; MCP is served at /mcp",
-            Self::MethodNotAllowed { .. } => "Method not allowed; MCP is served by POST",
-            Self::NotAcceptable => "The answer is application/json; Accept must admit it",
+            Self::MethodNotAllowed { allow } => {
+                return Cow::Owned(format!("Method not allowed; use {}", allow.replace(", ", " or ")));
+            }
+            Self::NotAcceptable => "The response is application/json; the Accept header must allow it",
             Self::UnsupportedMediaType => "The body must be application/json, without a content encoding",
             Self::BodyTooLarge => "The body is too large",
             Self::BodyTooSlow => "The body was received too slowly",
             Self::BodyBroken => "The body is malformed or incomplete",
-        }
+        })
     }
 }
 
 /// The response to a refusal of HTTP.
 pub fn refuse(refusal: HttpRefusal) -> Response<ResponseBody> {
-    let mut response = plain(refusal.status(), refusal.message());
+    let mut response = plain(refusal.status(), &refusal.message());
     match refusal {
         HttpRefusal::NoPolicy => _ = response.headers_mut().insert(header::RETRY_AFTER, NO_POLICY_RETRY_SECONDS.into()),
         HttpRefusal::MethodNotAllowed { allow } => {
@@ -162,8 +166,8 @@ mod tests {
     async fn refusals_before_the_message_are_plain_and_refusals_of_a_message_are_json_rpc_errors() {
         let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         assert_eq!(
-            read(refuse(HttpRefusal::MethodNotAllowed { allow: "GET" })).await,
-            (405, header("allow", "GET"), r#"{"error":"Method not allowed; MCP is served by POST"}"#.into())
+            read(refuse(HttpRefusal::MethodNotAllowed { allow: "GET, HEAD" })).await,
+            (405, header("allow", "GET, HEAD"), r#"{"error":"Method not allowed; use GET or HEAD"}"#.into())
         );
         assert_eq!(
             read(refuse(HttpRefusal::NoPolicy)).await,

@@ -43,7 +43,7 @@ async fn arguments_that_do_not_fit_are_described_by_keyword_and_place_and_never_
     let fits = server.call(AGENT, "echo", json!({"text": "x".repeat(200)})).await.unwrap();
     assert_eq!(fits.to_value(), response(200, rpc_result(echoed(&"x".repeat(200)))), "as long as the schema allows");
     let refuses = |keyword: &str, place: &str, schema: &str| {
-        format!("Invalid arguments: `{keyword}` refuses what is at `{place}` (schema {schema})")
+        format!("Invalid arguments: the value at `{place}` violates `{keyword}` (schema {schema})")
     };
     let not_an_object = "Invalid arguments: they must be an object".to_owned();
     for (arguments, message) in [

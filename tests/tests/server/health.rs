@@ -40,7 +40,7 @@ async fn health_is_reported_to_requests_for_this_servers_hosts_only() {
         (
             "a foreign host",
             get.clone().replacing("Host", "evil.example"),
-            plain_refusal(421, "This server is not addressed by that host"),
+            plain_refusal(421, "The Host header does not name this server"),
         ),
         (
             "a web page",
@@ -50,7 +50,7 @@ async fn health_is_reported_to_requests_for_this_servers_hosts_only() {
         (
             "another method",
             get.method("POST"),
-            response_with(405, "allow", "GET", json!({"error": "Method not allowed; MCP is served by POST"})),
+            response_with(405, "allow", "GET", json!({"error": "Method not allowed; use GET"})),
         ),
     ] {
         assert_eq!(server.send(&request).await.unwrap().to_value(), expected, "{what}");

@@ -48,7 +48,7 @@ async fn responses_and_refusals_are_those_of_http_1() {
         (
             "another host beside its own",
             request(AGENT).header("host", "evil.example"),
-            (421, refusal("This server is not addressed by that host")),
+            (421, refusal("The Host header does not name this server")),
         ),
         (
             "a body over 1 MiB",

@@ -82,12 +82,11 @@ async fn a_key_whose_client_has_no_access_gets_a_403() {
 async fn a_wrong_request_line_or_header_has_a_status_of_its_own() {
     let server = start(&document(NOWHERE)).await;
     let good = || request(AGENT);
-    let not_allowed =
-        || response_with(405, "allow", "POST", json!({"error": "Method not allowed; MCP is served by POST"}));
+    let not_allowed = || response_with(405, "allow", "POST", json!({"error": "Method not allowed; use POST"}));
     let not_found = || plain_refusal(404, "Not found; MCP is served at /mcp");
-    let misdirected = || plain_refusal(421, "This server is not addressed by that host");
+    let misdirected = || plain_refusal(421, "The Host header does not name this server");
     let foreign = || plain_refusal(403, "Requests from web pages are not served");
-    let not_acceptable = || plain_refusal(406, "The answer is application/json; Accept must admit it");
+    let not_acceptable = || plain_refusal(406, "The response is application/json; the Accept header must allow it");
     let unsupported = || plain_refusal(415, "The body must be application/json, without a content encoding");
     let own_origin = format!("http://{}", server.listen);
     check(

@@ -3,12 +3,12 @@ use serde_json::json;
 
 use super::*;
 
-fn refusal(text: &str) -> Option<Refusal> {
+fn refusal(text: &str) -> Option<JsonError> {
     parse(text.as_bytes()).err()
 }
 
 #[test]
-fn a_message_reads_as_it_was_written() {
+fn a_value_is_read_as_it_was_written() {
     let text = r#" {"id":1.50,"m":"a\u00e9\ud83d\ude00","p":[true,null,{}]} "#;
     let node = parse(text.as_bytes()).unwrap();
     let leaf = |raw, value| Node { raw, value };
@@ -36,55 +36,55 @@ fn a_message_reads_as_it_was_written() {
 }
 
 #[test]
-fn each_wrong_text_is_refused_for_its_reason() {
+fn every_invalid_text_is_refused_with_its_reason() {
     for (text, expected) in [
-        ("", Refusal::Syntax),
-        (" ", Refusal::Syntax),
-        ("{} {}", Refusal::Syntax),
-        ("[1,]", Refusal::Syntax),
-        ("{\"a\":1,}", Refusal::Syntax),
-        ("{a:1}", Refusal::Syntax),
-        ("01", Refusal::Syntax),
-        ("-", Refusal::Syntax),
-        ("1.", Refusal::Syntax),
-        (".5", Refusal::Syntax),
-        ("+1", Refusal::Syntax),
-        ("1e", Refusal::Syntax),
-        ("NaN", Refusal::Syntax),
-        ("tru", Refusal::Syntax),
-        ("\"\n\"", Refusal::Syntax),
-        ("\"\u{0}\"", Refusal::Syntax),
-        ("\"\\x\"", Refusal::Syntax),
-        ("\"\\u12\"", Refusal::Syntax),
-        ("\"\\u+123\"", Refusal::Syntax),
-        ("\"abc", Refusal::Syntax),
-        ("'a'", Refusal::Syntax),
-        ("[1 // one\n]", Refusal::Syntax),
-        ("\u{feff}{}", Refusal::Syntax),
-        ("\u{a0}1", Refusal::Syntax),
-        (r#"{"a":1,"a":1}"#, Refusal::DuplicateKey),
-        (r#"{"a":1,"\u0061":1}"#, Refusal::DuplicateKey),
-        (r#"[{"x":{"":1,"":2}}]"#, Refusal::DuplicateKey),
-        (r#""\ud800""#, Refusal::LoneSurrogate),
-        (r#""\ud800\u0041""#, Refusal::LoneSurrogate),
-        (r#""\ud800\n""#, Refusal::LoneSurrogate),
-        (r#""\udc00""#, Refusal::LoneSurrogate),
-        (r#"{"\udfff":1}"#, Refusal::LoneSurrogate),
-        ("1e999", Refusal::NumberOutOfRange),
-        ("-1e999", Refusal::NumberOutOfRange),
-        (&"9".repeat(400), Refusal::NumberOutOfRange),
+        ("", JsonError::Syntax),
+        (" ", JsonError::Syntax),
+        ("{} {}", JsonError::Syntax),
+        ("[1,]", JsonError::Syntax),
+        ("{\"a\":1,}", JsonError::Syntax),
+        ("{a:1}", JsonError::Syntax),
+        ("01", JsonError::Syntax),
+        ("-", JsonError::Syntax),
+        ("1.", JsonError::Syntax),
+        (".5", JsonError::Syntax),
+        ("+1", JsonError::Syntax),
+        ("1e", JsonError::Syntax),
+        ("NaN", JsonError::Syntax),
+        ("tru", JsonError::Syntax),
+        ("\"\n\"", JsonError::Syntax),
+        ("\"\u{0}\"", JsonError::Syntax),
+        ("\"\\x\"", JsonError::Syntax),
+        ("\"\\u12\"", JsonError::Syntax),
+        ("\"\\u+123\"", JsonError::Syntax),
+        ("\"abc", JsonError::Syntax),
+        ("'a'", JsonError::Syntax),
+        ("[1 // one\n]", JsonError::Syntax),
+        ("\u{feff}{}", JsonError::Syntax),
+        ("\u{a0}1", JsonError::Syntax),
+        (r#"{"a":1,"a":1}"#, JsonError::DuplicateKey),
+        (r#"{"a":1,"\u0061":1}"#, JsonError::DuplicateKey),
+        (r#"[{"x":{"":1,"":2}}]"#, JsonError::DuplicateKey),
+        (r#""\ud800""#, JsonError::LoneSurrogate),
+        (r#""\ud800\u0041""#, JsonError::LoneSurrogate),
+        (r#""\ud800\n""#, JsonError::LoneSurrogate),
+        (r#""\udc00""#, JsonError::LoneSurrogate),
+        (r#"{"\udfff":1}"#, JsonError::LoneSurrogate),
+        ("1e999", JsonError::NumberOutOfRange),
+        ("-1e999", JsonError::NumberOutOfRange),
+        (&"9".repeat(400), JsonError::NumberOutOfRange),
     ] {
         assert_eq!(refusal(text), Some(expected), "{text:?}");
     }
-    assert_eq!(parse(b"\"\xff\"").err(), Some(Refusal::NotUtf8));
-    assert_eq!(parse(b"\"\xed\xa0\x80\"").err(), Some(Refusal::NotUtf8));
+    assert_eq!(parse(b"\"\xff\"").err(), Some(JsonError::NotUtf8));
+    assert_eq!(parse(b"\"\xed\xa0\x80\"").err(), Some(JsonError::NotUtf8));
 }
 
 #[test]
-fn a_number_at_the_edge_of_the_range_has_a_value_or_is_refused() {
+fn a_number_at_the_limit_of_the_range_has_a_value_or_is_refused() {
     for (text, expected) in [
         ("1.7976931348623157e308", Some(f64::MAX)),
-        // Nearer to the greatest double than to what would be the next.
+        // Nearer to the greatest double than to the number that would follow it.
         ("1.7976931348623158e308", Some(f64::MAX)),
         (&format!("17976931348623158{}", "0".repeat(292)), Some(f64::MAX)),
         ("1.7976931348623159e308", None),
@@ -100,25 +100,25 @@ fn a_number_at_the_edge_of_the_range_has_a_value_or_is_refused() {
 }
 
 #[test]
-fn nesting_is_accepted_to_the_bound_and_no_deeper() {
+fn nesting_is_accepted_up_to_the_bound_and_no_deeper() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(refusal(&nested(MAX_DEPTH)), None);
-    assert_eq!(refusal(&nested(MAX_DEPTH + 1)), Some(Refusal::TooDeep));
-    assert_eq!(refusal(&"[".repeat(500_000)), Some(Refusal::TooDeep));
-    assert_eq!(refusal(&"{\"a\":".repeat(65)), Some(Refusal::TooDeep));
-    // Neighbours do not add up.
+    assert_eq!(refusal(&nested(MAX_DEPTH + 1)), Some(JsonError::TooDeep));
+    assert_eq!(refusal(&"[".repeat(500_000)), Some(JsonError::TooDeep));
+    assert_eq!(refusal(&"{\"a\":".repeat(65)), Some(JsonError::TooDeep));
+    // The depths of siblings do not add up.
     assert_eq!(refusal(&format!("[{0},{0}]", nested(MAX_DEPTH - 1))), None);
 }
 
 #[test]
-fn values_are_accepted_to_the_bound_and_no_more() {
+fn values_are_accepted_up_to_the_bound_and_no_more() {
     // The outer list is one of them.
     let list = |items: usize| format!("[{}1]", "1,".repeat(items - 1));
     assert_eq!(refusal(&list(REQUEST_VALUES - 1)), None);
-    assert_eq!(refusal(&list(REQUEST_VALUES)), Some(Refusal::TooManyValues));
+    assert_eq!(refusal(&list(REQUEST_VALUES)), Some(JsonError::TooManyValues));
     let answer = |items| parse_answer(list(items).as_bytes()).err();
     assert_eq!(answer(ANSWER_VALUES - 1), None);
-    assert_eq!(answer(ANSWER_VALUES), Some(Refusal::TooManyValues));
+    assert_eq!(answer(ANSWER_VALUES), Some(JsonError::TooManyValues));
     assert!(std::mem::size_of::<(Cow<'_, str>, Node<'_>)>() <= 72, "the bounds count on it");
 }
 
@@ -131,13 +131,13 @@ fn a_duplicate_is_found_at_every_size() {
         };
         assert_eq!(refusal(&object(size)), None, "{size}");
         for twice in [0, size / 2, size - 1] {
-            assert_eq!(refusal(&object(twice)), Some(Refusal::DuplicateKey), "{size} {twice}");
+            assert_eq!(refusal(&object(twice)), Some(JsonError::DuplicateKey), "{size} {twice}");
         }
     }
 }
 
 #[test]
-fn pointers_point_as_rfc_6901_says() {
+fn pointers_refer_to_values_as_in_rfc_6901() {
     let text = r#"{"items":[{"name":"a"},{"name":"b"}],"a/b":1,"m~n":2,"":3,"0":4}"#;
     let node = parse(text.as_bytes()).unwrap();
     for (pointer, raw) in [
@@ -176,7 +176,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Texts near JSON: its own tokens, badly ordered.
+/// Texts that resemble JSON: its tokens in any order.
 fn almost_json() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
         "{",
@@ -215,12 +215,12 @@ fn almost_json() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
 }
 
-/// Whether serde_json and this parser agree, given that only this one refuses duplicates, depth and surrogates.
+/// Checks that serde_json and this parser agree, except that only this one refuses duplicates, depth and lone surrogates.
 fn agrees(bytes: &[u8]) -> Result<(), TestCaseError> {
     let theirs = serde_json::from_slice::<Value>(bytes);
     match parse(bytes) {
         Ok(node) => prop_assert_eq!(theirs.ok(), Some(node.to_value())),
-        Err(Refusal::DuplicateKey | Refusal::TooDeep) => {}
+        Err(JsonError::DuplicateKey | JsonError::TooDeep) => {}
         Err(_) => prop_assert!(theirs.is_err()),
     }
     Ok(())
