@@ -74,7 +74,7 @@ pub fn mcp(guard: Guard) -> Mcp {
     Mcp::with_groups(guard, &GROUPS)
 }
 
-fn count<'s>(_: &Mcp, _: Caller<'s>, request: &mut Request<'_>, id: &str) -> Option<Result<Begun<'s>, Refusal>> {
+fn count<'s>(_: &Guard, _: Caller<'s>, request: &mut Request<'_>, id: &str) -> Option<Result<Begun<'s>, Refusal>> {
     if request.message.method != "test/count" {
         return None;
     }

@@ -9,10 +9,10 @@ mod lifecycle;
 mod session;
 mod tools;
 
-pub use answer::{Answer, Messages, queue};
+pub use answer::{Answer, Begun, Messages, Pending, queue};
 #[cfg(test)]
 pub use dispatch::Group;
-pub use dispatch::{Begun, Mcp, Pending};
+pub use dispatch::Mcp;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What a message leads to, and JSON-RPC responses as text.
+//! What a message leads to: an answer, or a call that has to be waited for. JSON-RPC responses as text.
 
 use bytes::Bytes;
 use futures::{
@@ -7,7 +7,10 @@ use futures::{
 };
 use tokio::sync::mpsc;
 
-use crate::protocol::refusal::Refusal;
+use crate::{
+    guard::{Caller, Guard, Prepared},
+    protocol::{era::Era, refusal::Refusal, request::Carrier},
+};
 
 /// How many messages may wait for one stream.
 const QUEUED: usize = 64;
@@ -39,6 +42,32 @@ pub enum Answer {
         id: String,
         messages: Messages,
     },
+}
+
+/// What the first half of a request leads to.
+pub enum Begun<'s> {
+    Answer(Answer),
+    Pending(Pending<'s>),
+}
+
+/// A request that has to wait for its answer, with everything that the answer needs.
+pub enum Pending<'s> {
+    ToolCall(PendingCall<'s>),
+}
+
+/// A prepared call.
+pub struct PendingCall<'s> {
+    /// The id of the request, as it was written.
+    pub(super) id: String,
+    pub(super) era: Era,
+    pub(super) prepared: Prepared<'s>,
+}
+
+/// Refuses a message: counts the refusal against the allowance of the caller and records it. Returns it, or the refusal that takes
+/// its place if the allowance is used up or the record cannot be written.
+pub(super) fn refuse(guard: &Guard, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal) -> Refusal {
+    let status = carrier.status(&refusal);
+    guard.refuse(caller, refusal, status)
 }
 
 /// A queue of messages: a sender waits while it is full, and the stream ends when all senders are dropped.

@@ -3,7 +3,10 @@
 //! The first half needs the request and returns at once; nothing that it returns borrows from the request, so that the bytes
 //! of a request, and the tree that they were parsed into, are not kept while a call waits. The second half may wait.
 
-use super::{Answer, lifecycle, session, tools};
+use super::{
+    answer::{Answer, Begun, Pending, refuse},
+    lifecycle, session, tools,
+};
 use crate::{
     guard::{Caller, Guard},
     protocol::{
@@ -14,24 +17,13 @@ use crate::{
 };
 
 /// A group of methods: answers a request, or returns `None` if its method belongs to another group. Notifications do not get
-/// here. A refusal that it returns was counted and recorded: see [`Mcp::refuse`].
-pub type Group = for<'s> fn(&Mcp, Caller<'s>, &mut Request<'_>, &str) -> Option<Result<Begun<'s>, Refusal>>;
+/// here. A refusal that it returns was counted and recorded.
+pub type Group = for<'s> fn(&Guard, Caller<'s>, &mut Request<'_>, &str) -> Option<Result<Begun<'s>, Refusal>>;
 
 /// The methods, and the guard in front of them.
 pub struct Mcp {
     pub guard: Guard,
     groups: &'static [Group],
-}
-
-/// What the first half of a request leads to.
-pub enum Begun<'s> {
-    Answer(Answer),
-    Pending(Pending<'s>),
-}
-
-/// A request that has to wait for its answer, with everything that the answer needs.
-pub enum Pending<'s> {
-    ToolCall(tools::PendingCall<'s>),
 }
 
 impl Mcp {
@@ -68,7 +60,7 @@ impl Mcp {
                 Err(over) => Answer::refusal(over, None),
             });
         };
-        match self.groups.iter().find_map(|begin| begin(self, caller, &mut request, id)) {
+        match self.groups.iter().find_map(|begin| begin(&self.guard, caller, &mut request, id)) {
             Some(Ok(begun)) => begun,
             Some(Err(refusal)) => Begun::Answer(Answer::refusal(refusal, Some(id))),
             None => Begun::Answer(self.refusal(caller, carrier, Refusal::UnknownMethod { in_session }, Some(id))),
@@ -78,19 +70,12 @@ impl Mcp {
     /// The second half: waits for the answer.
     pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>) -> Answer {
         match pending {
-            Pending::ToolCall(call) => tools::finish(self, caller, call).await,
+            Pending::ToolCall(call) => tools::finish(&self.guard, caller, call).await,
         }
     }
 
-    /// Refuses a message: counts the refusal against the allowance of the caller and records it. Returns it, or the refusal
-    /// that takes its place if the allowance is used up or the record cannot be written.
-    pub fn refuse(&self, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal) -> Refusal {
-        let status = carrier.status(&refusal);
-        self.guard.refuse(caller, refusal, status)
-    }
-
-    /// As [`Mcp::refuse`]: the answer to the request with this id.
+    /// Refuses the request with this id. The refusal is counted against the allowance of the caller, and recorded.
     pub fn refusal(&self, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal, id: Option<&str>) -> Answer {
-        Answer::refusal(self.refuse(caller, carrier, refusal), id)
+        Answer::refusal(refuse(&self.guard, caller, carrier, refusal), id)
     }
 }

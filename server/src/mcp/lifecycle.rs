@@ -1,8 +1,11 @@
 //! `initialize` and `ping` of the older revisions, `server/discover` of 2026-07-28.
 
-use super::{Answer, Begun, Mcp};
+use super::{
+    answer::{Answer, Begun, refuse},
+    session,
+};
 use crate::{
-    guard::Caller,
+    guard::{Caller, Guard},
     protocol::{
         era::{Era, Version},
         refusal::{Refusal, SUPPORTED_VERSIONS},
@@ -14,29 +17,29 @@ use crate::{
 pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 pub(super) fn begin<'s>(
-    mcp: &Mcp,
+    guard: &Guard,
     caller: Caller<'s>,
     request: &mut Request<'_>,
     id: &str,
 ) -> Option<Result<Begun<'s>, Refusal>> {
     let answer = match (request.era, &*request.message.method) {
-        (Era::Handshake, "initialize") => initialize(mcp, caller, request, id),
-        (Era::Handshake, "ping") => counted(mcp, caller, || Answer::result(id, "{}")),
-        (Era::Stateless, "server/discover") => counted(mcp, caller, || Answer::result(id, &discover(caller))),
+        (Era::Handshake, "initialize") => initialize(guard, caller, request, id),
+        (Era::Handshake, "ping") => counted(guard, caller, || Answer::result(id, "{}")),
+        (Era::Stateless, "server/discover") => counted(guard, caller, || Answer::result(id, &discover(caller))),
         _ => return None,
     };
     Some(answer.map(Begun::Answer))
 }
 
 /// An answer that takes from the caller's allowance.
-fn counted(mcp: &Mcp, caller: Caller<'_>, answer: impl FnOnce() -> Answer) -> Result<Answer, Refusal> {
-    mcp.guard.take_allowance(caller).map(|()| answer())
+fn counted(guard: &Guard, caller: Caller<'_>, answer: impl FnOnce() -> Answer) -> Result<Answer, Refusal> {
+    guard.take_allowance(caller).map(|()| answer())
 }
 
-fn initialize(mcp: &Mcp, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
+fn initialize(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
     let Some(requested) = request.message.param("protocolVersion").and_then(|version| version.as_str()) else {
         let refusal = Refusal::InvalidParams("Invalid params: `protocolVersion` must be a string".into());
-        return Err(mcp.refuse(caller, request.carrier, refusal));
+        return Err(refuse(guard, caller, request.carrier, refusal));
     };
     // A client that asks for a revision that is not served is offered the latest.
     let version = Version::parse(requested).unwrap_or(Version::LATEST);
@@ -45,9 +48,9 @@ fn initialize(mcp: &Mcp, caller: Caller<'_>, request: &Request<'_>, id: &str) ->
         r#"{{"protocolVersion":"{}","capabilities":{{"tools":{{}}}},"serverInfo":{server}}}"#,
         version.as_str()
     );
-    let mut answer = counted(mcp, caller, || Answer::result(id, &result))?;
-    if let Answer::Result { session, .. } = &mut answer {
-        *session = Some(mcp.open_session(caller, version));
+    let mut answer = counted(guard, caller, || Answer::result(id, &result))?;
+    if let Answer::Result { session: id, .. } = &mut answer {
+        *id = Some(session::open(guard, caller, version));
     }
     Ok(answer)
 }

@@ -3,9 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Mcp;
 use crate::{
-    guard::Caller,
+    guard::{Caller, Guard},
     protocol::{era::Version, headers::Header},
     session::SessionClaims,
 };
@@ -20,16 +19,14 @@ pub(super) fn belongs_to(caller: Caller<'_>, id: Header<'_>) -> bool {
     claims.is_some_and(|claims| claims.identity == caller.identity.fingerprint)
 }
 
-impl Mcp {
-    /// The id of a new session.
-    pub(super) fn open_session(&self, caller: Caller<'_>, version: Version) -> String {
-        caller.snapshot.sealer.seal(&SessionClaims {
-            identity: caller.identity.fingerprint,
-            version: version.as_str().to_owned(),
-            expiry: unix_seconds() + LIFETIME.as_secs(),
-            owner: self.guard.audit.instance().to_owned(),
-        })
-    }
+/// The id of a new session.
+pub(super) fn open(guard: &Guard, caller: Caller<'_>, version: Version) -> String {
+    caller.snapshot.sealer.seal(&SessionClaims {
+        identity: caller.identity.fingerprint,
+        version: version.as_str().to_owned(),
+        expiry: unix_seconds() + LIFETIME.as_secs(),
+        owner: guard.audit.instance().to_owned(),
+    })
 }
 
 fn unix_seconds() -> u64 {

@@ -1,28 +1,23 @@
 //! `tools/list` and `tools/call`.
 
-use super::{Answer, Begun, Mcp, Pending, answer::begin_result, lifecycle::SERVER_INFO};
+use super::{
+    answer::{Answer, Begun, Pending, PendingCall, begin_result, refuse},
+    lifecycle::SERVER_INFO,
+};
 use crate::{
-    guard::{Caller, Prepared, Reply, authorise},
+    guard::{Caller, Guard, Prepared, Reply, authorise},
     protocol::{era::Era, refusal::Refusal, request::Request, strict::Json},
 };
 
-/// A call that was prepared, with everything that its answer needs.
-pub struct PendingCall<'s> {
-    /// The id of the request, as it was written.
-    id: String,
-    era: Era,
-    prepared: Prepared<'s>,
-}
-
 pub(super) fn begin<'s>(
-    mcp: &Mcp,
+    guard: &Guard,
     caller: Caller<'s>,
     request: &mut Request<'_>,
     id: &str,
 ) -> Option<Result<Begun<'s>, Refusal>> {
     Some(match &*request.message.method {
-        "tools/list" => list(mcp, caller, request, id).map(Begun::Answer),
-        "tools/call" => prepare(mcp, caller, request).map(|prepared| {
+        "tools/list" => list(guard, caller, request, id).map(Begun::Answer),
+        "tools/call" => prepare(guard, caller, request).map(|prepared| {
             Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era: request.era, prepared }))
         }),
         _ => return None,
@@ -30,20 +25,20 @@ pub(super) fn begin<'s>(
 }
 
 /// Makes a call.
-pub(super) async fn finish(mcp: &Mcp, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
+pub(super) async fn finish(guard: &Guard, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
     let PendingCall { id, era, prepared } = call;
-    match mcp.guard.call(caller, prepared).await {
+    match guard.call(caller, prepared).await {
         Ok(reply) => reply_of(&id, &reply, era, &caller.snapshot.server_info),
         Err(refusal) => Answer::refusal(refusal, Some(&id)),
     }
 }
 
-fn prepare<'s>(mcp: &Mcp, caller: Caller<'s>, request: &mut Request<'_>) -> Result<Prepared<'s>, Refusal> {
+fn prepare<'s>(guard: &Guard, caller: Caller<'s>, request: &mut Request<'_>) -> Result<Prepared<'s>, Refusal> {
     let Request { era, message, carrier } = request;
     let arguments = message.take_param("arguments");
     let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
         let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
-        return Err(mcp.refuse(caller, *carrier, refusal));
+        return Err(refuse(guard, caller, *carrier, refusal));
     };
     // Checked only for a tool that the caller may call: the refusal of a denied one reveals nothing about its schema.
     if *era == Era::Stateless
@@ -51,18 +46,18 @@ fn prepare<'s>(mcp: &Mcp, caller: Caller<'s>, request: &mut Request<'_>) -> Resu
         && let Err(refusal) =
             tool.param_headers.iter().try_for_each(|header| header.agrees(arguments.as_ref(), carrier.headers()))
     {
-        return Err(mcp.refuse(caller, *carrier, refusal));
+        return Err(refuse(guard, caller, *carrier, refusal));
     }
-    mcp.guard.prepare(caller, name, arguments)
+    guard.prepare(caller, name, arguments)
 }
 
-fn list(mcp: &Mcp, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
+fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
     // A list has one page, so this server never handed out a cursor.
     if request.message.param("cursor").is_some_and(|cursor| cursor.value != Json::Null) {
         let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
-        return Err(mcp.refuse(caller, request.carrier, refusal));
+        return Err(refuse(guard, caller, request.carrier, refusal));
     }
-    mcp.guard.take_allowance(caller)?;
+    guard.take_allowance(caller)?;
     // Written for each request: copying it costs as much as sending it, and cached lists would add up with the clients.
     let Caller { snapshot, identity } = caller;
     let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
