@@ -14,7 +14,7 @@ use k8s_openapi::ByteString;
 use portcullis_crds::NamespacedName;
 
 use super::{
-    io::Error,
+    error::Error,
     state::{self, State},
 };
 use crate::{

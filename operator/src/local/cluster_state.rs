@@ -1,4 +1,4 @@
-//! What a cluster would know of the folder's objects: who they are, which keys they have, and what is in force.
+//! What a cluster would add to the folder's objects: identities, credentials, and what is in force.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,10 +6,12 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::NamespacedName;
-use portcullis_crds::contract::{CREDENTIALS_FILE, CredentialsReading, ServerKeys};
+use portcullis_crds::{
+    NamespacedName,
+    contract::{CREDENTIALS_FILE, CredentialsReading, ServerKeys},
+};
 
-use super::{client_keys::ClientKeys, identities::Identities, io::Error, state::State};
+use super::{client_keys::ClientKeys, error::Error, identities::Identities, state::State};
 use crate::{
     credentials::{IssuedCredential, server_keys},
     manifests::{self, ClusterState, Folder, ObjectId},
@@ -17,47 +19,46 @@ use crate::{
     validate::{Documents, Published},
 };
 
-/// The facts of this machine.
+/// The state of this machine.
 pub(super) struct LocalClusterState {
     identities: Identities,
     pub client_keys: ClientKeys,
+    /// The documents that each server enforces.
     pub in_force: BTreeMap<NamespacedName, Documents>,
     server_keys: BTreeMap<NamespacedName, ServerKeys>,
 }
 
 impl LocalClusterState {
+    /// Reads what earlier runs left.
     pub fn load(state: &State) -> Self {
         let identities = Identities::load(state.identities());
         Self { identities, client_keys: ClientKeys::default(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
     }
 
-    /// Makes whatever the folder's objects lack, and forgets those that are gone since `before`. At the start nothing was
-    /// before, and nothing is forgotten.
+    /// Creates what the folder's objects do not have yet, and deletes what belonged to objects that were removed since `before`.
+    /// At the start there is no `before`, and nothing is deleted.
     ///
     /// # Errors
-    /// Where the state folder can't be written. All that can be done is done nevertheless; ask again.
+    /// Returns an error if the state folder cannot be written. Everything else is up to date; the caller tries again.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
-        let is_there = words(folder);
-        let was_there = before.map(words).unwrap_or_default();
-        let mut written =
-            self.identities.update(folder.ids(), |object| was_there.contains(object) && !is_there.contains(object));
-
+        let now = names(folder);
+        let before = before.map(names).unwrap_or_default();
+        let is_removed = |object: &str| before.contains(object) && !now.contains(object);
+        let identities = self.identities.update(folder.ids(), is_removed);
         let (secrets, _) = manifests::secrets(folder, self);
-        written = written.and(self.client_keys.update(state, &secrets));
+        let client_keys = self.client_keys.update(state, &secrets);
         for (name, _) in folder.servers() {
-            let keys = published_keys(state, name);
-            self.server_keys
-                .entry(name.clone())
-                .or_insert_with(|| keys.unwrap_or_else(|| server_keys(random::bytes())));
+            let keys = || published_keys(state, name).unwrap_or_else(|| server_keys(random::bytes()));
+            self.server_keys.entry(name.clone()).or_insert_with(keys);
         }
-        written
+        identities.and(client_keys)
     }
 
-    /// Forgets what the folder no longer names since an earlier run, unless part of it can't be read. For a start that went
-    /// well: a wrong folder must not take the keys of the right one.
+    /// Deletes what earlier runs left and the folder does not name, unless a part of the folder cannot be read. Called once a
+    /// start has succeeded: a start with a wrong folder must not delete the keys of the right one.
     ///
     /// # Errors
-    /// Where the state folder can't be written.
+    /// Returns an error if the state folder cannot be written.
     pub fn forget_left_over(&mut self, state: &State, folder: &Folder) -> Result<(), Error> {
         if folder.has_broken_file() {
             return Ok(());
@@ -65,8 +66,8 @@ impl LocalClusterState {
         if folder.is_decoded() {
             self.client_keys.remove_left_over(state);
         }
-        let is_there = words(folder);
-        self.identities.update(folder.ids(), |object| !is_there.contains(object))
+        let now = names(folder);
+        self.identities.update(folder.ids(), |object| !now.contains(object))
     }
 }
 
@@ -88,12 +89,12 @@ impl ClusterState for LocalClusterState {
     }
 }
 
-/// All that a folder names, as identities are known.
-fn words(folder: &Folder) -> BTreeSet<String> {
+/// All objects that a folder names, as identities are stored: `McpClient sales/bot`.
+fn names(folder: &Folder) -> BTreeSet<String> {
     folder.all_named().map(ToString::to_string).collect()
 }
 
-/// The server's own keys, as an earlier run wrote them: sessions outlive a restart.
+/// The server's own keys, as an earlier run wrote them, so that sessions outlive a restart.
 fn published_keys(state: &State, server: &NamespacedName) -> Option<ServerKeys> {
     let text = fs::read_to_string(state.volume(server).join(CREDENTIALS_FILE)).ok()?;
     CredentialsReading::parse(&text).ok()?.keys.ok()?

@@ -1,5 +1,5 @@
-//! UIDs and ages, which a cluster gives and files lack: made up once, kept over runs, and gone with their object, so that a
-//! client deleted and made again is another one.
+//! UIDs and creation times, which a cluster assigns and files do not contain: assigned once, kept between runs, and deleted with
+//! their object, so that a client that is deleted and created again is another client.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -9,17 +9,17 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Error, state};
+use super::{error::Error, state};
 use crate::{
     manifests::{ObjectId, uuid},
     random,
 };
 
-/// The identities of all objects, as they are on disk; by the words `McpClient sales/bot`.
+/// The identities of all objects, by `McpClient sales/bot`.
 pub(super) struct Identities {
     path: PathBuf,
     known: BTreeMap<String, Identity>,
-    /// Whether the file says what is known.
+    /// Whether the file contains what is known.
     is_written: bool,
 }
 
@@ -30,23 +30,23 @@ struct Identity {
 }
 
 impl Identities {
-    /// Those of earlier runs. A file that can't be read is none: then all objects are new ones.
+    /// Reads the identities of earlier runs. If the file cannot be read, all objects are new.
     pub fn load(path: PathBuf) -> Self {
         let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         Self { path, known, is_written: true }
     }
 
-    /// Gives each of these objects an identity, and forgets those that `is_gone` says.
+    /// Assigns an identity to each of these objects that has none, and deletes those of removed objects.
     ///
     /// # Errors
-    /// Where what changed can't be written.
+    /// Returns an error if the file cannot be written.
     pub fn update<'a>(
         &mut self,
         objects: impl Iterator<Item = &'a ObjectId>,
-        is_gone: impl Fn(&str) -> bool,
+        is_removed: impl Fn(&str) -> bool,
     ) -> Result<(), Error> {
         let before = self.known.clone();
-        self.known.retain(|object, _| !is_gone(object));
+        self.known.retain(|object, _| !is_removed(object));
         for object in objects {
             let new = || Identity { uid: uuid(&random::bytes::<16>()), created: Timestamp::now() };
             self.known.entry(object.to_string()).or_insert_with(new);
@@ -79,21 +79,21 @@ mod tests {
     use crate::manifests::Kind;
 
     #[test]
-    fn an_identity_outlives_a_run_and_not_its_object() {
+    fn an_identity_outlives_a_run_but_not_its_object() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("identities.json");
         let name = NamespacedName { namespace: "sales".into(), name: "bot".into() };
         let bot = ObjectId { kind: Kind::McpClient, name };
-        let next = |is_there: bool| {
+        let next = |exists: bool| {
             let mut identities = Identities::load(path.clone());
-            let objects: Vec<_> = is_there.then_some(&bot).into_iter().collect();
-            identities.update(objects.into_iter(), |_| !is_there).unwrap();
+            let objects: Vec<_> = exists.then_some(&bot).into_iter().collect();
+            identities.update(objects.into_iter(), |_| !exists).unwrap();
             identities.metadata(&bot).uid
         };
         let first = next(true);
         assert!(first.is_some());
         assert_eq!(next(true), first);
         assert_eq!(next(false), None);
-        assert_ne!(next(true), first, "made again, it is another one");
+        assert_ne!(next(true), first, "created again, it is another object");
     }
 }

@@ -1,4 +1,4 @@
-//! Which port each server listens at: counting up from the first, each its own for as long as it is there.
+//! The port of each server: counted up from the first one, and kept for as long as the server runs.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,11 @@ impl Ports {
         Self { first, taken: BTreeMap::new() }
     }
 
-    /// Where a server is to listen: the lowest port from the first that no other has; port 0 where free ones are asked for.
+    /// The address at which a server is to listen: its own, or the lowest port from the first that no other server has. Port 0 if
+    /// free ports are requested.
     ///
     /// # Errors
-    /// Where the ports up to 65535 are all taken.
+    /// Returns an error if all ports up to 65535 are taken.
     pub fn take(&mut self, server: &NamespacedName) -> io::Result<SocketAddr> {
         let mut address = self.first;
         if let Some(taken) = self.taken.get(server) {
@@ -42,10 +43,10 @@ impl Ports {
     }
 }
 
-/// Whether somebody else listens there.
+/// Checks that nobody else listens at an address.
 ///
 /// # Errors
-/// What the system says to one who tries.
+/// Returns the error of an attempt to listen there.
 pub(super) fn check(address: SocketAddr) -> io::Result<()> {
     TcpListener::bind(address).map(|_| ())
 }
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_count_up_and_stay_with_their_server() {
+    fn ports_count_up_and_each_server_keeps_its_own() {
         let mut ports = Ports::new("127.0.0.1:3000".parse().unwrap());
         let take = |ports: &mut Ports, name| ports.take(&server(name)).unwrap().port();
         assert_eq!([take(&mut ports, "a"), take(&mut ports, "b"), take(&mut ports, "a")], [3000, 3001, 3000]);

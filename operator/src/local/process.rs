@@ -1,17 +1,18 @@
-//! One server's process: started, started again when it ends, and ended with this one, however this one ends.
+//! One server's process: restarted when it ends by itself, and stopped with this process, however this one ends.
+
+mod log;
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Read, Seek, SeekFrom},
+    io,
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use portcullis_crds::NamespacedName;
-use serde::Deserialize;
 use tokio::{
     process::{Child, ChildStdin, Command},
     sync::{mpsc, oneshot},
@@ -19,34 +20,32 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// The first pause before a process that ended is started again; each further one is twice as long.
+/// The pause before a process that ended is restarted. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A process that ran this long was well: the next pause is the first again.
-const WELL: Duration = Duration::from_secs(10);
-/// How long a process may take to end once it is told to.
-const END_WITHIN: Duration = Duration::from_secs(5);
-/// How often the log is looked at for the addresses of a process that starts.
-const LOOK: Duration = Duration::from_millis(20);
+/// After a process has run this long, the next pause is the first one again.
+const LONG_RUN: Duration = Duration::from_secs(10);
+/// How long a process may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to run.
+/// The program to run.
 pub(super) struct Program {
     pub server: NamespacedName,
     pub binary: PathBuf,
     pub config: PathBuf,
-    /// Appended to; the process writes it itself, so that no record passes through here.
+    /// The process appends to it directly, so that no record passes through this process.
     pub log: PathBuf,
     pub listen: SocketAddr,
 }
 
-/// What became of a process.
+/// What a process did.
 pub(super) enum Event {
     Listening {
         server: NamespacedName,
         listen: SocketAddr,
         admin: SocketAddr,
     },
-    /// It ended without being told to; it is started again after this pause.
+    /// It ended by itself, and is restarted after this pause.
     Ended {
         server: NamespacedName,
         why: String,
@@ -54,14 +53,14 @@ pub(super) enum Event {
     },
 }
 
-/// A server's process; dropped, it is killed.
+/// A server's process. It is killed when this is dropped.
 pub(super) struct Process {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts it once those `before` it have ended.
+    /// Starts the process once those `before` it have ended: a port may still belong to one of them.
     pub fn start(program: Program, before: Vec<JoinHandle<()>>, events: mpsc::UnboundedSender<Event>) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -73,14 +72,14 @@ impl Process {
         Self { stop, task }
     }
 
-    /// Ends it: gently, then by force.
+    /// Stops it, by force if it does not stop in time.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
     }
 }
 
-/// Keeps the process running until told to stop, or nobody is left to tell.
+/// Keeps the process running until it is stopped.
 async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut stopped: oneshot::Receiver<()>) {
     let mut pause = FIRST_PAUSE;
     let mut admin = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -90,11 +89,11 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
         let why = match spawn(&program, admin) {
             Err(error) => format!("{}: {error}", program.binary.display()),
             Ok(mut child) => {
-                // Held until the end: waiting for a child would close an input that is still its own.
+                // Kept open: waiting for a child closes its input otherwise.
                 let input = child.stdin.take();
                 let listening = async {
-                    let (listen, bound) = addresses(&program.log, from).await;
-                    // The next one listens where this one did, so that nobody has to be told.
+                    let (listen, bound) = log::addresses(&program.log, from).await;
+                    // A restarted process keeps the addresses, so that they stay valid for callers.
                     (program.listen, admin) = (listen, bound);
                     let _ = events.send(Event::Listening { server: program.server.clone(), listen, admin });
                     std::future::pending::<()>().await;
@@ -103,8 +102,8 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
                     _ = &mut stopped => return end(child, input).await,
                     () = listening => return,
                     status = child.wait() => {
-                        match (status, last_words(&program.log, from)) {
-                            (Ok(status), Some(words)) if status.code().is_some() => format!("{status}: {words}"),
+                        match (status, log::last_line(&program.log, from)) {
+                            (Ok(status), Some(line)) if status.code().is_some() => format!("{status}: {line}"),
                             (Ok(status), _) => status.to_string(),
                             (Err(error), _) => error.to_string(),
                         }
@@ -112,7 +111,7 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
                 }
             }
         };
-        pause = if began.elapsed() >= WELL { FIRST_PAUSE } else { pause };
+        pause = if began.elapsed() >= LONG_RUN { FIRST_PAUSE } else { pause };
         let _ = events.send(Event::Ended { server: program.server.clone(), why, pause });
         tokio::select! {
             _ = &mut stopped => return,
@@ -132,75 +131,39 @@ fn spawn(program: &Program, admin: SocketAddr) -> io::Result<Child> {
         .arg(&program.config)
         .args(["--listen", &program.listen.to_string(), "--admin", &admin.to_string()])
         .args(["--instance", &program.server.name])
-        // The pipe's other end is this process's: when it is gone, by whatever end, so is the server.
+        // The server stops when the pipe is closed, which happens however this process ends.
         .args(["--allow-loopback-backends", "--stop-with-stdin", "--drain", "0"])
         .stdin(Stdio::piped())
         .stderr(log.try_clone()?)
         .stdout(log)
-        // Ctrl-C goes to the terminal's group; this process alone decides what it means.
+        // Ctrl-C is sent to the whole group of the terminal; only this process is to handle it.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
 }
 
-/// The end of its input tells it to stop.
+/// Closes the process's input, which is its signal to stop.
 async fn end(mut child: Child, input: Option<ChildStdin>) {
     drop(input);
-    if timeout(END_WITHIN, child.wait()).await.is_err() {
+    if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
-}
-
-/// The line that says where a server listens.
-#[derive(Deserialize)]
-struct Started {
-    event: String,
-    listen: SocketAddr,
-    admin: SocketAddr,
-}
-
-/// Waits for the process to say where it listens.
-async fn addresses(log: &Path, from: u64) -> (SocketAddr, SocketAddr) {
-    loop {
-        let text = tail(log, from).unwrap_or_default();
-        let started = text.lines().find_map(|line| {
-            let started = serde_json::from_str::<Started>(line).ok()?;
-            (started.event == "server_started").then_some((started.listen, started.admin))
-        });
-        match started {
-            Some(addresses) => return addresses,
-            None => sleep(LOOK).await,
-        }
-    }
-}
-
-/// The last line that a process wrote, for a person who wonders why it ended.
-fn last_words(log: &Path, from: u64) -> Option<String> {
-    let text = tail(log, from).ok()?;
-    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(line.chars().take(400).collect())
-}
-
-fn tail(log: &Path, from: u64) -> io::Result<String> {
-    let mut file = fs::File::open(log)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
 
+    use std::path::Path;
+
     use super::*;
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A shell script in the place of a server.
+    /// A shell script instead of a server.
     fn start(folder: &Path, script: &str) -> (Process, UnboundedReceiver<Event>) {
         let binary = folder.join("server");
-        // Written by another process: one of this process's children would inherit an open file, and keep it busy.
+        // Another process writes it: a child of this process could inherit the open file, and the file would be busy.
         let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$0"; chmod 700 "$0""#;
         let mut shell = std::process::Command::new("sh");
         assert!(shell.arg("-c").arg(write).arg(&binary).arg(script).status().unwrap().success());
@@ -218,26 +181,26 @@ mod tests {
     const LISTENS: &str =
         r#"echo '{"event":"server_started","listen":"127.0.0.1:3000","admin":"127.0.0.1:9"}'; echo $$ >"$0.pid""#;
 
-    fn is_there(pid: &str) -> bool {
+    fn exists(pid: &str) -> bool {
         Path::new("/proc").join(pid.trim()).exists()
     }
 
     #[tokio::test]
-    async fn a_process_says_where_it_listens_and_ends_with_its_input() {
+    async fn a_process_reports_where_it_listens_and_stops_when_its_input_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let (process, mut events) = start(folder.path(), &format!("{LISTENS}; read nothing; echo bye"));
         let event = timeout(SOON, events.recv()).await.unwrap();
         assert!(matches!(event, Some(Event::Listening { listen, .. }) if listen.port() == 3000));
-        sleep(LOOK * 5).await;
-        assert!(events.try_recv().is_err(), "it runs on while nobody stops it");
+        sleep(log::POLL * 5).await;
+        assert!(events.try_recv().is_err(), "it runs until it is stopped");
         process.stop().await;
         let log = fs::read_to_string(folder.path().join("logs/crm.log")).unwrap();
         assert!(log.ends_with("bye\n"), "{log}");
-        assert!(events.recv().await.is_none(), "an end that was asked for is no event");
+        assert!(events.recv().await.is_none(), "a stop is not an event");
     }
 
     #[tokio::test]
-    async fn a_process_that_ends_is_started_again_with_its_last_words_told() {
+    async fn a_process_that_ends_is_restarted_and_its_last_line_reported() {
         let folder = tempfile::tempdir().unwrap();
         let (process, mut events) = start(folder.path(), "echo no luck; exit 3");
         for expected in [FIRST_PAUSE, FIRST_PAUSE * 2] {
@@ -250,18 +213,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_will_not_end_is_killed() {
+    async fn a_process_that_does_not_stop_is_killed() {
         let folder = tempfile::tempdir().unwrap();
         let (process, mut events) = start(folder.path(), &format!("{LISTENS}; while :; do sleep 1; done"));
         timeout(SOON, events.recv()).await.unwrap();
         let pid = loop {
             match fs::read_to_string(folder.path().join("server.pid")) {
                 Ok(pid) if pid.ends_with('\n') => break pid,
-                _ => sleep(LOOK).await,
+                _ => sleep(log::POLL).await,
             }
         };
-        assert!(is_there(&pid));
-        timeout(END_WITHIN + SOON, process.stop()).await.unwrap();
-        assert!(!is_there(&pid));
+        assert!(exists(&pid));
+        timeout(STOP_TIMEOUT + SOON, process.stop()).await.unwrap();
+        assert!(!exists(&pid));
     }
 }

@@ -1,4 +1,4 @@
-//! The state folder: what outlives a run. Readable by its owner only; one `local` at a time has it.
+//! The state folder: what outlives a run. It is readable by its owner only, and used by one `local` at a time.
 
 use std::{
     env, fs,
@@ -12,16 +12,16 @@ use portcullis_crds::NamespacedName;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::error::Error;
 
-/// A state folder that is this process's until it ends.
+/// A state folder, locked until this process ends.
 pub(super) struct State {
     root: PathBuf,
-    /// The lock is the open file's: the system gives it back, however this process ends.
+    /// The system releases the lock of an open file however the process ends.
     _lock: File,
 }
 
-/// The state folder of a folder of manifests, where none is asked for.
+/// The default state folder of a folder of manifests.
 pub(super) fn default_root(folder: &Path) -> PathBuf {
     let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     let name = folder.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
@@ -34,7 +34,7 @@ pub(super) fn default_root(folder: &Path) -> PathBuf {
 
 impl State {
     /// # Errors
-    /// Where the folder can't be made, or another process has it.
+    /// Returns an error if the folder cannot be created, or if another process uses it.
     pub fn open(root: PathBuf) -> Result<Self, Error> {
         make_folder(&root)?;
         let root = fs::canonicalize(&root).map_err(Error::io(root.display().to_string()))?;
@@ -72,13 +72,13 @@ impl State {
     }
 }
 
-/// Makes a folder, and those above it, for its owner only.
+/// Creates a folder, and its parents, for its owner only.
 pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(Error::io(folder.display().to_string()))
 }
 
-/// Writes a file for its owner only; a reader sees the old content or the new one.
+/// Writes a file for its owner only. A reader sees either the old content or the new one.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let failed = || Error::io(path.display().to_string());
     if let Some(folder) = path.parent() {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_never_share_a_state_folder() {
+    fn a_state_folder_is_used_by_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let first = State::open(folder.path().join("a/b")).unwrap();
         let refused = State::open(folder.path().join("a/b")).map(|_| ()).unwrap_err();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_its_owner_s_alone() {
+    fn files_are_readable_by_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path().join("state")).unwrap();
         let file = state.keys().join("sales/bot-key.key");

@@ -1,11 +1,18 @@
-//! `summary.json`: what runs where, for scripts. There only while it is true.
+//! `summary.json`, for scripts: where each server listens, and where the clients' credentials are. It exists only while it is
+//! true.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use portcullis_crds::NamespacedName;
 use serde::Serialize;
 
-use super::{Error, state};
+use super::{error::Error, state};
+use crate::credentials::CredentialKind;
 
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,12 +34,12 @@ pub(super) struct ServerSummary {
 pub(super) struct ClientSummary {
     pub name: String,
     pub namespace: String,
-    /// The file of each of its credentials: `apiKeyFile`.
+    /// The file of each of its credentials, by the kind's field: `apiKeyFile`.
     #[serde(flatten)]
     pub files: BTreeMap<String, PathBuf>,
 }
 
-/// The file, and what is in it now.
+/// The file, and what it contains now.
 pub(super) struct SummaryFile {
     path: PathBuf,
     written: Option<Summary>,
@@ -49,7 +56,22 @@ impl ServerSummary {
     }
 }
 
-/// Where this machine reaches a listener: one on all addresses is on loopback too.
+impl ClientSummary {
+    pub fn new(client: &NamespacedName, files: impl Iterator<Item = (&'static CredentialKind, PathBuf)>) -> Self {
+        let NamespacedName { namespace, name } = client.clone();
+        Self { name, namespace, files: files.map(|(kind, file)| (file_field(kind), file)).collect() }
+    }
+
+    pub fn file(&self, kind: &CredentialKind) -> Option<&Path> {
+        self.files.get(&file_field(kind)).map(PathBuf::as_path)
+    }
+}
+
+fn file_field(kind: &CredentialKind) -> String {
+    format!("{}File", kind.field)
+}
+
+/// How this machine reaches a listener: one on all addresses is reached on loopback.
 fn origin(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
@@ -58,14 +80,14 @@ fn origin(mut address: SocketAddr) -> String {
 }
 
 impl SummaryFile {
-    /// Removes what an earlier run may have left.
+    /// Deletes the file of an earlier run.
     pub fn new(path: PathBuf) -> Self {
         let _ = fs::remove_file(&path);
         Self { path, written: None }
     }
 
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if the file cannot be written.
     pub fn write(&mut self, summary: Summary) -> Result<(), Error> {
         if self.written.as_ref() != Some(&summary) {
             let text = serde_json::to_string_pretty(&summary).expect("a summary must have a JSON form");
@@ -89,9 +111,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::credentials::KINDS;
 
     #[test]
-    fn a_summary_says_where_each_server_and_each_key_is() {
+    fn a_summary_names_the_address_of_each_server_and_the_file_of_each_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         fs::write(&path, "left over").unwrap();
@@ -100,11 +123,10 @@ mod tests {
         let server = NamespacedName { namespace: "sales".into(), name: "crm".into() };
         let listen = "0.0.0.0:3000".parse().unwrap();
         let admin = "[::1]:9090".parse().unwrap();
-        let client = ClientSummary {
-            name: "bot".into(),
-            namespace: "sales".into(),
-            files: [("apiKeyFile".into(), "/state/keys/bot.key".into())].into(),
-        };
+        let client = ClientSummary::new(
+            &NamespacedName::new("sales", "bot"),
+            [(&KINDS[0], "/state/keys/bot.key".into())].into_iter(),
+        );
         let summary = Summary { servers: vec![ServerSummary::new(&server, listen, admin)], clients: vec![client] };
         file.write(summary).unwrap();
         let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

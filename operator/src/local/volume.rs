@@ -1,4 +1,4 @@
-//! A mounted volume, written as kubelet does: the files are links through `..data`, and one rename swaps them all.
+//! A mounted volume, written as kubelet writes it: the files are links through `..data`, and one rename replaces them all.
 
 use std::{
     collections::BTreeMap,
@@ -9,18 +9,18 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Error, state};
+use super::{error::Error, state};
 
-/// The link that all files go through.
+/// The link through which all files are reached.
 const DATA: &str = "..data";
 
-/// Makes a volume hold exactly these files. Nothing is written where it does already.
+/// Makes these files the content of a volume. Returns whether that changed anything.
 ///
 /// # Errors
-/// Where the file system refuses; the volume then still is what it was.
+/// Returns an error if the file system refuses. The volume is then unchanged.
 pub(super) fn write(volume: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> Result<bool, Error> {
     let current = fs::read_link(volume.join(DATA)).ok().map(|name| volume.join(name));
-    if current.as_deref().is_some_and(|current| holds(current, files)) {
+    if current.as_deref().is_some_and(|current| contains(current, files)) {
         return Ok(false);
     }
     state::make_folder(volume)?;
@@ -39,7 +39,7 @@ pub(super) fn write(volume: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> R
     Ok(true)
 }
 
-fn holds(folder: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> bool {
+fn contains(folder: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> bool {
     let count = fs::read_dir(folder).map_or(0, Iterator::count);
     count == files.len()
         && files
@@ -47,7 +47,7 @@ fn holds(folder: &Path, files: &BTreeMap<&str, impl AsRef<str>>) -> bool {
             .all(|(name, content)| fs::read(folder.join(name)).is_ok_and(|it| it == content.as_ref().as_bytes()))
 }
 
-/// A folder with a name of kubelet's form, `..2026_11_23_16_40_05.123456789`.
+/// Creates a folder that is named as kubelet names it: `..2026_11_23_16_40_05.123456789`.
 fn fresh(volume: &Path) -> Result<PathBuf, Error> {
     let now = Timestamp::now();
     let next = volume.join(format!("..{}.{:09}", now.strftime("%Y_%m_%d_%H_%M_%S"), now.subsec_nanosecond()));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_is_swapped_as_kubelet_does_and_only_where_it_differs() {
+    fn a_volume_is_swapped_as_by_kubelet_and_only_if_it_changed() {
         let folder = tempfile::tempdir().unwrap();
         let volume = folder.path().join("config");
         let files = |content: &str| BTreeMap::from([("a.yaml", content.to_owned()), ("b.yaml", "b".to_owned())]);

@@ -1,7 +1,7 @@
-//! When a folder's manifests changed, and are whole again: editors write in steps, by truncation or by rename.
+//! Detects that a folder's manifests changed and are complete: editors write in steps, by truncation or by rename.
 //!
-//! The system's notices make it fast; a look at the files twice a second makes it sure, where notices are not to be had or the
-//! folder was replaced.
+//! Notifications of the system make it fast. The files are also polled twice a second, because notifications can be missing, or
+//! the folder can be replaced.
 
 use std::{
     collections::BTreeSet,
@@ -12,33 +12,33 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time::sleep};
 
-use super::Error;
+use super::error::Error;
 use crate::manifests::{self, Files, FolderStamp};
 
-/// How often the files are looked at without a notice.
-const LOOK: Duration = Duration::from_millis(500);
-/// How long nothing may change before a change is taken for whole.
+/// How often the files are polled.
+const POLL: Duration = Duration::from_millis(500);
+/// How long nothing must change until a change counts as complete.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long files that change all the time may keep the others waiting.
+/// How long files that keep changing may hold up the others.
 const AT_MOST: Duration = Duration::from_millis(400);
 
 pub(super) struct Watch {
     folder: PathBuf,
-    notices: mpsc::Receiver<()>,
+    notifications: mpsc::Receiver<()>,
     _watcher: Option<RecommendedWatcher>,
-    /// None while the folder can't be listed.
+    /// `None` while the folder cannot be listed.
     seen: Option<FolderStamp>,
-    /// Files that never were quiet long enough: nobody can say whether they are whole.
-    restless: BTreeSet<String>,
+    /// Files that kept changing, so that they may be incomplete.
+    unsettled: BTreeSet<String>,
 }
 
 impl Watch {
     /// # Errors
-    /// Where the folder can't be listed.
+    /// Returns an error if the folder cannot be listed.
     pub fn new(folder: &Path) -> Result<Self, Error> {
         let seen = manifests::stamp(folder).map_err(Error::io(folder.display().to_string()))?;
-        // One notice that waits stands for all that follow.
-        let (sender, notices) = mpsc::channel(1);
+        // One pending notification stands for all that follow.
+        let (sender, notifications) = mpsc::channel(1);
         let mut watcher = notify::recommended_watcher(move |_| {
             let _ = sender.try_send(());
         })
@@ -46,21 +46,27 @@ impl Watch {
         if let Some(watcher) = &mut watcher {
             let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
         }
-        Ok(Self { folder: folder.to_owned(), notices, _watcher: watcher, seen: Some(seen), restless: BTreeSet::new() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            notifications,
+            _watcher: watcher,
+            seen: Some(seen),
+            unsettled: BTreeSet::new(),
+        })
     }
 
-    /// Waits for the next change, until it has settled. A change that nobody waited for to the end is not lost.
+    /// Waits for the next change, until it has settled. A change is not lost if the caller stops waiting.
     pub async fn changed(&mut self) {
-        while self.restless.is_empty() && manifests::stamp(&self.folder).ok() == self.seen {
+        while self.unsettled.is_empty() && manifests::stamp(&self.folder).ok() == self.seen {
             tokio::select! {
-                Some(()) = self.notices.recv() => {}
-                () = sleep(LOOK) => {}
+                Some(()) = self.notifications.recv() => {}
+                () = sleep(POLL) => {}
             }
         }
         self.settle().await;
     }
 
-    /// Waits until nothing has changed for a moment, or for so long that what still changes keeps the rest waiting.
+    /// Waits until nothing has changed for a moment, but not so long that files which keep changing hold up the others.
     pub async fn settle(&mut self) {
         let mut last = manifests::stamp(&self.folder).ok();
         let until = Instant::now() + AT_MOST;
@@ -68,7 +74,7 @@ impl Watch {
             sleep(SETTLE).await;
             let now = manifests::stamp(&self.folder).ok();
             if now == last || Instant::now() >= until {
-                self.restless = differing(last.as_ref(), now.as_ref());
+                self.unsettled = differing(last.as_ref(), now.as_ref());
                 self.seen = now;
                 return;
             }
@@ -76,22 +82,22 @@ impl Watch {
         }
     }
 
-    /// Whether the files still are what they were when they had settled, but for those that are restless.
+    /// Whether no file changed since they settled, apart from those that keep changing.
     pub fn is_settled(&self) -> bool {
         let now = manifests::stamp(&self.folder).ok();
-        differing(self.seen.as_ref(), now.as_ref()).is_subset(&self.restless)
+        differing(self.seen.as_ref(), now.as_ref()).is_subset(&self.unsettled)
     }
 
-    /// Takes what changed since the rest had settled for restless too.
+    /// Counts the files that changed since the others settled among those that keep changing.
     pub fn give_up_waiting(&mut self) {
         let now = manifests::stamp(&self.folder).ok();
-        self.restless.extend(differing(self.seen.as_ref(), now.as_ref()));
+        self.unsettled.extend(differing(self.seen.as_ref(), now.as_ref()));
     }
 
-    /// Makes restless files ones that can't be read, so that each keeps its last good state.
+    /// Makes the files that keep changing unreadable, so that each keeps its last valid state.
     pub fn hold_back(&self, files: &mut Files) {
-        for name in &self.restless {
-            files.insert(name.clone(), Err("is written again and again; it is read once it is quiet".into()));
+        for name in &self.unsettled {
+            files.insert(name.clone(), Err("is being written; it is read once it stops changing".into()));
         }
     }
 }
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_change_is_seen_once_it_is_whole_also_after_the_folder_was_replaced() {
+    async fn a_change_is_detected_once_it_is_complete_even_after_the_folder_was_replaced() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("manifests");
         fs::create_dir(&folder).unwrap();
@@ -138,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_never_quiet_keeps_no_other_waiting_and_is_held_back() {
+    async fn a_file_that_keeps_changing_is_held_back_and_holds_up_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         fs::write(path.join("a.yaml"), "a").unwrap();
@@ -161,6 +167,6 @@ mod tests {
         timeout(AT_MOST * 3, watch.changed()).await.unwrap();
         let mut files = manifests::read(&path).unwrap();
         watch.hold_back(&mut files);
-        assert!(files["noisy.yaml"].is_ok(), "quiet at last, it is read");
+        assert!(files["noisy.yaml"].is_ok(), "it is read once it has settled");
     }
 }

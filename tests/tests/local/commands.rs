@@ -15,8 +15,8 @@ async fn local_says_what_to_do_when_it_cannot_start() {
     let taken = local.url("weather").await.replace("http://", "").replace("/mcp", "");
     for (arguments, message) in [
         (vec!["--state-dir", state], "is in use by another `local`"),
-        (vec!["--state-dir", other, "--listen", &taken], "choose another with --listen"),
-        (vec!["--state-dir", other, "--backend", "forecast=http://x"], "there are: forecasts"),
+        (vec!["--state-dir", other, "--listen", &taken], "choose another address with --listen"),
+        (vec!["--state-dir", other, "--backend", "forecast=http://x"], "the http backends: forecasts"),
         (vec!["--state-dir", other, "--server-binary", "/nowhere"], "cargo build -p portcullis-server"),
     ] {
         let output = operator(&[&["local", manifests], &arguments[..]].concat());

@@ -66,7 +66,7 @@ async fn a_mistake_is_reported_with_its_place_and_changes_no_access() {
     }
     local.write("reader.yaml", &client("reader", "lost_books"));
     local.write("library.yaml", LIBRARY);
-    local.process.line("All findings are mended.", PATIENCE).await.unwrap();
+    local.process.line("All problems are fixed.", PATIENCE).await.unwrap();
     local.until_outcome(&url, &reader, "lost_books", Outcome::Served).await;
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::manifests::Files;
 
-/// What a folder holds with these clients and their Secrets.
+/// The folder with these clients and their Secrets.
 fn folder(before: &Folder, clients: &[(&str, &str)]) -> Folder {
     let client = |(name, secret): &(&str, &str)| {
         let text = format!(
@@ -28,7 +28,7 @@ fn key_of(cluster: &LocalClusterState, client: &str) -> Option<String> {
 }
 
 #[test]
-fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
+fn a_key_belongs_to_one_client_and_another_one_that_names_its_secret_gets_a_new_key() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
     let mut cluster = LocalClusterState::load(&state);
@@ -39,7 +39,7 @@ fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
     let before = both;
     let both = folder(&before, &[("alice", "k"), ("bot", "k")]);
     cluster.update(&state, Some(&before), &both).unwrap();
-    assert_eq!((key_of(&cluster, "alice"), key_of(&cluster, "bot")), (Some(alice.clone()), None), "alice has it still");
+    assert_eq!((key_of(&cluster, "alice"), key_of(&cluster, "bot")), (Some(alice.clone()), None), "alice still has it");
 
     let bot_alone = folder(&both, &[("bot", "k")]);
     cluster.update(&state, Some(&both), &bot_alone).unwrap();
@@ -61,7 +61,7 @@ fn a_key_is_one_client_s_and_the_next_of_the_same_secret_name_has_another() {
 }
 
 #[test]
-fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
+fn what_an_earlier_run_left_is_deleted_only_once_a_start_has_succeeded() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
     let mut first = LocalClusterState::load(&state);
@@ -73,14 +73,14 @@ fn what_an_earlier_run_left_goes_only_once_a_start_went_well() {
     wrong.update(&state, None, &empty).unwrap();
     let mut again = LocalClusterState::load(&state);
     again.update(&state, None, &folder(&empty, &[("alice", "k")])).unwrap();
-    assert_eq!(key_of(&again, "alice"), key, "a start that failed took nothing");
+    assert_eq!(key_of(&again, "alice"), key, "a start that failed deleted nothing");
 
     wrong.forget_left_over(&state, &empty).unwrap();
     assert!(!file.exists() && !file.with_extension("owner").exists());
 }
 
 #[test]
-fn a_key_that_cannot_be_written_keeps_no_other_waiting_and_is_made_when_asked_again() {
+fn a_key_that_cannot_be_written_holds_up_no_other_and_is_created_by_the_next_update() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
     let mut cluster = LocalClusterState::load(&state);

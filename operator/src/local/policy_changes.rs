@@ -1,11 +1,11 @@
-//! What a new policy changes, in one line for a person.
+//! What a new policy changes, in one line.
 
 use std::collections::BTreeMap;
 
 use portcullis_crds::contract::{Policy, PolicyClient};
 
-/// `reporting-agent changed, bot cut off (policy 3fa9c1d2e4f5)`; none where the two are the same.
-pub(super) fn difference(before: &Policy, after: &Policy) -> Option<String> {
+/// `reporting-agent changed, bot removed (policy 3fa9c1d2e4f5)`; `None` if nothing changed.
+pub(super) fn policy_changes(before: &Policy, after: &Policy) -> Option<String> {
     if before.revision() == after.revision() {
         return None;
     }
@@ -13,20 +13,20 @@ pub(super) fn difference(before: &Policy, after: &Policy) -> Option<String> {
         policy.clients().iter().map(|client| (client.id.as_str(), client)).collect()
     }
     let (old, new) = (clients(before), clients(after));
-    let mut words = Vec::new();
+    let mut changes = Vec::new();
     if before.server() != after.server() {
-        words.push("what it serves changed".to_owned());
+        changes.push("the server changed".to_owned());
     }
     for (id, client) in &new {
         match old.get(id) {
-            None => words.push(format!("{id} admitted")),
-            Some(before) if before.uid != client.uid => words.push(format!("{id} made again")),
-            Some(before) if before != client => words.push(format!("{id} changed")),
+            None => changes.push(format!("{id} added")),
+            Some(before) if before.uid != client.uid => changes.push(format!("{id} was created again")),
+            Some(before) if before != client => changes.push(format!("{id} changed")),
             Some(_) => {}
         }
     }
-    words.extend(old.keys().filter(|id| !new.contains_key(*id)).map(|id| format!("{id} cut off")));
-    Some(format!("{} (policy {})", words.join(", "), after.revision().short()))
+    changes.extend(old.keys().filter(|id| !new.contains_key(*id)).map(|id| format!("{id} removed")));
+    Some(format!("{} (policy {})", changes.join(", "), after.revision().short()))
 }
 
 #[cfg(test)]
@@ -52,11 +52,11 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_names_each_client() {
+    fn each_client_that_changed_is_named() {
         let before = policy(&[client("a", "1", 1), client("b", "2", 1), client("c", "3", 1)].concat());
         let after = policy(&[client("b", "2", 9), client("c", "4", 1), client("d", "5", 1)].concat());
-        let words = difference(&before, &after).unwrap();
-        assert!(words.starts_with("b changed, c made again, d admitted, a cut off (policy "), "{words}");
-        assert_eq!(difference(&before, &before), None);
+        let changes = policy_changes(&before, &after).unwrap();
+        assert!(changes.starts_with("b changed, c was created again, d added, a removed (policy "), "{changes}");
+        assert_eq!(policy_changes(&before, &before), None);
     }
 }
