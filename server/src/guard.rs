@@ -1,8 +1,8 @@
 //! What stands between a request and a backend.
 //!
 //! Deny by default: a call reaches its backend only if its caller is identified, the client was granted the tool, the
-//! arguments are valid, there is room for its records and no limit is exceeded. The steps are files of their own;
-//! [`prepare`](Guard::prepare) and [`call`](Guard::call) read as the chain of them.
+//! arguments are valid, there is room for its records and no limit is exceeded. Each step is a file of its own;
+//! [`prepare`](Guard::prepare) and [`call`](Guard::call) put them in order.
 
 mod admission;
 mod allowance;

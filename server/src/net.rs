@@ -1,4 +1,4 @@
-//! Connections: accepting them, keeping them within bounds, and ending them well.
+//! Connections: accepting them, keeping them within bounds, and closing them in order.
 //!
 //! It promises that no peer can hold a connection, a task or memory for longer, or of a larger size, than the bounds allow, and
 //! that a stop finishes the calls in flight. What a request means is left to the [`Handler`].

@@ -1,6 +1,7 @@
 //! Bytes to requests, and answers to bytes: the two ports and the endpoints behind them.
 //!
-//! Only this room and `net` know HTTP. What a caller may do is left to the guard, and what a message means to `mcp`.
+//! Only this module and `net` use the types of an HTTP server. What a caller may do is left to the guard, and what a message means
+//! is left to `mcp`.
 
 mod admin;
 mod endpoints;

@@ -41,7 +41,7 @@ impl Body {
         self
     }
 
-    /// JSON that was written by this room; more fields may follow in it.
+    /// JSON that was written by the audit log itself; it may go on with further fields.
     pub(super) fn raw(&mut self, name: &'static str, json: &str) -> &mut Self {
         self.name(name);
         self.0.extend_from_slice(json.as_bytes());

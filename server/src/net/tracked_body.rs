@@ -16,9 +16,11 @@ use super::{
 /// Bytes of an answer that HTTP/2 is given at once, and holds back at most.
 pub(super) const PIECE: usize = 16 * 1024;
 
-/// On HTTP/2 a body is sent in pieces, so that its progress can be seen, because hyper asks for a piece only when the peer's
-/// windows are open for everything before it. A whole body ends with a piece of one byte: when hyper asks for it, the peer took
-/// the rest. A stream waits for its peer only between a message and the next time that hyper asks.
+/// A response body and its request.
+///
+/// On HTTP/2 the body is sent in pieces, so that its progress can be observed: hyper asks for a piece only when the peer's windows
+/// are open for everything before it. A whole body ends with a piece of one byte; when hyper asks for it, the peer has taken the
+/// rest. A stream waits for its peer only from a message until hyper asks for the next one.
 pub(super) struct TrackedBody {
     body: ResponseBody,
     /// What is left of the last frame.
