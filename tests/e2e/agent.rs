@@ -1,4 +1,4 @@
-//! Agents inside the cluster: one that makes calls when asked to, and one that calls 20 times a second all the while.
+//! Agents inside the cluster: one that makes calls on request, and one that makes 20 calls a second all the time.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 const URL: &str = "http://crm.sales.svc:3000/mcp";
 
-/// How long a killed pod may still be given connections: until the endpoints and then kube-proxy's rules are without it.
+/// How long a killed pod may still get connections: until the endpoints, and then kube-proxy's rules, no longer contain it.
 const HEARSAY: Duration = Duration::from_secs(2);
 
-/// One line of the agent.
+/// One line of the agent's output.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// When the call began.
+    /// When the call started.
     pub at: Timestamp,
     pub status: Option<u16>,
     pub retry_after: Option<String>,
@@ -36,7 +36,7 @@ impl Answer {
         &self.body["result"]["structuredContent"]
     }
 
-    /// Why it is not the answer of a tool that did its work.
+    /// Why it is not the result of a successful call.
     pub fn failure(&self) -> Option<String> {
         let worked =
             self.status == Some(200) && self.body["result"].is_object() && self.body["result"]["isError"] != true;
@@ -91,7 +91,7 @@ pub fn ask(cluster: &ControlPlane, key: &str, tool: &str, arguments: &Value, cou
     output.lines().map(Answer::parse).collect()
 }
 
-/// The agent that calls all the while, with the key from its Secret, as an application would.
+/// The agent that calls all the time, with the key from its Secret, as an application would.
 pub struct Steady {
     log: Process,
 }
@@ -118,7 +118,7 @@ impl Steady {
         answers
     }
 
-    /// Every call so far worked.
+    /// Asserts that every call so far worked.
     pub fn assert_none_failed(&self) {
         let answers = self.answers();
         let failures: Vec<_> = answers.iter().filter_map(Answer::failure).collect();

@@ -1,71 +1,74 @@
 //! From manifests to a guarded call, on a real node: the example as a user applies it, the operator with a service account's
-//! rights, and agents inside the cluster. One scenario in order, since each step needs what the one before it made.
+//! rights, and agents inside the cluster. It is one scenario, since each step needs the state that the one before it left.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test: what is missing ends it, and what it measured is printed"
+    reason = "a test fails by panicking, and prints what it measured"
 )]
 
 mod agent;
 mod changes;
 mod faults;
+mod harness;
 mod pods;
 mod rights;
-mod world;
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::agent::Answer;
-use crate::world::World;
+use crate::harness::TestCluster;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_manifests_to_guarded_calls_on_a_real_node() {
-    let mut world = World::start().await;
-    first_call(&world).await;
-    refusals_and_limits(&world).await;
+    let mut cluster = TestCluster::start().await;
+    first_call(&cluster).await;
+    refusals_and_limits(&cluster).await;
 
-    world.raise_limits().await;
-    let steady = agent::Steady::start(&world.cluster).await;
-    changes::permissions(&world).await;
+    cluster.raise_limits().await;
+    let steady = agent::Steady::start(&cluster.control_plane).await;
+    changes::permissions(&cluster).await;
     steady.assert_none_failed();
-    changes::deleted_client(&world).await;
-    changes::by_hand(&world).await;
+    changes::deleted_client(&cluster).await;
+    changes::by_hand(&cluster).await;
     steady.assert_none_failed();
-    faults::ended_pod(&world, &steady).await;
-    faults::killed_pod(&world, &steady).await;
+    faults::ended_pod(&cluster, &steady).await;
+    faults::killed_pod(&cluster, &steady).await;
     drop(steady);
 
-    faults::stopped_pod(&world).await;
-    faults::killed_operator(&mut world).await;
-    changes::moved_key(&world).await;
-    rights::are_used(&world).await;
-    world.stop().await;
+    faults::stopped_pod(&cluster).await;
+    faults::killed_operator(&mut cluster).await;
+    changes::moved_key(&cluster).await;
+    rights::are_used(&cluster).await;
+    cluster.stop().await;
 }
 
-/// A call works soon after the manifests were applied, and the status says so.
-async fn first_call(world: &World) {
+/// A call works soon after the manifests were applied, and the status reports it.
+async fn first_call(cluster: &TestCluster) {
     let began = Instant::now();
-    world.cluster.kubectl(["apply", "-f", &world::repository("examples/crm")]).unwrap();
-    let key = world.key("customer-service-agent").await;
-    let service = world.service_client().await;
-    let found = world::until(60, async || {
+    cluster.control_plane.kubectl(["apply", "-f", &harness::repository("examples/crm")]).unwrap();
+    let key = cluster.key("customer-service-agent").await;
+    let service = cluster.service_client().await;
+    let found = harness::until(60, async || {
         let answer = pods::call(&service, &key, "search_contacts", json!({"query": "energy", "limit": 3})).await?;
         answer["result"]["structuredContent"]["items"].as_array().map(Vec::len).ok_or(answer.to_string())
     });
     assert_eq!(found.await, 3);
     println!("e2e: first good call {:.2} s after the start of kubectl apply", began.elapsed().as_secs_f64());
-    world.settled().await;
-    agent::start_asked(&world.cluster);
+    cluster.settled().await;
+    agent::start_asked(&cluster.control_plane);
 }
 
-/// From inside the cluster and through the Service: a call that works, one refused, one over the limit.
-async fn refusals_and_limits(world: &World) {
-    let (service_agent, reporting) = (world.key("customer-service-agent").await, world.key("reporting-agent").await);
-    let ask = |key: &str, tool: &str, arguments: Value, count| agent::ask(&world.cluster, key, tool, &arguments, count);
+/// From inside the cluster and through the Service: calls that work, that are refused, and that are over the limit.
+async fn refusals_and_limits(cluster: &TestCluster) {
+    let (service_agent, reporting) =
+        (cluster.key("customer-service-agent").await, cluster.key("reporting-agent").await);
+    let ask = |key: &str, tool: &str, arguments: Value, count| {
+        agent::ask(&cluster.control_plane, key, tool, &arguments, count)
+    };
 
     let answers = ask(&service_agent, "create_note", json!({"contactId": "c-0007", "text": "Prefers e-mail"}), 1);
     assert_eq!(answers[0].result()["contactId"], "c-0007");

@@ -1,5 +1,5 @@
-//! One replica at a time, asked from this machine by the name that it is served under: how a test knows what each pod
-//! enforces, and since when.
+//! Calls to one replica at a time, from this machine, under the server's name: how a test finds out what each pod enforces,
+//! and since when.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use reqwest::{Client, Response, header};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
-use crate::world::until;
+use crate::harness::until;
 
 const HOST: &str = "crm.sales.svc";
 const PORT: u16 = 3000;
 
-/// A client for whom the server's name is this address.
+/// A client that resolves the server's name to this address.
 pub fn client(address: &str) -> Client {
     let address: IpAddr = address.parse().unwrap();
     let builder = Client::builder().resolve(HOST, SocketAddr::new(address, PORT));
@@ -30,7 +30,7 @@ async fn post(client: &Client, key: &str, method: &str, params: Value) -> Result
     request.json(&body).send().await.map_err(|error| format!("{error:?}"))
 }
 
-/// Calls a tool, and gives the JSON-RPC answer.
+/// Calls a tool, and returns the JSON-RPC answer.
 pub async fn call(client: &Client, key: &str, tool: &str, arguments: Value) -> Result<Value, String> {
     let response = post(client, key, "tools/call", json!({"name": tool, "arguments": arguments})).await?;
     response.json().await.map_err(|error| format!("{error:?}"))
@@ -50,7 +50,7 @@ impl ServedPod {
         Self { name, uid, client: client(address) }
     }
 
-    /// Its process, as this machine sees it: the node's are below ours.
+    /// Its process, which this machine sees because the node's processes are children of its own.
     pub fn process(&self) -> Pid {
         let uid = format!("POD_UID={}", self.uid);
         let has_uid = |process: &PathBuf| {
@@ -76,7 +76,7 @@ impl ServedPod {
         .await;
     }
 
-    /// Waits until this key is shown the tool, or is not.
+    /// Waits until this key sees the tool, or no longer does.
     pub async fn until_listed(&self, key: &str, tool: &str, wanted: bool) {
         until(30, async || {
             let response = post(&self.client, key, "tools/list", json!({})).await?;
@@ -91,12 +91,12 @@ impl ServedPod {
     }
 }
 
-/// Waits until each of them shows this key the tool, or does not.
+/// Waits until this key sees the tool on each pod, or no longer does.
 pub async fn until_listed(pods: &[ServedPod], key: &str, tool: &str, wanted: bool) {
     join_all(pods.iter().map(|pod| pod.until_listed(key, tool, wanted))).await;
 }
 
-/// Waits until each of them answers a `tools/list` with this key so.
+/// Waits until each pod answers a `tools/list` with this key with this status.
 pub async fn until_status(pods: &[ServedPod], key: &str, wanted: u16) {
     join_all(pods.iter().map(|pod| pod.until_status(key, wanted))).await;
 }

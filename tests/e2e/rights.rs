@@ -1,5 +1,5 @@
-//! Holds the operator's account to what it uses: after the whole scenario, each verb of `operator/rbac.yaml` was needed and
-//! none was missing.
+//! Compares the rights of the operator's account with those that it used: after the whole scenario, each verb of
+//! `operator/rbac.yaml` was used and none was missing.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::Api;
 use portcullis_tests::Right;
 
-use crate::world::{OPERATOR, World};
+use crate::harness::{OPERATOR, TestCluster};
 
-pub async fn are_used(world: &World) {
-    let roles: Api<ClusterRole> = Api::all(world.cluster.client());
+pub async fn are_used(cluster: &TestCluster) {
+    let roles: Api<ClusterRole> = Api::all(cluster.control_plane.client());
     let rules = roles.get("portcullis-operator").await.unwrap().rules.unwrap();
     let given: BTreeSet<Right> = rules.into_iter().flat_map(rights).collect();
-    let rights = world.cluster.audit().rights(OPERATOR).unwrap();
+    let rights = cluster.control_plane.audit().rights(OPERATOR).unwrap();
     assert_eq!(rights.refused, BTreeSet::new(), "the operator needs what operator/rbac.yaml does not give");
     assert_eq!(rights.used, given, "operator/rbac.yaml gives what the operator does not use");
     println!("e2e: the operator's account has {} rights, and used each", given.len());

@@ -18,10 +18,10 @@ const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
 /// The operator's account, as the audit log calls it.
 pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
 
-/// The operator ends before its cluster does.
-pub struct World {
+/// A cluster with a node, and its operator, which ends before the cluster does.
+pub struct TestCluster {
     operator: Process,
-    pub cluster: ControlPlane,
+    pub control_plane: ControlPlane,
     /// With the rights of the operator's account.
     kubeconfig: PathBuf,
 }
@@ -31,30 +31,31 @@ pub fn repository(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `eventually`, for a test: ends it where the time is over.
+/// `eventually`, for a test: fails it when the time is over.
 pub async fn until<T>(seconds: u64, attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
     eventually(Duration::from_secs(seconds), attempt).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl World {
+impl TestCluster {
     pub async fn start() -> Self {
-        let cluster = ControlPlane::start_with_node().await.unwrap();
+        let control_plane = ControlPlane::start_with_node().await.unwrap();
         let binaries =
             PathBuf::from(std::env::var_os("PORTCULLIS_STATIC_BINARIES").expect("`make e2e` must say where they are"));
         for name in ["portcullis-server", "crm-api", "e2e-agent"] {
-            cluster.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
+            control_plane.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
         }
-        cluster.kubectl(["apply", "--server-side", "-f", &repository("crds")]).unwrap();
-        cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
+        control_plane.kubectl(["apply", "--server-side", "-f", &repository("crds")]).unwrap();
+        control_plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
         let (crm, rights) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
-        cluster.kubectl(["apply", "-f", &crm, "-f", &rights]).unwrap();
-        cluster.kubectl(["rollout", "status", "deployment/crm-api", "-n", "sales", "--timeout=60s"]).unwrap();
+        control_plane.kubectl(["apply", "-f", &crm, "-f", &rights]).unwrap();
+        control_plane.kubectl(["rollout", "status", "deployment/crm-api", "-n", "sales", "--timeout=60s"]).unwrap();
 
-        let kubeconfig = cluster.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
-        Self { operator: operator(&kubeconfig), cluster, kubeconfig }
+        let kubeconfig =
+            control_plane.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
+        Self { operator: operator(&kubeconfig), control_plane, kubeconfig }
     }
 
-    /// kill -9.
+    /// Kills it with SIGKILL.
     pub async fn kill_operator(&mut self) {
         self.operator.signal(Signal::KILL).unwrap();
         self.operator.ended(Duration::from_secs(5)).await.unwrap();
@@ -65,15 +66,15 @@ impl World {
         self.operator.line("everything was seen", Duration::from_secs(20)).await.unwrap();
     }
 
-    /// What the operator wrote since then.
+    /// What the operator wrote since `since`.
     pub fn writes(&self, since: Mark) -> Vec<Write> {
-        self.cluster.audit().writes_since(since, OPERATOR).unwrap()
+        self.control_plane.audit().writes_since(since, OPERATOR).unwrap()
     }
 
-    /// Ends everything, and looks for what was left behind.
+    /// Ends everything, and checks that nothing is left behind.
     pub async fn stop(mut self) {
         assert!(self.operator.terminate(Duration::from_secs(20)).await.unwrap().success());
-        let folder = self.cluster.folder().to_path_buf();
+        let folder = self.control_plane.folder().to_path_buf();
         let number = std::fs::read_to_string(folder.join("run/number")).unwrap();
         drop(self);
         assert_eq!(processes_of(&folder), Vec::<String>::new());
@@ -87,14 +88,14 @@ impl World {
         }
     }
 
-    /// The API key of one of the example's clients, once the operator has made it.
+    /// The API key of one of the example's clients, once the operator has created it.
     pub async fn key(&self, client: &str) -> String {
         self.key_in(&format!("{client}-key")).await
     }
 
     /// The API key in this Secret.
     pub async fn key_in(&self, secret: &str) -> String {
-        let secrets: Api<Secret> = Api::namespaced(self.cluster.client(), "sales");
+        let secrets: Api<Secret> = Api::namespaced(self.control_plane.client(), "sales");
         let key = until(30, async || {
             let found = secrets.get(secret).await.map_err(|error| error.to_string())?;
             found.data.and_then(|mut data| data.remove("api-key")).ok_or_else(|| format!("no api-key in {secret}"))
@@ -104,7 +105,7 @@ impl World {
 
     /// A client of the server's Service, from this machine.
     pub async fn service_client(&self) -> reqwest::Client {
-        let services: Api<Service> = Api::namespaced(self.cluster.client(), "sales");
+        let services: Api<Service> = Api::namespaced(self.control_plane.client(), "sales");
         let address = until(30, async || {
             let service = services.get("crm").await.map_err(|error| error.to_string())?;
             service.spec.and_then(|spec| spec.cluster_ip).ok_or_else(|| "crm has no address".to_owned())
@@ -119,7 +120,7 @@ impl World {
             pod.metadata.deletion_timestamp.is_none()
                 && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
         };
-        let pods: Api<Pod> = Api::namespaced(self.cluster.client(), "sales");
+        let pods: Api<Pod> = Api::namespaced(self.control_plane.client(), "sales");
         until(60, async || {
             let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
             let pods = pods.list(&of_server).await.map_err(|error| error.to_string())?.items;
@@ -133,12 +134,12 @@ impl World {
     pub async fn status(&self) -> (i64, Value) {
         let kind = GroupVersionKind::gvk("portcullis.dev", "v1alpha1", "McpServer");
         let servers: Api<DynamicObject> =
-            Api::namespaced_with(self.cluster.client(), "sales", &ApiResource::from_gvk(&kind));
+            Api::namespaced_with(self.control_plane.client(), "sales", &ApiResource::from_gvk(&kind));
         let mut server = servers.get("crm").await.unwrap();
         (server.metadata.generation.unwrap(), server.data["status"].take())
     }
 
-    /// Waits until the status says that both pods serve the current policy.
+    /// Waits until the status reports that both pods serve the current policy.
     pub async fn settled(&self) {
         until(60, async || {
             let (generation, status) = self.status().await;
@@ -154,15 +155,15 @@ impl World {
         .await;
     }
 
-    /// What the operator alone writes in the namespace, each with the version that any write would change. Pods and Deployments
-    /// are not among it: kubelet and the controllers have a say in them.
+    /// What only the operator writes in the namespace, each object with the resourceVersion that any write would change. Pods and
+    /// Deployments are left out: kubelet and the controllers write them too.
     pub fn versions(&self) -> String {
         let kinds = "mcpservers,mcpclients,configmaps,secrets,serviceaccounts,services";
         let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
-        self.cluster.kubectl(["get", kinds, "-n", "sales", "-o", columns]).unwrap()
+        self.control_plane.kubectl(["get", kinds, "-n", "sales", "-o", columns]).unwrap()
     }
 
-    /// Limits that leave room for calls at a rate, on the same server: a change of policy like any other.
+    /// Raises the server's limits so that they admit steady calls, which is a change of policy like any other.
     pub async fn raise_limits(&self) {
         let mut server = document("examples/crm/server.yaml", "crm");
         server["spec"]["limits"] = json!({
@@ -174,7 +175,7 @@ impl World {
         self.settled().await;
     }
 
-    /// The example's client with other tools.
+    /// The manifest of one of the example's clients, with other tools.
     pub fn client_manifest(&self, name: &str, tools: &[&str]) -> Value {
         let mut client = document("examples/crm/clients.yaml", name);
         client["spec"]["access"][0]["tools"] = json!(tools);
@@ -183,9 +184,9 @@ impl World {
 
     /// `kubectl apply` of one object, while the caller goes on.
     pub fn apply_in_background(&self, manifest: &Value) -> JoinHandle<()> {
-        let file = self.cluster.folder().join("manifest.json");
+        let file = self.control_plane.folder().join("manifest.json");
         std::fs::write(&file, manifest.to_string()).unwrap();
-        let mut command = self.cluster.kubectl_command();
+        let mut command = self.control_plane.kubectl_command();
         command.arg("apply").arg("-f").arg(file);
         tokio::task::spawn_blocking(move || {
             let output = command.output().unwrap();
@@ -201,7 +202,7 @@ fn operator(kubeconfig: &Path) -> Process {
     Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap()
 }
 
-/// A condition of a status; null where it has none of that type.
+/// A condition of a status; null if the status has none of that type.
 pub fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
     let mut conditions = status["conditions"].as_array().into_iter().flatten();
     conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
@@ -215,7 +216,7 @@ fn document(file: &str, name: &str) -> Value {
     named.next().unwrap_or_else(|| panic!("no {name} in {file}"))
 }
 
-/// The command lines of the processes that name this folder.
+/// The command lines of the processes that contain this folder's path.
 fn processes_of(folder: &Path) -> Vec<String> {
     let folder = folder.to_string_lossy();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
