@@ -1,16 +1,14 @@
-//! The command line: what is asked for, and how its end is told. Results go to stdout, findings and errors to stderr.
+//! The command line. Results go to stdout; findings and errors go to stderr.
 
 use std::{
-    fs,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
-use portcullis_crds::{manifest, reference};
 
-use crate::{build::Settings, local, rbac, render, run};
+use crate::{build::Settings, crds, local, rbac, render, run};
 
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
@@ -22,34 +20,24 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Keep the cluster of the kubeconfig, or that of this pod, as its McpServers and McpClients say. One at a time: there is
-    /// no leader election yet
+    /// Reconcile the McpServers and McpClients of a cluster: that of the kubeconfig, or that of this pod. Run one at a time;
+    /// there is no leader election yet
     Run(Image),
-    /// Print the account of `run` and what it may do, for `kubectl apply --server-side -f -`
+    /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
     Rbac,
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
-    Crds(Crds),
-    /// Check the manifests in a folder; ends with 1 if there is a finding
+    Crds(crds::Options),
+    /// Check the manifests in a folder; the exit code is 1 if there is a finding
     Validate(Folder),
-    /// Print all objects that the operator makes of the manifests in a folder
+    /// Print all objects that the operator creates for the manifests in a folder
     Render(Render),
     /// Serve the manifests in a folder on this machine, without a cluster
     Local(local::Options),
 }
 
 #[derive(Args)]
-struct Crds {
-    /// Write one file for each into this folder instead
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// Write the reference page of their fields, conditions and reasons, as Markdown, into this file instead
-    #[arg(long, value_name = "FILE")]
-    reference: Option<PathBuf>,
-}
-
-#[derive(Args)]
 struct Folder {
-    /// The folder: its *.yaml, *.yml and *.json are read, not those of folders in it
+    /// The folder. Its files *.yaml, *.yml and *.json are read; folders in it are not
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
@@ -62,13 +50,12 @@ struct Render {
     settings: Image,
 }
 
-/// The image that pods run.
-#[derive(Args, Clone, Debug)]
-pub struct Image {
-    /// The image that pods run
+#[derive(Args)]
+struct Image {
+    /// The image of the pods
     #[arg(long, value_name = "IMAGE", env = "PORTCULLIS_SERVER_IMAGE", default_value = concat!("portcullis-server:", env!("CARGO_PKG_VERSION")))]
     server_image: String,
-    /// When kubelet pulls it: Always, IfNotPresent or Never
+    /// When kubelet pulls the image: Always, IfNotPresent or Never
     #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: String,
 }
@@ -79,7 +66,7 @@ impl From<Image> for Settings {
     }
 }
 
-/// Does what the arguments of this process ask for.
+/// Runs the command that the arguments of this process name.
 pub fn main() -> ExitCode {
     match execute(Cli::parse().command) {
         Ok(text) => print(&text),
@@ -90,6 +77,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The text that the command prints.
 fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
     Ok(match command {
         Command::Run(settings) => {
@@ -97,7 +85,7 @@ fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
             String::new()
         }
         Command::Rbac => rbac::manifests(),
-        Command::Crds(asked) => crds(asked)?,
+        Command::Crds(options) => crds::crds(options)?,
         Command::Validate(Folder { folder }) => render::validate(&folder)?,
         Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,
         Command::Local(options) => {
@@ -111,26 +99,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-fn crds(asked: Crds) -> Result<String, String> {
-    let mut texts = Vec::new();
-    for (name, definition) in manifest::all() {
-        texts.push((name, manifest::print(&definition).map_err(|error| error.to_string())?));
-    }
-    let write =
-        |path: PathBuf, text: &str| fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()));
-    if asked.dir.is_none() && asked.reference.is_none() {
-        return Ok(texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n"));
-    }
-    if let Some(dir) = asked.dir {
-        texts.iter().try_for_each(|(name, text)| write(dir.join(name), text))?;
-    }
-    if let Some(file) = asked.reference {
-        write(file, &reference::resources())?;
-    }
-    Ok(String::new())
-}
-
-/// A reader that wants no more, such as `head`, is no failure.
+/// Prints a text. It is not a failure if the reader stops reading, as `head` does.
 fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

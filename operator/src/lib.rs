@@ -1,13 +1,15 @@
 //! The operator: turns `McpServer` and `McpClient` resources into guarded MCP servers.
 //!
-//! [`validate`], [`build`] and [`credentials`] are pure: values in, values out, no clock, no randomness of their own.
-//! Around them are those that read and write: [`controller`] and [`probe`] on a cluster, [`local`] on one machine, [`render`] and [`manifests`] on files.
+//! [`validate`], [`build`] and [`credentials`] are pure: values in, values out, without a clock or randomness of their own. I/O is
+//! left to the modules around them: [`controller`] and [`probe`] on a cluster, [`local`] on one machine, [`render`] and
+//! [`manifests`] on files.
 
 pub mod build;
 pub mod cli;
 pub mod cluster;
 pub mod condition;
 pub mod controller;
+pub mod crds;
 pub mod credentials;
 pub mod local;
 pub mod manifests;

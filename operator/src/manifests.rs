@@ -1,11 +1,12 @@
 //! Manifests in a folder: read strictly, with the file, object and field of each finding.
 //!
-//! `validate`, `render` and `local` all read with this. What cannot be read keeps its last good state ([`Folder`]), so that
-//! a slip of the editor takes nothing away and gives nothing; what is gone from a file that can be read is gone.
+//! `validate`, `render` and `local` read manifests with this. What cannot be read keeps its last valid state ([`Folder`]), so that
+//! a mistake in an editor neither removes nor grants anything. What a readable file no longer contains is removed.
 
 mod cluster_state;
 mod folder;
 mod listing;
+mod object;
 mod parse;
 mod problem;
 mod review;
@@ -14,7 +15,7 @@ mod secrets;
 pub use cluster_state::{ClusterState, NoCluster, uuid};
 pub use folder::Folder;
 pub use listing::{Files, FolderStamp, read, stamp};
-pub use parse::{Kind, Manifest, ObjectId};
+pub use object::{Kind, Manifest, ObjectId};
 pub use problem::{Problem, Severity};
 pub use review::{Review, review};
 pub use secrets::{ClientSecret, Secrets, secrets};

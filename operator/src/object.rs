@@ -1,9 +1,9 @@
-//! A resource as it was read, whether or not it could be understood.
+//! A resource as it was read, whether or not its spec could be decoded.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{Findings, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName};
 
-/// A resource as it was read: its spec, or why that could not be decoded.
+/// A resource with its spec, or the reasons why that cannot be decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<S> {
     pub metadata: ObjectMeta,

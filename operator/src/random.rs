@@ -5,6 +5,6 @@ use aws_lc_rs::rand;
 /// Random bytes, fit to make keys of.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the system must have randomness");
+    rand::fill(&mut bytes).expect("the system must provide randomness");
     bytes
 }

@@ -1,4 +1,4 @@
-//! `validate DIR` and `render DIR`: the first two steps of a reconcile, on files.
+//! `validate DIR` and `render DIR`: the steps `validate` and `build` of a reconcile, on files.
 
 use std::{
     fmt::Write as _,
@@ -16,18 +16,17 @@ use crate::{
     manifests::{self, ClientSecret, Folder, NoCluster, Problem, Review, Severity},
 };
 
-/// What rendered Secrets stand for.
 const HEADER: &str = "\
-# Printed by `portcullis-operator render`: what the operator makes of these manifests, to be read and compared.
-# It is not for `kubectl apply`: UIDs are made up, and Secrets are empty, for the operator makes the keys where it runs.
+# Printed by `portcullis-operator render`: the objects that the operator creates for these manifests, to be read and compared.
+# Do not apply it: UIDs are placeholders, and Secrets are empty because the operator creates the keys where it runs.
 ";
 
-/// A folder could not be taken.
+/// Why a folder is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{}: {source}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
-    #[error("{} holds no McpServer and no McpClient", folder.display())]
+    #[error("{} contains no McpServer and no McpClient", folder.display())]
     Empty { folder: PathBuf },
     #[error("{}", lines(problems))]
     Problems { problems: Vec<Problem> },
@@ -35,33 +34,33 @@ pub enum Error {
     Yaml(#[from] serde_yaml::Error),
 }
 
-/// Says that a folder is good, and prints what to look at all the same.
+/// Checks a folder, and returns its warnings and how many objects it contains.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Returns everything that is wrong with it.
 pub fn validate(folder: &Path) -> Result<String, Error> {
-    let (held, review) = good(folder)?;
+    let (folder, review) = accepted(folder)?;
     let mut text = String::new();
     if !review.problems.is_empty() {
         writeln!(text, "{}", lines(&review.problems)).expect("a string must take text");
     }
-    let (servers, clients) = (held.servers().count(), held.clients().count());
+    let (servers, clients) = (folder.servers().count(), folder.clients().count());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     writeln!(text, "OK: {servers} McpServer{}, {clients} McpClient{}", plural(servers), plural(clients))
         .expect("a string must take text");
     Ok(text)
 }
 
-/// All objects that the operator would make, as YAML; the same bytes for the same folder.
+/// All objects that the operator would create, as YAML: the same bytes for the same folder.
 ///
 /// # Errors
-/// Everything that is wrong with the folder.
+/// Returns everything that is wrong with the folder.
 pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
-    let (_, review) = good(folder)?;
+    let (_, review) = accepted(folder)?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
         for object in build::objects(KINDS, server, plan, settings) {
-            document(&mut text, &emptied(object.value))?;
+            document(&mut text, &without_data(object.value))?;
         }
     }
     for ClientSecret { kind, client, name } in review.secrets.values().flatten() {
@@ -71,21 +70,21 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The folder and its review, where there is nothing worse than a warning.
-fn good(folder: &Path) -> Result<(Folder, Review), Error> {
-    let files = manifests::read(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
-    let (held, mut problems) = Folder::default().update(&files);
-    let mut review = manifests::review(&held, &NoCluster, |_| {});
+/// The folder and its review, if nothing in it is worse than a warning.
+fn accepted(path: &Path) -> Result<(Folder, Review), Error> {
+    let files = manifests::read(path).map_err(|source| Error::Folder { folder: path.to_owned(), source })?;
+    let (folder, mut problems) = Folder::default().update(&files);
+    let mut review = manifests::review(&folder, &NoCluster, |_| {});
     problems.append(&mut review.problems);
     problems.sort();
     if problems.iter().any(|problem| problem.severity != Severity::Warning) {
         return Err(Error::Problems { problems });
     }
-    if held.servers().next().is_none() && held.clients().next().is_none() {
-        return Err(Error::Empty { folder: folder.to_owned() });
+    if folder.ids().next().is_none() {
+        return Err(Error::Empty { folder: path.to_owned() });
     }
     review.problems = problems;
-    Ok((held, review))
+    Ok((folder, review))
 }
 
 fn lines(problems: &[Problem]) -> String {
@@ -99,7 +98,7 @@ fn document(text: &mut String, object: &impl Serialize) -> Result<(), serde_yaml
 }
 
 /// A Secret without its data; any other object as it is.
-fn emptied(mut object: Value) -> Value {
+fn without_data(mut object: Value) -> Value {
     if object["kind"] == SECRET.object.kind
         && let Some(fields) = object.as_object_mut()
     {
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_good_and_renders_to_the_same_bytes_without_any_secret() {
+    fn the_example_has_no_finding_and_renders_to_the_same_bytes_without_a_secret() {
         assert_eq!(validate(&example()).unwrap(), "OK: 1 McpServer, 3 McpClients\n");
         let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
         let text = render(&example(), &settings).unwrap();
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_a_finding_is_refused_with_all_of_them() {
+    fn a_folder_with_findings_is_refused_with_all_of_them() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(validate(folder.path()), Err(Error::Empty { .. })));
         for file in ["server.yaml", "clients.yaml"] {

@@ -5,7 +5,7 @@ use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::ServerKeys;
 use sha2::{Digest, Sha256};
 
-use super::parse::ObjectId;
+use super::object::ObjectId;
 use crate::{
     credentials::{IssuedCredential, server_keys},
     validate::Published,

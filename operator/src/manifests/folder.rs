@@ -1,52 +1,60 @@
-//! The objects of a folder, each in its last good state.
+//! The objects of a folder, each in its last valid state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_crds::{Finding, McpClient, McpServer, NamespacedName};
 
-use super::{Files, Manifest, ObjectId, Problem, Severity, parse};
+use super::{
+    listing::Files,
+    object::{Manifest, ObjectId},
+    parse::{Parsed, parse},
+    problem::{Problem, Severity},
+};
 
-/// An object, and the file that it is from.
-#[derive(Clone, Debug, PartialEq)]
-struct Held {
-    file: String,
-    manifest: Manifest,
-}
-
-/// The objects of a folder. Start with an empty one, and [`Folder::update`] it.
+/// The objects of a folder. Begin with an empty one, and [`Folder::update`] it.
 #[derive(Clone, Debug, Default)]
 pub struct Folder {
-    objects: BTreeMap<ObjectId, Held>,
-    /// Objects that a readable file names, decoded or not.
+    objects: BTreeMap<ObjectId, FolderObject>,
+    /// The objects that a readable file names, whether or not they can be decoded.
     named: BTreeSet<ObjectId>,
     has_broken_file: bool,
 }
 
+/// An object and its file.
+#[derive(Clone, Debug, PartialEq)]
+struct FolderObject {
+    file: String,
+    manifest: Manifest,
+}
+
+/// Each object that was found, with every file that contains it. `None` in place of one that cannot be decoded.
+type Found<'a> = BTreeMap<ObjectId, Vec<(&'a str, Option<Manifest>)>>;
+
 impl Folder {
-    /// What the folder holds after this reading, and all that is wrong with single files and objects:
-    /// * a file that can't be read, or holds something nameless, keeps all its objects as they were, if it had any;
-    /// * an object that can't be decoded stays as it was, and those beside it change;
-    /// * an object that is gone from a file that can be read, or with its file, is gone;
-    /// * of two objects of one name, the one that was there stays.
+    /// The folder after a reading, and everything that is wrong with single files and objects:
+    /// * a file that cannot be read, or that contains something without a name, keeps all its objects as they were, if it had
+    ///   any;
+    /// * an object that cannot be decoded stays as it was, and those beside it change;
+    /// * an object that a readable file no longer contains, or whose file no longer exists, is removed;
+    /// * of two objects of the same name, the one that existed before stays.
     pub fn update(&self, files: &Files) -> (Self, Vec<Problem>) {
         let mut next = Self::default();
         let mut problems = Vec::new();
-        let mut found: BTreeMap<ObjectId, Vec<(&str, Option<Manifest>)>> = BTreeMap::new();
+        let mut found = Found::new();
         for (file, text) in files {
             let parsed = match text {
-                Ok(text) => parse::parse(file, text),
-                Err(error) => parse::Parsed {
-                    objects: Vec::new(),
-                    problems: vec![Problem::file(file, error.clone())],
-                    is_broken: true,
-                },
+                Ok(text) => parse(file, text),
+                Err(error) => {
+                    let problems = vec![Problem::file(file, error.clone())];
+                    Parsed { problems, is_broken: true, ..Parsed::default() }
+                }
             };
             problems.extend(parsed.problems);
             next.has_broken_file |= parsed.is_broken;
-            let held = || self.objects.iter().filter(|(_, held)| held.file == *file);
-            if parsed.is_broken && held().next().is_some() {
-                for (id, held) in held() {
-                    found.entry(id.clone()).or_default().push((file, Some(held.manifest.clone())));
+            let kept: Vec<_> = self.objects.iter().filter(|(_, object)| object.file == *file).collect();
+            if parsed.is_broken && !kept.is_empty() {
+                for (id, object) in kept {
+                    found.entry(id.clone()).or_default().push((file, Some(object.manifest.clone())));
                 }
             } else {
                 for (id, manifest) in parsed.objects {
@@ -55,25 +63,36 @@ impl Folder {
                 }
             }
         }
-        for (id, mut places) in found {
-            let held = self.objects.get(&id);
-            let first = held.and_then(|held| places.iter().position(|(file, _)| *file == held.file)).unwrap_or(0);
-            let (file, manifest) = places.remove(first);
-            for (other, _) in places {
-                let message = format!("is there twice: {file} has one of this name too, and that one counts");
-                problems.push(Problem::object(other, &id, Finding::new("metadata.name", message), Severity::Refused));
-            }
-            if let Some(manifest) = manifest.or_else(|| held.map(|held| held.manifest.clone())) {
-                next.objects.insert(id, Held { file: file.to_owned(), manifest });
+        for (id, places) in found {
+            if let Some(object) = self.choose(&id, places, &mut problems) {
+                next.objects.insert(id, object);
             }
         }
         problems.sort();
         (next, problems)
     }
 
+    /// The state of an object that one or more files contain; `None` if it has no valid one.
+    fn choose(
+        &self,
+        id: &ObjectId,
+        mut places: Vec<(&str, Option<Manifest>)>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<FolderObject> {
+        let before = self.objects.get(id);
+        let first = before.and_then(|before| places.iter().position(|(file, _)| *file == before.file)).unwrap_or(0);
+        let (file, manifest) = places.remove(first);
+        for (other, _) in places {
+            let message = format!("appears twice: {file} contains an object of this name too, which is used");
+            problems.push(Problem::object(other, id, Finding::new("metadata.name", message), Severity::Refused));
+        }
+        let manifest = manifest.or_else(|| before.map(|before| before.manifest.clone()))?;
+        Some(FolderObject { file: file.to_owned(), manifest })
+    }
+
     /// All McpServers, sorted by namespace and name.
     pub fn servers(&self) -> impl Iterator<Item = (&NamespacedName, &McpServer)> {
-        self.objects.iter().filter_map(|(id, held)| match &held.manifest {
+        self.objects.iter().filter_map(|(id, object)| match &object.manifest {
             Manifest::Server(server) => Some((&id.name, server.as_ref())),
             Manifest::Client(_) => None,
         })
@@ -81,38 +100,38 @@ impl Folder {
 
     /// All McpClients, sorted by namespace and name.
     pub fn clients(&self) -> impl Iterator<Item = (&NamespacedName, &McpClient)> {
-        self.objects.iter().filter_map(|(id, held)| match &held.manifest {
+        self.objects.iter().filter_map(|(id, object)| match &object.manifest {
             Manifest::Client(client) => Some((&id.name, client.as_ref())),
             Manifest::Server(_) => None,
         })
     }
 
-    /// Which objects there are.
+    /// All objects that have a valid state.
     pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
         self.objects.keys()
     }
 
-    /// Which objects there are, and which some file names without being able to say what they are.
+    /// All objects, whether or not they have ever been decoded.
     pub fn all_named(&self) -> impl Iterator<Item = &ObjectId> {
         self.objects.keys().chain(&self.named)
     }
 
-    /// Whether each object that a file names could be decoded, now or before.
+    /// Whether each object that a file names has been decoded, now or before.
     pub fn is_decoded(&self) -> bool {
         self.named.iter().all(|id| self.objects.contains_key(id))
     }
 
-    /// The file that an object is from.
+    /// The file that contains an object.
     pub fn file(&self, id: &ObjectId) -> &str {
-        self.objects.get(id).map_or("", |held| &held.file)
+        self.objects.get(id).map_or("", |object| &object.file)
     }
 
-    /// Whether an object is there, decoded or not.
+    /// Whether an object exists, decoded or not.
     pub fn names(&self, id: &ObjectId) -> bool {
         self.objects.contains_key(id) || self.named.contains(id)
     }
 
-    /// Whether some file could hold objects that nobody knows of.
+    /// Whether a file may contain objects that are unknown.
     pub fn has_broken_file(&self) -> bool {
         self.has_broken_file
     }

@@ -1,4 +1,4 @@
-//! The files of a folder that may hold manifests, and a cheap way to see that one of them changed.
+//! The files of a folder that may contain manifests, and a cheap way to detect that one of them changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-/// What each file holds, or why it can't be read; by its name in the folder.
+/// The content of each file or why it cannot be read, by the file's name in the folder.
 pub type Files = BTreeMap<String, Result<String, String>>;
 
 /// Differs whenever a file was written, created or removed.
@@ -22,24 +22,26 @@ impl FolderStamp {
     }
 }
 
-/// Reads the manifests of a folder: `*.yaml`, `*.yml` and `*.json` that are not hidden, not those of folders in it.
+/// Reads the manifests of a folder: the files `*.yaml`, `*.yml` and `*.json` that are not hidden. Folders in it are not read.
 ///
 /// # Errors
-/// Where the folder itself can't be listed.
+/// Returns an error if the folder itself cannot be listed.
 pub fn read(folder: &Path) -> io::Result<Files> {
     let text = |name: &String| match fs::read(folder.join(name)) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
-        Err(error) => Err(format!("can't be read: {error}")),
+        Err(error) => Err(format!("cannot be read: {error}")),
     };
     Ok(names(folder)?.into_iter().map(|name| (name.clone(), text(&name))).collect())
 }
 
+/// The stamp of a folder's manifests.
+///
 /// # Errors
-/// Where the folder itself can't be listed.
+/// Returns an error if the folder itself cannot be listed.
 pub fn stamp(folder: &Path) -> io::Result<FolderStamp> {
     let mark = |name: &String| {
         let metadata = fs::metadata(folder.join(name)).ok();
-        // The inode too: an editor may write a file of the same size and time under the same name.
+        // With the inode: an editor may replace a file by one of the same size and time.
         let inode = |metadata: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(metadata);
         metadata.map_or((None, 0, 0), |it| (it.modified().ok(), it.len(), inode(&it)))
     };
@@ -51,7 +53,7 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        // Hidden files are editors' own.
+        // Editors keep files of their own under hidden names.
         if is_manifest && !name.starts_with('.') && may_be_read(&folder.join(&name)) {
             names.push(name);
         }
@@ -59,8 +61,8 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Not a folder, a pipe or a device, nor gone since it was listed. What can't be looked at, such as a link that leads nowhere
-/// for now, counts: it is to be told, and takes nothing away.
+/// Whether a name is a file: not a folder, a pipe or a device, and not deleted since it was listed. A link without a target counts,
+/// so that it is reported and removes nothing.
 fn may_be_read(path: &Path) -> bool {
     match fs::metadata(path) {
         Ok(metadata) => metadata.is_file(),

@@ -1,4 +1,4 @@
-//! A finding, and where it was found.
+//! A finding with the file and the object that it is about.
 
 use std::fmt;
 
@@ -6,18 +6,19 @@ use portcullis_crds::Finding;
 
 use super::ObjectId;
 
-/// What a finding means for what it is about.
+/// What a finding means for its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The file or object is not taken: its last good state stays.
+    /// The file or object is refused: its last valid state stays in force.
     Refused,
-    /// It is taken, and something that it asks for is not granted.
+    /// It is accepted, and something that it requests is not granted.
     Finding,
-    /// Worth a look, and perhaps meant so.
+    /// It is accepted, and may not be what was meant.
     Warning,
 }
 
-/// One finding: `server.yaml: McpServer sales/crm: spec.tools[3].backend: …`, or `server.yaml:12:3: …` where it is no YAML.
+/// A finding in a folder, printed as `server.yaml: McpServer sales/crm: spec.tools[3].backend: …`, or as `server.yaml:12:3: …` if
+/// the file is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub file: String,

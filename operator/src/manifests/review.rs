@@ -12,7 +12,7 @@ use portcullis_crds::{
 use super::{
     cluster_state::ClusterState,
     folder::Folder,
-    parse::{Kind, ObjectId},
+    object::ObjectId,
     problem::{Problem, Severity},
     secrets::{Secrets, metadata, secrets},
 };
@@ -38,7 +38,7 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
     let clients = clients(folder, cluster, &secrets);
     let mut servers = BTreeMap::new();
     for (name, server) in folder.servers() {
-        let id = ObjectId { kind: Kind::McpServer, name: name.clone() };
+        let id = ObjectId::server(name);
         let object = Object { metadata: metadata(&id, cluster), spec: Ok(server.spec.clone()) };
         let checked = validate::server_half(&object).map(|half| {
             let mut half = Arc::unwrap_or_clone(half);
@@ -63,7 +63,7 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
 
 fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> Vec<ClientInput> {
     let input = |(name, client): (&NamespacedName, &portcullis_crds::McpClient)| {
-        let id = ObjectId { kind: Kind::McpClient, name: name.clone() };
+        let id = ObjectId::client(name);
         let object = Object { metadata: metadata(&id, cluster), spec: Ok(client.spec.clone()) };
         let credentials = if secrets.contains_key(name) { cluster.credentials(name) } else { Vec::new() };
         ClientInput { client: CheckedClient::new(object), credentials: Some(credentials) }
@@ -84,7 +84,7 @@ fn client_problems(
     problems: &mut BTreeSet<Problem>,
 ) {
     let object = client.client.object();
-    let id = ObjectId { kind: Kind::McpClient, name: object.namespaced_name() };
+    let id = ObjectId::client(&object.namespaced_name());
     problems.extend(refused(folder, &id, client.client.findings()));
     let Ok(spec) = &object.spec else { return };
     for (n, access) in spec.access.iter().enumerate() {
@@ -96,7 +96,7 @@ fn client_problems(
                 problems.extend(decision.into_iter().flat_map(|it| refused(folder, &id, &it.findings)));
                 access_problems(&at, access, &server, &id.name, plan)
             }
-            None if folder.names(&ObjectId { kind: Kind::McpServer, name: server.clone() }) => Vec::new(),
+            None if folder.names(&ObjectId::server(&server)) => Vec::new(),
             None => {
                 let message = format!("McpServer {server} is not in this folder");
                 vec![(Finding::new(format!("{at}.serverRef"), message), Severity::Warning)]

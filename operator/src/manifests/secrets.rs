@@ -8,7 +8,7 @@ use portcullis_crds::{Finding, NamespacedName, contract::Version};
 use super::{
     cluster_state::ClusterState,
     folder::Folder,
-    parse::{Kind, ObjectId},
+    object::ObjectId,
     problem::{Problem, Severity},
 };
 use crate::{
@@ -35,12 +35,12 @@ pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Pr
     for (server, _) in folder.servers() {
         for version in Version::WRITTEN {
             let secret = build::credentials_secret_name(&server.name, *version);
-            let owner = ObjectId { kind: Kind::McpServer, name: server.clone() };
+            let owner = ObjectId::server(server);
             owners.insert(NamespacedName::new(&server.namespace, secret), owner);
         }
     }
     let clients = folder.clients().map(|(name, client)| {
-        let id = ObjectId { kind: Kind::McpClient, name: name.clone() };
+        let id = ObjectId::client(name);
         (metadata(&id, cluster), id, &client.spec.credentials)
     });
     let mut clients: Vec<_> = clients.collect();

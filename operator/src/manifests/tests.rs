@@ -34,57 +34,57 @@ fn names(folder: &Folder) -> Vec<String> {
     folder.ids().map(ToString::to_string).collect()
 }
 
-fn told(problems: &[Problem]) -> String {
+fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn each_file_keeps_its_last_good_state_and_removals_elsewhere_apply() {
+fn a_broken_file_keeps_its_last_valid_state_and_removals_from_other_files_apply() {
     let two = [client("a", ""), client("b", "")].concat();
     let (good, problems) = Folder::default().update(&files(&[("clients.yaml", &two), ("server.yaml", SERVER)]));
-    assert_eq!((told(&problems).as_str(), names(&good).len()), ("", 3));
+    assert_eq!((lines(&problems).as_str(), names(&good).len()), ("", 3));
 
     let (next, problems) = good.update(&files(&[("clients.yaml", "a: [1,\nb: }")]));
-    insta::assert_snapshot!(told(&problems), @"clients.yaml:2:4: did not find expected node content, while parsing a flow node");
+    insta::assert_snapshot!(lines(&problems), @"clients.yaml:2:4: did not find expected node content, while parsing a flow node");
     assert_eq!(
         names(&next),
         ["McpClient sales/a", "McpClient sales/b"],
-        "its own objects stay, the server's file is gone"
+        "its own objects stay, and the server's file was removed"
     );
     assert!(next.has_broken_file());
 
     let (next, problems) =
         good.update(&files(&[("clients.yaml", &client("a", "colour: red")), ("server.yaml", SERVER)]));
-    insta::assert_snapshot!(told(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; there are: access, credentials, expiresAt, suspended");
-    assert_eq!(names(&next), ["McpServer sales/crm", "McpClient sales/a"], "the other client is gone all the same");
+    insta::assert_snapshot!(lines(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; there are: access, credentials, expiresAt, suspended");
+    assert_eq!(names(&next), ["McpServer sales/crm", "McpClient sales/a"], "the other client is removed all the same");
 
     let nameless = two.replace("name: a,", "nam: a,");
     let (next, problems) = good.update(&files(&[("clients.yaml", &nameless), ("server.yaml", SERVER)]));
-    assert_eq!(names(&next), names(&good), "nobody can say whether that is a");
-    assert!(told(&problems).contains("metadata.nam: unknown field"), "{}", told(&problems));
+    assert_eq!(names(&next), names(&good), "the nameless object may be a");
+    assert!(lines(&problems).contains("metadata.nam: unknown field"), "{}", lines(&problems));
 
     for cut_off in ["apiVersion", "- a", "3"] {
         assert_eq!(names(&good.update(&files(&[("clients.yaml", cut_off), ("server.yaml", SERVER)])).0), names(&good));
     }
 
-    let unreadable = Files::from([("clients.yaml".to_owned(), Err("can't be read: no".to_owned()))]);
+    let unreadable = Files::from([("clients.yaml".to_owned(), Err("cannot be read: no".to_owned()))]);
     assert_eq!(names(&good.update(&unreadable).0), ["McpClient sales/a", "McpClient sales/b"]);
 }
 
 #[test]
-fn of_two_objects_of_one_name_the_one_that_was_there_stays() {
+fn of_two_objects_of_the_same_name_the_one_that_existed_before_stays() {
     let (good, _) = Folder::default().update(&files(&[("b.yaml", &client("a", ""))]));
     let (next, problems) =
         good.update(&files(&[("a.yaml", &client("a", "suspended: true")), ("b.yaml", &client("a", ""))]));
-    insta::assert_snapshot!(told(&problems), @"a.yaml: McpClient sales/a: metadata.name: is there twice: b.yaml has one of this name too, and that one counts");
+    insta::assert_snapshot!(lines(&problems), @"a.yaml: McpClient sales/a: metadata.name: appears twice: b.yaml contains an object of this name too, which is used");
     assert!(!next.clients().next().unwrap().1.spec.suspended);
     let (moved, problems) = next.update(&files(&[("a.yaml", &client("a", "suspended: true"))]));
-    assert_eq!(told(&problems), "");
+    assert_eq!(lines(&problems), "");
     assert!(moved.clients().next().unwrap().1.spec.suspended);
 }
 
 #[test]
-fn other_kinds_are_skipped_and_lists_are_opened() {
+fn other_kinds_are_skipped_and_the_items_of_lists_are_read() {
     let text = "
 apiVersion: v1
 kind: List
@@ -97,7 +97,7 @@ items:
 just: values
 ";
     let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
-    assert_eq!((told(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
+    assert_eq!((lines(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
     for (text, finding) in [
         (
             "a: b\n---\n- {a: b}",
@@ -113,11 +113,11 @@ just: values
         ),
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServers}",
-            "x.json: kind: `McpServers` is none of portcullis.dev; there are: McpServer, McpClient",
+            "x.json: kind: `McpServers` is not a kind of portcullis.dev; its kinds: McpServer, McpClient",
         ),
         (
             "{apiVersion: portcullis.dev/v2, kind: McpServer}",
-            "x.json: apiVersion: must be portcullis.dev/v1alpha1 for a McpServer",
+            "x.json: apiVersion: must be portcullis.dev/v1alpha1 for an McpServer",
         ),
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServer, metadata: {name: a}}",
@@ -128,7 +128,7 @@ just: values
             "x.json: McpServer: metadata.name: is missing; an object needs a name",
         ),
     ] {
-        assert_eq!(told(&Folder::default().update(&files(&[("x.json", text)])).1), finding);
+        assert_eq!(lines(&Folder::default().update(&files(&[("x.json", text)])).1), finding);
     }
 }
 
@@ -159,11 +159,11 @@ spec:
     let ok = SERVER.replace("name: crm", "name: ok").replace("spec:", "spec:\n  replicas: 2");
     let texts = [("a.yaml", broken_server.as_str()), ("b.yaml", &erp), ("c.yaml", &ok), ("d.yaml", clients)];
     let (folder, problems) = Folder::default().update(&files(&texts));
-    assert_eq!(told(&problems), "");
-    insta::assert_snapshot!(told(&review(&folder, &NoCluster, |_| {}).problems));
+    assert_eq!(lines(&problems), "");
+    insta::assert_snapshot!(lines(&review(&folder, &NoCluster, |_| {}).problems));
 }
 
-/// The API server refuses these too, by schema and CEL; there a test with a real one says so.
+/// The API server refuses these too, by schema and CEL: a test with a real one covers that.
 #[test]
 fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
     let server = |from: &str, to: &str| {
@@ -208,12 +208,12 @@ fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
         let (folder, mut problems) = Folder::default().update(&files(&[("x.yaml", &text)]));
         problems.extend(review(&folder, &NoCluster, |_| {}).problems);
         let is_named = |problem: &Problem| problem.finding.path == field && problem.severity == Severity::Refused;
-        assert!(problems.iter().any(is_named), "{field} is not in:\n{}", told(&problems));
+        assert!(problems.iter().any(is_named), "{field} is not in:\n{}", lines(&problems));
     }
 }
 
 #[test]
-fn only_manifests_are_read() {
+fn only_files_with_the_extension_of_a_manifest_are_read() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.yaml", "b.yml", "c.json", ".d.yaml", "e.yaml~", "f.txt"] {
         std::fs::write(folder.path().join(name), name).unwrap();
@@ -223,6 +223,6 @@ fn only_manifests_are_read() {
     let found: Vec<_> = read(folder.path()).unwrap().into_keys().collect();
     assert_eq!(found, ["a.yaml", "b.yml", "c.json", "h.yaml"]);
     let broken_link = read(folder.path()).unwrap()["h.yaml"].clone().unwrap_err();
-    assert!(broken_link.starts_with("can't be read: "), "{broken_link}");
+    assert!(broken_link.starts_with("cannot be read: "), "{broken_link}");
     assert!(read(Path::new("/nowhere")).is_err());
 }

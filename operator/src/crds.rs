@@ -1,0 +1,40 @@
+//! `crds`: prints the CustomResourceDefinitions, and writes the files that are generated from the types.
+
+use std::{fs, path::PathBuf};
+
+use portcullis_crds::{manifest, reference};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Write one file for each definition into this folder instead of printing them
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Write the reference page of their fields, conditions and reasons, as Markdown, into this file
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+}
+
+/// The definitions, if no file is requested.
+///
+/// # Errors
+/// Returns an error if a file cannot be written.
+pub fn crds(options: Options) -> Result<String, String> {
+    let mut definitions = Vec::new();
+    for (name, definition) in manifest::all() {
+        definitions.push((name, manifest::print(&definition).map_err(|error| error.to_string())?));
+    }
+    if options.dir.is_none() && options.reference.is_none() {
+        return Ok(definitions.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n"));
+    }
+    if let Some(dir) = options.dir {
+        definitions.iter().try_for_each(|(name, text)| write(dir.join(name), text))?;
+    }
+    if let Some(file) = options.reference {
+        write(file, &reference::resources())?;
+    }
+    Ok(String::new())
+}
+
+fn write(path: PathBuf, text: &str) -> Result<(), String> {
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
