@@ -1,22 +1,22 @@
-//! Agents inside the cluster: one that makes calls on request, and one that makes 20 calls a second all the time.
+//! Agents inside the cluster: one that a test makes calls with, and one that makes 20 calls a second all the time.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_tests::{ControlPlane, Process};
+use portcullis_tests::{ControlPlane, PATIENCE, Process};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 const URL: &str = "http://crm.sales.svc:3000/mcp";
 
-/// How long a killed pod may still get connections: until the endpoints, and then kube-proxy's rules, no longer contain it.
-const HEARSAY: Duration = Duration::from_secs(2);
+/// How long connections may still go to a killed pod: until the endpoints and kube-proxy's rules no longer have it.
+const STALE_ENDPOINT: Duration = Duration::from_secs(2);
 
-/// One line of the agent's output.
+/// One line that the agent prints: the response to a call, or why there is none.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// When the call started.
+pub struct AgentResponse {
+    /// When the call began.
     pub at: Timestamp,
     pub status: Option<u16>,
     pub retry_after: Option<String>,
@@ -25,22 +25,22 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
-impl Answer {
+impl AgentResponse {
     fn parse(line: &str) -> Self {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// The tool's result, as data.
+    /// The structured result of the tool.
     pub fn result(&self) -> &Value {
         assert_eq!(self.failure(), None);
         &self.body["result"]["structuredContent"]
     }
 
-    /// Why it is not the result of a successful call.
+    /// The whole line, unless the tool returned a result that is not an error.
     pub fn failure(&self) -> Option<String> {
-        let worked =
+        let is_served =
             self.status == Some(200) && self.body["result"].is_object() && self.body["result"]["isError"] != true;
-        (!worked).then(|| format!("{self:?}"))
+        (!is_served).then(|| format!("{self:?}"))
     }
 }
 
@@ -77,26 +77,26 @@ fn run(cluster: &ControlPlane, pod: &Value) {
     cluster.kubectl(["wait", "--for=condition=Ready", "-n", "sales", "pod", name, "--timeout=60s"]).unwrap();
 }
 
-/// Starts the agent that `ask` uses.
-pub fn start_asked(cluster: &ControlPlane) {
-    run(cluster, &pod("asked", &[], json!([])));
+/// Starts the agent that [`call`] uses.
+pub fn start_idle(cluster: &ControlPlane) {
+    run(cluster, &pod("idle", &[], json!([])));
 }
 
 /// Calls a tool from inside the cluster, through the Service.
-pub fn ask(cluster: &ControlPlane, key: &str, tool: &str, arguments: &Value, count: u32) -> Vec<Answer> {
+pub fn call(cluster: &ControlPlane, key: &str, tool: &str, arguments: &Value, count: u32) -> Vec<AgentResponse> {
     let (arguments, count) = (arguments.to_string(), count.to_string());
-    let command = ["exec", "-n", "sales", "asked", "--", "/e2e-agent", "--url", URL, "--key", key, "--tool", tool];
+    let command = ["exec", "-n", "sales", "idle", "--", "/e2e-agent", "--url", URL, "--key", key, "--tool", tool];
     let options = ["--arguments", &arguments, "--count", &count];
     let output = cluster.kubectl([&command[..], &options].concat()).unwrap();
-    output.lines().map(Answer::parse).collect()
+    output.lines().map(AgentResponse::parse).collect()
 }
 
-/// The agent that calls all the time, with the key from its Secret, as an application would.
-pub struct Steady {
+/// The agent that makes calls all the time, with the key from its Secret, as an application would.
+pub struct SteadyCaller {
     log: Process,
 }
 
-impl Steady {
+impl SteadyCaller {
     pub async fn start(cluster: &ControlPlane) -> Self {
         let secret = json!({"name": "customer-service-agent-key", "key": "api-key"});
         let environment = json!([{"name": "API_KEY", "valueFrom": {"secretKeyRef": secret}}]);
@@ -108,34 +108,35 @@ impl Steady {
             [log.get_args().collect::<Vec<_>>(), ["logs", "-f", "-n", "sales", "steady"].map(AsRef::as_ref).into()]
                 .concat();
         let log = Process::start(log.get_program(), options, &[]).unwrap();
-        log.line("status", Duration::from_secs(20)).await.unwrap();
+        log.line("status", PATIENCE).await.unwrap();
         Self { log }
     }
 
-    fn answers(&self) -> Vec<Answer> {
-        let answers: Vec<_> = self.log.output().stdout().iter().map(|line| Answer::parse(line)).collect();
-        assert!(answers.len() > 20, "only {} calls", answers.len());
-        answers
+    fn responses(&self) -> Vec<AgentResponse> {
+        let responses: Vec<_> = self.log.output().stdout().iter().map(|line| AgentResponse::parse(line)).collect();
+        assert!(responses.len() > 20, "only {} calls", responses.len());
+        responses
     }
 
-    /// Asserts that every call so far worked.
+    /// Checks that every call so far was served.
     pub fn assert_none_failed(&self) {
-        let answers = self.answers();
-        let failures: Vec<_> = answers.iter().filter_map(Answer::failure).collect();
-        assert_eq!(failures, Vec::<String>::new(), "of {} calls", answers.len());
-        println!("e2e: {} calls from inside, one after the other: none failed", answers.len());
+        let responses = self.responses();
+        let failures: Vec<_> = responses.iter().filter_map(AgentResponse::failure).collect();
+        assert_eq!(failures, Vec::<String>::new(), "of {} calls", responses.len());
+        println!("e2e: {} calls from inside the cluster, none failed", responses.len());
     }
 
-    /// No server refused a call, and no connection broke but to the pod that was killed then, for as long as the cluster
-    /// needs to hear of its end.
+    /// Checks that every call was served, except those whose connection to the killed pod broke before the endpoints were
+    /// updated.
     pub fn assert_broken_only_just_after(&self, killed: Timestamp) {
-        let is_excused = |answer: &Answer| {
-            answer.error.is_some() && (killed..killed + HEARSAY).contains(&(answer.at + Duration::from_millis(100)))
+        let is_excused = |response: &AgentResponse| {
+            response.error.is_some()
+                && (killed..killed + STALE_ENDPOINT).contains(&(response.at + Duration::from_millis(100)))
         };
-        let answers = self.answers();
-        let (excused, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| is_excused(answer));
-        let failures: Vec<_> = others.iter().filter_map(|answer| answer.failure()).collect();
+        let responses = self.responses();
+        let (excused, others): (Vec<_>, Vec<_>) = responses.iter().partition(|response| is_excused(response));
+        let failures: Vec<_> = others.iter().filter_map(|response| response.failure()).collect();
         assert_eq!(failures, Vec::<String>::new(), "a pod was killed at {killed}");
-        println!("e2e: {} calls, {} broken with the pod that was killed", answers.len(), excused.len());
+        println!("e2e: {} calls, {} of them broken by the kill of a pod", responses.len(), excused.len());
     }
 }

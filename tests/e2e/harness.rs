@@ -1,79 +1,65 @@
-//! What the scenario runs in: a cluster with a node, the images, the CRDs, the CRM, and an operator beside the cluster with
-//! the rights of its service account.
+//! The cluster of the scenario: a node, the images, the CRM example, and an operator beside the cluster.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use portcullis_tests::{ControlPlane, Mark, Process, Write, binary, eventually};
-use rustix::process::Signal;
+use portcullis_tests::{ControlPlane, PATIENCE, TestCluster, repository, until};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::pods::ServedPod;
 
 const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
+const NAMESPACE: &str = "sales";
 
-/// The operator's account, as the audit log calls it.
-pub const OPERATOR: &str = "system:serviceaccount:portcullis-system:portcullis-operator";
+/// The cluster, with the methods that concern the CRM example.
+pub struct CrmCluster(TestCluster);
 
-/// A cluster with a node, and its operator, which ends before the cluster does.
-pub struct TestCluster {
-    operator: Process,
-    pub control_plane: ControlPlane,
-    /// With the rights of the operator's account.
-    kubeconfig: PathBuf,
+impl Deref for CrmCluster {
+    type Target = TestCluster;
+
+    fn deref(&self) -> &TestCluster {
+        &self.0
+    }
 }
 
-/// A path of this repository.
-pub fn repository(path: &str) -> String {
-    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+impl DerefMut for CrmCluster {
+    fn deref_mut(&mut self) -> &mut TestCluster {
+        &mut self.0
+    }
 }
 
-/// `eventually`, for a test: fails it when the time is over.
-pub async fn until<T>(seconds: u64, attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
-    eventually(Duration::from_secs(seconds), attempt).await.unwrap_or_else(|error| panic!("{error}"))
-}
-
-impl TestCluster {
+impl CrmCluster {
     pub async fn start() -> Self {
-        let control_plane = ControlPlane::start_with_node().await.unwrap();
+        let cluster = ControlPlane::start_with_node().await.unwrap();
         let binaries =
-            PathBuf::from(std::env::var_os("PORTCULLIS_STATIC_BINARIES").expect("`make e2e` must say where they are"));
+            PathBuf::from(std::env::var_os("PORTCULLIS_STATIC_BINARIES").expect("`make e2e` must set the variable"));
         for name in ["portcullis-server", "crm-api", "e2e-agent"] {
-            control_plane.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
+            cluster.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
         }
-        control_plane.kubectl(["apply", "--server-side", "-f", &repository("crds")]).unwrap();
-        control_plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
-        let (crm, rights) = (repository("examples/crm/cluster"), repository("operator/rbac.yaml"));
-        control_plane.kubectl(["apply", "-f", &crm, "-f", &rights]).unwrap();
-        control_plane.kubectl(["rollout", "status", "deployment/crm-api", "-n", "sales", "--timeout=60s"]).unwrap();
-
-        let kubeconfig =
-            control_plane.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
-        Self { operator: operator(&kubeconfig), control_plane, kubeconfig }
+        let mut cluster = Self(TestCluster::on(cluster).await);
+        cluster.kubectl(&["apply", "-f", &repository("examples/crm/cluster")]);
+        cluster.kubectl(&["rollout", "status", "deployment/crm-api", "-n", NAMESPACE, "--timeout=60s"]);
+        cluster.start_operator_with(&["--server-image", SERVER_IMAGE]);
+        cluster
     }
 
-    /// Kills it with SIGKILL.
-    pub async fn kill_operator(&mut self) {
-        self.operator.signal(Signal::KILL).unwrap();
-        self.operator.ended(Duration::from_secs(5)).await.unwrap();
+    /// Starts an operator after one was killed, and waits until it has read everything.
+    pub async fn restart_operator(&mut self) {
+        self.start_operator_with(&["--server-image", SERVER_IMAGE]);
+        self.until_operator_has_read_everything().await;
     }
 
-    pub async fn start_operator(&mut self) {
-        self.operator = operator(&self.kubeconfig);
-        self.operator.line("everything was seen", Duration::from_secs(20)).await.unwrap();
+    /// Runs kubectl as the administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.control_plane.kubectl(arguments).unwrap()
     }
 
-    /// What the operator wrote since `since`.
-    pub fn writes(&self, since: Mark) -> Vec<Write> {
-        self.control_plane.audit().writes_since(since, OPERATOR).unwrap()
-    }
-
-    /// Ends everything, and checks that nothing is left behind.
+    /// Ends everything, and checks that nothing is left.
     pub async fn stop(mut self) {
-        assert!(self.operator.terminate(Duration::from_secs(20)).await.unwrap().success());
+        assert!(self.operator.as_mut().unwrap().terminate(PATIENCE).await.unwrap().success());
         let folder = self.control_plane.folder().to_path_buf();
         let number = std::fs::read_to_string(folder.join("run/number")).unwrap();
         drop(self);
@@ -89,43 +75,38 @@ impl TestCluster {
     }
 
     /// The API key of one of the example's clients, once the operator has created it.
-    pub async fn key(&self, client: &str) -> String {
+    pub async fn key_of(&self, client: &str) -> String {
         self.key_in(&format!("{client}-key")).await
     }
 
-    /// The API key in this Secret.
+    /// The API key in this Secret, once the operator has created it.
     pub async fn key_in(&self, secret: &str) -> String {
-        let secrets: Api<Secret> = Api::namespaced(self.control_plane.client(), "sales");
-        let key = until(30, async || {
-            let found = secrets.get(secret).await.map_err(|error| error.to_string())?;
-            found.data.and_then(|mut data| data.remove("api-key")).ok_or_else(|| format!("no api-key in {secret}"))
-        });
-        String::from_utf8(key.await.0).unwrap()
+        until(PATIENCE, async || self.key(NAMESPACE, secret).await).await
     }
 
-    /// A client of the server's Service, from this machine.
+    /// A client of the server's Service on this machine.
     pub async fn service_client(&self) -> reqwest::Client {
-        let services: Api<Service> = Api::namespaced(self.control_plane.client(), "sales");
-        let address = until(30, async || {
+        let services = self.api::<Service>(NAMESPACE);
+        let address = until(PATIENCE, async || {
             let service = services.get("crm").await.map_err(|error| error.to_string())?;
             service.spec.and_then(|spec| spec.cluster_ip).ok_or_else(|| "crm has no address".to_owned())
         });
         crate::pods::client(&address.await)
     }
 
-    /// The server's ready pods.
+    /// Both pods of the server, once they are ready.
     pub async fn pods(&self) -> Vec<ServedPod> {
-        let ready = |pod: &Pod| {
+        let is_ready = |pod: &Pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
             pod.metadata.deletion_timestamp.is_none()
                 && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
         };
-        let pods: Api<Pod> = Api::namespaced(self.control_plane.client(), "sales");
-        until(60, async || {
+        let pods = self.api::<Pod>(NAMESPACE);
+        until(PATIENCE, async || {
             let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
             let pods = pods.list(&of_server).await.map_err(|error| error.to_string())?.items;
-            let ready: Vec<_> = pods.iter().filter(|pod| ready(pod)).map(ServedPod::new).collect();
-            if ready.len() == 2 { Ok(ready) } else { Err(format!("{} pods are ready", ready.len())) }
+            let ready: Vec<_> = pods.iter().filter(|pod| is_ready(pod)).map(ServedPod::new).collect();
+            if ready.len() == 2 { Ok(ready) } else { Err(format!("{} of 2 pods are ready", ready.len())) }
         })
         .await
     }
@@ -134,14 +115,14 @@ impl TestCluster {
     pub async fn status(&self) -> (i64, Value) {
         let kind = GroupVersionKind::gvk("portcullis.dev", "v1alpha1", "McpServer");
         let servers: Api<DynamicObject> =
-            Api::namespaced_with(self.control_plane.client(), "sales", &ApiResource::from_gvk(&kind));
+            Api::namespaced_with(self.control_plane.client(), NAMESPACE, &ApiResource::from_gvk(&kind));
         let mut server = servers.get("crm").await.unwrap();
         (server.metadata.generation.unwrap(), server.data["status"].take())
     }
 
-    /// Waits until the status reports that both pods serve the current policy.
-    pub async fn settled(&self) {
-        until(60, async || {
+    /// Waits until the status says that both pods serve the current policy.
+    pub async fn until_synced(&self) {
+        until(PATIENCE, async || {
             let (generation, status) = self.status().await;
             let is_true = |name: &str| condition(&status, name)["status"] == "True";
             let (observed, pods) = (&status["observedGeneration"], &status["pods"]);
@@ -155,15 +136,15 @@ impl TestCluster {
         .await;
     }
 
-    /// What only the operator writes in the namespace, each object with the resourceVersion that any write would change. Pods and
-    /// Deployments are left out: kubelet and the controllers write them too.
+    /// What only the operator writes in the namespace, each object with its resourceVersion. Pods and Deployments are left out,
+    /// because kubelet and the controllers write them too.
     pub fn versions(&self) -> String {
         let kinds = "mcpservers,mcpclients,configmaps,secrets,serviceaccounts,services";
         let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
-        self.control_plane.kubectl(["get", kinds, "-n", "sales", "-o", columns]).unwrap()
+        self.kubectl(&["get", kinds, "-n", NAMESPACE, "-o", columns])
     }
 
-    /// Raises the server's limits so that they admit steady calls, which is a change of policy like any other.
+    /// Raises the limits of the server, so that calls at a rate have room.
     pub async fn raise_limits(&self) {
         let mut server = document("examples/crm/server.yaml", "crm");
         server["spec"]["limits"] = json!({
@@ -172,7 +153,7 @@ impl TestCluster {
             "expensiveTools": {"requests": 10, "per": "1m"},
         });
         self.apply_in_background(&server).await.unwrap();
-        self.settled().await;
+        self.until_synced().await;
     }
 
     /// The manifest of one of the example's clients, with other tools.
@@ -182,7 +163,7 @@ impl TestCluster {
         client
     }
 
-    /// `kubectl apply` of one object, while the caller goes on.
+    /// Starts `kubectl apply` of one object.
     pub fn apply_in_background(&self, manifest: &Value) -> JoinHandle<()> {
         let file = self.control_plane.folder().join("manifest.json");
         std::fs::write(&file, manifest.to_string()).unwrap();
@@ -195,28 +176,21 @@ impl TestCluster {
     }
 }
 
-/// The operator as a plain process beside the cluster.
-fn operator(kubeconfig: &Path) -> Process {
-    let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
-    let arguments = ["run", "--server-image", SERVER_IMAGE];
-    Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap()
-}
-
-/// A condition of a status; null if the status has none of that type.
+/// A condition of a status; null if there is none with that type.
 pub fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
     let mut conditions = status["conditions"].as_array().into_iter().flatten();
     conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
-/// One document of a file of this repository, by its name.
+/// The document of a file of this repository that has this name.
 fn document(file: &str, name: &str) -> Value {
     let text = std::fs::read_to_string(repository(file)).unwrap();
     let documents = serde_yaml::Deserializer::from_str(&text).map(|one| serde::Deserialize::deserialize(one).unwrap());
     let mut named = documents.filter(|document: &Value| document["metadata"]["name"] == name);
-    named.next().unwrap_or_else(|| panic!("no {name} in {file}"))
+    named.next().unwrap_or_else(|| panic!("there is no {name} in {file}"))
 }
 
-/// The command lines of the processes that contain this folder's path.
+/// The command lines of the processes that name this folder.
 fn processes_of(folder: &Path) -> Vec<String> {
     let folder = folder.to_string_lossy();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();

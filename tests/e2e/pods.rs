@@ -1,5 +1,5 @@
-//! Calls to one replica at a time, from this machine, under the server's name: how a test finds out what each pod enforces,
-//! and since when.
+//! The pods of the server one by one, called from this machine with the host name of the Service: how a test sees what each pod
+//! enforces, and since when.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
+use portcullis_tests::{PATIENCE, expect_eq, until};
 use reqwest::{Client, Response, header};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::until;
-
 const HOST: &str = "crm.sales.svc";
 const PORT: u16 = 3000;
 
-/// A client that resolves the server's name to this address.
+/// A client that resolves the host name of the server to this address.
 pub fn client(address: &str) -> Client {
     let address: IpAddr = address.parse().unwrap();
     let builder = Client::builder().resolve(HOST, SocketAddr::new(address, PORT));
@@ -30,13 +29,13 @@ async fn post(client: &Client, key: &str, method: &str, params: Value) -> Result
     request.json(&body).send().await.map_err(|error| format!("{error:?}"))
 }
 
-/// Calls a tool, and returns the JSON-RPC answer.
+/// Calls a tool, and returns the JSON-RPC response.
 pub async fn call(client: &Client, key: &str, tool: &str, arguments: Value) -> Result<Value, String> {
     let response = post(client, key, "tools/call", json!({"name": tool, "arguments": arguments})).await?;
     response.json().await.map_err(|error| format!("{error:?}"))
 }
 
-/// A replica of the server.
+/// A pod of the server.
 pub struct ServedPod {
     pub name: String,
     uid: String,
@@ -50,7 +49,7 @@ impl ServedPod {
         Self { name, uid, client: client(address) }
     }
 
-    /// Its process, which this machine sees because the node's processes are children of its own.
+    /// Its process. The processes of the node are in the pid namespace of this machine too.
     pub fn process(&self) -> Pid {
         let uid = format!("POD_UID={}", self.uid);
         let has_uid = |process: &PathBuf| {
@@ -68,35 +67,34 @@ impl ServedPod {
         post(&self.client, key, "tools/list", json!({})).await.ok().map(|response| response.status().as_u16())
     }
 
-    pub async fn until_status(&self, key: &str, wanted: u16) {
-        until(30, async || match self.status(key).await {
-            Some(status) if status == wanted => Ok(()),
-            other => Err(format!("{} answers {other:?}, not {wanted}", self.name)),
+    /// Waits until a `tools/list` with this key has this HTTP status.
+    pub async fn until_status(&self, key: &str, expected: u16) {
+        until(PATIENCE, async || {
+            let status = self.status(key).await;
+            if status == Some(expected) { Ok(()) } else { Err(format!("{}: {status:?}, not {expected}", self.name)) }
         })
         .await;
     }
 
-    /// Waits until this key sees the tool, or no longer does.
-    pub async fn until_listed(&self, key: &str, tool: &str, wanted: bool) {
-        until(30, async || {
+    /// Waits until the list of tools for this key has this tool, or does not have it.
+    pub async fn until_listed(&self, key: &str, tool: &str, is_expected: bool) {
+        until(PATIENCE, async || {
             let response = post(&self.client, key, "tools/list", json!({})).await?;
-            let answer: Value = response.json().await.map_err(|error| format!("{error:?}"))?;
-            let tools = answer["result"]["tools"].as_array().ok_or_else(|| answer.to_string())?;
-            match tools.iter().any(|listed| listed["name"] == tool) {
-                listed if listed == wanted => Ok(()),
-                listed => Err(format!("{}: {tool} listed: {listed}", self.name)),
-            }
+            let body: Value = response.json().await.map_err(|error| format!("{error:?}"))?;
+            let tools = body["result"]["tools"].as_array().ok_or_else(|| body.to_string())?;
+            expect_eq(tools.iter().any(|listed| listed["name"] == tool), is_expected)
+                .map_err(|error| format!("{tool} in the list of {}: {error}", self.name))
         })
         .await;
     }
 }
 
-/// Waits until this key sees the tool on each pod, or no longer does.
-pub async fn until_listed(pods: &[ServedPod], key: &str, tool: &str, wanted: bool) {
-    join_all(pods.iter().map(|pod| pod.until_listed(key, tool, wanted))).await;
+/// [`ServedPod::until_listed`] for several pods.
+pub async fn until_listed(pods: &[ServedPod], key: &str, tool: &str, is_expected: bool) {
+    join_all(pods.iter().map(|pod| pod.until_listed(key, tool, is_expected))).await;
 }
 
-/// Waits until each pod answers a `tools/list` with this key with this status.
-pub async fn until_status(pods: &[ServedPod], key: &str, wanted: u16) {
-    join_all(pods.iter().map(|pod| pod.until_status(key, wanted))).await;
+/// [`ServedPod::until_status`] for several pods.
+pub async fn until_status(pods: &[ServedPod], key: &str, expected: u16) {
+    join_all(pods.iter().map(|pod| pod.until_status(key, expected))).await;
 }

@@ -2,6 +2,8 @@
 //! root, and pods stay pending; with a node it runs them.
 
 mod audit_log;
+mod objects;
+mod operator;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use kube::{Client, Config};
 use tempfile::TempDir;
 
 pub use audit_log::{AuditLog, Mark, Right, Rights, Write};
+pub use objects::condition;
+pub use operator::{TestCluster, repository};
 
 use crate::Error;
 

@@ -12,7 +12,7 @@ pub mod server;
 mod wait;
 
 pub use binary::binary;
-pub use cluster::{ControlPlane, Mark, Right, Rights, Write};
+pub use cluster::{ControlPlane, Mark, Right, Rights, TestCluster, Write, condition, repository};
 pub use error::Error;
 pub use process::{Output, Process, Usage};
 pub use wait::{PATIENCE, eventually, expect_eq, until};

@@ -7,74 +7,80 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use portcullis_crds::{McpClient, McpServer};
-use serde_json::json;
-
-use crate::harness::{TestCluster, client, condition, expect, until};
+use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, repository, until};
+use serde_json::{Value, json};
 
 /// Waits until the policy has no such client, and returns how long that took.
 async fn lost(cluster: &TestCluster, namespace: &str, id: &str) -> Duration {
     let start = Instant::now();
-    until(10, async || {
+    until(PATIENCE, async || {
         let policy = cluster.policy(namespace).await?;
-        expect(policy.clients.iter().any(|client| client.id.as_str() == id), false)
+        expect_eq(policy.clients.iter().any(|client| client.id.as_str() == id), false)
     })
     .await;
     start.elapsed()
 }
 
+/// How soon a client loses its access.
+const PROMPTLY: Duration = Duration::from_secs(2);
+
+/// The manifest of a client of the example's server.
+fn client(namespace: &str, name: &str, server: Value, tools: Value) -> String {
+    let access = json!({"serverRef": server, "tools": tools, "maxRecordsPerQuery": 100, "allowWrite": true});
+    let spec = json!({"access": [access], "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});
+    let metadata = json!({"name": name, "namespace": namespace});
+    json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient", "metadata": metadata, "spec": spec})
+        .to_string()
+}
+
 #[tokio::test]
 async fn a_removal_is_published_within_two_seconds_even_if_the_server_is_invalid() {
-    let cluster = TestCluster::start().await;
-    cluster.crm("sales").await;
-    until(20, async || expect(cluster.served("sales").await?.len(), 3)).await;
+    let cluster = TestCluster::start_with_crm().await;
     let clients = cluster.api::<McpClient>("sales");
 
     clients.delete("readonly-dashboard", &DeleteParams::default()).await.unwrap();
     let took = lost(&cluster, "sales", "readonly-dashboard").await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < PROMPTLY, "{took:?}");
 
     // A spec that the API server accepts and the operator's checks refuse.
     let broken = json!({"spec": {"limits": {"perClient": {"requests": 1, "per": "1m"}}}});
     cluster.patch::<McpServer>("sales", "crm", broken).await;
-    let (condition, message) = until(10, async || {
+    let (condition, message) = until(PATIENCE, async || {
         let found = cluster.server_condition("sales", "Accepted").await?;
-        expect(found.0.as_str(), "False/Invalid")?;
-        Ok(found)
+        expect_eq(found.0.as_str(), "False/Invalid")?;
+        Ok::<_, String>(found)
     })
     .await;
     assert!(message.contains("spec.limits.perClient.requests: "), "{condition} {message}");
     clients.delete("reporting-agent", &DeleteParams::default()).await.unwrap();
     let took = lost(&cluster, "sales", "reporting-agent").await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < PROMPTLY, "{took:?}");
     let policy = cluster.policy("sales").await.unwrap();
     assert_eq!(policy.server.unwrap().spec.limits.per_client.requests, 60, "the last valid half stays");
 
     // A suspended client stays in the policy, marked as suspended.
     cluster.patch::<McpClient>("sales", "customer-service-agent", json!({"spec": {"suspended": true}})).await;
-    until(2, async || expect(cluster.policy("sales").await?.clients.iter().all(|client| client.suspended), true)).await;
-    until(5, async || {
-        let found = cluster.client_condition("sales", "customer-service-agent", "Ready").await?;
-        expect(found.0.as_str(), "True/Suspended")
+    until(PROMPTLY, async || {
+        expect_eq(cluster.policy("sales").await?.clients.iter().all(|client| client.suspended), true)
     })
     .await;
+    cluster.until_client_condition("sales", "customer-service-agent", "Ready", "True/Suspended").await;
 }
 
 #[tokio::test]
 async fn many_changes_are_published_together_and_soon() {
-    let cluster = TestCluster::start().await;
-    cluster.crm("sales").await;
-    until(20, async || expect(cluster.served("sales").await?.len(), 3)).await;
-    cluster.settled(Duration::from_secs(2)).await;
+    let cluster = TestCluster::start_with_crm().await;
+    cluster.until_quiet(Duration::from_secs(2)).await;
     let mark = cluster.control_plane.audit().mark().unwrap();
     let start = Instant::now();
     let many: Vec<String> =
         (0..60).map(|n| client("sales", &format!("agent-{n}"), json!({"name": "crm"}), json!(["*"]))).collect();
     cluster.apply(&many.join("\n---\n"));
     let applied_in = start.elapsed();
-    until(20, async || {
+    until(PATIENCE, async || {
         let (policy, credentials) = (cluster.policy("sales").await?, cluster.credentials("sales").await?);
         let keys = credentials.clients.iter().filter(|client| !client.api_keys.is_empty()).count();
-        expect((policy.clients.len(), keys), (63, 63))
+        expect_eq((policy.clients.len(), keys), (63, 63))
     })
     .await;
     let took = start.elapsed();
@@ -90,10 +96,10 @@ async fn a_client_of_another_namespace_gets_what_the_rule_for_it_grants() {
     cluster.namespace("marketing").await;
     let server = json!({"name": "crm", "namespace": "sales"});
     cluster.apply(&client("marketing", "agent", server, json!(["*"])));
-    until(15, async || {
+    until(PATIENCE, async || {
         let status = cluster.api::<McpClient>("marketing").get("agent").await.unwrap().status.unwrap_or_default();
         let access = status.servers.first().ok_or("nothing about the server yet")?;
-        expect(condition(&access.conditions, "Accepted")?.0.as_str(), "False/NotAllowed")
+        expect_eq(condition(&access.conditions, "Accepted")?.0.as_str(), "False/NotAllowed")
     })
     .await;
 
@@ -102,7 +108,7 @@ async fn a_client_of_another_namespace_gets_what_the_rule_for_it_grants() {
         {"namespaces": {"from": "All"}, "allow": {"tools": ["search_contacts", "create_note"], "effects": ["Read"], "maxRecordsPerQuery": 5}},
     ]);
     cluster.patch::<McpServer>("sales", "crm", json!({"spec": {"clients": rules}})).await;
-    until(10, async || {
+    until(PATIENCE, async || {
         let policy = cluster.policy("sales").await?;
         let agent = policy
             .clients
@@ -110,22 +116,20 @@ async fn a_client_of_another_namespace_gets_what_the_rule_for_it_grants() {
             .find(|client| client.id.as_str() == "marketing/agent")
             .ok_or("the client is not in the policy yet")?;
         let tools: Vec<&str> = agent.tools.iter().map(|tool| tool.as_str()).collect();
-        expect((tools, agent.max_records_per_query, agent.allow_write), (vec!["search_contacts"], 5, false))
+        expect_eq((tools, agent.max_records_per_query, agent.allow_write), (vec!["search_contacts"], 5, false))
     })
     .await;
-    until(10, async || {
+    until(PATIENCE, async || {
         let status = cluster.api::<McpClient>("marketing").get("agent").await.unwrap().status.unwrap_or_default();
         let access = status.servers.first().ok_or("nothing about the server yet")?;
-        expect(condition(&access.conditions, "Accepted")?.0.as_str(), "True/Narrowed")
+        expect_eq(condition(&access.conditions, "Accepted")?.0.as_str(), "True/Narrowed")
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_the_others_go_on() {
-    let cluster = TestCluster::start().await;
-    cluster.crm("sales").await;
-    until(20, async || expect(cluster.served("sales").await?.len(), 3)).await;
+    let cluster = TestCluster::start_with_crm().await;
 
     // The schema of this cluster accepts more than the operator can decode.
     let crds: Api<CustomResourceDefinition> = Api::all(cluster.control_plane.client());
@@ -135,7 +139,7 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
     crd["spec"]["versions"][0]["schema"] = schema;
     let patch = json!({"spec": {"versions": crd["spec"]["versions"]}});
     crds.patch("mcpclients.portcullis.dev", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    until(20, async || {
+    until(PATIENCE, async || {
         let broken = json!({"spec": {"access": "everything"}});
         let clients = cluster.api::<McpClient>("sales");
         let patched = clients.patch_metadata("reporting-agent", &PatchParams::default(), &Patch::Merge(broken)).await;
@@ -145,7 +149,7 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
 
     // The other clients go on, and this one keeps what it had.
     let clients = cluster.api::<McpClient>("sales");
-    until(10, async || {
+    until(PATIENCE, async || {
         let deleted = clients.delete("readonly-dashboard", &DeleteParams::default()).await;
         deleted.map(drop).map_err(|error| error.to_string())
     })
@@ -154,20 +158,19 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
     let policy = cluster.policy("sales").await.unwrap();
     let ids: Vec<&str> = policy.clients.iter().map(|client| client.id.as_str()).collect();
     assert_eq!(ids, ["customer-service-agent", "reporting-agent"]);
-    until(10, async || {
+    until(PATIENCE, async || {
         let arguments = ["get", "mcpc", "reporting-agent", "-n", "sales", "-o", "json"];
-        let printed: serde_json::Value =
-            serde_json::from_str(&cluster.control_plane.kubectl(arguments).unwrap()).unwrap();
+        let printed: Value = serde_json::from_str(&cluster.control_plane.kubectl(arguments).unwrap()).unwrap();
         let accepted = &printed["status"]["conditions"][0];
-        let found = (accepted["reason"].as_str(), accepted["message"].as_str().map(|it| it.contains("spec.access: ")));
-        expect(found, (Some("Invalid"), Some(true)))
+        let message = accepted["message"].as_str().unwrap_or_default();
+        expect_eq((accepted["reason"].as_str(), message.contains("spec.access: ")), (Some("Invalid"), true))
     })
     .await;
 
     // When it is deleted it loses its access like any other.
     cluster.control_plane.kubectl(["delete", "mcpc", "reporting-agent", "-n", "sales"]).unwrap();
     let took = lost(&cluster, "sales", "reporting-agent").await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < PROMPTLY, "{took:?}");
     assert!(cluster.api::<ConfigMap>("sales").get("crm-policy-v1").await.is_ok());
 }
 
@@ -176,20 +179,20 @@ async fn nothing_is_published_while_a_definition_is_missing() {
     let mut cluster = TestCluster::without_operator().await;
     cluster.control_plane.kubectl(["delete", "crd", "mcpclients.portcullis.dev"]).unwrap();
     cluster.namespace("sales").await;
-    let server = crate::harness::repository("examples/crm/server.yaml");
+    let server = repository("examples/crm/server.yaml");
     cluster.control_plane.kubectl(["apply", "-f", &server]).unwrap();
     cluster.start_operator();
     let operator = cluster.operator.as_ref().unwrap();
-    operator.line("CustomResourceDefinition is missing", Duration::from_secs(10)).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    operator.line("CustomResourceDefinition is missing", PATIENCE).await.unwrap();
+    cluster.until_quiet(Duration::from_secs(2)).await;
     assert!(
         cluster.policy("sales").await.is_err(),
         "a missing list is not an empty one, which would cut every client off"
     );
 
-    let crds = crate::harness::repository("crds");
+    let crds = repository("crds");
     cluster.control_plane.kubectl(["apply", "--server-side", "-f", &crds]).unwrap();
-    until(40, async || cluster.policy("sales").await.map(drop)).await;
+    until(PATIENCE, async || cluster.policy("sales").await.map(drop)).await;
 }
 
 #[tokio::test]
@@ -200,18 +203,14 @@ async fn a_server_with_a_finalizer_still_takes_up_revocations_after_its_deletion
         let policy = cluster.policy("sales").await?;
         Ok::<_, String>(policy.clients.iter().any(|client| client.id.as_str().ends_with(name)))
     };
-    until(20, async || expect(client("reporting-agent").await?, true)).await;
+    until(PATIENCE, async || expect_eq(client("reporting-agent").await?, true)).await;
     cluster.patch::<McpServer>("sales", "crm", json!({"metadata": {"finalizers": ["example.com/wait"]}})).await;
     cluster.api::<McpServer>("sales").delete("crm", &DeleteParams::default()).await.unwrap();
-    until(20, async || {
-        let (condition, _) = cluster.client_condition("sales", "reporting-agent", "Ready").await?;
-        expect(condition, "False/ServerNotFound".into())
-    })
-    .await;
+    cluster.until_client_condition("sales", "reporting-agent", "Ready", "False/ServerNotFound").await;
     cluster.api::<McpClient>("sales").delete("reporting-agent", &DeleteParams::default()).await.unwrap();
-    until(20, async || expect(client("reporting-agent").await?, false)).await;
+    until(PATIENCE, async || expect_eq(client("reporting-agent").await?, false)).await;
     let services = cluster.api::<Service>("sales");
     services.delete("crm", &DeleteParams::default()).await.unwrap();
-    cluster.settled(Duration::from_secs(3)).await;
+    cluster.until_quiet(Duration::from_secs(3)).await;
     assert!(services.get_opt("crm").await.unwrap().is_none(), "what was deleted is not created again");
 }

@@ -4,31 +4,42 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use portcullis_crds::{McpClient, McpServer};
+use portcullis_tests::{PATIENCE, TestCluster, Write, expect_eq, until};
 use serde_json::json;
 
-use crate::harness::{TestCluster, expect, until};
 use crate::kubelet::Kubelet;
 
-async fn synced(cluster: &TestCluster, reason: &str) {
-    until(20, async || expect(cluster.server_condition("sales", "PolicySynced").await?.0.as_str(), reason)).await;
+/// After how long a pod that serves an old policy is reported as lagging.
+const LAGGING: Duration = Duration::from_secs(120);
+
+/// What the operator writes in this time. The time is what is tested: nothing else shows that no write will follow.
+async fn writes_within(cluster: &TestCluster, time: Duration) -> Vec<Write> {
+    let mark = cluster.control_plane.audit().mark().unwrap();
+    tokio::time::sleep(time).await;
+    cluster.writes(mark)
+}
+
+/// Kills the operator and starts it again. Returns what the new one writes until it has read everything, and for this time after.
+async fn writes_of_a_restart(cluster: &mut TestCluster, time: Duration) -> Vec<Write> {
+    cluster.kill_operator().await;
+    let mark = cluster.control_plane.audit().mark().unwrap();
+    cluster.start_operator();
+    cluster.until_operator_has_read_everything().await;
+    tokio::time::sleep(time).await;
+    cluster.writes(mark)
 }
 
 #[tokio::test]
 async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alone() {
-    let mut cluster = TestCluster::start().await;
-    cluster.crm("sales").await;
-    until(20, async || expect(cluster.served("sales").await?.len(), 3)).await;
+    let mut cluster = TestCluster::start_with_crm().await;
     let kubelet = Kubelet::start(&cluster, "sales", 1, 2).await;
     let [one, other] = kubelet.pods().try_into().unwrap();
 
     // They started with what was published: that is confirmed without a nudge.
-    synced(&cluster, "True/Synced").await;
-    until(20, async || expect(cluster.server_condition("sales", "Ready").await?.0.as_str(), "True/Available")).await;
+    cluster.until_server_condition("sales", "PolicySynced", "True/Synced").await;
+    cluster.until_server_condition("sales", "Ready", "True/Available").await;
     for client in ["customer-service-agent", "readonly-dashboard", "reporting-agent"] {
-        until(20, async || {
-            expect(cluster.client_condition("sales", client, "Ready").await?.0.as_str(), "True/Available")
-        })
-        .await;
+        cluster.until_client_condition("sales", client, "Ready", "True/Available").await;
     }
     for pod in [&one, &other] {
         let annotations = cluster.api::<Pod>("sales").get(pod).await.unwrap().metadata.annotations.unwrap_or_default();
@@ -40,17 +51,17 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
     let old = cluster.policy("sales").await.unwrap();
     let narrower = json!({"spec": {"access": [{"serverRef": {"name": "crm"}, "tools": ["get_deal_summary"], "maxRecordsPerQuery": 5}]}});
     cluster.patch::<McpClient>("sales", "reporting-agent", narrower).await;
-    until(5, async || {
+    until(PATIENCE, async || {
         kubelet.sync(&cluster, "sales").await;
         let new = cluster.policy("sales").await?;
         let pods = cluster.api::<McpServer>("sales").get("crm").await.unwrap().status.unwrap().pods.unwrap();
         let serving: Vec<_> =
             pods.revisions.iter().map(|pod| (pod.pod.as_str(), pod.policy_revision.as_deref())).collect();
-        expect(
+        expect_eq(
             serving,
             vec![(other.as_str(), Some(old.revision.as_str())), (one.as_str(), Some(new.revision.as_str()))],
         )?;
-        expect((pods.total, pods.ready, pods.current), (2, 2, 1))
+        expect_eq((pods.total, pods.ready, pods.current), (2, 2, 1))
     })
     .await;
     assert_eq!(cluster.server_condition("sales", "PolicySynced").await.unwrap().0, "Unknown/Publishing");
@@ -60,50 +71,39 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
         "an edit is not an outage"
     );
     // It is nudged five times, and then left to kubelet.
-    until(20, async || {
+    until(PATIENCE, async || {
         let pod = cluster.api::<Pod>("sales").get(&other).await.unwrap();
         let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
-        expect(nudge, Some(format!("{}.5", cluster.policy("sales").await?.revision.short())))
+        expect_eq(nudge, Some(format!("{}.5", cluster.policy("sales").await?.revision.short())))
     })
     .await;
     idle(&mut cluster).await;
 
     // 120 s after the publication it lags, also for an operator that was restarted since.
-    until(120, async || {
+    until(LAGGING + PATIENCE, async || {
         let (condition, message) = cluster.server_condition("sales", "PolicySynced").await?;
-        expect(condition.as_str(), "False/PodLagging")?;
-        expect(message.contains(&format!("pod {other} serves policy {}", old.revision.short())), true)
+        expect_eq(condition.as_str(), "False/PodLagging")?;
+        expect_eq(message.contains(&format!("pod {other} serves policy {}", old.revision.short())), true)
     })
     .await;
 }
 
 /// Nothing is written, neither while the operator runs nor when it is restarted.
 async fn idle(cluster: &mut TestCluster) {
-    cluster.settled(Duration::from_secs(5)).await;
-    let mark = cluster.control_plane.audit().mark().unwrap();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(cluster.writes(mark), []);
-    cluster.kill_operator().await;
-    cluster.start_operator();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let nudges = |write: &portcullis_tests::Write| write.resource == "pods";
+    cluster.until_quiet(Duration::from_secs(5)).await;
+    assert_eq!(writes_within(cluster, Duration::from_secs(10)).await, []);
+    let mut writes = writes_of_a_restart(cluster, Duration::from_secs(8)).await;
     // The pod that is stuck is nudged again: the new process does not know that it was.
-    let writes: Vec<_> = cluster.writes(mark).into_iter().filter(|write| !nudges(write)).collect();
+    writes.retain(|write| write.resource != "pods");
     assert_eq!(writes, []);
 }
 
 #[tokio::test]
 async fn while_nothing_changes_nothing_is_written_not_even_after_a_restart() {
-    let mut cluster = TestCluster::start().await;
-    cluster.crm("sales").await;
-    until(20, async || expect(cluster.served("sales").await?.len(), 3)).await;
+    let mut cluster = TestCluster::start_with_crm().await;
     let _kubelet = Kubelet::start(&cluster, "sales", 2, 2).await;
-    synced(&cluster, "True/Synced").await;
-    cluster.settled(Duration::from_secs(4)).await;
-    let mark = cluster.control_plane.audit().mark().unwrap();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    cluster.kill_operator().await;
-    cluster.start_operator();
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(cluster.writes(mark), []);
+    cluster.until_server_condition("sales", "PolicySynced", "True/Synced").await;
+    cluster.until_quiet(Duration::from_secs(4)).await;
+    assert_eq!(writes_within(&cluster, Duration::from_secs(10)).await, []);
+    assert_eq!(writes_of_a_restart(&mut cluster, Duration::from_secs(12)).await, []);
 }

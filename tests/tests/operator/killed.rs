@@ -7,17 +7,17 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams};
 use portcullis_crds::{McpClient, McpServer};
+use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, until};
 use serde_json::{Value, json};
 
-use crate::gate::Gate;
-use crate::harness::{TestCluster, condition, expect, until};
+use crate::killing_proxy::KillingProxy;
 
 /// What must be the same however often the operator was killed: everything but revisions and times.
 async fn end_state(cluster: &TestCluster, namespace: &str) -> Result<Value, String> {
     let served = cluster.served(namespace).await?;
     let server = cluster.api::<McpServer>(namespace).get("crm").await.map_err(|error| error.to_string())?;
     let status = server.status.ok_or("no status")?;
-    expect(status.observed_generation, server.metadata.generation)?;
+    expect_eq(status.observed_generation, server.metadata.generation)?;
     let mut clients = BTreeMap::new();
     for client in cluster.api::<McpClient>(namespace).list(&ListParams::default()).await.unwrap() {
         let status = client.status.ok_or("no status")?;
@@ -28,8 +28,8 @@ async fn end_state(cluster: &TestCluster, namespace: &str) -> Result<Value, Stri
         clients.insert(client.metadata.name, (conditions, granted));
     }
     let policy = status.policy.ok_or("no policy in the status")?;
-    expect(policy.revision.as_str(), cluster.policy(namespace).await?.revision.as_str())?;
-    expect(policy.credentials_revision.as_str(), cluster.credentials(namespace).await?.revision.as_str())?;
+    expect_eq(policy.revision.as_str(), cluster.policy(namespace).await?.revision.as_str())?;
+    expect_eq(policy.credentials_revision.as_str(), cluster.credentials(namespace).await?.revision.as_str())?;
     Ok(json!({
         "served": served,
         "accepted": condition(&status.conditions, "Accepted")?.0,
@@ -57,35 +57,36 @@ async fn keys(cluster: &TestCluster, namespace: &str) -> BTreeMap<String, String
 /// Starts the operator and kills it after that many writes. Returns whether it made that many.
 async fn is_killed_after(
     cluster: &mut TestCluster,
-    gate: &Gate,
+    proxy: &KillingProxy,
     writes: usize,
-    settled: impl AsyncFn(&TestCluster) -> bool,
+    has_settled: impl AsyncFn(&TestCluster) -> bool,
 ) -> bool {
-    gate.let_through(writes);
+    proxy.let_through(writes);
     cluster.start_operator();
-    gate.kills(cluster.operator.as_ref().unwrap().pid());
+    proxy.kills(cluster.operator.as_ref().unwrap().pid());
     let mut operator = cluster.operator.take().unwrap();
-    let mut quiet = 0;
+    let mut looks = 0;
     let was_killed = loop {
         if operator.ended(Duration::from_millis(200)).await.is_ok() {
             break true;
         }
-        quiet = if settled(cluster).await { quiet + 1 } else { 0 };
-        if quiet > 15 {
+        looks = if has_settled(cluster).await { looks + 1 } else { 0 };
+        // Three seconds in the end state: it makes no more writes, so that it is never killed.
+        if looks > 15 {
             operator.signal(rustix::process::Signal::KILL).unwrap();
-            operator.ended(Duration::from_secs(5)).await.unwrap();
+            operator.ended(PATIENCE).await.unwrap();
             break false;
         }
     };
-    gate.let_through(usize::MAX);
+    proxy.let_through(usize::MAX);
     was_killed
 }
 
 #[tokio::test]
 async fn an_operator_that_is_killed_after_any_write_reaches_the_same_state_and_changes_no_key() {
     let mut cluster = TestCluster::without_operator().await;
-    let gate = Gate::start(&cluster.kubeconfig, cluster.control_plane.folder()).await;
-    cluster.kubeconfig = gate.kubeconfig.clone();
+    let proxy = KillingProxy::start(&cluster.kubeconfig, cluster.control_plane.folder()).await;
+    cluster.kubeconfig = proxy.kubeconfig.clone();
     let created = json!({
         "served": ["customer-service-agent", "readonly-dashboard", "reporting-agent"],
         "accepted": "True/Valid", "ready": "False/Progressing", "pods": 2,
@@ -103,12 +104,12 @@ async fn an_operator_that_is_killed_after_any_write_reaches_the_same_state_and_c
         let namespace = format!("run-{writes}");
         cluster.crm(&namespace).await;
         let is_created = async |cluster: &TestCluster| end_state(cluster, &namespace).await.as_ref() == Ok(&created);
-        let was_killed = is_killed_after(&mut cluster, &gate, writes, is_created).await;
+        let was_killed = is_killed_after(&mut cluster, &proxy, writes, is_created).await;
         kills[0] += usize::from(was_killed);
         let before = keys(&cluster, &namespace).await;
         cluster.start_operator();
-        until(30, async || expect(end_state(&cluster, &namespace).await?, created.clone())).await;
-        cluster.settled(Duration::from_millis(700)).await;
+        until(PATIENCE, async || expect_eq(end_state(&cluster, &namespace).await?, created.clone())).await;
+        cluster.until_quiet(Duration::from_millis(700)).await;
         let after = keys(&cluster, &namespace).await;
         assert_eq!(after.len(), 4);
         assert!(before.iter().all(|(name, key)| after.get(name) == Some(key)), "a key changed after write {writes}");
@@ -119,10 +120,10 @@ async fn an_operator_that_is_killed_after_any_write_reaches_the_same_state_and_c
         let fewer = json!({"spec": {"access": [{"serverRef": {"name": "crm"}, "tools": ["get_deal_summary"], "maxRecordsPerQuery": 5}]}});
         cluster.patch::<McpClient>(&namespace, "reporting-agent", fewer).await;
         let is_narrowed = async |cluster: &TestCluster| end_state(cluster, &namespace).await.as_ref() == Ok(&narrowed);
-        let was_killed_again = is_killed_after(&mut cluster, &gate, writes, is_narrowed).await;
+        let was_killed_again = is_killed_after(&mut cluster, &proxy, writes, is_narrowed).await;
         kills[1] += usize::from(was_killed_again);
         cluster.start_operator();
-        until(30, async || expect(end_state(&cluster, &namespace).await?, narrowed.clone())).await;
+        until(PATIENCE, async || expect_eq(end_state(&cluster, &namespace).await?, narrowed.clone())).await;
         let last = keys(&cluster, &namespace).await;
         assert!(last.iter().all(|(name, key)| after.get(name) == Some(key)), "a key changed after write {writes}");
         cluster.kill_operator().await;

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
+use portcullis_tests::{PATIENCE, TestCluster, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-
-use crate::harness::{TestCluster, until};
 
 /// The pods of server `crm` in one namespace.
 pub struct Kubelet {
@@ -30,7 +29,7 @@ struct Served {
 impl Kubelet {
     /// Starts every pod of the server, on the addresses from 127.77.`n`.1 on. They start with what is published now.
     pub async fn start(cluster: &TestCluster, namespace: &str, n: u8, count: usize) -> Self {
-        let names = until(20, async || {
+        let names = until(PATIENCE, async || {
             let pods =
                 cluster.api::<Pod>(namespace).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let names: Vec<(String, String)> =

@@ -1,14 +1,13 @@
 //! The operator on a real API server, with the rights of its own account. There is no kubelet: pods stay pending, or a test
 //! plays the kubelet.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod apply;
 mod clients;
 mod confirm;
-mod gate;
-mod harness;
 mod killed;
+mod killing_proxy;
 mod kubelet;
 mod refused;
 mod scale;

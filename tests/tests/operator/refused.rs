@@ -3,7 +3,7 @@
 use portcullis_tests::Error;
 use serde_json::{Value, json};
 
-use crate::harness::TestCluster;
+use portcullis_tests::TestCluster;
 
 fn server(change: impl FnOnce(&mut Value)) -> Value {
     let mut spec = json!({

@@ -2,9 +2,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use portcullis_crds::McpServer;
+use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
 use serde_json::json;
-
-use crate::harness::{TestCluster, expect, until};
 
 #[tokio::test]
 async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
@@ -25,7 +24,10 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
 
     cluster.control_plane.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
     has_replicas(&cluster, 3).await;
-    until(20, async || expect(cluster.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))).await;
+    until(PATIENCE, async || {
+        expect_eq(cluster.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))
+    })
+    .await;
     let scale = cluster.control_plane.kubectl(["get", "--raw", SCALE]).unwrap();
     let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
     let selector = "app.kubernetes.io/instance=crm,app.kubernetes.io/name=portcullis-server";
@@ -35,9 +37,9 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
 const SCALE: &str = "/apis/portcullis.dev/v1alpha1/namespaces/sales/mcpservers/crm/scale";
 
 async fn has_replicas(cluster: &TestCluster, replicas: i32) {
-    until(20, async || {
+    until(PATIENCE, async || {
         let deployment = cluster.api::<Deployment>("sales").get("crm").await.map_err(|error| error.to_string())?;
-        expect(deployment.spec.and_then(|spec| spec.replicas), Some(replicas))
+        expect_eq(deployment.spec.and_then(|spec| spec.replicas), Some(replicas))
     })
     .await;
 }

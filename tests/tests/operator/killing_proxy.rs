@@ -15,7 +15,7 @@ use kube::{Client, Config};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
 
-pub struct Gate {
+pub struct KillingProxy {
     /// The kubeconfig of an operator that is to use this proxy.
     pub kubeconfig: PathBuf,
     inner: Arc<Inner>,
@@ -28,7 +28,7 @@ struct Inner {
     operator: AtomicI32,
 }
 
-impl Gate {
+impl KillingProxy {
     /// In front of the cluster of this kubeconfig, with the rights of its user.
     pub async fn start(kubeconfig: &Path, folder: &Path) -> Self {
         let mut kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
@@ -50,7 +50,7 @@ impl Gate {
         for user in &mut kubeconfig.auth_infos {
             user.auth_info = Some(Default::default());
         }
-        let path = folder.join("gate.kubeconfig");
+        let path = folder.join("killing-proxy.kubeconfig");
         std::fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
         Self { kubeconfig: path, inner, _server: server }
     }
@@ -66,9 +66,9 @@ impl Gate {
     }
 }
 
-async fn pass(State(gate): State<Arc<Inner>>, request: Request) -> Response {
+async fn pass(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
     let is_write = request.method() != Method::GET;
-    if is_write && gate.left.load(Ordering::SeqCst) == 0 {
+    if is_write && proxy.left.load(Ordering::SeqCst) == 0 {
         return std::future::pending().await;
     }
     let (mut parts, body) = request.into_parts();
@@ -78,15 +78,15 @@ async fn pass(State(gate): State<Arc<Inner>>, request: Request) -> Response {
     let mut forwarded = axum::http::Request::builder().method(parts.method).uri(uri);
     *forwarded.headers_mut().unwrap() = parts.headers;
     let forwarded = forwarded.body(kube::client::Body::from(body.to_vec())).unwrap();
-    let answer = match gate.client.send(forwarded).await {
+    let answer = match proxy.client.send(forwarded).await {
         Ok(answer) => answer,
         Err(error) => {
             let text = Body::from(error.to_string());
             return Response::builder().status(StatusCode::BAD_GATEWAY).body(text).unwrap();
         }
     };
-    if is_write && gate.left.load(Ordering::SeqCst) != usize::MAX && gate.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-        let operator = Pid::from_raw(gate.operator.load(Ordering::SeqCst)).unwrap();
+    if is_write && proxy.left.load(Ordering::SeqCst) != usize::MAX && proxy.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let operator = Pid::from_raw(proxy.operator.load(Ordering::SeqCst)).unwrap();
         kill_process(operator, Signal::KILL).unwrap();
     }
     answer.map(Body::new)
