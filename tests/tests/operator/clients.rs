@@ -86,7 +86,7 @@ async fn many_changes_are_published_together_and_soon() {
     let took = start.elapsed();
     assert!(took < applied_in + Duration::from_secs(6), "{took:?} after {applied_in:?}");
     let policies = cluster.writes(mark).iter().filter(|write| write.resource == "configmaps").count();
-    assert!(policies <= 6 + 2 * took.as_secs() as usize, "{policies} writes of the policy in {took:?}");
+    assert!(policies <= many.len() / 3, "{policies} writes of the policy for {} changes", many.len());
 }
 
 #[tokio::test]
