@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeyDigest, RefusedClient, SecretKey,
+    KeyDigest, RefusedClient, SecretKey, Version,
     envelope::{Entry, Envelope, print},
 };
 use crate::{Finding, Findings, document, name::ClientId, revision::Revision};
@@ -85,6 +85,13 @@ impl Credentials {
     /// The document: the same bytes for the same content.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same content as a server of that version reads it.
+    pub fn text_in(&self, version: Version) -> &str {
+        match version {
+            Version::V1 => &self.text,
+        }
     }
 }
 

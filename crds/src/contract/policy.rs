@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    PolicyClient, RefusedClient, ServerHalf,
+    PolicyClient, RefusedClient, ServerHalf, Version,
     envelope::{Envelope, print},
 };
 use crate::{Findings, document, revision::Revision};
@@ -54,6 +54,13 @@ impl Policy {
     /// The document: the same bytes for the same content.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same content as a server of that version reads it.
+    pub fn text_in(&self, version: Version) -> &str {
+        match version {
+            Version::V1 => &self.text,
+        }
     }
 }
 

@@ -19,13 +19,16 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: true,
     needs: &[],
     is_pruned: false,
-    build: |input| vec![value(policy(input.server, &input.documents.policy, Version::CURRENT))],
+    build: |input| {
+        let policy = |version| value(config_map(input.server, &input.documents.policy, version));
+        Version::WRITTEN.iter().copied().map(policy).collect()
+    },
 };
 
-fn policy(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
+fn config_map(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
     ConfigMap {
         metadata: of_server(server, config_map_name(server.name(), version)),
-        data: Some(BTreeMap::from([(POLICY_FILE.to_owned(), policy.text().to_owned())])),
+        data: Some(BTreeMap::from([(POLICY_FILE.to_owned(), policy.text_in(version).to_owned())])),
         ..ConfigMap::default()
     }
 }

@@ -19,11 +19,14 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: true,
     needs: &[],
     is_pruned: false,
-    build: |input| vec![value(credentials(input.server, &input.documents.credentials, Version::CURRENT))],
+    build: |input| {
+        let credentials = |version| value(secret(input.server, &input.documents.credentials, version));
+        Version::WRITTEN.iter().copied().map(credentials).collect()
+    },
 };
 
-fn credentials(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
-    let text = credentials.text().as_bytes().to_vec();
+fn secret(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
+    let text = credentials.text_in(version).as_bytes().to_vec();
     Secret {
         metadata: of_server(server, credentials_secret_name(server.name(), version)),
         data: Some(BTreeMap::from([(CREDENTIALS_FILE.to_owned(), ByteString(text))])),

@@ -3,7 +3,7 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::Secret;
 use portcullis_crds::{
     McpServer, NamespacedName,
-    contract::{ApiKeyDigest, KeyDigest},
+    contract::{ApiKeyDigest, KeyDigest, Version},
 };
 use serde_json::{Value, json};
 
@@ -69,6 +69,21 @@ fn the_example_s_objects() {
     for (name, object) in names.iter().zip(&objects) {
         insta::assert_snapshot!(*name, serde_yaml::to_string(&readable(object)).unwrap());
     }
+}
+
+/// The documents of two versions must exist side by side while an upgrade replaces the pods.
+#[test]
+fn each_version_of_the_contract_has_documents_under_names_of_its_own() {
+    let objects = built(&example(|_| {}));
+    let mut names: Vec<_> = objects.iter().filter(|object| object.kind.is_document).map(BuiltObject::name).collect();
+    names.sort_unstable();
+    let mut expected = Vec::new();
+    for version in Version::WRITTEN {
+        expected
+            .extend([format!("crm-credentials-v{}", version.number()), format!("crm-policy-v{}", version.number())]);
+    }
+    expected.sort_unstable();
+    assert_eq!(names, expected);
 }
 
 #[test]
