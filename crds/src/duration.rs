@@ -1,16 +1,16 @@
-//! A span of time as people write it in a resource: `30s`, `1m30s`, `720h`, `250ms`.
+//! A duration as resources contain it: `30s`, `1m30s`, `720h`, `250ms`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// Whole milliseconds, printed in the largest units that fit: `90s` reads back as `1m30s`.
+/// A duration in whole milliseconds, printed in the largest units that fit: `90s` is printed as `1m30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(u64);
 
-/// The text is no duration.
+/// The text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Duration::ALLOWED)]
 pub struct DurationError;
@@ -19,7 +19,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 
 impl Duration {
     pub(crate) const PATTERN: &str = "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$";
-    /// What is allowed, in a sentence.
+    /// The message of a finding.
     pub(crate) const ALLOWED: &str = "must be a duration such as 250ms, 30s, 1m30s or 720h";
 
     pub const fn from_millis(millis: u64) -> Self {
@@ -53,7 +53,7 @@ impl FromStr for Duration {
             let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
             let unit = &rest[..letters];
             rest = &rest[letters..];
-            // Units only get smaller, so that each length of time has few spellings.
+            // Units must get smaller, so that a duration has few spellings.
             let (_, size) = units.by_ref().find(|(name, _)| *name == unit).ok_or(DurationError)?;
             millis = number.checked_mul(*size).and_then(|n| n.checked_add(millis)).ok_or(DurationError)?;
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_texts_are_refused() {
         for bad in ["", "30", "s", "1s1m", "1s1s", "-1s", "1.5s", "1 s", "99999999999999999999s", "1d"] {
             assert_eq!(bad.parse::<Duration>(), Err(DurationError), "{bad}");
         }

@@ -1,7 +1,7 @@
 //! The two custom resources of Portcullis, and the policy contract between operator and server.
 //!
-//! Everything here is a value: this crate does no I/O and reads no clock. What a resource says is checked once, by [`check`],
-//! for the operator, the command line and the server alike.
+//! Everything here is a value: this crate does no I/O and reads no clock. Operator, command line and server check a server by the
+//! same functions, in [`check`].
 
 pub mod check;
 pub mod client;

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions themselves, as `kubectl apply -f crds/` takes them.
+//! The CustomResourceDefinitions, as files for `kubectl apply -f crds/`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -6,22 +6,22 @@ use serde_json::{Value, json};
 
 use crate::{client::McpClient, server::McpServer};
 
-/// The name of each file beside this crate, and the definition that it holds.
+/// The name of each file in the folder of this crate, and its definition.
 pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
     [("mcpclients.yaml", finish(McpClient::crd())), ("mcpservers.yaml", finish(McpServer::crd()))]
 }
 
-/// The text of a file: a comment about where it comes from, and the definition.
+/// The text of a file: a comment about its origin, and the definition.
 ///
 /// # Errors
-/// Never for a definition of this crate; the serializer's signature has it.
+/// Returns an error of the serializer. The definitions of this crate cause none.
 pub fn print(definition: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
     let text = serde_yaml::to_string(definition)?;
     let lines: String = text.lines().map(|line| quoted(line) + "\n").collect();
     Ok(format!("# Printed by `portcullis-operator crds`; edit the types in crds/src instead.\n{lines}"))
 }
 
-/// A line whose value is a word that kubectl, which reads YAML 1.1, takes for a boolean, with that word in quotes.
+/// A line, with its value in quotes if kubectl, which reads YAML 1.1, would read the value as a boolean.
 fn quoted(line: &str) -> String {
     let (before, word) = line.rsplit_once(' ').unwrap_or(("", line));
     let is_boolean = ["y", "n", "yes", "no", "on", "off"].iter().any(|it| word.eq_ignore_ascii_case(it));
@@ -29,11 +29,11 @@ fn quoted(line: &str) -> String {
     if is_boolean && is_value { format!("{before} '{word}'") } else { line.to_owned() }
 }
 
-/// What the derived schema lacks or says in words that an API server warns about.
+/// Adds what the derived schema lacks, and replaces formats that an API server warns about.
 fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&definition).expect("a definition must have a JSON form");
     signed_formats(&mut value);
-    // Until the operator saw the object nobody may take silence for success.
+    // Until the operator has observed the object, a missing status must not be read as success.
     let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
     for version in versions.into_iter().flatten() {
         if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
@@ -43,7 +43,7 @@ fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     serde_json::from_value(value).expect("a definition with other formats must stay one")
 }
 
-/// Kubernetes knows `int32` and `int64`; the range of an unsigned number is in its minimum.
+/// Kubernetes has the formats `int32` and `int64`. The range of an unsigned number is stated by its minimum.
 fn signed_formats(value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -19,7 +19,7 @@ macro_rules! name {
 
         impl $name {
             pub(crate) const PATTERN: &str = $pattern;
-            /// A sentence that says what is allowed.
+            /// The message of a finding.
             pub(crate) const ALLOWED: &str = $allowed;
 
             pub fn as_str(&self) -> &str {

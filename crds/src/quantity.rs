@@ -1,11 +1,11 @@
 //! Amounts of CPU and memory as Kubernetes reads and writes them (k8s.io/apimachinery `resource.Quantity`).
 //!
-//! The API server stores an amount in one canonical spelling: what was written as `0.5` comes back as `500m`. A builder that
-//! wrote another spelling would find a difference for ever.
+//! The API server stores an amount in a canonical form: `0.5` is stored as `500m`. An object that was built with another form would
+//! always differ from the stored one.
 
 use std::fmt;
 
-/// An amount in billionths, and how it was written. Amounts are equal whose values are, however they are written.
+/// An amount in billionths, and the form in which it was written. Amounts are equal whose values are, however they are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
@@ -101,7 +101,7 @@ impl Quantity {
     }
 }
 
-/// The canonical spelling: no fraction, and the largest suffix that loses nothing.
+/// The canonical form: no fraction, and the largest suffix without loss of precision.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nanos == 0 {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_spelled_as_the_api_server_spells_them() {
+    fn quantities_are_printed_in_the_canonical_form_of_the_api_server() {
         for (text, canonical) in [
             ("0.5", "500m"),
             ("500m", "500m"),

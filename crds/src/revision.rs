@@ -1,4 +1,4 @@
-//! A revision: the SHA-256 of a document's content. Operator and server speak of revisions, never of times.
+//! A revision: the SHA-256 of a document's content. Operator and server identify documents by revisions, never by times.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use sha2::{Digest, Sha256};
 pub struct Revision(String);
 
 impl Revision {
-    /// A sentence that says what is allowed.
+    /// The message of a finding.
     pub(crate) const ALLOWED: &str =
         "must be 64 hexadecimal digits in lower case; leave it out of a document written by hand";
 
     /// The revision of a value: the SHA-256 of its JSON without white space, with the keys of every object sorted.
     ///
     /// # Errors
-    /// Where the value has no JSON form, which no document of this crate lacks.
+    /// Returns an error if the value has no JSON form. Every document of this crate has one.
     pub fn of(content: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         let mut text = String::new();
         canonical(&serde_json::to_value(content)?, &mut text);
@@ -30,7 +30,7 @@ impl Revision {
         &self.0
     }
 
-    /// The first twelve digits, for people and annotations.
+    /// The first twelve digits, for messages and annotations.
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_keys_does_not_matter_and_that_of_items_does() {
+    fn the_order_of_keys_does_not_matter_but_the_order_of_items_does() {
         let of = |text: &str| Revision::of(&serde_json::from_str::<Value>(text).unwrap()).unwrap();
         assert_eq!(of(r#"{"b":[1,2],"a":{"d":1,"c":"x"}}"#), of(r#"{"a":{"c":"x","d":1},"b":[1,2]}"#));
         assert_ne!(of("[1,2]"), of("[2,1]"));

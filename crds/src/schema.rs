@@ -1,10 +1,10 @@
-//! The JSON Schema of a tool's arguments (draft 2020-12), compiled so that nothing an argument says can make it slow
-//! or reach out: a linear-time regex engine, no reference that leaves the document.
+//! The JSON Schema of a tool's arguments (draft 2020-12), compiled so that no argument can make it slow or cause requests: regular
+//! expressions are matched in linear time, and references stay inside the document.
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-/// The most bytes that a schema may have, written as JSON without white space.
+/// The maximum size of a schema in bytes, as JSON without white space.
 pub const MAX_BYTES: usize = 64 * 1024;
 
 /// A compiled schema of a tool's arguments.
@@ -13,20 +13,20 @@ pub struct InputSchema {
     validator: std::sync::Arc<Validator>,
 }
 
-/// Arguments were refused. The texts hold names of the schema and places in the arguments, never their values.
+/// Why arguments are refused. The texts contain names of the schema and paths in the arguments, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The keyword of the schema that refuses: `maxLength`.
+    /// The keyword of the schema that refuses them, such as `maxLength`.
     pub keyword: String,
-    /// Where in the arguments, as a JSON pointer. May hold names that the caller made up.
+    /// Where in the arguments, as a JSON pointer. It may contain names that the caller chose.
     pub instance_path: String,
-    /// Where in the schema, as a JSON pointer. Holds nothing of the caller's.
+    /// Where in the schema, as a JSON pointer. It contains nothing from the caller.
     pub schema_path: String,
 }
 
 impl InputSchema {
     /// # Errors
-    /// A sentence about why this is no schema that can be served.
+    /// Returns why the schema is refused, as the message of a finding.
     pub fn compile(schema: &Map<String, Value>) -> Result<Self, String> {
         if schema.get("type").and_then(Value::as_str) != Some("object") {
             return Err("must have `type: object`: MCP passes arguments by name".into());
@@ -37,7 +37,7 @@ impl InputSchema {
             return Err(format!("has {bytes} bytes; at most {MAX_BYTES} are allowed"));
         }
         if let Some(reference) = foreign_reference(&schema) {
-            return Err(format!("refers to `{reference}`; only references into the document itself (#…) are allowed"));
+            return Err(format!("refers to `{reference}`; only references inside the document (#…) are allowed"));
         }
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -46,13 +46,13 @@ impl InputSchema {
             .offline()
             .build(&schema)
             .map_err(|error| {
-                format!("is no JSON Schema that can be compiled: at `{}`: {error}", error.instance_path())
+                format!("is not a JSON Schema that can be compiled: at `{}`: {error}", error.instance_path())
             })?;
         Ok(Self { validator: std::sync::Arc::new(validator) })
     }
 
     /// # Errors
-    /// The first thing that the schema refuses.
+    /// Returns the first violation.
     pub fn validate(&self, arguments: &Value) -> Result<(), Violation> {
         self.validator.validate(arguments).map_err(|error| Violation {
             keyword: error.kind().keyword().to_owned(),
@@ -62,7 +62,7 @@ impl InputSchema {
     }
 }
 
-/// A `$ref` or `$dynamicRef` that leaves the document, or an `$id` that would move its root.
+/// A `$ref` or `$dynamicRef` that leaves the document, or an `$id`, which would change what references mean.
 fn foreign_reference(value: &Value) -> Option<&str> {
     match value {
         Value::Object(map) => map.iter().find_map(|(key, value)| match (key.as_str(), value) {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_keyword_and_the_place_and_no_value() {
+    fn a_violation_names_the_keyword_and_the_path_but_no_value() {
         let schema = compile(json!({"type": "object", "required": ["q"], "additionalProperties": false,
             "properties": {"q": {"type": "string", "maxLength": 3}}}))
         .unwrap();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_that_reach_out_or_backtrack_are_refused() {
+    fn schemas_with_foreign_references_or_backtracking_patterns_are_refused() {
         for (schema, part) in [
             (json!({"type": "string"}), "type: object"),
             (json!({"type": "object", "properties": {"a": {"$ref": "https://x.example/s"}}}), "https://x.example/s"),

@@ -1,13 +1,13 @@
 //! Arguments in the text of a tool: `{name}` stands for an argument, `{{` and `}}` for a brace.
 //!
-//! A template is parsed once, here; the server fills it in. What a template's literal text says (a path's
-//! structure, a query's names) is fixed by that, and no argument can move it.
+//! A template is parsed once, here, and the server fills it in. Its literal text, such as the structure of a path or the names in a
+//! query, is fixed by that: no argument can change it.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Literal text and arguments, in turn.
+/// Literal text and arguments, alternately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -20,26 +20,26 @@ pub enum Part {
     Argument(String),
 }
 
-/// A template was refused.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("has a brace without its other half; write {{{{ or }}}} for a brace itself")]
+    #[error("has an unbalanced brace; write {{{{ or }}}} for a literal brace")]
     UnbalancedBrace,
-    #[error("has an empty {{}}; name an argument in it")]
+    #[error("has an empty {{}}; write the name of an argument between the braces")]
     EmptyName,
     #[error("must begin with /")]
     NoLeadingSlash,
-    #[error("has a segment of '.' or '..'; write the path that is meant")]
+    #[error("has a segment '.' or '..'; write the resulting path")]
     DotSegment,
-    #[error("has an empty segment; write one / between two segments")]
+    #[error("has an empty segment; write a single / between two segments")]
     EmptySegment,
-    #[error("has a character that a path cannot hold; percent-encode it")]
+    #[error("has a character that is not allowed in a path; percent-encode it")]
     NotAPathCharacter,
 }
 
 impl Template {
     /// # Errors
-    /// Where a brace has no other half, or a name is empty.
+    /// Returns an error if a brace is unbalanced, or if the name of an argument is empty.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -81,7 +81,7 @@ impl Template {
         &self.parts
     }
 
-    /// The argument, where the whole template is one.
+    /// The argument, if the whole template is a single one.
     pub fn as_argument(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Part::Argument(name)] => Some(name),
@@ -89,7 +89,7 @@ impl Template {
         }
     }
 
-    /// The names of its arguments, in order, repeated where they are.
+    /// The names of its arguments, in order, with repetitions.
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Argument(name) => Some(name.as_str()),
@@ -98,7 +98,7 @@ impl Template {
     }
 }
 
-/// A path whose segments are fixed: an argument fills a segment, or a part of one.
+/// A path with a fixed number of segments: an argument fills a segment or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     segments: Vec<Template>,
@@ -106,8 +106,8 @@ pub struct PathTemplate {
 
 impl PathTemplate {
     /// # Errors
-    /// Where the path does not begin with `/`, has a segment that is empty (the last may be), `.` or `..`, or literal
-    /// text that RFC 3986 section 3.3 does not have in a path.
+    /// Returns an error if the path does not begin with `/`, if a segment other than the last is empty, if a segment is `.` or
+    /// `..`, or if the literal text has a character that RFC 3986 section 3.3 does not allow in a path.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let rest = text.strip_prefix('/').ok_or(TemplateError::NoLeadingSlash)?;
         let texts: Vec<&str> = rest.split('/').collect();
@@ -129,7 +129,7 @@ impl PathTemplate {
         Ok(Self { segments })
     }
 
-    /// The segments, without the slashes before each.
+    /// The segments, without their slashes.
     pub fn segments(&self) -> &[Template] {
         &self.segments
     }
@@ -140,7 +140,8 @@ impl PathTemplate {
     }
 }
 
-/// `pchar` of RFC 3986: unreserved, percent-encoded, sub-delims, `:` and `@`; and never an encoded dot or slash.
+/// Whether a text consists of `pchar` (RFC 3986): unreserved, percent-encoded, sub-delims, `:` and `@`. Encoded dots, slashes and
+/// NUL are not allowed.
 fn is_path_text(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -162,7 +163,7 @@ fn is_path_text(text: &str) -> bool {
 /// A JSON value in which strings are templates.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonTemplate {
-    /// Just `{name}`: the argument's own value, of any type. Its property or item is left out where it is absent.
+    /// `{name}` alone: the argument's own value, of any type. Its property or item is left out if the argument is absent.
     Argument(String),
     /// Text with arguments in it.
     Text(Template),
@@ -174,7 +175,7 @@ pub enum JsonTemplate {
 
 impl JsonTemplate {
     /// # Errors
-    /// Where a string in it is no template.
+    /// Returns an error if a string in it is not a template.
     pub fn parse(value: &Value) -> Result<Self, TemplateError> {
         Ok(match value {
             Value::String(text) => {
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_keeps_its_structure() {
+    fn the_structure_of_a_path_is_fixed() {
         let path = PathTemplate::parse("/contacts/{id}/notes").unwrap();
         assert_eq!((path.segments().len(), path.arguments().collect::<Vec<_>>()), (3, vec!["id"]));
         assert!(PathTemplate::parse("/").is_ok());

@@ -55,7 +55,7 @@ fn a_broken_file_keeps_its_last_valid_state_and_removals_from_other_files_apply(
 
     let (next, problems) =
         good.update(&files(&[("clients.yaml", &client("a", "colour: red")), ("server.yaml", SERVER)]));
-    insta::assert_snapshot!(lines(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; there are: access, credentials, expiresAt, suspended");
+    insta::assert_snapshot!(lines(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; allowed fields: access, credentials, expiresAt, suspended");
     assert_eq!(names(&next), ["McpServer sales/crm", "McpClient sales/a"], "the other client is removed all the same");
 
     let nameless = two.replace("name: a,", "nam: a,");

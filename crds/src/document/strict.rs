@@ -1,0 +1,146 @@
+//! Values decoded strictly: everything that the schema of a type refuses is named, field by field.
+
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+
+use super::{
+    fields::{self, path},
+    structural::json_schema,
+};
+use crate::{
+    duration::Duration,
+    finding::{Finding, Findings},
+    name::{BackendName, ClientId, ObjectName, ToolName},
+};
+
+/// The patterns of this crate's own types, and what a finding states instead of the pattern.
+const PATTERNS: [(&str, &str); 5] = [
+    (Duration::PATTERN, Duration::ALLOWED),
+    (ToolName::PATTERN, ToolName::ALLOWED),
+    (BackendName::PATTERN, BackendName::ALLOWED),
+    (ObjectName::PATTERN, ObjectName::ALLOWED),
+    (ClientId::PATTERN, ClientId::ALLOWED),
+];
+
+/// Decodes a value, and refuses what the schema of its type refuses and every field that the schema does not have.
+///
+/// # Errors
+/// Returns all findings. Their paths begin with `root`.
+pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &str) -> Result<T, Findings> {
+    let schema = CompiledSchema::of::<T>()?;
+    let mut findings = Findings::default();
+    fields::check(&schema.schema, &value, root, &mut findings);
+    for error in schema.validator.iter_errors(&value) {
+        findings.add(pointer_path(root, error.instance_path().as_str()), message(&error));
+    }
+    match serde_path_to_error::deserialize(value) {
+        Ok(decoded) => findings.or(decoded),
+        Err(error) => {
+            if findings.is_empty() {
+                findings.add(serde_path(root, error.path()), error.into_inner().to_string());
+            }
+            Err(findings)
+        }
+    }
+}
+
+/// The schema of a type, compiled once: that takes longer than any use of it.
+struct CompiledSchema {
+    schema: Value,
+    validator: Validator,
+}
+
+static SCHEMAS: LazyLock<Mutex<HashMap<TypeId, Arc<CompiledSchema>>>> = LazyLock::new(Mutex::default);
+
+impl CompiledSchema {
+    fn of<T: JsonSchema + 'static>() -> Result<Arc<Self>, Findings> {
+        let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = schemas.get(&TypeId::of::<T>()) {
+            return Ok(schema.clone());
+        }
+        let schema = json_schema::<T>();
+        let validator = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .offline()
+            .build(&schema)
+            .map_err(|error| Finding::new("", format!("the type's own schema is invalid: {error}")))?;
+        let compiled = Arc::new(Self { schema, validator });
+        schemas.insert(TypeId::of::<T>(), compiled.clone());
+        Ok(compiled)
+    }
+}
+
+/// What is wrong, without the value.
+fn message(error: &ValidationError<'_>) -> String {
+    let allowed = match error.kind() {
+        ValidationErrorKind::Pattern { pattern } => PATTERNS.iter().find(|(known, _)| known == pattern),
+        _ => None,
+    };
+    allowed.map_or_else(|| error.masked_with("the value").to_string(), |(_, allowed)| (*allowed).to_owned())
+}
+
+/// The path of a JSON pointer (RFC 6901).
+fn pointer_path(root: &str, pointer: &str) -> String {
+    let segments: Vec<_> = pointer.split('/').skip(1).map(|it| it.replace("~1", "/").replace("~0", "~")).collect();
+    path(root, segments.iter().map(String::as_str))
+}
+
+/// The path of what serde refused.
+fn serde_path(root: &str, at: &serde_path_to_error::Path) -> String {
+    let segments = at.iter().filter_map(|segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    let segments: Vec<_> = segments.collect();
+    path(root, segments.iter().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{client::McpClientSpec, document::single, server::McpServerSpec};
+
+    fn findings<T: JsonSchema + DeserializeOwned + 'static>(text: &str) -> Vec<String> {
+        let decoded = decode::<T>(single(text).unwrap(), "spec");
+        decoded.err().map_or_else(Vec::new, |findings| findings.0.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let text = "
+backends: [{name: crm, http: {url: 'ftp://x', colour: red}}]
+tools: [{name: 'a b', description: x, backend: crm, effect: Erase, timeout: soon}]
+clients: [{allow: {tools: [a, a]}}]
+limits: {perClient: {requests: 0, per: 1m}}
+";
+        insta::assert_snapshot!(findings::<McpServerSpec>(text).join("\n"), @r#"
+        spec.backends[0].http.colour: unknown field; allowed fields: healthPath, url
+        spec.clients[0].allow.tools[1]: appears twice
+        spec.backends[0].http.url: the value is shorter than 8 characters
+        spec.backends[0].http.url: the value does not match "^https?://[^/?#@]+(/[^?#]*)?$"
+        spec.limits.perClient.requests: the value is less than the minimum of 1
+        spec.tools[0].effect: the value is not one of "Read", "Write" or null
+        spec.tools[0].name: must be 1 to 128 of the characters A-Z, a-z, 0-9, '_', '.', '-'
+        spec.tools[0].timeout: must be a duration such as 250ms, 30s, 1m30s or 720h
+        "#);
+    }
+
+    #[test]
+    fn a_missing_field_is_named_at_its_parent() {
+        let text = "access: [{serverRef: {name: crm}, tools: []}]\ncredentials: {}";
+        assert_eq!(
+            findings::<McpClientSpec>(text),
+            vec![r#"spec.access[0]: "maxRecordsPerQuery" is a required property"#]
+        );
+    }
+}
