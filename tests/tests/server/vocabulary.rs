@@ -1,12 +1,15 @@
 //! Every word that the server can say in its audit log and its metrics is provoked over the wire by a scenario. A new word
 //! without a scenario fails here, and so does a scenario whose word is never said.
 
+mod outcomes;
+mod refusals;
 mod scenarios;
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use portcullis_server::audit::vocabulary::{Vocabulary, vocabularies};
+use portcullis_tests::http::Request;
 use portcullis_tests::server::TestServer;
 use portcullis_tests::{PATIENCE, until};
 
@@ -93,4 +96,10 @@ async fn every_scenario_provokes_its_words() {
         .await;
     }))
     .await;
+}
+
+async fn send_all(server: &TestServer, requests: impl IntoIterator<Item = Request>) {
+    for request in requests {
+        server.send(&request).await.unwrap();
+    }
 }

@@ -1,0 +1,103 @@
+//! Scenarios in which a call has an outcome, and those that are not about a request.
+
+use portcullis_tests::backend::{Backend, Reply};
+use portcullis_tests::http::Connection;
+use portcullis_tests::server::{TestServer, call, post};
+use portcullis_tests::{PATIENCE, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::send_all;
+use crate::backends::with_read;
+use crate::fixtures::*;
+
+pub async fn served() -> TestServer {
+    let server = start(&document(NOWHERE)).await;
+    let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    send_all(&server, [call(AGENT, "echo", json!({"text": "x"})), post(AGENT, &notification)]).await;
+    server
+}
+
+pub async fn failed_calls() -> TestServer {
+    let backend = Backend::start(|request| match request.target.trim_start_matches("/things/") {
+        "status" => Reply::Json(500, json!({})),
+        "malformed" => Reply::response(200, "{"),
+        "large" => Reply::response(200, format!("[{}1]", "1,".repeat(3 * 1024 * 1024))),
+        "silent" => Reply::Silence,
+        _ => Reply::Json(200, json!({"no": "list"})),
+    })
+    .await
+    .unwrap();
+    let server = start(&with_read(&backend.url())).await;
+    let read = |id: &str| call(AGENT, "read", json!({"id": id}));
+    send_all(&server, ["status", "malformed", "large", "silent"].map(read)).await;
+    send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
+    let calls = server.log.events("tool_call_start").unwrap().len();
+    let mut connection = Connection::open(server.listen).await.unwrap();
+    connection.write(&read("silent").bytes()).await.unwrap();
+    server.log.at_least(calls + 1, "tool_call_start", PATIENCE).await.unwrap();
+    server
+}
+
+pub async fn backend_down() -> TestServer {
+    let server = start(&document(NOWHERE)).await;
+    send_all(&server, vec![call(AGENT, "find", json!({"query": "x"})); 6]).await;
+    server
+}
+
+pub async fn blocked_log() -> TestServer {
+    let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
+    let server = start(&document(&backend.url())).await;
+    server.log.pause().await.unwrap();
+    // More records than the pipe takes.
+    send_all(&server, vec![call(READER, "echo", json!({"text": "x"})); 150]).await;
+    send_all(&server, [call(AGENT, "note", json!({"id": "7", "text": "x"}))]).await;
+    server.log.resume();
+    server
+}
+
+/// Fills the 32 MiB that may wait for the log with the records of calls whose arguments have long names.
+pub async fn dropped_records() -> TestServer {
+    let names: Vec<String> = (0..16).map(|n| format!("{n}{}", "x".repeat(90))).collect();
+    let arguments: Value = names.iter().map(|name| (name.clone(), json!(1))).collect();
+    let properties: Value = names.iter().map(|name| (name.clone(), json!({}))).collect();
+    let mut document = document(NOWHERE);
+    document["spec"]["audit"] = json!({"onOverflow": "Drop"});
+    tool_of(&mut document, "echo")["inputSchema"] = json!({"type": "object", "properties": properties});
+    tool_of(&mut document, "echo")["static"] = json!({"text": "x"});
+    let server = start(&document).await;
+    server.log.pause().await.unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..16 {
+        let (address, request) = (server.listen, call(AGENT, "echo", arguments.clone()));
+        callers.spawn(async move {
+            let mut connection = Connection::open(address).await.unwrap();
+            loop {
+                connection.send(&request).await.unwrap();
+            }
+        });
+    }
+    let is_dropped = |page: &str| !page.contains("portcullis_audit_records_dropped_total 0\n");
+    until(PATIENCE, async || {
+        let page = server.admin("/metrics").await.map_err(|error| error.to_string())?.text();
+        if is_dropped(&page) { Ok(()) } else { Err(format!("no record is dropped:\n{page}")) }
+    })
+    .await;
+    callers.shutdown().await;
+    server.log.resume();
+    server
+}
+
+pub async fn refused_documents() -> TestServer {
+    let server = start(&document(NOWHERE)).await;
+    server.config.write_text(Some("contract: 2"), Some("contract: 2")).unwrap();
+    server
+}
+
+pub async fn stopped() -> TestServer {
+    let mut server = start(&document(NOWHERE)).await;
+    server.signal(Signal::TERM).unwrap();
+    server.ended(PATIENCE).await.unwrap();
+    server
+}
