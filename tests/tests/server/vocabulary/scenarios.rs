@@ -7,7 +7,7 @@ use portcullis_tests::server::TestServer;
 use super::{outcomes, refusals};
 use crate::backends::server_with_busy_backend;
 
-/// Something that happens to a server, and what the server says of it.
+/// Something that happens to a server, and the words that it writes about it.
 pub struct Scenario {
     pub what: &'static str,
     pub words: &'static [&'static str],
