@@ -1,5 +1,6 @@
-//! An agent inside a test cluster: it calls one tool, once or at a rate, and prints one JSON line for each answer. It is a
-//! crate of its own so that its image is one small static binary without a Kubernetes client; it judges nothing itself.
+//! An agent inside a test cluster: it calls one tool, once or at a rate, and prints one JSON line for each response. It is a crate
+//! of its own so that its image is one small static binary without a Kubernetes client. What the responses should be is for
+//! the test to check.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,11 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-/// Calls a tool and prints each answer as a line: `at`, `millis`, and `status`, `retryAfter`, `body` or `error`.
+/// Calls a tool and prints a line for each call: `at`, `millis`, and `status`, `retryAfter`, `body` or `error`.
 #[derive(Parser)]
 #[command(name = "e2e-agent")]
 struct Cli {
-    /// The server's MCP endpoint. Without it, the agent only waits to be asked by `exec`.
+    /// The server's MCP endpoint. Without it, the agent waits until it is stopped; `exec` can start others beside it.
     #[arg(long, requires_all = ["key", "tool"])]
     url: Option<String>,
     /// The client's API key.
@@ -26,7 +27,7 @@ struct Cli {
     /// The tool's arguments, a JSON object.
     #[arg(long, default_value = "{}", value_parser = arguments)]
     arguments: Value,
-    /// How many calls; without it, until the agent is stopped.
+    /// How many calls to make; without it, the agent makes calls until it is stopped.
     #[arg(long)]
     count: Option<u64>,
     /// Milliseconds from the start of one call to the start of the next.
@@ -41,13 +42,13 @@ fn arguments(text: &str) -> Result<Value, String> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cli = Cli::parse();
-    // The first process of a container is not ended by a signal that it does not handle.
+    // A signal does not end the first process of a container unless the process handles it.
     let mut terminate = signal(SignalKind::terminate())?;
     let Some(url) = &cli.url else {
         terminate.recv().await;
         return Ok(());
     };
-    // A connection for each call: kept-alive ones would all stay with one of the Service's pods.
+    // A connection for each call, because a connection that is kept stays with one of the Service's pods.
     let client = Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(5)).build()?;
     let mut ticks = tokio::time::interval(Duration::from_millis(cli.every.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,13 +61,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "whoever runs the agent reads the answers here")]
-fn print(answer: &Value) {
-    println!("{answer}");
+#[expect(clippy::print_stdout, reason = "the lines are its output")]
+fn print(line: &Value) {
+    println!("{line}");
 }
 
 async fn call(client: &Client, url: &str, cli: &Cli) -> Value {
-    let request = json!({
+    let message = json!({
         "jsonrpc": "2.0",
         "id": 1,
         "method": "tools/call",
@@ -74,14 +75,14 @@ async fn call(client: &Client, url: &str, cli: &Cli) -> Value {
     });
     let at = Timestamp::now().to_string();
     let began = Instant::now();
-    let sent =
+    let request =
         client.post(url).header("x-api-key", &cli.key).header(header::ACCEPT, "application/json, text/event-stream");
-    let answer = match sent.json(&request).send().await {
+    let response = match request.json(&message).send().await {
         Ok(response) => read(response).await,
         Err(error) => Err(error),
     };
     let millis = began.elapsed().as_secs_f64() * 1000.0;
-    match answer {
+    match response {
         Ok((status, retry_after, body)) => {
             json!({"at": at, "millis": millis, "status": status, "retryAfter": retry_after, "body": body})
         }

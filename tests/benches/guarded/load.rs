@@ -1,5 +1,5 @@
-//! The load: so many connections, each with one call in flight, for so long. One thread, so that it takes at most one core
-//! from those it measures.
+//! The load: a number of connections, each with one call in flight, for a time. It has one thread, so that it takes at most one
+//! core from the server that it measures.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// What one round of load saw.
+/// The result of one round of load.
 pub struct Round {
     pub calls: usize,
     took: Duration,
-    /// Microseconds of each call, sorted.
+    /// The duration of each call in microseconds, sorted.
     latencies: Vec<u32>,
 }
 
@@ -22,14 +22,14 @@ impl Round {
         self.calls as f64 / self.took.as_secs_f64()
     }
 
-    /// Milliseconds that this part of the calls stayed below.
+    /// The duration in milliseconds below which this part of the calls stayed.
     pub fn quantile(&self, part: f64) -> f64 {
         let at = (self.latencies.len() as f64 * part) as usize;
         f64::from(self.latencies[at.min(self.latencies.len() - 1)]) / 1000.0
     }
 }
 
-/// Calls until the time is over. An answer that is no 200 ends the bench: it would be cheaper than what is measured.
+/// Makes calls for this time. A response that is not a 200 ends the bench, because it would be cheaper than what is measured.
 pub fn run(address: SocketAddr, request: &Request, connections: usize, duration: Duration) -> Round {
     let bytes = request.bytes();
     let load = move || {
@@ -54,8 +54,8 @@ async fn caller(address: SocketAddr, request: Vec<u8>, until: Instant) -> Vec<u3
     stream.set_nodelay(true).unwrap();
     let mut latencies = Vec::with_capacity(1 << 14);
     let mut buffer = vec![0; 16 * 1024];
-    let mut asked = Instant::now();
-    while asked < until {
+    let mut sent = Instant::now();
+    while sent < until {
         stream.write_all(&request).await.unwrap();
         let mut filled = 0;
         loop {
@@ -66,22 +66,22 @@ async fn caller(address: SocketAddr, request: Vec<u8>, until: Instant) -> Vec<u3
                 break;
             }
         }
-        let answered = Instant::now();
-        latencies.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
-        asked = answered;
+        let received = Instant::now();
+        latencies.push(u32::try_from((received - sent).as_micros()).unwrap_or(u32::MAX));
+        sent = received;
     }
     latencies
 }
 
-fn is_complete(answer: &[u8]) -> bool {
-    let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
-    let head_text = &answer[..head];
+fn is_complete(response: &[u8]) -> bool {
+    let Some(head) = response.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    assert!(response.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(response));
+    let head_text = &response[..head];
     let name = b"content-length: ";
     let at = head_text.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name)).unwrap() + name.len();
     let length: usize = head_text[at..]
         .iter()
         .take_while(|byte| byte.is_ascii_digit())
         .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-    answer.len() >= head + 4 + length
+    response.len() >= head + 4 + length
 }

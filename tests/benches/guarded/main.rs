@@ -1,10 +1,11 @@
-//! What guarding costs: calls of a `static` tool through `portcullis-server` (API key, permissions, limits in memory, audit on,
-//! none dropped) beside a bare axum handler and a bare rmcp server that guard nothing. Same request bytes, same answer
-//! size, 32 connections, in turn within one run, so that the ratios hold on a machine whose figures don't.
+//! The cost of guarding: calls of a `static` tool through `portcullis-server` (API key, permissions, limits in memory, audit log,
+//! no record dropped), compared with an axum handler and an rmcp server that guard nothing. All get the same request bytes,
+//! return responses of the same size, and are measured in turn in one run with 32 connections, so that the ratios are comparable
+//! between machines even if the figures are not.
 //!
 //! usage: cargo bench --package portcullis-tests --bench guarded
-#![allow(clippy::print_stdout, reason = "its output is the figures")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot run says why by failing")]
+#![allow(clippy::print_stdout, reason = "the figures are its output")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot run fails by a panic")]
 
 mod load;
 mod peers;
@@ -33,7 +34,7 @@ spec:
   backends: [{name: fixed, static: {}}]
   tools:
     - name: echo
-      description: Says a text.
+      description: Returns a text.
       backend: fixed
       static: {text: "you said {text}"}
       inputSchema: {type: object, required: [text], additionalProperties: false, properties: {text: {type: string, maxLength: 200}}}
@@ -45,22 +46,22 @@ clients:
   - {id: bench, uid: uid-bench, tools: [echo], maxRecordsPerQuery: 10, limits: [{requests: 1000000, per: 1s}]}
 "#;
 
-/// Who is measured.
+/// A server that is measured.
 struct Peer {
     name: &'static str,
     address: SocketAddr,
     pid: Pid,
     rounds: Vec<Round>,
-    /// CPU per call, in microseconds, of each round.
+    /// CPU time per call in microseconds, of each round.
     cpu: Vec<f64>,
     /// Resident memory before the first call, in bytes.
     idle: u64,
 }
 
-/// Ends a peer with the bench.
-struct Ended(Child);
+/// A peer's process, which ends with the value.
+struct PeerProcess(Child);
 
-impl Drop for Ended {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -80,19 +81,19 @@ async fn compare() {
     let key = ClientKey { client: "bench", uid: "uid-bench", key: KEY };
     let mut server = TestServer::start(&policy(POLICY).unwrap(), &credentials(&[key]).unwrap()).await.unwrap();
     server.log.discard();
-    let request = call(KEY, "echo", json!({"text": "hello, this is a call of an ordinary size"}))
+    let request = call(KEY, "echo", json!({"text": "hello, this is a call of ordinary size"}))
         .with("MCP-Protocol-Version", "2025-11-25");
-    let answer = send(server.listen, &request).await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let length = answer.body.len();
+    let response = send(server.listen, &request).await.unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    let length = response.body.len();
 
-    let (_axum, axum) = peers::start("axum", length);
-    let (_rmcp, rmcp) = peers::start("rmcp", length);
+    let (_axum_process, axum) = peers::start("axum", length);
+    let (_rmcp_process, rmcp) = peers::start("rmcp", length);
     let guarded = Peer::new("portcullis", server.listen, server.pid());
     let mut peers = [guarded, axum, rmcp];
     for peer in &mut peers {
-        let answer = send(peer.address, &request).await.unwrap();
-        assert_eq!((answer.status, answer.body.len()), (200, length), "{}: {}", peer.name, answer.text());
+        let response = send(peer.address, &request).await.unwrap();
+        assert_eq!((response.status, response.body.len()), (200, length), "{}: {}", peer.name, response.text());
         load::run(peer.address, &request, CONNECTIONS, Duration::from_millis(500));
     }
     for round in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! The two that guard nothing: a bare axum handler, and rmcp as it is fastest (stateless, JSON answers). Each runs in a process
-//! of its own, which is this program again.
+//! The servers that guard nothing: an axum handler, and rmcp in its fastest configuration (stateless, JSON responses). Each runs in
+//! a process of its own, which is this program with other arguments.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -18,16 +18,16 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use rustix::process::Pid;
 
-use crate::{Ended, Peer};
+use crate::{Peer, PeerProcess};
 
-/// Starts one of them, with answers of so many bytes.
-pub fn start(name: &'static str, length: usize) -> (Ended, Peer) {
+/// Starts one of them, with responses of `length` bytes.
+pub fn start(name: &'static str, length: usize) -> (PeerProcess, Peer) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let mut child = command.args([name, &length.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let peer = Peer::new(name, line.trim().parse().unwrap(), Pid::from_child(&child));
-    (Ended(child), peer)
+    (PeerProcess(child), peer)
 }
 
 fn serve(router: Router) {
@@ -41,10 +41,10 @@ fn serve(router: Router) {
     });
 }
 
-/// Reads the body, answers a text.
+/// Reads the body, and returns a text.
 pub fn axum(length: usize) {
-    let answer: &'static str = "x".repeat(length).leak();
-    let handler = async move |_: Bytes| ([(CONTENT_TYPE, "application/json")], answer);
+    let body: &'static str = "x".repeat(length).leak();
+    let handler = async move |_: Bytes| ([(CONTENT_TYPE, "application/json")], body);
     serve(Router::new().route("/mcp", post(handler)));
 }
 
@@ -66,7 +66,7 @@ impl ServerHandler for Echo {
     }
 }
 
-/// One tool that answers a text, padded so that the whole answer has the length.
+/// One tool that returns a text, padded so that the whole response has this length.
 pub fn rmcp(length: usize) {
     let around = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":""}],"isError":false}}"#.len();
     let echo = Echo("x".repeat(length - around).into());
