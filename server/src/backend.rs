@@ -1,18 +1,30 @@
 //! Where a tool's work is done.
 //!
-//! It promises that a call costs bounded time and memory whatever a backend does, that nothing of a caller's but data goes out,
-//! and that a call is never sent twice. What an answer means is left to the guard.
+//! It promises that a call takes bounded time and memory whatever a backend does, that arguments reach a backend as data or not
+//! at all, and that a call is never sent twice. What an output means for the caller is left to the guard.
+//!
+//! A kind of backend is a file or folder here, and its line in [`Factory`]. What is the same for all kinds (the breaker, the
+//! calls in flight, the timeout, cancellation and health) is around it.
 
 mod address;
 mod breaker;
+mod common;
 mod dial;
+mod factory;
 mod failure;
+#[cfg(test)]
+pub mod fake;
+mod fixed;
 mod health;
 mod http;
-mod template;
+mod kind;
+mod output;
+mod text;
 
-pub use address::Dialling;
+pub use address::AddressPolicy;
+pub use common::{Backend, PreparedCall, ToolWork};
+pub use factory::Factory;
 pub use failure::Failure;
 pub use health::{Check, Status};
-pub use http::{HttpBackend, HttpClient};
-pub use template::{Rendered, RequestTemplate, Unsendable, render_text};
+pub use kind::{Exchange, Kind, Unsendable, Work};
+pub use output::{CompleteResult, Content, JsonOutput, Output};

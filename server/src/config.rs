@@ -18,5 +18,5 @@ pub use document::{Change, Refused};
 pub use reading::{CredentialsDocument, PolicyDocument};
 pub use snapshot::{ApiKeyEntry, ServerInForce, Snapshot, Tools};
 pub use store::{Condition, Reload, Store, StoreSettings};
-pub use tool::{Records, StaticAnswer, Tool, Work};
+pub use tool::{Records, Tool};
 pub use watch::watch;

@@ -1,7 +1,6 @@
 //! A policy, its snapshot and a guard, for unit tests that need all of a server but its ports.
 
 use std::{
-    collections::HashMap,
     io::{self, Write},
     sync::Arc,
 };
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::{Audit, Options, arguments::DigestKey},
-    backend::{Dialling, HttpClient},
+    backend::{AddressPolicy, Factory},
     config::{CredentialsDocument, PolicyDocument, ServerInForce, Snapshot, Tools},
     guard::{Caller, Guard},
     limiter::{self, Clock, InFlight, MemoryStore},
@@ -61,7 +60,7 @@ pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
     let checked = policy.server.as_ref().unwrap();
     let server = ServerInForce {
         half: checked.half().clone(),
-        tools: Arc::new(Tools::new(checked, &HashMap::new(), &Metrics::default())),
+        tools: Arc::new(Tools::new(checked, None, &factory(), &Metrics::default())),
         limit_store: limiter::Stores::default().of(&checked.half().spec.limits),
     };
     let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
@@ -98,6 +97,11 @@ fn count<'s>(_: &Guard, _: Caller<'s>, request: &mut Request<'_>, id: &str) -> O
     Some(Ok(Begun::Answer(Answer::Stream { id: id.to_owned(), messages })))
 }
 
+/// Makes backends on this machine.
+pub fn factory() -> Factory {
+    Factory::new(AddressPolicy::ServicesAndLoopback).unwrap()
+}
+
 /// A guard that records to a log in memory.
 pub fn guard() -> (Guard, Log) {
     let log = Log::default();
@@ -106,7 +110,6 @@ pub fn guard() -> (Guard, Log) {
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
         clock: Clock::start(),
-        http: HttpClient::new(Dialling::ServicesAndLoopback).unwrap(),
         metrics: Metrics::default(),
     };
     (guard, log)

@@ -25,7 +25,6 @@ use crate::{
         Audit,
         record::{Record, Who},
     },
-    backend::HttpClient,
     config::Snapshot,
     identity::Identity,
     limiter::{Clock, InFlight, MemoryStore},
@@ -40,7 +39,6 @@ pub struct Guard {
     pub allowance: MemoryStore,
     pub in_flight: InFlight,
     pub clock: Clock,
-    pub http: HttpClient,
     pub metrics: Metrics,
 }
 

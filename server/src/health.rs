@@ -1,27 +1,28 @@
-//! The health of the server and of everything that it depends on: for people, load balancers and the operator.
+//! The health of the server and of everything that it depends on, for people, load balancers and the operator.
 //!
-//! Each backend caches its own check, so that frequent requests cost nothing and cannot be used to flood a backend.
+//! Each backend caches its check, so that frequent requests cost nothing and cannot be used to flood a backend. How a report is
+//! sent is left to the transport.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures::future::join_all;
 use serde::Serialize;
 
+pub use crate::backend::{Check, Status};
+
 use crate::{
     audit::Audit,
-    backend::{Check, HttpClient, Status},
     config::{Snapshot, Store},
 };
 
 /// What is checked.
 pub struct Health {
     pub store: Arc<Store>,
-    pub http: HttpClient,
     pub audit: Audit,
     pub started: Instant,
 }
 
-/// What was found.
+/// The results of the checks.
 #[derive(Serialize)]
 pub struct Report {
     /// The worst of the checks; a backend that is not critical only degrades it.
@@ -32,6 +33,7 @@ pub struct Report {
 }
 
 impl Health {
+    /// Checks everything.
     pub async fn report(&self) -> Report {
         let mut checks = BTreeMap::new();
         let mut overall = Status::Healthy;
@@ -45,12 +47,12 @@ impl Health {
         let audit = if self.audit.is_blocked() { Status::Degraded } else { Status::Healthy };
         for (name, status) in [("policy", policy), ("audit", audit)] {
             overall = overall.max(status);
-            checks.insert(name.to_owned(), Check::at_once(status));
+            checks.insert(name.to_owned(), Check::immediate(status));
         }
         if let Some(snapshot) = &snapshot {
-            for (name, critical, check) in self.backends(snapshot).await {
+            for (name, is_critical, check) in check_backends(snapshot).await {
                 overall = overall.max(match check.status {
-                    Status::Unhealthy if !critical => Status::Degraded,
+                    Status::Unhealthy if !is_critical => Status::Degraded,
                     status => status,
                 });
                 checks.insert(name, check);
@@ -58,15 +60,11 @@ impl Health {
         }
         Report { status: overall, checks, uptime: self.started.elapsed().as_secs() }
     }
+}
 
-    async fn backends(&self, snapshot: &Snapshot) -> Vec<(String, bool, Check)> {
-        join_all(snapshot.tools.backends.iter().map(async |entry| {
-            let check = match &entry.http {
-                Some(backend) => backend.health(&self.http).await,
-                None => Check::at_once(Status::Healthy),
-            };
-            (entry.name.to_string(), entry.critical, check)
-        }))
+/// The name of each backend, whether it is critical, and its check.
+async fn check_backends(snapshot: &Snapshot) -> Vec<(String, bool, Check)> {
+    let checks = snapshot.tools.backends.iter();
+    join_all(checks.map(async |(name, backend)| (name.to_string(), backend.is_critical(), backend.health().await)))
         .await
-    }
 }

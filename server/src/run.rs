@@ -18,7 +18,7 @@ use tracing_subscriber::util::TryInitError;
 use self::reports::{Log, Reloads, record};
 use crate::{
     audit::{self, Audit, Sink, record::Record},
-    backend::{Dialling, HttpClient},
+    backend::{self, AddressPolicy},
     cli::Arguments,
     config::{self, Store, StoreSettings},
     guard::Guard,
@@ -64,12 +64,17 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Runtime)?;
     let log = Log::start(&audit, arguments.log_level)?;
     let metrics = Metrics::default();
-    let limit_stores = limiter::Stores::default();
-    let settings = StoreSettings { directory: arguments.config.clone(), metrics: metrics.clone(), limit_stores };
-    let store = Arc::new(Store::new(settings));
+    let addresses =
+        if arguments.allow_loopback_backends { AddressPolicy::ServicesAndLoopback } else { AddressPolicy::Services };
+    let store = Arc::new(Store::new(StoreSettings {
+        directory: arguments.config.clone(),
+        metrics: metrics.clone(),
+        backends: backend::Factory::new(addresses)?,
+        limit_stores: limiter::Stores::default(),
+    }));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
     reloads.report(store.reload());
-    let (main, admin) = ports(&arguments, &store, &audit, metrics)?;
+    let (main, admin) = ports(&arguments, &store, &audit, metrics);
 
     let main_port = listen(arguments.listen).await?;
     let admin_port = listen(arguments.admin).await?;
@@ -116,12 +121,9 @@ fn ports(
     store: &Arc<Store>,
     audit: &Audit,
     metrics: Metrics,
-) -> Result<(Arc<MainPort>, Arc<AdminPort>), RunError> {
-    let dialling = if arguments.allow_loopback_backends { Dialling::ServicesAndLoopback } else { Dialling::Services };
-    let http = HttpClient::new(dialling)?;
+) -> (Arc<MainPort>, Arc<AdminPort>) {
     let (store, audit) = (store.clone(), audit.clone());
-    let health =
-        Arc::new(Health { store: store.clone(), http: http.clone(), audit: audit.clone(), started: Instant::now() });
+    let health = Arc::new(Health { store: store.clone(), audit: audit.clone(), started: Instant::now() });
     let admin = AdminPort {
         store: store.clone(),
         health: health.clone(),
@@ -136,12 +138,11 @@ fn ports(
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
         clock: Clock::start(),
-        http,
         metrics: metrics.clone(),
     };
     let mcp = Mcp::new(guard);
     let endpoints = Endpoints::new(store, mcp, metrics);
-    Ok((Arc::new(MainPort { endpoints, health }), Arc::new(admin)))
+    (Arc::new(MainPort { endpoints, health }), Arc::new(admin))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

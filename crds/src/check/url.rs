@@ -9,8 +9,10 @@ use crate::{Findings, contract::HttpBackend, template::PathTemplate};
 pub struct HttpTarget {
     /// Scheme, authority and base path, without a slash at the end. The path of each tool follows.
     pub base: String,
-    /// The URL of the health check.
-    pub health: Uri,
+    /// The root of the host that connections are made to.
+    pub origin: Uri,
+    /// The URL of the health check. Without it a connection is opened and closed.
+    pub health: Option<Uri>,
 }
 
 impl HttpTarget {
@@ -25,14 +27,15 @@ impl HttpTarget {
 /// Checks a backend's URL and health path; `None` if there is a finding.
 pub(super) fn target(backend: &HttpBackend, at: &str, findings: &mut Findings) -> Option<HttpTarget> {
     let base = base(&backend.url).map_err(|message| findings.add(format!("{at}.url"), message)).ok()?;
-    let health = Uri::builder()
-        .scheme(base.scheme_str().unwrap_or("http"))
-        .authority(base.authority().map_or("", |authority| authority.as_str()))
-        .path_and_query(backend.health_path.as_deref().unwrap_or("/"))
-        .build();
-    match health {
-        Ok(health) => Some(HttpTarget { base: backend.url.trim_end_matches('/').to_owned(), health }),
-        Err(_) => {
+    let at_root = |path: &str| {
+        let builder = Uri::builder().scheme(base.scheme_str().unwrap_or("http"));
+        builder.authority(base.authority().map_or("", |authority| authority.as_str())).path_and_query(path).build()
+    };
+    match (at_root("/"), backend.health_path.as_deref().map(at_root).transpose()) {
+        (Ok(origin), Ok(health)) => {
+            Some(HttpTarget { base: backend.url.trim_end_matches('/').to_owned(), origin, health })
+        }
+        _ => {
             findings.add(
                 format!("{at}.healthPath"),
                 "must be a path, optionally with a query; percent-encode other characters",
@@ -77,7 +80,9 @@ mod tests {
     fn a_url_is_accepted_only_if_requests_can_be_made_of_it() {
         let target = checked("https://crm.example.com:8443/api/", Some("/healthz?deep=1")).unwrap();
         assert_eq!(target.base, "https://crm.example.com:8443/api");
-        assert_eq!(target.health.to_string(), "https://crm.example.com:8443/healthz?deep=1");
+        assert_eq!(target.origin.to_string(), "https://crm.example.com:8443/");
+        assert_eq!(target.health.unwrap().to_string(), "https://crm.example.com:8443/healthz?deep=1");
+        assert_eq!(checked("https://[fd12::1]/v1", None).unwrap().health, None);
         for (url, health_path, finding) in [
             ("ftp://a", None, "http.url: must begin with"),
             ("http://", None, "http.url: must be a host"),

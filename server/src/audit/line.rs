@@ -89,6 +89,7 @@ impl Body {
             CallError::AnswerTooLarge { backend } => (CallFailure::AnswerTooLarge, Some(*backend)),
             CallError::RecordsMissing { backend } => (CallFailure::RecordsMissing, Some(*backend)),
             CallError::AuditBlocked => (CallFailure::AuditBlocked, None),
+            CallError::Cancelled => (CallFailure::Cancelled, None),
             CallError::Disconnected => (CallFailure::Disconnected, None),
         };
         self.text("error", word.as_str()).optional("backend", backend);

@@ -69,6 +69,8 @@ pub enum CallError<'a> {
     RecordsMissing { backend: &'a str },
     /// The sink was blocked before the start was written: the backend was not called.
     AuditBlocked,
+    /// The caller cancelled the call: the outcome at the backend is unknown.
+    Cancelled,
     /// The caller disconnected before the end: the outcome at the backend is unknown.
     Disconnected,
 }

@@ -1,21 +1,21 @@
-//! Which addresses a backend may have, asked as it is dialled: a name that resolves to something else tomorrow is asked again.
+//! Which addresses are dialed. They are checked at each connection, because a name may resolve to another address later.
 //!
-//! Refused are the addresses that mean this machine or its surroundings: loopback, unspecified, link-local (and with it the
-//! clouds' metadata services), multicast and broadcast, also where an IPv6 address only wraps such an IPv4 one. Private
-//! addresses are allowed: that is where services are.
+//! Addresses of this machine or its surroundings are refused: loopback, unspecified, link-local (among them the metadata services
+//! of clouds), multicast and broadcast, also if an IPv6 address only wraps such an IPv4 address. Private addresses are allowed:
+//! services have them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What may be dialled.
+/// Which addresses backends may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialling {
-    /// As in a cluster.
+pub enum AddressPolicy {
+    /// For a cluster.
     Services,
-    /// Loopback too, as on a developer's machine.
+    /// Also loopback, for a developer's machine.
     ServicesAndLoopback,
 }
 
-impl Dialling {
+impl AddressPolicy {
     pub fn admits(self, address: IpAddr) -> bool {
         match wrapped(address) {
             IpAddr::V4(address) if address.is_loopback() => self == Self::ServicesAndLoopback,
@@ -34,7 +34,7 @@ impl Dialling {
     }
 }
 
-/// The metadata service of EC2: a unique local address, so no other rule names it.
+/// The metadata service of EC2: a unique local address, which no other rule covers.
 const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// The IPv4 address that an IPv6 address stands for: mapped (RFC 4291), compatible, translated (RFC 6052) or 6to4.
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_mean_this_machine_or_its_surroundings_are_refused() {
+    fn addresses_of_this_machine_and_its_surroundings_are_refused() {
         for address in [
             "0.0.0.0",
             "0.1.2.3",
@@ -71,14 +71,20 @@ mod tests {
             "::169.254.169.254",
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert!(!Dialling::Services.admits(address) && !Dialling::ServicesAndLoopback.admits(address), "{address}");
+            assert!(
+                !AddressPolicy::Services.admits(address) && !AddressPolicy::ServicesAndLoopback.admits(address),
+                "{address}"
+            );
         }
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             let address: IpAddr = address.parse().unwrap();
-            assert!(!Dialling::Services.admits(address) && Dialling::ServicesAndLoopback.admits(address), "{address}");
+            assert!(
+                !AddressPolicy::Services.admits(address) && AddressPolicy::ServicesAndLoopback.admits(address),
+                "{address}"
+            );
         }
         for address in ["10.96.0.10", "192.168.1.1", "8.8.8.8", "fd12::1", "2001:db8::1", "::ffff:10.0.0.1"] {
-            assert!(Dialling::Services.admits(address.parse().unwrap()), "{address}");
+            assert!(AddressPolicy::Services.admits(address.parse().unwrap()), "{address}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! After several connections in a row that failed, a backend is left alone for a while, so that calls fail at once instead of
-//! each waiting for a connection. Then one call tries, and its end decides.
+//! After several failed connections in a row, a backend is not called for a while, so that calls fail at once instead of waiting
+//! for a connection. Then one call tests the backend, and its end decides.
 //!
-//! One client's calls must not take a backend from the others, so nothing that a call's arguments can bring about opens it.
+//! The calls of one client must not suspend a backend for the others, so nothing that arguments can cause opens the breaker.
 
 use std::{
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-/// Failed connections in a row that open it.
+/// The number of failed connections in a row that opens it.
 const FAILURES: u32 = 5;
 /// How long it stays open.
 const OPEN: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ struct State {
 }
 
 impl Breaker {
-    /// Whether a call may go out now. While it is open, one does in each span of [`OPEN`].
+    /// Whether a call may be made now. While the breaker is open, one call may in each span of [`OPEN`].
     pub fn admits(&self, now: Instant) -> bool {
         let mut state = self.state();
         match state.open_until {
@@ -37,7 +37,7 @@ impl Breaker {
         }
     }
 
-    /// There was a connection, or no certainty that there was none.
+    /// There was a connection, or it is not certain that there was none.
     pub fn succeeded(&self) {
         *self.state() = State::default();
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_lets_one_call_try() {
+    fn it_opens_after_failures_in_a_row_and_lets_one_call_test_the_backend() {
         let breaker = Breaker::default();
         let now = Instant::now();
         for _ in 0..FAILURES - 1 {

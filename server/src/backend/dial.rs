@@ -1,7 +1,6 @@
-//! Connections to backends: the name is resolved, each address is held against the rules, and only then dialled.
+//! Connections to backends: the name is resolved, and only addresses that the rules admit are dialed.
 //!
-//! It stands below the HTTP client and takes every connection, also those to an address written as such, so that nothing the
-//! client does leads around the rules.
+//! Every connection of the HTTP client passes here, also one to an address in a URL, so that the rules cannot be circumvented.
 
 use std::{
     future::Future,
@@ -17,19 +16,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::Dialling;
+use super::AddressPolicy;
 
-/// How long one of several addresses may take.
+/// How long a connection to one of several addresses may take.
 const ONE_ADDRESS: Duration = Duration::from_secs(2);
 
 /// Opens connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Dialler(pub Dialling);
+pub struct Dialer(pub AddressPolicy);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    #[error("its address is not allowed: loopback, link-local, multicast and metadata addresses are not dialled")]
+    #[error("its address is not allowed: loopback, link-local, multicast and metadata addresses are not dialed")]
     NotAllowed,
     #[error("its URL has no host")]
     NoHost,
@@ -39,11 +38,11 @@ pub enum DialError {
     Connect(io::Error),
 }
 
-impl Dialler {
-    /// A connection to the host and port of a URL.
+impl Dialer {
+    /// Connects to the host and port of a URL.
     ///
     /// # Errors
-    /// Where none of its addresses may be dialled, or none answers.
+    /// Returns an error if none of its addresses may be dialed, or if none accepts the connection.
     pub async fn dial(self, uri: &Uri) -> Result<TcpStream, DialError> {
         let host = uri.host().ok_or(DialError::NoHost)?;
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
@@ -53,7 +52,7 @@ impl Dialler {
         for address in addresses.into_iter().filter(|address| self.0.admits(address.ip())) {
             match tokio::time::timeout(ONE_ADDRESS, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    // Without it small requests wait for acknowledgements; a socket that refuses still works.
+                    // Without this, small requests wait for acknowledgements. The socket works even if it fails.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
@@ -73,7 +72,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-impl Service<Uri> for Dialler {
+impl Service<Uri> for Dialer {
     type Response = TokioIo<TcpStream>;
     type Error = DialError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -83,7 +82,7 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialler = *self;
-        Box::pin(async move { dialler.dial(&uri).await.map(TokioIo::new) })
+        let dialer = *self;
+        Box::pin(async move { dialer.dial(&uri).await.map(TokioIo::new) })
     }
 }

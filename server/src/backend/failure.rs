@@ -1,4 +1,4 @@
-//! Why a backend has no answer for a call: what the audit log says about it, and what the caller is told.
+//! Why a call has no result: what the audit log records, and what the caller is told.
 
 use std::time::Duration;
 
@@ -7,34 +7,37 @@ use crate::audit::record::CallError;
 /// A call failed at its backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The breaker is open: the backend was not asked.
+    /// The breaker is open: the backend was not called.
     Suspended,
-    /// It has as many calls as it may have at once: it was not asked.
+    /// The backend has as many calls in flight as it may have: it was not called.
     Busy,
-    /// No connection.
+    /// There was no connection.
     Unreachable,
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the response was complete.
     Broken,
-    /// No complete answer in time.
+    /// There was no complete response in time.
     Timeout(Duration),
-    /// It answered with a status that is no success, and perhaps with words, at most 4 KiB of them.
+    /// The caller cancelled the call.
+    Cancelled,
+    /// The response has a status that is not a success, and perhaps a text, of which this has at most 4 KiB.
     Status { status: u16, text: String },
-    /// The answer is larger than the bound.
+    /// The response is larger than the bound.
     TooLarge,
-    /// The answer is no JSON that we accept.
+    /// The response is not JSON that this server accepts.
     Malformed,
-    /// The list that the tool declares is not in the answer.
+    /// The list that the tool declares is not in the response.
     RecordsMissing,
 }
 
 impl Failure {
-    /// For the audit log: names and numbers, none of the backend's words.
+    /// For the audit log: names and numbers, no text of the backend.
     pub fn record<'a>(&self, backend: &'a str) -> CallError<'a> {
         match self {
             Self::Suspended => CallError::BackendSuspended { backend },
             Self::Busy => CallError::BackendBusy { backend },
             Self::Unreachable | Self::Broken => CallError::BackendUnreachable { backend },
             Self::Timeout(timeout) => CallError::BackendTimeout { backend, timeout: *timeout },
+            Self::Cancelled => CallError::Cancelled,
             Self::Status { status, .. } => CallError::BackendStatus { backend, status: *status },
             Self::TooLarge => CallError::AnswerTooLarge { backend },
             Self::Malformed => CallError::AnswerMalformed { backend },
@@ -46,19 +49,20 @@ impl Failure {
     pub fn message(&self, backend: &str) -> String {
         match self {
             Self::Suspended => {
-                format!("Backend '{backend}' failed repeatedly and is not asked for a moment. Try again.")
+                format!("Backend '{backend}' failed repeatedly and is suspended for a moment. Try again.")
             }
             Self::Busy => format!("Backend '{backend}' is busy. Try again."),
             Self::Unreachable => format!("Backend '{backend}' could not be reached."),
-            Self::Broken => format!("Backend '{backend}' broke off before its answer was complete."),
-            Self::Timeout(timeout) => format!("Backend '{backend}' did not answer within {} ms.", timeout.as_millis()),
+            Self::Broken => format!("Backend '{backend}' closed the connection before its response was complete."),
+            Self::Timeout(timeout) => format!("Backend '{backend}' did not respond within {} ms.", timeout.as_millis()),
+            Self::Cancelled => "The call was cancelled.".to_owned(),
             Self::Status { status, text } if text.is_empty() => {
-                format!("Backend '{backend}' answered with status {status}.")
+                format!("Backend '{backend}' responded with status {status}.")
             }
-            Self::Status { status, text } => format!("Backend '{backend}' answered with status {status}: {text}"),
-            Self::TooLarge => format!("Backend '{backend}' gave an answer that is too large."),
-            Self::Malformed => format!("Backend '{backend}' gave an answer that is no valid JSON."),
-            Self::RecordsMissing => format!("Backend '{backend}' gave an answer without the list of records."),
+            Self::Status { status, text } => format!("Backend '{backend}' responded with status {status}: {text}"),
+            Self::TooLarge => format!("Backend '{backend}' returned a response that is too large."),
+            Self::Malformed => format!("Backend '{backend}' returned a response that is not valid JSON."),
+            Self::RecordsMissing => format!("Backend '{backend}' returned a response without the list of records."),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A policy with its credentials, ready to be asked. Nothing in it changes; a reload makes another.
+//! A policy with its credentials, ready to use. It is immutable; a reload makes another one.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -7,8 +7,8 @@ use std::{
 
 use portcullis_crds::{
     BackendName, ClientId, ToolName,
-    check::{CheckedBackend, CheckedServerHalf},
-    contract::{AuditArguments, BackendKind, KeyDigest, LogLevel, MethodMode, OnOverflow, ServerHalf},
+    check::CheckedServerHalf,
+    contract::{AuditArguments, KeyDigest, LogLevel, MethodMode, OnOverflow, ServerHalf},
 };
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
     reading::{CredentialsDocument, PolicyDocument},
 };
 use crate::{
-    audit::arguments::DigestKey, backend::HttpBackend, limiter::LimitStore, metrics::Metrics, protocol::json,
+    audit::arguments::DigestKey,
+    backend::{Backend, Factory},
+    limiter::LimitStore,
+    metrics::Metrics,
+    protocol::json,
     session::Sealer,
 };
 
@@ -57,15 +61,7 @@ pub struct ServerInForce {
 /// The tools and backends of a policy. They are made again only when the server's half changed.
 pub struct Tools {
     pub by_name: BTreeMap<ToolName, Tool>,
-    pub backends: Vec<BackendEntry>,
-}
-
-/// A backend, for `/health`.
-pub struct BackendEntry {
-    pub name: BackendName,
-    pub critical: bool,
-    /// `None` where there is nothing to ask.
-    pub http: Option<Arc<HttpBackend>>,
+    pub backends: BTreeMap<BackendName, Backend>,
 }
 
 /// An API key of the credentials.
@@ -81,33 +77,19 @@ pub struct ApiKeyEntry {
 }
 
 impl Tools {
-    /// `kept` are the backends of the last policy: one whose spec is the same is kept with its state.
-    pub fn new(checked: &CheckedServerHalf, kept: &HashMap<BackendName, Arc<HttpBackend>>, metrics: &Metrics) -> Self {
-        let mut http = HashMap::new();
-        let mut backends = Vec::new();
-        for (backend, parsed) in checked.backends() {
-            let mut entry = BackendEntry { name: backend.name.clone(), critical: backend.critical, http: None };
-            if let (BackendKind::Http(spec), CheckedBackend::Http(target)) = (&backend.kind, parsed) {
-                let made = match kept.get(&backend.name) {
-                    Some(kept) if kept.spec() == spec => kept.clone(),
-                    _ => Arc::new(HttpBackend::new(backend.name.clone(), spec.clone(), target.clone())),
-                };
-                entry.http = Some(made.clone());
-                http.insert(backend.name.clone(), made);
-            }
-            backends.push(entry);
-        }
-        let half = checked.half();
+    /// A backend of `previous` is kept with its state if its spec is the same.
+    pub fn new(checked: &CheckedServerHalf, previous: Option<&Self>, factory: &Factory, metrics: &Metrics) -> Self {
+        let backends = checked.backends().map(|(backend, parsed)| {
+            let previous = previous.and_then(|tools| tools.backends.get(&backend.name));
+            (backend.name.clone(), factory.backend(backend, parsed, previous))
+        });
+        let backends: BTreeMap<_, _> = backends.collect();
+        let limits = &checked.half().spec.limits;
         let tools = checked.tools().filter_map(|(tool, compiled)| {
-            let made = Tool::new((tool, compiled), &half.spec.limits, &http, metrics)?;
-            Some((tool.name.clone(), made))
+            let work = backends.get(&tool.backend)?.work(&tool.kind, &compiled.kind)?;
+            Some((tool.name.clone(), Tool::new(tool, compiled.schema.clone(), work, limits, metrics)))
         });
         Self { by_name: tools.collect(), backends }
-    }
-
-    /// Its backends that have state, to be taken over by the next policy.
-    pub fn http_backends(&self) -> HashMap<BackendName, Arc<HttpBackend>> {
-        self.backends.iter().filter_map(|entry| Some((entry.name.clone(), entry.http.clone()?))).collect()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The snapshot in force, and the directory that it comes from.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,12 +17,13 @@ use super::{
     reading::{CredentialsDocument, PolicyDocument},
     snapshot::{ServerInForce, Tools},
 };
-use crate::{audit::arguments::DigestKey, limiter, metrics::Metrics, session::Sealer};
+use crate::{audit::arguments::DigestKey, backend, limiter, metrics::Metrics, session::Sealer};
 
 /// What every snapshot is made with.
 pub struct StoreSettings {
     pub directory: PathBuf,
     pub metrics: Metrics,
+    pub backends: backend::Factory,
     pub limit_stores: limiter::Stores,
 }
 
@@ -75,7 +75,12 @@ struct Keys {
 impl StoreSettings {
     /// For the files in a directory, with nothing else that matters.
     pub fn of(directory: &std::path::Path) -> Self {
-        Self { directory: directory.to_owned(), metrics: Metrics::default(), limit_stores: limiter::Stores::default() }
+        Self {
+            directory: directory.to_owned(),
+            metrics: Metrics::default(),
+            backends: backend::Factory::new(backend::AddressPolicy::Services).unwrap(),
+            limit_stores: limiter::Stores::default(),
+        }
     }
 }
 
@@ -145,9 +150,9 @@ impl Loader {
     fn take_server_half(&mut self) {
         let Some(document) = self.policy.good() else { return };
         let Some(checked) = &document.server else { return };
-        let kept = self.server.as_ref().map_or_else(HashMap::new, |server| server.tools.http_backends());
-        let StoreSettings { metrics, limit_stores, .. } = &self.settings;
-        let tools = Tools::new(checked, &kept, metrics);
+        let StoreSettings { metrics, backends, limit_stores, .. } = &self.settings;
+        let previous = self.server.as_ref().map(|server| &*server.tools);
+        let tools = Tools::new(checked, previous, backends, metrics);
         metrics.retain_tools(|name| tools.by_name.contains_key(name));
         let half = checked.half().clone();
         let limit_store = limit_stores.of(&half.spec.limits);

@@ -79,6 +79,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        cancellation::Cancellation,
         fixtures,
         guard::fixtures::identity_in,
         limiter::{LimitStore, StoreFuture},
@@ -107,7 +108,7 @@ mod tests {
         let (guard, log) = fixtures::guard();
 
         let prepared = guard.prepare(caller, "greet", None).unwrap();
-        assert_eq!(guard.call(caller, prepared).await, Err(Refusal::LimitsUnavailable));
+        assert_eq!(guard.call(caller, prepared, &Cancellation::never()).await, Err(Refusal::LimitsUnavailable));
         assert_eq!(Refusal::LimitsUnavailable.retry_after(), Some(1));
         // A request that is not a call needs no store.
         assert_eq!(guard.take_allowance(caller), Ok(()));

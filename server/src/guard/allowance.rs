@@ -21,10 +21,15 @@ impl Guard {
     /// Counts the refusal of a message against the allowance, and records it with the HTTP status that it is answered with, if
     /// the transport has one. Returns the refusal, or the one that takes its place.
     pub fn refuse(&self, caller: Caller<'_>, refusal: Refusal, status: Option<u16>) -> Refusal {
-        if let Err(over) = self.take_allowance(caller) {
-            return over;
-        }
         let record = Record::RequestRefused { who: caller.who(), status, code: refusal.code() };
-        self.record_refusal(caller, &record, refusal)
+        self.refuse_within_allowance(caller, &record, refusal)
+    }
+
+    /// Counts a refusal against the allowance, and records it. Returns the refusal, or the one that takes its place.
+    pub(super) fn refuse_within_allowance(&self, caller: Caller<'_>, record: &Record<'_>, refusal: Refusal) -> Refusal {
+        match self.take_allowance(caller) {
+            Ok(()) => self.record_refusal(caller, record, refusal),
+            Err(over) => over,
+        }
     }
 }

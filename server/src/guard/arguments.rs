@@ -13,25 +13,25 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// Why arguments were refused. It contains no value of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct InvalidArguments {
     /// For the caller.
     pub message: String,
-    /// For the audit log: the keyword of the schema, or a word of this server.
+    /// For the audit log: the keyword of the schema, or `maxBytes`, `unsendable` or `schema`.
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,
 }
 
-/// The arguments as they were sent, as an object.
+/// The arguments as they were sent.
 ///
 /// # Errors
 /// Returns an error if they are not an object, or too large.
-pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, Refused> {
+pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, InvalidArguments> {
     match arguments {
         None => Ok(Node { raw: "{}", value: Json::Object(Vec::new()) }),
-        Some(node) if node.as_object().is_none() => Err(refused("type", "Invalid arguments: they must be an object")),
+        Some(node) if node.as_object().is_none() => Err(invalid("type", "Invalid arguments: they must be an object")),
         Some(node) if node.raw.len() > MAX_BYTES => {
-            Err(refused("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
+            Err(invalid("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
         }
         Some(node) => Ok(node),
     }
@@ -65,22 +65,22 @@ fn is_higher(node: &Node<'_>, maximum: u32) -> bool {
     }
 }
 
-/// Checks the arguments against the tool's schema.
+/// Checks the arguments against the schema of the tool.
 ///
 /// # Errors
 /// Returns the first violation.
-pub fn valid(arguments: &Node<'_>, tool: &Tool) -> Result<(), Refused> {
+pub fn validate(arguments: &Node<'_>, tool: &Tool) -> Result<(), InvalidArguments> {
     let Some(schema) = &tool.schema else { return Ok(()) };
     schema.validate(&arguments.to_value()).map_err(|violation| {
         let keyword = keyword(&violation.keyword);
         let at = if violation.instance_path.is_empty() { "/" } else { &violation.instance_path };
-        let message =
-            format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {})", violation.schema_path);
-        Refused { message, keyword, path: violation.schema_path }
+        let schema = &violation.schema_path;
+        let message = format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {schema})");
+        InvalidArguments { message, keyword, path: violation.schema_path }
     })
 }
 
-impl From<Unsendable> for Refused {
+impl From<Unsendable> for InvalidArguments {
     fn from(unsendable: Unsendable) -> Self {
         Self {
             message: format!("Invalid arguments: `{}` {}", unsendable.argument, unsendable.why),
@@ -90,8 +90,8 @@ impl From<Unsendable> for Refused {
     }
 }
 
-fn refused(keyword: &'static str, message: &str) -> Refused {
-    Refused { message: message.to_owned(), keyword, path: "/".to_owned() }
+fn invalid(keyword: &'static str, message: &str) -> InvalidArguments {
+    InvalidArguments { message: message.to_owned(), keyword, path: "/".to_owned() }
 }
 
 /// The keywords of draft 2020-12 that a value can violate.
@@ -182,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_keyword_and_the_place_and_no_value() {
+    fn a_refusal_names_the_keyword_and_the_place_but_no_value() {
         let tool = limited_tool(&json!({"type": "integer"}));
-        let refused = valid(&bounded_node(r#"{"limit":"canary"}"#), &tool).unwrap_err();
+        let found = validate(&bounded_node(r#"{"limit":"canary"}"#), &tool).unwrap_err();
         assert_eq!(
-            refused,
-            Refused {
+            found,
+            InvalidArguments {
                 message: "Invalid arguments: the value at `/limit` violates `type` (schema /properties/limit/type)"
                     .into(),
                 keyword: "type",

@@ -1,4 +1,5 @@
-//! One call, from its name and arguments to its outcome: first all that needs what was sent, at once, then all that may wait.
+//! One call, from its name and arguments to its outcome: first everything that needs the request, at once, then everything that
+//! may wait.
 
 use std::{borrow::Cow, time::Instant};
 
@@ -6,52 +7,37 @@ use portcullis_crds::contract::Effect;
 
 use super::{
     Caller, Guard, Outcome, Reply,
-    arguments::{self, Refused},
+    arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
     limits, records,
 };
 use crate::{
     audit::{
+        Reservation,
         arguments::ArgumentShape,
         record::{CallEnd, CallStart, Record},
     },
-    backend::{Failure, HttpBackend, Rendered, render_text},
-    config::{StaticAnswer, Tool, Work},
+    backend::{Failure, PreparedCall},
+    cancellation::Cancellation,
+    config::Tool,
     metrics::CallOutcome,
-    protocol::{
-        refusal::Refusal,
-        result::ToolResult,
-        strict::{self, Node},
-    },
+    protocol::{refusal::Refusal, result::ToolResult, strict::Node},
 };
 
-/// What a tool answered, within the client's maximum.
-struct Answer {
-    reply: Reply,
-    records: u64,
-}
-
-/// A call that is its caller's to make and fits the tool. It borrows nothing of the request: what was sent, and the tree that it
-/// was read into, need not be kept while the call waits.
+/// A call that its caller may make and that fits the tool. It borrows nothing of the request: the bytes that were sent, and the
+/// tree that they were parsed into, need not be kept while the call waits.
 pub struct Prepared<'a> {
     began: Instant,
     tool: &'a Tool,
-    arguments: Option<ArgumentShape>,
-    job: Job<'a>,
-}
-
-/// What is left to do once nothing more can be refused.
-enum Job<'a> {
-    Http(&'a HttpBackend, Rendered),
-    /// With its text, where arguments are in it.
-    Static(&'a StaticAnswer, Option<String>),
+    shape: Option<ArgumentShape>,
+    call: PreparedCall<'a>,
 }
 
 impl Guard {
-    /// The first half of the chain: may the client call the tool, and do the arguments fit?
+    /// The first half of the chain: permission, then arguments.
     ///
     /// # Errors
-    /// Where one of the two is not so; it was recorded.
+    /// Returns an error if the caller may not call the tool, or if the arguments do not fit it; it was recorded.
     pub fn prepare<'a>(
         &self,
         caller: Caller<'a>,
@@ -60,152 +46,187 @@ impl Guard {
     ) -> Result<Prepared<'a>, Refusal> {
         let began = Instant::now();
         let Caller { snapshot, identity } = caller;
-        let client = identity.client;
         let tool = authorise(snapshot.tools.by_name.get(name), identity)
-            .map_err(|denied| self.denied(caller, name, denied, began))?;
-        let refused = |refused| self.invalid(caller, tool, refused, began);
-        let sent = arguments::bounded(arguments).map_err(refused)?;
+            .map_err(|denied| self.deny(caller, name, denied, began))?;
+        let invalid = |invalid| self.refuse_arguments(caller, tool, invalid, began);
+
+        let sent = arguments::bounded(arguments).map_err(invalid)?;
         let shape = snapshot.records_arguments.then(|| tool.declared.shape_of(&sent, &snapshot.digest_key));
         let mut limit = String::new();
-        let arguments = arguments::limited(sent, tool, client, &mut limit);
-        arguments::valid(&arguments, tool).map_err(refused)?;
-        let job = job(tool, &arguments).map_err(refused)?;
-        Ok(Prepared { began, tool, arguments: shape, job })
+        let arguments = arguments::limited(sent, tool, identity.client, &mut limit);
+        arguments::validate(&arguments, tool).map_err(invalid)?;
+        let call = tool.work.prepare(&arguments).map_err(|unsendable| invalid(unsendable.into()))?;
+        Ok(Prepared { began, tool, shape, call })
     }
 
-    /// The second half. Nothing is refused after the backend was asked, and whoever drops this future after the start was
-    /// recorded leaves an end that says so.
-    pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>) -> Outcome {
-        let Prepared { began, tool, arguments, job } = prepared;
-        let Caller { snapshot, identity } = caller;
+    /// The second half: audit room, limits, backend, records. Nothing is refused after the backend was called. If this future is
+    /// dropped after the start of the call was recorded, the end is recorded as `disconnected`.
+    pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
+        let Prepared { began, tool, shape, call } = prepared;
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
+        let refused = |refusal: &Refusal| count(outcome_of(refusal));
 
-        let limited = |refusal: &Refusal| {
-            count(match refusal {
-                Refusal::LimitsUnavailable => CallOutcome::Unavailable,
-                _ => CallOutcome::Limited,
-            });
-        };
-        let _in_flight = self.enter(caller, tool).inspect_err(limited)?;
-        let blocked = |_| {
-            count(CallOutcome::Blocked);
-            Refusal::AuditUnavailable
-        };
-        let mut room = self.audit.reserve(snapshot.overflow).map_err(blocked)?;
-        let dimensions = limits::of_call(identity, tool, snapshot.replicas);
-        let receipt = self.admit(caller, tool, &dimensions).await.inspect_err(limited)?;
-        room.start(&CallStart {
-            who: caller.who(),
-            tool: tool.name.as_str(),
-            effect: tool.effect,
-            arguments: arguments.as_ref(),
-        });
-        if tool.effect == Effect::Write
-            && let Err(error) = room.written().await
-        {
-            // Nothing was done, so nothing is used up.
-            snapshot.limit_store.take_back(receipt).await;
-            return Err(blocked(error));
-        }
+        let _in_flight = self.enter(caller, tool).inspect_err(refused)?;
+        let room = self.audit.reserve(caller.snapshot.overflow);
+        let room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
+        let room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;
 
-        match self.run(job, tool, identity.client.max_records).await {
-            Ok(Answer { reply, records }) => {
+        let output = call.run(tool.timeout, cancellation).await;
+        let max = caller.identity.client.max_records;
+        match output.and_then(|output| records::bound(&output, tool.records.as_ref(), max)) {
+            Ok(bounded) => {
                 count(CallOutcome::Success);
-                room.end(&CallEnd::Success { records_returned: Some(records), bytes: reply.members.len() as u64 });
-                Ok(reply)
+                let bytes = bounded.members.len() as u64;
+                room.end(&CallEnd::Success { records_returned: bounded.records, bytes });
+                Ok(Reply { members: bounded.members, truncated: bounded.truncated })
             }
             Err(failure) => {
-                count(CallOutcome::Error);
-                room.end(&CallEnd::Error(failure.record(tool.backend.as_str())));
-                let text = failure.message(tool.backend.as_str());
+                count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
+                room.end(&CallEnd::Error(failure.record(tool.work.backend())));
+                let text = failure.message(tool.work.backend());
                 let result = ToolResult { text: &text, note: None, structured: None, is_error: true };
                 Ok(Reply { members: result.members().into(), truncated: false })
             }
         }
     }
 
-    fn denied(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
+    /// Takes the call from the limits and records its start. The record of a call that writes is written out before its backend
+    /// is called.
+    async fn start(
+        &self,
+        caller: Caller<'_>,
+        tool: &Tool,
+        shape: Option<ArgumentShape>,
+        mut room: Reservation,
+    ) -> Result<Reservation, Refusal> {
+        let Caller { snapshot, identity } = caller;
+        let dimensions = limits::of_call(identity, tool, snapshot.replicas);
+        let receipt = self.admit(caller, tool, &dimensions).await?;
+        room.start(&CallStart {
+            who: caller.who(),
+            tool: tool.name.as_str(),
+            effect: tool.effect,
+            arguments: shape.as_ref(),
+        });
+        if tool.effect == Effect::Write && room.written().await.is_err() {
+            // Nothing was done, so nothing is used up.
+            snapshot.limit_store.take_back(receipt).await;
+            return Err(Refusal::AuditUnavailable);
+        }
+        Ok(room)
+    }
+
+    fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
         if let Some(tool) = denied.tool {
             tool.metrics.call(CallOutcome::Denied, began.elapsed());
         }
-        if let Err(over) = self.take_allowance(caller) {
-            return over;
-        }
         let tool = denied.tool.map(|tool| tool.name.as_str());
         let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
-        self.record_refusal(caller, &record, Refusal::ToolDenied { name: name.to_owned() })
+        self.refuse_within_allowance(caller, &record, Refusal::ToolDenied { name: name.to_owned() })
     }
 
-    fn invalid(&self, caller: Caller<'_>, tool: &Tool, refused: Refused, began: Instant) -> Refusal {
+    fn refuse_arguments(&self, caller: Caller<'_>, tool: &Tool, invalid: InvalidArguments, began: Instant) -> Refusal {
         tool.metrics.call(CallOutcome::Invalid, began.elapsed());
-        if let Err(over) = self.take_allowance(caller) {
-            return over;
-        }
-        let record = Record::ArgumentsRefused {
-            who: caller.who(),
-            tool: tool.name.as_str(),
-            keyword: refused.keyword,
-            path: &refused.path,
-        };
-        self.record_refusal(caller, &record, Refusal::InvalidParams(Cow::Owned(refused.message)))
-    }
-
-    async fn run(&self, job: Job<'_>, tool: &Tool, max_records: u32) -> Result<Answer, Failure> {
-        match job {
-            Job::Static(answer, text) => fixed(answer, text.as_deref(), tool, max_records),
-            Job::Http(backend, request) => {
-                let body = backend.ask(&self.http, request, tool.timeout).await?;
-                let body: &[u8] = if body.is_empty() { b"null" } else { &body };
-                let answer = parsed(body)?;
-                bounded(&answer, None, tool, max_records)
-            }
-        }
+        let InvalidArguments { message, keyword, path } = invalid;
+        let record = Record::ArgumentsRefused { who: caller.who(), tool: tool.name.as_str(), keyword, path: &path };
+        self.refuse_within_allowance(caller, &record, Refusal::InvalidParams(Cow::Owned(message)))
     }
 }
 
-fn job<'a>(tool: &'a Tool, arguments: &Node<'_>) -> Result<Job<'a>, Refused> {
-    Ok(match &tool.work {
-        Work::Http { backend, request } => Job::Http(backend, request.render(arguments)?),
-        Work::Static(answer) => {
-            // Members are there where no argument changes the text.
-            let text = answer.text.as_ref().filter(|_| answer.members.is_none());
-            Job::Static(answer, text.map(|text| render_text(text, arguments)))
-        }
-    })
-}
-
-fn parsed(answer: &[u8]) -> Result<Node<'_>, Failure> {
-    strict::parse_answer(answer).map_err(|refusal| match refusal {
-        strict::JsonError::TooManyValues => Failure::TooLarge,
-        _ => Failure::Malformed,
-    })
-}
-
-/// The answer of a tool that carries it.
-fn fixed(answer: &StaticAnswer, text: Option<&str>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
-    let records = answer.records.ok_or(Failure::RecordsMissing)?;
-    if let Some(members) = answer.members.as_ref().filter(|_| records <= u64::from(max)) {
-        return Ok(Answer { reply: Reply { members: members.clone(), truncated: false }, records });
-    }
-    match &answer.structured {
-        Some(structured) => bounded(&parsed(structured.as_bytes())?, text, tool, max),
-        None => {
-            let result = ToolResult { text: text.unwrap_or_default(), note: None, structured: None, is_error: false };
-            Ok(Answer { reply: Reply { members: result.members().into(), truncated: false }, records })
-        }
+/// How a call that was prepared is counted if it is refused.
+fn outcome_of(refusal: &Refusal) -> CallOutcome {
+    match refusal {
+        Refusal::AuditUnavailable => CallOutcome::Blocked,
+        Refusal::LimitsUnavailable => CallOutcome::Unavailable,
+        _ => CallOutcome::Limited,
     }
 }
 
-/// A result of an answer. A text of the tool's own stands only beside all of the records.
-fn bounded(answer: &Node<'_>, text: Option<&str>, tool: &Tool, max: u32) -> Result<Answer, Failure> {
-    let bounded = records::bound(answer, tool.records.as_ref(), max)?;
-    let note = bounded.truncated.then(|| records::note(bounded.records));
-    let result = ToolResult {
-        text: text.filter(|_| !bounded.truncated).unwrap_or(&bounded.json),
-        note: note.as_deref(),
-        structured: Some(&bounded.json),
-        is_error: false,
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future, pending},
+        sync::Arc,
+        time::Duration,
     };
-    let reply = Reply { members: result.members().into(), truncated: bounded.truncated };
-    Ok(Answer { reply, records: bounded.records })
+
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        backend::{Content, Exchange, Output, fake},
+        config::Snapshot,
+        fixtures::{self, Log},
+        guard::fixtures::identity_in,
+    };
+
+    /// Calls `greet`, whose backend does what the closure returns. Returns the outcome (`None` if the caller disconnected) and
+    /// the end of the call in the audit log.
+    async fn call(
+        exchange: impl Fn() -> Exchange + Send + Sync + 'static,
+        cancellation: Cancellation,
+        disconnected: impl Future<Output = ()>,
+    ) -> (Option<Outcome>, Value) {
+        let (guard, log) = fixtures::guard();
+        let snapshot = snapshot_with(exchange);
+        let identity = identity_in(&snapshot, "a");
+        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let prepared = guard.prepare(caller, "greet", None).unwrap();
+        let outcome = tokio::select! {
+            outcome = guard.call(caller, prepared, &cancellation) => Some(outcome),
+            () = disconnected => None,
+        };
+        (outcome, end(&guard, &log))
+    }
+
+    fn snapshot_with(exchange: impl Fn() -> Exchange + Send + Sync + 'static) -> Snapshot {
+        let policy = fixtures::policy(&[fixtures::client("a", &json!({}))]);
+        let mut snapshot = fixtures::snapshot(&policy, &fixtures::credentials(&["a"]));
+        let tools = Arc::get_mut(&mut snapshot.tools).unwrap();
+        tools.by_name.get_mut("greet").unwrap().work = fake::tool_work(exchange);
+        snapshot
+    }
+
+    fn end(guard: &Guard, log: &Log) -> Value {
+        assert!(guard.audit.stop(Duration::from_secs(5)));
+        let records = log.records();
+        let end = &records[records.len() - 1];
+        json!([records.len(), end["event"], end["error"], end["recordsReturned"]])
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_of_an_output_is_recorded_as_unknown() {
+        let content = Content { blocks: r#"[{"type":"image"}]"#.into(), structured: None, is_error: false };
+        for (output, members, records) in [
+            (Output::json(Bytes::from_static(b"[1]")), r#""structuredContent":{"result":[1]}"#, json!(1)),
+            (Output::Content(content), r#""content":[{"type":"image"}]"#, Value::Null),
+            (Output::Opaque("raw".into()), r#""content":[{"type":"text","text":"raw"}]"#, Value::Null),
+        ] {
+            let exchange = move || Exchange::Known(output.clone());
+            let (outcome, end) = call(exchange, Cancellation::never(), pending()).await;
+            let reply = outcome.unwrap().unwrap();
+            let text = String::from_utf8(reply.members.to_vec()).unwrap();
+            assert!(text.contains(members), "{text}");
+            assert_eq!(end, json!([2, "tool_call_success", null, records]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_cancelled_ends_at_its_backend_and_in_the_log() {
+        let (canceller, cancellation) = Cancellation::pair();
+        canceller.cancel();
+        let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), cancellation, pending()).await;
+        let reply = outcome.unwrap().unwrap();
+        assert_eq!(reply.members, r#""content":[{"type":"text","text":"The call was cancelled."}],"isError":true"#);
+        assert_eq!(end, json!([2, "tool_call_error", "cancelled", null]));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_disconnects_is_recorded() {
+        let disconnected = tokio::time::sleep(Duration::from_millis(10));
+        let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), Cancellation::never(), disconnected).await;
+        assert_eq!((outcome, end), (None, json!([2, "tool_call_error", "disconnected", null])));
+    }
 }

@@ -1,6 +1,6 @@
 //! Tools, clients and identities for the tests of the guard.
 
-use std::{collections::HashMap, sync::atomic::AtomicU64, time::Duration};
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use portcullis_crds::{
     check,
@@ -9,7 +9,8 @@ use portcullis_crds::{
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Client, Snapshot, Tool},
+    config::{Client, Snapshot, Tool, Tools},
+    fixtures::factory,
     identity::{Credential, Identity, Presented, identify},
     metrics::Metrics,
     net::ConnectionFacts,
@@ -26,8 +27,8 @@ pub fn tool(more: &Value) -> Tool {
     let policy = json!({"contract": 1, "server": {"namespace": "n", "name": "s"},
         "spec": {"backends": [{"name": "b", "static": {}}], "tools": [tool]}});
     let half = check::server_half(PolicyReading::parse(&policy.to_string()).unwrap().server.unwrap()).unwrap();
-    let tool = half.tools().next().unwrap();
-    Tool::new(tool, &Limits::default(), &HashMap::new(), &Metrics::default()).unwrap()
+    let tools = Tools::new(&half, None, &factory(), &Metrics::default());
+    tools.by_name.into_values().next().unwrap()
 }
 
 /// A client `c` that was granted `t`, with these fields beside the required ones.

@@ -8,6 +8,7 @@ use super::{
     lifecycle, session, tools,
 };
 use crate::{
+    cancellation::Cancellation,
     guard::{Caller, Guard},
     protocol::{
         era::Era,
@@ -67,10 +68,10 @@ impl Mcp {
         }
     }
 
-    /// The second half: waits for the answer.
-    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>) -> Answer {
+    /// The second half: waits for the answer, unless the caller cancels the request.
+    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>, cancellation: &Cancellation) -> Answer {
         match pending {
-            Pending::ToolCall(call) => tools::finish(&self.guard, caller, call).await,
+            Pending::ToolCall(call) => tools::finish(&self.guard, caller, call, cancellation).await,
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    cancellation::Cancellation,
     config::Snapshot,
     fixtures::{self, client, credentials, policy, snapshot},
     guard::Caller,
@@ -48,7 +49,7 @@ fn identity<'s>(snapshot: &'s Snapshot, key: &str) -> Identity<'s> {
 async fn send(mcp: &Mcp, caller: Caller<'_>, pipe: &Pipe, message: &Value) -> (Value, Option<String>, Option<Refusal>) {
     let answer = match mcp.begin(caller, message.to_string().as_bytes(), pipe) {
         Begun::Answer(answer) => answer,
-        Begun::Pending(pending) => mcp.finish(caller, pending).await,
+        Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
     };
     match answer {
         Answer::Result { response, session } => (serde_json::from_slice(&response).unwrap(), session, None),

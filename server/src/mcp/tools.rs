@@ -5,6 +5,7 @@ use super::{
     lifecycle::SERVER_INFO,
 };
 use crate::{
+    cancellation::Cancellation,
     guard::{Caller, Guard, Prepared, Reply, authorise},
     protocol::{era::Era, refusal::Refusal, request::Request, strict::Json},
 };
@@ -25,9 +26,14 @@ pub(super) fn begin<'s>(
 }
 
 /// Makes a call.
-pub(super) async fn finish(guard: &Guard, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
+pub(super) async fn finish(
+    guard: &Guard,
+    caller: Caller<'_>,
+    call: PendingCall<'_>,
+    cancellation: &Cancellation,
+) -> Answer {
     let PendingCall { id, era, prepared } = call;
-    match guard.call(caller, prepared).await {
+    match guard.call(caller, prepared, cancellation).await {
         Ok(reply) => reply_of(&id, &reply, era, &caller.snapshot.server_info),
         Err(refusal) => Answer::refusal(refusal, Some(&id)),
     }

@@ -35,6 +35,8 @@ vocabulary! {
         Success = "success",
         /// The backend failed.
         Error = "error",
+        /// The caller cancelled the call.
+        Cancelled = "cancelled",
         /// The client may not call the tool.
         Denied = "denied",
         /// A limit was exceeded.

@@ -1,4 +1,6 @@
-//! The one writer of JSON text: strings and numbers, appended to whatever holds the text.
+//! The one writer of JSON text, appended to whatever holds the text.
+
+use serde_json::Value;
 
 /// A buffer that JSON text is appended to.
 pub trait Buffer {
@@ -52,6 +54,83 @@ pub fn string(text: &str) -> String {
     out
 }
 
+/// Begins an array; its items are to follow.
+pub fn array<B: Buffer>(out: &mut B) -> Container<'_, B> {
+    Container::begin(out, "[", "]")
+}
+
+/// Begins an object; its members are to follow.
+pub fn object<B: Buffer>(out: &mut B) -> Container<'_, B> {
+    Container::begin(out, "{", "}")
+}
+
+/// An array or an object that is being written, with the punctuation around and between its items.
+#[must_use = "it has to be closed"]
+pub struct Container<'b, B> {
+    out: &'b mut B,
+    close: &'static str,
+    is_empty: bool,
+}
+
+impl<'b, B: Buffer> Container<'b, B> {
+    fn begin(out: &'b mut B, open: &str, close: &'static str) -> Self {
+        out.push_text(open);
+        Self { out, close, is_empty: true }
+    }
+
+    /// Begins an item of an array; its value is to be appended to what this returns.
+    pub fn item(&mut self) -> &mut B {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push_text(",");
+        }
+        self.out
+    }
+
+    /// Begins a member of an object; its value is to be appended to what this returns.
+    pub fn member(&mut self, name: &str) -> &mut B {
+        let out = self.item();
+        push_string(out, name);
+        out.push_text(":");
+        out
+    }
+
+    pub fn close(self) {
+        self.out.push_text(self.close);
+    }
+}
+
+/// Appends a value.
+pub fn push_value<B: Buffer>(out: &mut B, value: &Value) {
+    match value {
+        Value::Null => out.push_text("null"),
+        Value::Bool(true) => out.push_text("true"),
+        Value::Bool(false) => out.push_text("false"),
+        Value::Number(number) => out.push_text(&number.to_string()),
+        Value::String(text) => push_string(out, text),
+        Value::Array(items) => {
+            let mut array = array(out);
+            for item in items {
+                push_value(array.item(), item);
+            }
+            array.close();
+        }
+        Value::Object(members) => {
+            let mut object = object(out);
+            for (name, member) in members {
+                push_value(object.member(name), member);
+            }
+            object.close();
+        }
+    }
+}
+
+/// A value as text.
+pub fn value(value: &Value) -> String {
+    let mut out = String::new();
+    push_value(&mut out, value);
+    out
+}
+
 /// Appends a number in decimal.
 pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
@@ -80,6 +159,7 @@ pub fn push_fraction(out: &mut Vec<u8>, mut number: u32, width: usize) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -100,6 +180,13 @@ mod tests {
             push_fraction(&mut bytes, fraction, 3);
             prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("{number}.{fraction:03}"));
         }
+    }
+
+    #[test]
+    fn a_value_reads_back() {
+        let any = json!({"a": [], "b": {}, "c": [null, true, false, -1, 1.5, "x\"\u{1}"], "d": {"e": {"f": [1, 2]}, "g": ""}});
+        assert_eq!(serde_json::from_str::<Value>(&value(&any)).unwrap(), any);
+        assert_eq!(value(&json!([{"a": 1}, [], 2])), r#"[{"a":1},[],2]"#);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The members of a tool's result that all revisions share. What a revision adds around them is left to the caller.
 
-use super::json::push_string;
+use super::json::{array, object, push_string};
 
-/// The content of a tool's result.
+/// A result that this server makes of JSON or text.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolResult<'a> {
     pub text: &'a str,
@@ -13,32 +13,59 @@ pub struct ToolResult<'a> {
     pub is_error: bool,
 }
 
+/// A result that another MCP server made, passed on as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct PassedResult<'a> {
+    /// The content blocks: a JSON array.
+    pub content: &'a str,
+    /// A JSON object.
+    pub structured: Option<&'a str>,
+    pub is_error: bool,
+}
+
 impl ToolResult<'_> {
     /// `"content":…,"structuredContent":…,"isError":…`, without braces around it.
     pub fn members(&self) -> String {
-        let mut out = String::with_capacity(96 + self.text.len() * 2 + self.structured.map_or(0, str::len));
-        out.push_str(r#""content":[{"type":"text","text":"#);
-        push_string(&mut out, self.text);
-        if let Some(note) = self.note {
-            out.push_str(r#"},{"type":"text","text":"#);
-            push_string(&mut out, note);
+        let mut out = String::with_capacity(112 + self.text.len() * 2 + self.structured.map_or(0, str::len));
+        out.push_str(r#""content":"#);
+        let mut content = array(&mut out);
+        for text in [Some(self.text), self.note].into_iter().flatten() {
+            let block = content.item();
+            block.push_str(r#"{"type":"text","text":"#);
+            push_string(block, text);
+            block.push('}');
         }
-        out.push_str("}]");
-        match self.structured {
-            Some(object) if object.starts_with('{') => {
-                out.push_str(r#","structuredContent":"#);
-                out.push_str(object);
+        content.close();
+        if let Some(structured) = self.structured {
+            out.push_str(STRUCTURED);
+            if structured.starts_with('{') {
+                out.push_str(structured);
+            } else {
+                let mut wrapper = object(&mut out);
+                wrapper.member("result").push_str(structured);
+                wrapper.close();
             }
-            Some(other) => {
-                out.push_str(r#","structuredContent":{"result":"#);
-                out.push_str(other);
-                out.push('}');
-            }
-            None => {}
         }
-        out.push_str(if self.is_error { r#","isError":true"# } else { r#","isError":false"# });
+        out.push_str(is_error(self.is_error));
         out
     }
+}
+
+impl PassedResult<'_> {
+    /// As [`ToolResult::members`].
+    pub fn members(&self) -> String {
+        let content = [r#""content":"#, self.content];
+        let structured = self.structured.map(|structured| [STRUCTURED, structured]);
+        let parts: Vec<&str> =
+            content.into_iter().chain(structured.into_iter().flatten()).chain([is_error(self.is_error)]).collect();
+        parts.concat()
+    }
+}
+
+const STRUCTURED: &str = r#","structuredContent":"#;
+
+fn is_error(is_error: bool) -> &'static str {
+    if is_error { r#","isError":true"# } else { r#","isError":false"# }
 }
 
 #[cfg(test)]
@@ -57,5 +84,12 @@ mod tests {
             r#""content":[{"type":"text","text":"[1]"},{"type":"text","text":"cut"}],"structuredContent":{"result":[1]},"isError":false"#
         );
         assert_eq!(members("no", None, None, true), r#""content":[{"type":"text","text":"no"}],"isError":true"#);
+    }
+
+    #[test]
+    fn a_result_of_another_server_is_passed_on() {
+        let members = |structured, is_error| PassedResult { content: "[{}]", structured, is_error }.members();
+        assert_eq!(members(Some("{\"a\":1}"), false), r#""content":[{}],"structuredContent":{"a":1},"isError":false"#);
+        assert_eq!(members(None, true), r#""content":[{}],"isError":true"#);
     }
 }

@@ -3,7 +3,10 @@
 use http::{Response, StatusCode};
 
 use super::response;
-use crate::{backend::Status, health::Health, net::ResponseBody};
+use crate::{
+    health::{Health, Status},
+    net::ResponseBody,
+};
 
 pub const PATH: &str = "/health";
 

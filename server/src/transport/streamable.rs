@@ -15,6 +15,7 @@ use super::{
     response,
 };
 use crate::{
+    cancellation::Cancellation,
     guard::Caller,
     identity::Presented,
     mcp::{Answer, Begun},
@@ -97,7 +98,7 @@ async fn answer(
     drop((parts, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
-        Begun::Pending(pending) => mcp.finish(caller, pending).await,
+        Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
     };
     encode(endpoints, caller, answer)
 }

@@ -54,9 +54,12 @@ async fn each_failure_of_a_backend_has_its_sentence_for_the_caller_and_its_word_
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let many = format!("[{}1]", "1,".repeat(3 * 1024 * 1024));
     let raw = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
-    let malformed = ("Backend 'api' gave an answer that is no valid JSON.", json!({"error": "answer_malformed"}));
-    let too_large = ("Backend 'api' gave an answer that is too large.", json!({"error": "answer_too_large"}));
-    let broken = ("Backend 'api' broke off before its answer was complete.", json!({"error": "backend_unreachable"}));
+    let malformed = ("Backend 'api' returned a response that is not valid JSON.", json!({"error": "answer_malformed"}));
+    let too_large = ("Backend 'api' returned a response that is too large.", json!({"error": "answer_too_large"}));
+    let broken = (
+        "Backend 'api' closed the connection before its response was complete.",
+        json!({"error": "backend_unreachable"}),
+    );
     let status = |status: u16| json!({"error": "backend_status", "status": status});
     for (what, reply, (sentence, record)) in [
         ("half a JSON", Reply::response(200, "{"), malformed.clone()),
@@ -71,22 +74,22 @@ async fn each_failure_of_a_backend_has_its_sentence_for_the_caller_and_its_word_
         (
             "a redirect",
             raw("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
-            ("Backend 'api' answered with status 302.", status(302)),
+            ("Backend 'api' responded with status 302.", status(302)),
         ),
         (
             "a status with a text",
             Reply::response(404, "canary: no such thing"),
-            ("Backend 'api' answered with status 404: canary: no such thing", status(404)),
+            ("Backend 'api' responded with status 404: canary: no such thing", status(404)),
         ),
         (
             "a status of its own making",
             raw("HTTP/1.1 500 canary\r\nContent-Length: 0\r\n\r\n"),
-            ("Backend 'api' answered with status 500.", status(500)),
+            ("Backend 'api' responded with status 500.", status(500)),
         ),
         (
             "silence",
             Reply::Silence,
-            ("Backend 'api' did not answer within 500 ms.", json!({"error": "backend_timeout", "timeoutMs": 500.0})),
+            ("Backend 'api' did not respond within 500 ms.", json!({"error": "backend_timeout", "timeoutMs": 500.0})),
         ),
     ] {
         let backend = Backend::start(move |_| reply.clone()).await.unwrap();
@@ -109,7 +112,7 @@ async fn each_failure_of_a_backend_has_its_sentence_for_the_caller_and_its_word_
 async fn a_backend_that_does_not_respond_costs_a_call_the_timeout_of_its_tool() {
     let backend = Backend::start(|_| Reply::Silence).await.unwrap();
     let server = start(&with_read(&backend.url())).await;
-    assert_eq!(read(&server, AGENT).await, failed("Backend 'api' did not answer within 500 ms."));
+    assert_eq!(read(&server, AGENT).await, failed("Backend 'api' did not respond within 500 ms."));
     let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
     assert!(end["durationMs"].as_f64().unwrap() >= 499.0, "{end}");
     assert_eq!(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status, 200, "other tools are served");
@@ -122,7 +125,7 @@ async fn after_five_failed_connections_a_backend_is_not_tried_for_a_moment() {
     for n in 1..=5 {
         assert_eq!(read(&server, AGENT).await, unreachable, "call {n}");
     }
-    let suspended = failed("Backend 'api' failed repeatedly and is not asked for a moment. Try again.");
+    let suspended = failed("Backend 'api' failed repeatedly and is suspended for a moment. Try again.");
     assert_eq!(read(&server, AGENT).await, suspended);
     let ends = server.log.at_least(6, "tool_call_error", PATIENCE).await.unwrap();
     let words: Vec<&Value> = ends.iter().map(|end| &end["error"]).collect();

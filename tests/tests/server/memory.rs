@@ -32,7 +32,7 @@ async fn a_response_of_any_size_costs_bounded_memory_and_is_a_tool_error() {
     let before = server.usage().unwrap().peak;
     for _ in 0..3 {
         let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
-        let result = tool_error("Backend 'api' gave an answer that is too large.");
+        let result = tool_error("Backend 'api' returned a response that is too large.");
         assert_eq!(found.to_value(), response(200, rpc_result(result)));
     }
     let grown = server.usage().unwrap().peak - before;

@@ -116,7 +116,7 @@ async fn a_response_without_its_list_of_records_is_a_tool_error_and_nothing_of_i
         let backend = Backend::start(move |_| Reply::Json(200, body.clone())).await.unwrap();
         let server = start(&document(&backend.url())).await;
         let found = server.call(AGENT, "find", json!({"query": "x"})).await.unwrap();
-        let result = tool_error("Backend 'api' gave an answer without the list of records.");
+        let result = tool_error("Backend 'api' returned a response without the list of records.");
         assert_eq!(found.to_value(), response(200, rpc_result(result)), "{shown}");
         let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
         assert_eq!(end["error"], "records_missing", "{shown}");

@@ -7,7 +7,6 @@ use tokio::{
 };
 
 use crate::{
-    backend::{Dialling, HttpClient},
     config::{Store, StoreSettings},
     fixtures::{self, client, credentials, policy},
     health::Health,
@@ -24,12 +23,7 @@ async fn start(stream: StreamBounds) -> SocketAddr {
     let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
     let (guard, _) = fixtures::guard();
-    let health = Health {
-        store: store.clone(),
-        http: HttpClient::new(Dialling::Services).unwrap(),
-        audit: guard.audit.clone(),
-        started: Instant::now(),
-    };
+    let health = Health { store: store.clone(), audit: guard.audit.clone(), started: Instant::now() };
     let mut endpoints = Endpoints::new(store, fixtures::mcp(guard), Metrics::default());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });

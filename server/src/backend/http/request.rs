@@ -1,10 +1,8 @@
-//! Arguments to a request: each reaches the backend unchanged as data, or the call is refused.
+//! From arguments to a request: each argument reaches the backend unchanged as data, or the call is refused.
 //!
-//! The method, the host, the structure of the path and the names in the query are the policy's, and nothing here lets an
-//! argument move them: in a path an argument is one percent-encoded piece of one segment, in a query it is a value, in a body a
-//! JSON value. Numbers keep the digits that they were written with.
-
-use std::fmt::Write;
+//! The method, the host, the structure of the path and the names in the query are those of the policy, and no argument can
+//! change them: in a path an argument is one percent-encoded part of one segment, in a query it is a value, in a body a JSON
+//! value. Numbers keep the digits that they were written with.
 
 use bytes::Bytes;
 use http::{Method, Uri};
@@ -14,24 +12,27 @@ use portcullis_crds::{
     template::{JsonTemplate, Part, PathTemplate, Template},
 };
 
-use crate::protocol::{
-    json::push_string,
-    strict::{Json, Node},
+use crate::{
+    backend::{Unsendable, text},
+    protocol::{
+        json,
+        strict::{Json, Node},
+    },
 };
 
-/// How a tool's backend is asked: parsed once, filled in for each call.
+/// The request of a tool: compiled when the policy is loaded, filled in for each call.
 #[derive(Clone, Debug)]
 pub struct RequestTemplate {
     method: Method,
     /// Scheme, authority and base path, without a slash at its end.
     base: String,
     path: PathTemplate,
-    /// Names are percent-encoded here.
+    /// The names are percent-encoded.
     query: Vec<(String, Template)>,
     body: Option<JsonTemplate>,
 }
 
-/// A request with nothing of the caller's in it but data.
+/// A request that contains nothing from the caller but data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     pub method: Method,
@@ -40,14 +41,7 @@ pub struct Rendered {
     pub body: Option<Bytes>,
 }
 
-/// Arguments that cannot be sent as data. `argument` is the policy's name for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsendable {
-    pub argument: String,
-    pub why: &'static str,
-}
-
-const NO_SCALAR: &str = "must be a string, a number or a boolean";
+const NOT_A_SCALAR: &str = "must be a string, a number or a boolean";
 
 impl RequestTemplate {
     /// `base` is the backend's URL without a slash at its end.
@@ -73,8 +67,10 @@ impl RequestTemplate {
         }
     }
 
+    /// Fills in the arguments of a call.
+    ///
     /// # Errors
-    /// Where an argument has no place in the request as plain data.
+    /// Returns an error if an argument cannot be sent as data.
     pub fn render(&self, arguments: &Node<'_>) -> Result<Rendered, Unsendable> {
         let mut uri = String::with_capacity(self.base.len() + 64);
         uri.push_str(&self.base);
@@ -86,7 +82,7 @@ impl RequestTemplate {
         for (name, template) in &self.query {
             push_query(&mut uri, &mut separator, name, template, arguments)?;
         }
-        let too_long = |_| Unsendable { argument: "arguments".into(), why: "make a URL that is too long" };
+        let too_long = |_| Unsendable { argument: "arguments".into(), why: "result in a URL that is too long" };
         let uri = Uri::from_maybe_shared(Bytes::from(uri)).map_err(too_long)?;
         let body = self.body.as_ref().map(|body| {
             let mut out = String::new();
@@ -95,22 +91,6 @@ impl RequestTemplate {
         });
         Ok(Rendered { method: self.method.clone(), uri, body })
     }
-}
-
-/// A template as text, for an answer that carries its own. Absent arguments leave nothing behind.
-pub fn render_text(template: &Template, arguments: &Node<'_>) -> String {
-    let mut out = String::new();
-    for part in template.parts() {
-        match part {
-            Part::Literal(literal) => out.push_str(literal),
-            Part::Argument(name) => {
-                if let Some(node) = arguments.get(name) {
-                    out.push_str(node.as_str().unwrap_or(node.raw));
-                }
-            }
-        }
-    }
-    out
 }
 
 fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> Result<(), Unsendable> {
@@ -122,7 +102,7 @@ fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> R
         }
         return Ok(());
     };
-    // What the segment says once decoded: `.`, `..` and nothing at all would be structure, not data.
+    // The segment after decoding: `.`, `..` and an empty segment would be structure, not data.
     let mut plain = String::new();
     for part in segment.parts() {
         match part {
@@ -131,7 +111,7 @@ fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> R
                 plain.push_str(literal);
             }
             Part::Argument(name) => {
-                let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NO_SCALAR))?;
+                let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NOT_A_SCALAR))?;
                 push_encoded(uri, text);
                 plain.push_str(text);
             }
@@ -144,7 +124,7 @@ fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> R
     }
 }
 
-/// One pair, or one for each item of a list; none where an argument is absent or null.
+/// Appends one pair, or one for each item of a list; none if an argument is absent or null.
 fn push_query(
     uri: &mut String,
     separator: &mut char,
@@ -179,7 +159,7 @@ fn push_query(
             match part {
                 Part::Literal(literal) => push_encoded(uri, literal),
                 Part::Argument(name) => {
-                    let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NO_SCALAR))?;
+                    let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NOT_A_SCALAR))?;
                     push_encoded(uri, text);
                 }
             }
@@ -188,45 +168,28 @@ fn push_query(
     })
 }
 
-/// The template as JSON; `false`, and nothing written, where it is an argument that is absent.
-fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) -> bool {
+/// Appends a template as JSON. An argument that is absent leaves nothing behind, neither a member nor an item.
+fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) {
+    let is_absent =
+        |template: &JsonTemplate| matches!(template, JsonTemplate::Argument(name) if arguments.get(name).is_none());
     match template {
-        JsonTemplate::Argument(name) => match arguments.get(name) {
-            Some(node) => out.push_str(node.raw),
-            None => return false,
-        },
-        JsonTemplate::Text(template) => push_string(out, &render_text(template, arguments)),
-        // A string's `write!` cannot fail.
-        JsonTemplate::Value(value) => _ = write!(out, "{value}"),
+        JsonTemplate::Argument(name) => out.push_str(arguments.get(name).map_or("null", |node| node.raw)),
+        JsonTemplate::Text(template) => json::push_string(out, &text::render(template, arguments)),
+        JsonTemplate::Value(value) => json::push_value(out, value),
         JsonTemplate::Array(items) => {
-            out.push('[');
-            for item in items {
-                push_member(out, '[', "", item, arguments);
+            let mut array = json::array(out);
+            for item in items.iter().filter(|item| !is_absent(item)) {
+                push_json(array.item(), item, arguments);
             }
-            out.push(']');
+            array.close();
         }
         JsonTemplate::Object(members) => {
-            out.push('{');
-            for (name, member) in members {
-                push_member(out, '{', name, member, arguments);
+            let mut object = json::object(out);
+            for (name, member) in members.iter().filter(|(_, member)| !is_absent(member)) {
+                push_json(object.member(name), member, arguments);
             }
-            out.push('}');
+            object.close();
         }
-    }
-    true
-}
-
-fn push_member(out: &mut String, opening: char, name: &str, template: &JsonTemplate, arguments: &Node<'_>) {
-    let before = out.len();
-    if !out.ends_with(opening) {
-        out.push(',');
-    }
-    if opening == '{' {
-        push_string(out, name);
-        out.push(':');
-    }
-    if !push_json(out, template, arguments) {
-        out.truncate(before);
     }
 }
 
@@ -244,7 +207,7 @@ fn unsendable(argument: &str, why: &'static str) -> Unsendable {
     Unsendable { argument: argument.to_owned(), why }
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters.
+/// Percent-encodes all characters except the unreserved ones of RFC 3986.
 fn push_encoded(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {

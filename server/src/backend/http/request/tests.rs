@@ -60,7 +60,7 @@ fn an_argument_that_would_be_structure_is_refused() {
         assert!(render(&template, arguments).is_err(), "{arguments}");
     }
     let long = format!(r#"{{"id":"a","q":"{}"}}"#, "é".repeat(20_000));
-    assert_eq!(render(&template, &long).unwrap_err().why, "make a URL that is too long");
+    assert_eq!(render(&template, &long).unwrap_err().why, "result in a URL that is too long");
 }
 
 #[test]

@@ -1,0 +1,220 @@
+//! What is the same for all backends: each has a breaker, a number of calls in flight, a timeout for each call, and a health
+//! check that is cached.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portcullis_crds::{
+    check::CheckedToolKind,
+    contract::{self, ToolKind},
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    Exchange, Failure, Kind, Output, Unsendable, Work,
+    breaker::Breaker,
+    health::{Check, HealthCache, Status},
+};
+use crate::{cancellation::Cancellation, protocol::strict::Node};
+
+/// The number of calls that a backend has in flight at most.
+pub(super) const CALLS: usize = 256;
+
+/// A backend of the policy in force.
+#[derive(Clone)]
+pub struct Backend {
+    critical: bool,
+    state: Arc<State>,
+}
+
+/// What outlives a policy, as long as the spec of the backend stays the same.
+struct State {
+    name: String,
+    spec: contract::BackendKind,
+    kind: Box<dyn Kind>,
+    breaker: Breaker,
+    room: Semaphore,
+    health: HealthCache,
+}
+
+/// The work of a tool, and the backend that does it.
+pub struct ToolWork {
+    backend: Arc<State>,
+    work: Box<dyn Work>,
+}
+
+/// A call that was prepared. It borrows nothing of the request.
+pub struct PreparedCall<'a> {
+    backend: &'a State,
+    exchange: Exchange,
+}
+
+impl Backend {
+    /// A backend of a policy. The state of `previous` is kept if its spec is the same.
+    pub(super) fn new(spec: &contract::Backend, previous: Option<&Self>, kind: impl FnOnce() -> Box<dyn Kind>) -> Self {
+        let state = match previous {
+            Some(previous) if previous.state.spec == spec.kind => previous.state.clone(),
+            _ => Arc::new(State {
+                name: spec.name.to_string(),
+                spec: spec.kind.clone(),
+                kind: kind(),
+                breaker: Breaker::default(),
+                room: Semaphore::new(CALLS),
+                health: HealthCache::default(),
+            }),
+        };
+        Self { critical: spec.critical, state }
+    }
+
+    /// Whether the server is unhealthy without it; otherwise it is degraded.
+    pub fn is_critical(&self) -> bool {
+        self.critical
+    }
+
+    /// The work of a tool; `None` if the tool is of another kind.
+    pub fn work(&self, tool: &ToolKind, checked: &CheckedToolKind) -> Option<ToolWork> {
+        Some(ToolWork { backend: self.state.clone(), work: self.state.kind.work(tool, checked)? })
+    }
+
+    /// Its health now, or a moment ago.
+    pub async fn health(&self) -> Check {
+        match self.state.kind.check() {
+            Some(check) => self.state.health.get_or_check(check).await,
+            None => Check::immediate(Status::Healthy),
+        }
+    }
+}
+
+impl ToolWork {
+    /// The name of the backend.
+    pub fn backend(&self) -> &str {
+        &self.backend.name
+    }
+
+    /// Puts the arguments of a call in their places.
+    ///
+    /// # Errors
+    /// Returns an error if an argument cannot be sent as data.
+    pub fn prepare(&self, arguments: &Node<'_>) -> Result<PreparedCall<'_>, Unsendable> {
+        Ok(PreparedCall { backend: &self.backend, exchange: self.work.prepare(arguments)? })
+    }
+}
+
+impl PreparedCall<'_> {
+    /// Makes the call, once. A call that is cancelled or takes longer than `timeout` ends at the backend too.
+    ///
+    /// # Errors
+    /// Returns an error if the backend was not called or has no output.
+    pub async fn run(self, timeout: Duration, cancellation: &Cancellation) -> Result<Output, Failure> {
+        let Self { backend, exchange } = self;
+        match exchange {
+            Exchange::Known(output) => Ok(output),
+            Exchange::Pending(exchange) => {
+                // The place comes first: a call without one must not be the one that tests whether the backend has recovered.
+                let _place = backend.room.try_acquire().map_err(|_| Failure::Busy)?;
+                if !backend.breaker.admits(Instant::now()) {
+                    return Err(Failure::Suspended);
+                }
+                let result = tokio::select! {
+                    biased;
+                    () = cancellation.cancelled() => return Err(Failure::Cancelled),
+                    result = tokio::time::timeout(timeout, exchange) => result,
+                };
+                let result = result.unwrap_or(Err(Failure::Timeout(timeout)));
+                // All clients share the breaker, so it opens only on what no caller can cause: that there is no connection. Slow
+                // calls and wrong responses can be caused by arguments.
+                match &result {
+                    Err(Failure::Unreachable) => backend.breaker.failed(Instant::now()),
+                    _ => backend.breaker.succeeded(),
+                }
+                result
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use bytes::Bytes;
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{
+        backend::fake::{self, Fake},
+        protocol::strict,
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    async fn run(work: &ToolWork, timeout: Duration, cancellation: &Cancellation) -> Result<(), Failure> {
+        let prepared = work.prepare(&strict::parse(b"{}").unwrap()).unwrap();
+        prepared.run(timeout, cancellation).await.map(|_| ())
+    }
+
+    fn unreachable() -> Exchange {
+        Exchange::Pending(async { Err(Failure::Unreachable) }.boxed())
+    }
+
+    fn succeeding() -> Exchange {
+        Exchange::Pending(async { Ok(Output::json(Bytes::from_static(b"{}"))) }.boxed())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_no_place_does_not_test_the_backend() {
+        let work = fake::tool_work(unreachable);
+        let a_while_ago = Instant::now() - Duration::from_secs(10);
+        for _ in 0..10 {
+            work.backend.breaker.failed(a_while_ago);
+        }
+        let places = work.backend.room.acquire_many(u32::try_from(CALLS).unwrap()).await.unwrap();
+        assert_eq!(run(&work, MINUTE, &Cancellation::never()).await, Err(Failure::Busy));
+        drop(places);
+        let results =
+            [run(&work, MINUTE, &Cancellation::never()).await, run(&work, MINUTE, &Cancellation::never()).await];
+        assert_eq!(results, [Err(Failure::Unreachable), Err(Failure::Suspended)]);
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_at_the_backend_when_it_is_cancelled_or_takes_too_long() {
+        let (calls, work) = fake::counted(|| Exchange::Pending(pending().boxed()));
+        let short = Duration::from_millis(1);
+        assert_eq!(run(&work, short, &Cancellation::never()).await, Err(Failure::Timeout(short)));
+        let (canceller, cancellation) = Cancellation::pair();
+        let (result, running) = tokio::join!(run(&work, MINUTE, &cancellation), async {
+            let running = calls.running();
+            canceller.cancel();
+            running
+        });
+        assert_eq!((result, running, calls.running()), (Err(Failure::Cancelled), 1, 0));
+    }
+
+    #[tokio::test]
+    async fn neither_cancelled_calls_nor_slow_ones_suspend_a_backend() {
+        let work = fake::tool_work(|| Exchange::Pending(pending().boxed()));
+        let (canceller, cancellation) = Cancellation::pair();
+        canceller.cancel();
+        for _ in 0..10 {
+            assert_eq!(run(&work, MINUTE, &cancellation).await, Err(Failure::Cancelled));
+            let at_once = Duration::ZERO;
+            assert_eq!(run(&work, at_once, &Cancellation::never()).await, Err(Failure::Timeout(at_once)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_keeps_the_state_of_a_backend_whose_spec_is_the_same() {
+        let backend = |url: &str, critical, previous| {
+            Backend::new(&fake::spec(url, critical), previous, || Box::new(Fake::new(succeeding)))
+        };
+        let first = backend("http://a", false, None);
+        for _ in 0..5 {
+            first.state.breaker.failed(Instant::now());
+        }
+        let second = backend("http://a", true, Some(&first));
+        assert!(second.is_critical() && !second.state.breaker.admits(Instant::now()));
+        assert!(backend("http://b", true, Some(&second)).state.breaker.admits(Instant::now()));
+    }
+}

@@ -1,0 +1,15 @@
+//! The health check of a REST service: a request to its health path, or else a connection that is opened and closed.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use portcullis_crds::check::HttpTarget;
+
+use super::HttpClient;
+
+/// Whether calls can be made. A status below 500 is an answer of a service that runs.
+pub async fn check(client: HttpClient, target: HttpTarget) -> bool {
+    let Some(health) = target.health else { return client.dialer.dial(&target.origin).await.is_ok() };
+    let Ok(request) = Request::get(health).body(Full::<Bytes>::default()) else { return false };
+    client.send(request).await.is_ok_and(|response| response.status() < StatusCode::INTERNAL_SERVER_ERROR)
+}

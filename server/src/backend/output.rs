@@ -1,0 +1,54 @@
+//! What a backend returned, by what can be known of it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::Failure;
+
+/// The output of a call.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A JSON value: its records can be counted and trimmed. A tool that contains its output shares it among all calls.
+    Json(Arc<JsonOutput>),
+    /// The content of an MCP result.
+    Content(Content),
+    /// A text of which nothing is known.
+    Opaque(String),
+}
+
+/// A JSON value, or a text of the tool's own, or both.
+#[derive(Debug, Default)]
+pub struct JsonOutput {
+    /// The value as text, not parsed yet; `None` if there is only the text.
+    pub value: Option<Bytes>,
+    /// The text that the tool has instead of the value as text.
+    pub text: Option<String>,
+    /// For an output that all calls share: the result for clients that may have all of its records, made by the first call.
+    pub complete: Option<OnceLock<Result<CompleteResult, Failure>>>,
+}
+
+/// A result that contains all records.
+#[derive(Clone, Debug)]
+pub struct CompleteResult {
+    /// The members of the result, without braces around them.
+    pub members: Bytes,
+    pub records: u64,
+}
+
+/// The content of an MCP result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The content blocks: a JSON array.
+    pub blocks: String,
+    /// `structuredContent`: a JSON object.
+    pub structured: Option<String>,
+    pub is_error: bool,
+}
+
+impl Output {
+    /// The output of one call: a JSON value as text.
+    pub fn json(value: Bytes) -> Self {
+        Self::Json(Arc::new(JsonOutput { value: Some(value), ..JsonOutput::default() }))
+    }
+}
