@@ -108,8 +108,8 @@ impl ControlPlane {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
-        let token = answer.status.map(|status| status.token);
+        let created = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = created.status.map(|status| status.token);
         let mut config = Kubeconfig::read_from(self.kubeconfig())?;
         for user in &mut config.auth_infos {
             user.auth_info =

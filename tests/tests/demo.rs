@@ -31,10 +31,11 @@ async fn the_three_commands_of_the_demo_do_what_they_say() {
     let [works, refused, limited] = commands[..] else { panic!("not three commands: {commands:?}") };
     let found = shell(works);
     assert!(found.contains("Energy") && !found.contains("isError\":true"), "{found}");
-    let answer = shell(refused);
-    assert!(answer.contains("Tool 'create_note' is not permitted for this client"), "{answer}");
-    let answer = shell(limited);
-    assert!(answer.contains("Rate limit exceeded. Retry after ") && answer.ends_with("\n429\n"), "{answer}");
+    let printed_by_refused = shell(refused);
+    assert!(printed_by_refused.contains("Tool 'create_note' is not permitted for this client"), "{printed_by_refused}");
+    let printed_by_limited = shell(limited);
+    let is_limited = printed_by_limited.contains("Rate limit exceeded. Retry after ");
+    assert!(is_limited && printed_by_limited.ends_with("\n429\n"), "{printed_by_limited}");
 
     let group = demo.pid();
     kill_process_group(group, Signal::INT).unwrap();
@@ -45,5 +46,5 @@ async fn the_three_commands_of_the_demo_do_what_they_say() {
     })
     .await;
     let url = printed.iter().find_map(|line| line.split("served at ").nth(1)?.split(' ').next()).unwrap();
-    assert!(reqwest::get(url).await.is_err(), "{url} still answers");
+    assert!(reqwest::get(url).await.is_err(), "{url} is still served");
 }

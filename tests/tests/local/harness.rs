@@ -85,7 +85,7 @@ impl LocalOperator {
     pub async fn key(&self, client: &str) -> String {
         let key = |summary: &Value| {
             let client = named(&summary["clients"], client)?;
-            // The summary is written after the keys, so that a key may be gone before its client is.
+            // The summary is written after the keys, so that a key may be deleted while its client is still listed.
             fs::read_to_string(client["apiKeyFile"].as_str()?).ok()
         };
         self.find_in_summary(key).await

@@ -1,4 +1,4 @@
-//! The operator is killed after each write in turn, before the answer arrives: the end state is the same, and no key
+//! The operator is killed after each write in turn, before the response arrives: the end state is the same, and no key
 //! changed.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A proxy between an operator and the API server. It lets a number of writes through, and kills the operator before the answer
+//! A proxy between an operator and the API server. It lets a number of writes through, and kills the operator before the response
 //! to the last one arrives.
 
 use std::path::{Path, PathBuf};
@@ -78,8 +78,8 @@ async fn pass(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
     let mut forwarded = axum::http::Request::builder().method(parts.method).uri(uri);
     *forwarded.headers_mut().unwrap() = parts.headers;
     let forwarded = forwarded.body(kube::client::Body::from(body.to_vec())).unwrap();
-    let answer = match proxy.client.send(forwarded).await {
-        Ok(answer) => answer,
+    let response = match proxy.client.send(forwarded).await {
+        Ok(response) => response,
         Err(error) => {
             let text = Body::from(error.to_string());
             return Response::builder().status(StatusCode::BAD_GATEWAY).body(text).unwrap();
@@ -89,5 +89,5 @@ async fn pass(State(proxy): State<Arc<Inner>>, request: Request) -> Response {
         let operator = Pid::from_raw(proxy.operator.load(Ordering::SeqCst)).unwrap();
         kill_process(operator, Signal::KILL).unwrap();
     }
-    answer.map(Body::new)
+    response.map(Body::new)
 }

@@ -22,7 +22,7 @@ pub struct Kubelet {
 
 /// What a pod reports.
 struct Served {
-    answer: Value,
+    report: Value,
     is_stuck: bool,
 }
 
@@ -40,8 +40,8 @@ impl Kubelet {
         let mut kubelet = Self { pods: BTreeMap::new(), tasks: JoinSet::new() };
         for ((name, uid), host) in names.into_iter().zip(1..) {
             let address = Ipv4Addr::new(127, 77, n, host);
-            let answer = answer(cluster, namespace, &uid).await;
-            let served = Arc::new(Mutex::new(Served { answer, is_stuck: false }));
+            let report = report(cluster, namespace, &uid).await;
+            let served = Arc::new(Mutex::new(Served { report, is_stuck: false }));
             let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
             kubelet.tasks.spawn(serve(listener, Arc::clone(&served)));
             ready(cluster, namespace, &name, address).await;
@@ -64,16 +64,16 @@ impl Kubelet {
         for (name, served) in &self.pods {
             let pod = cluster.api::<Pod>(namespace).get(name).await.unwrap();
             let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
-            let new = answer(cluster, namespace, pod.metadata.uid.as_deref().unwrap()).await;
+            let new = report(cluster, namespace, pod.metadata.uid.as_deref().unwrap()).await;
             let mut served = served.lock().unwrap();
             if nudge.is_some() && !served.is_stuck {
-                served.answer = new;
+                served.report = new;
             }
         }
     }
 }
 
-async fn answer(cluster: &TestCluster, namespace: &str, uid: &str) -> Value {
+async fn report(cluster: &TestCluster, namespace: &str, uid: &str) -> Value {
     let (policy, credentials) =
         (cluster.policy(namespace).await.unwrap(), cluster.credentials(namespace).await.unwrap());
     json!({"policyRevision": policy.revision, "credentialsRevision": credentials.revision, "contract": 1, "podUid": uid})
@@ -98,7 +98,7 @@ async fn serve(listener: TcpListener, served: Arc<Mutex<Served>>) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut request = [0; 4096];
         let _ = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut request)).await;
-        let body = served.lock().unwrap().answer.to_string();
+        let body = served.lock().unwrap().report.to_string();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
         let _ = stream.write_all((head + &body).as_bytes()).await;
     }

@@ -1,4 +1,4 @@
-//! The audit log alone says who called what, when, for how long and with what outcome, and holds no text of a caller or a
+//! The audit log alone shows who called what, when, for how long and with what outcome, and it has no text of a caller or a
 //! backend.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::fixtures::*;
 /// A part of every text that a caller or a backend sends in these tests.
 const CANARY: &str = "canary-51c6";
 
-/// A backend that succeeds or fails as the query says, with the canary in everything that it sends.
+/// A backend that succeeds or fails depending on the query, with the canary in everything that it sends.
 async fn backend() -> Backend {
     Backend::start(|request| {
         let canary = json!({"items": [{CANARY: CANARY}], "error": CANARY});

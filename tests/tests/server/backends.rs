@@ -1,5 +1,5 @@
-//! What a caller receives of a backend: a result, or a tool error with one sentence that says what failed. The audit log has a
-//! word for each kind of failure. A failing backend fails fast, and no client can take it away from the others.
+//! The outcome of a call at its backend: a result, or a tool error with a sentence about what failed. The audit log has a word for
+//! each kind of failure. Calls of a failing backend fail fast, and no client can take a backend away from the others.
 
 use portcullis_tests::backend::{Backend, Reply};
 use portcullis_tests::http::{Connection, send};
@@ -139,7 +139,7 @@ async fn a_backend_that_closes_each_connection_receives_no_call_twice() {
     let server = start(&document(&backend.url())).await;
     for n in 0..30 {
         let arguments = json!({"id": "7", "text": n.to_string()});
-        // A call that crosses the close fails, because nobody can say whether it was received. Another one is served.
+        // A call that is sent while the connection is closed fails, because it may have been received. The next one is served.
         until(PATIENCE, async || {
             let found = server.call(AGENT, "note", arguments.clone()).await.unwrap();
             let received = backend.take().len();

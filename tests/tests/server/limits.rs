@@ -1,5 +1,5 @@
-//! Each limit is exact under concurrent load: never more calls than it says in any span of its time, no call used up by a
-//! refusal, and a `Retry-After` after which there is room.
+//! Each limit is exact under concurrent load: it never admits more calls than its number in any span of its time, a refusal uses up
+//! no call, and a call is admitted after `Retry-After`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -149,7 +149,7 @@ async fn a_call_over_a_limit_is_a_429_that_says_when_to_try_again() {
     let params = json!({"name": "cheap"});
     let request = json!({"jsonrpc": "2.0", "id": "é\"", "method": "tools/call", "params": params});
     let found = server.send(&post(&key_of("one"), &request)).await.unwrap();
-    // How much of the hour has passed is the one thing that the test cannot know.
+    // A few seconds of the hour may have passed.
     let seconds: u64 = found.header("retry-after").unwrap().parse().unwrap();
     assert!((3600 - PATIENCE.as_secs()..=3600).contains(&seconds), "{seconds}");
     let message = format!("Rate limit exceeded. Retry after {seconds} seconds.");
