@@ -26,7 +26,7 @@ lint: ## Formatting, clippy, the licences and sources of dependencies, and shell
 	@scripts/check lint
 
 generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from the code
-	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md
+	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md --contract docs/contract.md
 	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 

@@ -1,6 +1,6 @@
-//! `McpClient`: an agent or application, what it asks for on which server, and its credentials.
+//! `McpClient`: an agent or application, what it requests on which server, and its credentials.
 //!
-//! What it gets is the intersection of what it asks and what the server's rule for its namespace allows.
+//! A client is granted the intersection of what it requests and what the server's rule for its namespace allows.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 mod status;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{name::ObjectName, server::Rate};
 pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, ServerRefStatus};
 
-/// An agent or application that calls MCP servers: what it asks for, and how it proves who it is.
+/// An agent or application that calls MCP servers: what it requests, and how it is authenticated.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "portcullis.dev",
@@ -26,7 +26,7 @@ pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, Ser
     namespaced,
     status = "McpClientStatus",
     derive = "PartialEq",
-    doc = "An agent or application that calls MCP servers: what it asks for, and how it proves who it is.",
+    doc = "An agent or application that calls MCP servers: what it requests, and how it is authenticated.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Servers", type_ = "string", json_path = ".spec.access[*].serverRef.name"),
@@ -42,69 +42,69 @@ pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, Ser
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpClientSpec {
-    /// What the client asks for, server by server.
+    /// What the client requests on each server. The server's rule decides what is granted.
     #[schemars(length(min = 0, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
-    #[x_kube(validation = Rule::new("self.all(a, self.filter(b, a.serverRef == b.serverRef).size() == 1)").message("each serverRef may be named once"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.filter(b, a.serverRef == b.serverRef).size() == 1)").message("each serverRef must be unique"))]
     pub access: Vec<Access>,
 
-    /// How the client proves who it is. At least one.
+    /// How the client is authenticated. At least one kind of credential must be set.
     pub credentials: ClientCredentials,
 
-    /// Whether the client is refused everywhere, until this is taken back.
+    /// Whether every server refuses the client.
     #[serde(default)]
     pub suspended: bool,
 
-    /// When the client's access ends. Servers enforce it themselves.
+    /// The time at which the client's access ends. The servers enforce it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 }
 
-/// What a client asks for on one server.
+/// What a client requests on one server.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// The server.
+    /// The McpServer.
     pub server_ref: ServerRef,
-    /// The tools, by name; `"*"` for all that the server grants.
+    /// The tools that the client requests, by name; `"*"` stands for all tools that it can be granted.
     #[schemars(length(min = 0, max = 256), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub tools: Vec<String>,
     /// The most records that one call may return.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_records_per_query: u32,
-    /// Whether tools that write are asked for too.
+    /// Whether the client also requests tools that write.
     #[serde(default)]
     pub allow_write: bool,
-    /// How often the client may call. Without it: the server's `limits.perClient`.
+    /// How often the client may call. If this field is not set, the server's `limits.perClient` applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Rate>,
 }
 
-/// A McpServer.
+/// A reference to an McpServer.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerRef {
-    /// Its name.
+    /// The name of the McpServer.
     pub name: ObjectName,
-    /// Its namespace; the client's own without it.
+    /// The namespace of the McpServer. If this field is not set, it is the client's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<ObjectName>,
 }
 
-/// How a client proves who it is.
+/// How a client is authenticated.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.apiKey)").message("at least one kind of credential must be set"))]
 pub struct ClientCredentials {
-    /// A key that the operator makes, and puts in a Secret.
+    /// An API key, which the operator creates in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKey>,
 }
 
-/// A key that the operator makes.
+/// An API key, which the operator creates.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
-    /// The Secret, in the client's namespace, that the key is put in, as `api-key`. One that is there already and
-    /// is not the operator's is left alone.
+    /// The name of the Secret in the client's namespace that the operator creates. It contains the key as `api-key`. A Secret
+    /// of that name which does not belong to this client is not changed.
     pub secret_name: ObjectName,
 }

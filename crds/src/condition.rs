@@ -29,7 +29,7 @@ vocabulary! {
         Valid,
         /// The spec has errors; the message names each field. The last valid spec stays in force.
         Invalid,
-        /// An object with the name that the operator would use exists already, and does not belong to the operator.
+        /// An object of the name that the operator would use already exists and does not belong to the operator.
         NotOwned,
         /// Everything that is named exists.
         Resolved,
@@ -43,11 +43,11 @@ vocabulary! {
         TooManyClients,
         /// An older client has the same credential and keeps it.
         IdentityConflict,
-        /// The server's rule allows less than the access asks for; the message says what was not granted.
+        /// The server's rule allows less than the access requests; the message names what was not granted.
         Narrowed,
-        /// Everything that the access asks for was granted.
+        /// Everything that the access requests was granted.
         Granted,
-        /// The McpServer's spec has errors; clients keep what they had and still ask for.
+        /// The McpServer's spec has errors; access is granted by its last valid spec.
         ServerInvalid,
         /// The key is in its Secret.
         KeyIssued,

@@ -1,6 +1,6 @@
-//! `McpServer`: what is offered, by which backends, to whom, and how much of it.
+//! `McpServer`: the tools that a server offers, their backends, and the clients that may call them.
 //!
-//! The types say what the API server enforces by schema and CEL; [`crate::check`] says the rest.
+//! The API server enforces the schemas and CEL rules of these types. [`crate::check`] checks everything else.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
 mod admission;
@@ -20,7 +20,7 @@ pub use limits::{GlobalLimit, Limits, Rate};
 pub use status::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus};
 pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit};
 
-/// An MCP server: its tools, the backends that do their work, who may call them, and how often.
+/// An MCP server: its tools, the backends that execute them, which clients may call them, and how often.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "portcullis.dev",
@@ -34,7 +34,7 @@ pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudi
     status = "McpServerStatus",
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.pods.total", label_selector_path = ".status.selector"),
     derive = "PartialEq",
-    doc = "An MCP server that the operator deploys and guards: its tools, the backends that do their work, who may call them, and how often.",
+    doc = "An MCP server that the operator deploys and guards: its tools, the backends that execute them, which clients may call them, and how often.",
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS label of at most 40 characters that begins with a letter: Services derive their names from it"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -48,23 +48,23 @@ pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudi
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.tools.all(t, self.backends.exists(b, b.name == t.backend && has(b.http) == has(t.http)))")
-    .message("each tool must name one of spec.backends, and say its work in that backend's kind: `http` or `static`"))]
+    .message("each tool must name one of spec.backends and set the field of that backend's kind: `http` or `static`"))]
 pub struct McpServerSpec {
-    /// Where the tools' work is done.
+    /// The backends that execute the tools.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub backends: Vec<Backend>,
 
-    /// What the server offers. A tool that is not listed does not exist for any client.
+    /// The tools that the server offers. A tool that is not listed does not exist for any client.
     #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tools: Vec<Tool>,
 
-    /// How callers prove who they are. At least one method is on.
+    /// How callers are authenticated. At least one method must be on.
     #[serde(default)]
     pub authentication: Authentication,
 
-    /// Which McpClients are admitted, and the ceiling of what each may be given. The first rule whose namespaces
-    /// match decides; a client that no rule matches is refused. Without this field: clients of the server's own
-    /// namespace, up to 1000 of them, with everything they ask for.
+    /// The rules by which McpClients are admitted, each with a ceiling for what a client is granted. The first rule whose
+    /// namespaces match a client applies; a client that no rule matches is refused. If this field is not set, up to 1000
+    /// clients of the server's own namespace are granted everything that they request.
     #[serde(default = "default_client_rules")]
     #[schemars(length(min = 0, max = 32))]
     pub clients: Vec<ClientRule>,
@@ -73,42 +73,42 @@ pub struct McpServerSpec {
     #[serde(default)]
     pub limits: Limits,
 
-    /// What is written down about each call.
+    /// What is recorded about each call.
     #[serde(default)]
     pub audit: Audit,
 
-    /// The least severe events that the server logs. Audit records are written at every level.
+    /// The lowest severity that the server logs. Audit records are written at every level.
     #[serde(default)]
     pub log_level: LogLevel,
 
-    /// How many pods serve; without this field, one. Each holds its share of every limit: a limit below this number
-    /// cannot be kept. `kubectl scale` sets it.
+    /// The number of pods; 1 if this field is not set. Each pod enforces an equal share of every limit, so no limit may be
+    /// below this number. `kubectl scale` sets this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<u16>,
 
-    /// How each pod runs.
+    /// Settings of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
 }
 
-/// How many pods serve an McpServer whose spec leaves the number open. The schema has no default: a number that somebody
-/// wrote can be told from one that nobody did.
+/// The number of pods if the spec does not set it. The schema has no default, so that a number that somebody set can be
+/// distinguished from the default.
 pub const DEFAULT_REPLICAS: u16 = 1;
 
 impl McpServerSpec {
-    /// How many pods are to serve.
+    /// The number of pods.
     pub fn replicas(&self) -> u16 {
         self.replicas.unwrap_or(DEFAULT_REPLICAS)
     }
 }
 
-/// How callers prove who they are.
+/// How callers are authenticated.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.apiKey.mode != 'Off'").message("at least one method of authentication must be on"))]
+#[x_kube(validation = Rule::new("self.apiKey.mode != 'Off'").message("at least one authentication method must be on"))]
 pub struct Authentication {
-    /// Keys in the header `x-api-key`.
+    /// Authentication by an API key in the header `x-api-key`.
     #[serde(default)]
     pub api_key: ApiKeyAuthentication,
 }
@@ -117,12 +117,12 @@ pub struct Authentication {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyAuthentication {
-    /// `Optional`: a caller may present a key. `Off`: keys are not looked at.
+    /// `Optional` accepts API keys; a caller may use another method instead. `Off` ignores API keys.
     #[serde(default)]
     pub mode: MethodMode,
 }
 
-/// Whether a method of authentication is offered.
+/// Whether an authentication method is offered.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MethodMode {
     #[default]
@@ -130,20 +130,20 @@ pub enum MethodMode {
     Off,
 }
 
-/// What is written down about each call.
+/// What is recorded about each call.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
-    /// `Shape`: the declared arguments' names and types, never their values. `None`: nothing about them.
+    /// `Shape` records the names and types of the declared arguments, but not their values. `None` records nothing about them.
     #[serde(default)]
     pub arguments: AuditArguments,
-    /// What happens while records cannot be written. `Refuse`: calls get 503, before any effect. `Drop`: calls are
-    /// served, and the records that are lost are counted.
+    /// What happens to calls while audit records cannot be written. `Refuse` answers them with 503 before they have any effect.
+    /// `Drop` serves them and counts the lost records.
     #[serde(default)]
     pub on_overflow: OnOverflow,
 }
 
-/// How much of a call's arguments the audit log shows.
+/// What the audit log contains about a call's arguments.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditArguments {
     #[default]
@@ -159,7 +159,7 @@ pub enum OnOverflow {
     Drop,
 }
 
-/// The least severe events that are logged.
+/// The lowest severity that is logged.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -170,11 +170,12 @@ pub enum LogLevel {
     Debug,
 }
 
-/// How each pod runs.
+/// Settings of each pod.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
-    /// CPU and memory of the server's container.
+    /// The CPU and memory of the server's container. If this field is not set, the container requests 50m of CPU and 64Mi of
+    /// memory, and may use 256Mi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 }

@@ -12,6 +12,9 @@ pub struct Options {
     /// Write the reference page of their fields, conditions and reasons, as Markdown, into this file
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
+    /// Write the reference page of policy.yaml and credentials.yaml, as Markdown, into this file
+    #[arg(long, value_name = "FILE")]
+    contract: Option<PathBuf>,
 }
 
 /// The definitions, if no file is requested.
@@ -23,14 +26,18 @@ pub fn crds(options: Options) -> Result<String, String> {
     for (name, definition) in manifest::all() {
         definitions.push((name, manifest::print(&definition).map_err(|error| error.to_string())?));
     }
-    if options.dir.is_none() && options.reference.is_none() {
+    let Options { dir, reference, contract } = options;
+    if dir.is_none() && reference.is_none() && contract.is_none() {
         return Ok(definitions.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n"));
     }
-    if let Some(dir) = options.dir {
+    if let Some(dir) = dir {
         definitions.iter().try_for_each(|(name, text)| write(dir.join(name), text))?;
     }
-    if let Some(file) = options.reference {
+    if let Some(file) = reference {
         write(file, &reference::resources())?;
+    }
+    if let Some(file) = contract {
+        write(file, &reference::contract())?;
     }
     Ok(String::new())
 }

@@ -1,4 +1,4 @@
-//! What the operator says about a client.
+//! What the operator reports about a client.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::Rate;
 
-/// What the operator saw when it last looked.
+/// What the operator last observed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct McpClientStatus {
-    /// The generation of the spec that this status is about; -1 before the operator saw the object.
+    /// The generation of the spec that this status describes. It is -1 until the operator has observed the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What was granted, server by server.
+    /// What each server grants.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub servers: Vec<ClientServerStatus>,
-    /// The API key.
+    /// The API key of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyStatus>,
-    /// `Accepted`, `CredentialsReady`, `Ready`, `Reconciling`, `Stalled`.
+    /// The conditions `Accepted`, `CredentialsReady`, `Ready`, `Reconciling` and `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -30,47 +30,49 @@ pub struct McpClientStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientServerStatus {
-    /// The server.
+    /// The McpServer.
     pub server_ref: ServerRefStatus,
-    /// What was granted; absent where nothing was.
+    /// What the client is granted. It is absent if nothing is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Granted>,
-    /// `Accepted`, `ResolvedRefs`, `PolicySynced`.
+    /// The conditions `Accepted`, `ResolvedRefs` and `PolicySynced`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// A server, by its full name.
+/// A reference to an McpServer with its namespace.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerRefStatus {
+    /// The name of the McpServer.
     pub name: String,
+    /// The namespace of the McpServer.
     pub namespace: String,
 }
 
-/// What a client may do on a server.
+/// What a client is granted on a server.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Granted {
-    /// How many tools.
+    /// The number of tools that the client may call.
     pub tools: u32,
     /// The most records that one call returns.
     pub max_records_per_query: u32,
-    /// Whether tools that write are among them.
+    /// Whether the client may call tools that write.
     pub allow_write: bool,
-    /// How often it may call; all of them hold.
+    /// How often the client may call. All of these limits apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub limits: Vec<Rate>,
 }
 
-/// Where the API key is.
+/// The API key of a client.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyStatus {
-    /// The Secret in the client's namespace.
+    /// The name of the Secret in the client's namespace that contains the key.
     pub secret_name: String,
-    /// Which key it is: what audit records name it by.
+    /// The id of the key in audit records.
     pub key_id: String,
 }

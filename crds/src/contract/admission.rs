@@ -12,10 +12,10 @@ pub struct ClientRule {
     /// The namespaces whose clients the rule admits.
     #[serde(default, skip_serializing_if = "is_default")]
     pub namespaces: NamespaceSelection,
-    /// The ceiling: a client is granted what it asks for, within this.
+    /// The ceiling: a client is granted what it requests, within this.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow: Allowance,
-    /// The number of clients that the rule admits; older clients have precedence.
+    /// The number of clients that the rule admits. Older clients have precedence.
     #[serde(default = "thousand", skip_serializing_if = "is_thousand")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_clients: u32,
@@ -42,6 +42,7 @@ pub(super) fn are_default(rules: &Vec<ClientRule>) -> bool {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelection {
+    /// `Same` selects the server's own namespace, `All` every namespace.
     #[serde(default, skip_serializing_if = "is_default")]
     pub from: NamespacesFrom,
 }

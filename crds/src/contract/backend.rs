@@ -1,4 +1,4 @@
-//! Where a tool's work is done.
+//! The backends that execute tools.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,24 +42,28 @@ impl BackendKind {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpBackend {
-    /// The base URL.
+    /// The base URL: `http://` or `https://`, a host, and optionally a port and a path.
     #[schemars(length(min = 8, max = 2048))]
     pub url: String,
-    /// The path of the health check, requested with GET. Without it a connection is opened and closed.
+    /// The path of the health check, which is requested with GET. If it is absent, the check opens a connection and closes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub health_path: Option<String>,
 }
 
-/// A backend as the document spells it.
+/// A backend as it is written in the document.
 #[derive(Serialize, Deserialize, JsonSchema, Clone)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
+    /// The name by which tools refer to the backend.
     name: BackendName,
+    /// Whether the server counts as unhealthy while the backend is down. Otherwise it counts as degraded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     critical: bool,
+    /// A REST service. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpBackend>,
+    /// No service, written as `{}`: each tool contains its own answer.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     fixed: Option<Nothing>,
 }

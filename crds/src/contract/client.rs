@@ -11,28 +11,28 @@ use crate::name::{ClientId, ToolName};
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyClient {
-    /// Its id on this server.
+    /// The id of the client on this server: its name if it is in the server's namespace, otherwise `namespace/name`.
     pub id: ClientId,
-    /// The UID of its McpClient, which must be the same in the credentials: a client that was deleted and created again has
-    /// another one.
+    /// The UID of the client, which must be the same in both documents. A client that is deleted and created again has another UID,
+    /// so that an old key never gets the access of a new client.
     #[schemars(length(min = 1, max = 128))]
     pub uid: String,
-    /// The tools that it may call, by name.
+    /// The names of the tools that the client may call.
     #[schemars(length(max = 256))]
     pub tools: Vec<ToolName>,
-    /// The most records that one call returns to it.
+    /// The most records that one call returns to the client.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_records_per_query: u32,
-    /// Whether it may call tools whose effect is `Write`.
+    /// Whether the client may call tools whose effect is `Write`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_write: bool,
-    /// How often it may call. Every limit applies, and there is at least one.
+    /// How often the client may call. All of these limits apply.
     #[schemars(length(min = 1, max = 2))]
     pub limits: Vec<Rate>,
-    /// Whether every request is refused.
+    /// Whether every request of the client is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// When its access ends.
+    /// The time at which the client's access ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 }

@@ -18,11 +18,12 @@ pub const CREDENTIALS_FILE: &str = "credentials.yaml";
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialClient {
-    /// Its id in the policy.
+    /// The id of the client, as in the policy.
     pub id: ClientId,
-    /// Its UID, the same as in the policy.
+    /// The UID of the client, as in the policy.
     #[schemars(length(min = 1, max = 128))]
     pub uid: String,
+    /// The API keys that the client may use. A key belongs to one client: clients that share a key are all denied.
     #[schemars(length(max = 8))]
     pub api_keys: Vec<ApiKeyDigest>,
 }
@@ -31,10 +32,10 @@ pub struct CredentialClient {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyDigest {
-    /// The name of the key in audit records. It reveals nothing about the key.
+    /// The id of the key in audit records.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
-    /// The SHA-256 of the key's bytes.
+    /// The SHA-256 of the key's bytes, in hexadecimal digits.
     pub sha256: KeyDigest,
 }
 
@@ -42,9 +43,9 @@ pub struct ApiKeyDigest {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerKeys {
-    /// Seals session ids.
+    /// The key that seals session ids, as base64.
     pub sessions: SecretKey,
-    /// Digests arguments in audit records.
+    /// The key that digests arguments in audit records, as base64.
     pub arguments: SecretKey,
 }
 

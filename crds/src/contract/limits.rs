@@ -27,8 +27,10 @@ pub struct RateError {
 
 #[derive(Deserialize, JsonSchema)]
 struct RateFields {
+    /// The number of calls that are admitted in any span of `per`.
     #[schemars(range(min = 1, max = 1_000_000))]
     requests: u32,
+    /// The span, from `1s` to `24h`.
     per: Duration,
 }
 
@@ -61,7 +63,7 @@ impl Rate {
 pub struct GlobalLimit {
     #[serde(flatten)]
     pub rate: Rate,
-    /// The percentage of `requests` that one client may use.
+    /// The percentage of `requests` that a single client may use.
     #[serde(default = "half", skip_serializing_if = "is_half")]
     #[schemars(range(min = 1, max = 100))]
     pub max_share: u8,
@@ -79,13 +81,13 @@ fn is_half(percent: &u8) -> bool {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// All clients together.
+    /// The limit of all clients together.
     #[serde(default, skip_serializing_if = "is_default")]
     pub global: GlobalLimit,
-    /// Each client that has no limits of its own.
+    /// The limit of each client that requests no limit of its own. The operator applies it; servers use `clients[].limits`.
     #[serde(default = "default_per_client", skip_serializing_if = "is_default_per_client")]
     pub per_client: Rate,
-    /// Each client on each tool that is `expensive`.
+    /// The limit of each client on each tool that is `expensive`, in addition to the other limits.
     #[serde(default = "default_expensive_tools", skip_serializing_if = "is_default_expensive_tools")]
     pub expensive_tools: Rate,
 }

@@ -20,11 +20,11 @@ pub struct ServerIdentity {
     pub namespace: String,
     /// The name of the McpServer.
     pub name: String,
-    /// The number of pods that share the limits: each enforces `1/replicas` of every limit.
+    /// The number of servers that share the limits: each enforces `1/replicas` of every limit.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u16,
-    /// The host names, without ports, that requests may use in addition to loopback.
+    /// The host names that requests may use in addition to loopback addresses, without ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
     pub hosts: Vec<String>,
@@ -42,16 +42,16 @@ fn is_one(number: &u16) -> bool {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerSpec {
-    /// Where the tools' work is done.
+    /// The backends that execute the tools.
     #[schemars(length(min = 1, max = 64))]
     pub backends: Vec<Backend>,
-    /// What the server offers.
+    /// The tools that the server offers.
     #[schemars(length(min = 1, max = 256))]
     pub tools: Vec<Tool>,
     /// How callers are authenticated.
     #[serde(default, skip_serializing_if = "is_default")]
     pub authentication: Authentication,
-    /// The rules by which the clients were admitted. The operator reads them, servers do not.
+    /// The rules by which the operator admitted the clients. Servers do not use them.
     #[serde(default = "admission::default_rules", skip_serializing_if = "admission::are_default")]
     pub clients: Vec<ClientRule>,
     /// How often the tools may be called.
@@ -60,7 +60,7 @@ pub struct ServerSpec {
     /// What is recorded about each call.
     #[serde(default, skip_serializing_if = "is_default")]
     pub audit: Audit,
-    /// The least severe level that the server logs.
+    /// The lowest severity that the server logs: `error`, `warn`, `info` or `debug`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub log_level: LogLevel,
 }

@@ -9,7 +9,7 @@ use super::is_default;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
-    /// Keys in the header `x-api-key`.
+    /// Authentication by an API key in the header `x-api-key`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub api_key: ApiKeyAuthentication,
 }
@@ -18,7 +18,7 @@ pub struct Authentication {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeyAuthentication {
-    /// Whether API keys are accepted.
+    /// `Optional` accepts API keys; `Off` ignores them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: MethodMode,
 }
@@ -35,10 +35,11 @@ pub enum MethodMode {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
-    /// What is recorded about arguments.
+    /// `Shape` records the names and types of the declared arguments, but not their values. `None` records nothing about them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub arguments: AuditArguments,
-    /// What happens to calls while records cannot be written.
+    /// What happens to calls while audit records cannot be written: `Refuse` answers them with 503, `Drop` serves them and counts
+    /// the lost records.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_overflow: OnOverflow,
 }
@@ -62,7 +63,7 @@ pub enum OnOverflow {
     Drop,
 }
 
-/// The least severe level that is logged.
+/// The lowest severity that is logged.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {

@@ -1,4 +1,4 @@
-//! A tool: what agents see of it, and how its backend is called.
+//! A tool: what agents see of it, and how it is executed.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     union::{NotExactlyOne, exactly_one},
 };
 
-/// A tool: exactly one of `http` and `static` says how its work is done.
+/// A tool. Exactly one of `http` and `static` defines how it is executed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(try_from = "Fields", into = "Fields")]
 #[schemars(try_from = "Fields", into = "Fields")]
@@ -21,9 +21,9 @@ pub struct Tool {
     pub name: ToolName,
     pub title: Option<String>,
     pub description: String,
-    /// The name of the backend that does its work.
+    /// The name of the backend that executes it.
     pub backend: BackendName,
-    /// What the document states; [`Tool::effect`] is what holds.
+    /// What the document states; [`Tool::effect`] is what applies.
     pub stated_effect: Option<Effect>,
     /// Whether `limits.expensiveTools` applies to it as well.
     pub expensive: bool,
@@ -36,7 +36,7 @@ pub struct Tool {
     pub audit: Option<ToolAudit>,
 }
 
-/// How a tool's work is done: the kinds are those of backends.
+/// How a tool is executed. The kinds are those of backends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolKind {
     Http(HttpTool),
@@ -54,7 +54,7 @@ impl ToolKind {
 }
 
 impl Tool {
-    /// The stated effect, otherwise the one that the request implies. A request that does not say that it reads is a `Write`.
+    /// The stated effect, or otherwise the one that follows from the request: only GET and HEAD requests are known to read.
     pub fn effect(&self) -> Effect {
         self.stated_effect.unwrap_or(match &self.kind {
             ToolKind::Static(_) => Effect::Read,
@@ -75,15 +75,16 @@ pub enum Effect {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpTool {
+    /// The method of the request.
     pub method: HttpMethod,
-    /// The path below the backend's URL.
+    /// The path below the backend's URL. An argument fills a segment or a part of one.
     #[schemars(length(min = 1, max = 1024))]
     pub path: String,
-    /// The query, by name.
+    /// The query parameters, by name. A parameter whose argument is absent is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 64), extend("maxProperties" = 64))]
     pub query: BTreeMap<String, String>,
-    /// The JSON body.
+    /// The JSON body. A string that is only `{name}` is replaced by the argument's value, of any type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<JsonObject>,
 }
@@ -118,37 +119,37 @@ impl HttpMethod {
     }
 }
 
-/// An answer that needs no backend.
+/// The answer of a tool without a service.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticTool {
     /// The answer as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<JsonObject>,
-    /// The answer as text, with arguments in it.
+    /// The answer as text. `{name}` stands for an argument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     pub text: Option<String>,
 }
 
-/// Where the records are in a tool's answer.
+/// Where an answer contains its records.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Records {
-    /// The JSON pointer (RFC 6901) of the list in the answer; empty if the answer is the list.
+    /// The JSON pointer (RFC 6901) of the list of records in the answer. It is empty if the answer itself is the list.
     #[schemars(length(max = 512))]
     pub path: String,
-    /// The argument that limits the number of records.
+    /// The argument that limits the number of records. It is set to the client's maximum if it is absent or higher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub limit_argument: Option<String>,
-    /// The JSON pointer of the cursor of the next page.
+    /// The JSON pointer (RFC 6901) of the cursor of the next page. The cursor is removed if records were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub cursor_path: Option<String>,
 }
 
-/// What else the audit log may contain about a tool's calls.
+/// What the audit log contains about a tool's calls.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAudit {
@@ -158,31 +159,44 @@ pub struct ToolAudit {
     pub values: Vec<String>,
 }
 
-/// A tool as the document spells it.
+/// A tool as it is written in the document.
 #[derive(Serialize, Deserialize, JsonSchema, Clone)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
+    /// The name by which agents call the tool.
     name: ToolName,
+    /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     title: Option<String>,
+    /// What the tool does. The model reads this when it selects a tool.
     #[schemars(length(min = 1, max = 4096))]
     description: String,
+    /// The name of the backend that executes the tool.
     backend: BackendName,
+    /// Whether the tool only reads data or also writes it. If it is absent, it is `Read` for `static` tools and for the methods
+    /// GET and HEAD, and `Write` otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
+    /// Whether `limits.expensiveTools` also applies to the tool.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     expensive: bool,
+    /// How long the backend may take to answer, from `10ms` to `10m`.
     #[serde(default = "default_timeout", skip_serializing_if = "is_default_timeout")]
     timeout: Duration,
+    /// The JSON Schema (2020-12) of the tool's arguments.
     #[serde(default = "any_arguments", skip_serializing_if = "are_any_arguments")]
     input_schema: JsonObject,
+    /// The request to a REST backend. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpTool>,
+    /// The answer of a tool without a service.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     fixed: Option<StaticTool>,
+    /// Where the answer contains its records. If it is absent, an answer counts as one record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     records: Option<Records>,
+    /// What the audit log contains about the tool's calls in addition to `spec.audit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     audit: Option<ToolAudit>,
 }

@@ -1,21 +1,21 @@
-//! Which clients a server admits, and the ceiling of what it gives them.
+//! Which clients a server admits, and the most that it grants them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Rate};
 
-/// One rule of admission. Of several, the first whose namespaces match a client decides about it.
+/// A rule of admission. The first rule whose namespaces match a client applies to it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientRule {
-    /// Whose clients the rule is about.
+    /// The namespaces whose clients the rule admits.
     #[serde(default)]
     pub namespaces: NamespaceSelection,
-    /// The ceiling: what a client gets is what it asks for, within this.
+    /// The ceiling: a client is granted what it requests, within this.
     #[serde(default)]
     pub allow: Allowance,
-    /// How many clients the rule admits; the oldest have precedence.
+    /// The number of clients that the rule admits. Older clients have precedence.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_clients: u32,
@@ -25,21 +25,21 @@ fn thousand() -> u32 {
     1000
 }
 
-/// The rule of a server that states none: clients of its own namespace, with everything they ask for.
+/// The rules of a server that sets none: clients of its own namespace are granted everything that they request.
 pub fn default_client_rules() -> Vec<ClientRule> {
     vec![ClientRule { namespaces: NamespaceSelection::default(), allow: Allowance::default(), max_clients: thousand() }]
 }
 
-/// A choice of namespaces.
+/// A selection of namespaces.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelection {
-    /// `Same`: the server's own namespace. `All`: every namespace.
+    /// `Same` selects the server's own namespace, `All` every namespace.
     #[serde(default)]
     pub from: NamespacesFrom,
 }
 
-/// Which namespaces are chosen.
+/// Which namespaces are selected.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamespacesFrom {
     #[default]
@@ -47,23 +47,23 @@ pub enum NamespacesFrom {
     All,
 }
 
-/// The most that a client may be given.
+/// The most that a client is granted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Allowance {
-    /// The tools, by name; `"*"` for all.
+    /// The tools that a client may be granted, by name; `"*"` stands for all of them.
     #[serde(default = "every_tool")]
     #[schemars(length(min = 0, max = 256), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub tools: Vec<String>,
-    /// The effects that the tools may have.
+    /// The effects of the tools that a client may be granted. If this field is not set, both are allowed.
     #[serde(default = "both")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub effects: Vec<Effect>,
-    /// The most records that one call may return.
+    /// The most records that one call may return to a client. If this field is not set, there is no ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_records_per_query: Option<u32>,
-    /// The most calls that one client may make.
+    /// The most calls that one client may make. If this field is not set, there is no ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Rate>,
 }

@@ -1,4 +1,4 @@
-//! Where a tool's work is done.
+//! The backends that execute tools.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -11,15 +11,15 @@ use crate::name::BackendName;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.http) != has(self.static)").message("exactly one of http and static must be set"))]
 pub struct Backend {
-    /// What tools call it by; also its name among the checks of `/health`.
+    /// The name by which tools refer to the backend. It is also the name of its check in `/health`.
     pub name: BackendName,
-    /// Whether the server is unhealthy without it. Otherwise it is degraded.
+    /// Whether the server counts as unhealthy while the backend is down. Otherwise it counts as degraded.
     #[serde(default)]
     pub critical: bool,
-    /// A REST service.
+    /// A REST service. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpBackend>,
-    /// No service at all: each tool carries its own answer.
+    /// No service: each tool contains its own answer.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticBackend>,
 }
@@ -28,16 +28,16 @@ pub struct Backend {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpBackend {
-    /// Where it is: `http://` or `https://`, a host, and perhaps a port and a path that comes before each tool's.
+    /// The base URL: `http://` or `https://`, a host, and optionally a port and a path that precedes the path of each tool.
     #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"))]
     pub url: String,
-    /// What is asked with GET to learn whether it is well: any answer below 500 says so. Without it a
-    /// connection is opened and closed.
+    /// The path of the health check, which is requested with GET. Any status below 500 counts as healthy. If this field is
+    /// not set, the check opens a connection and closes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = "^/[^#]*$"))]
     pub health_path: Option<String>,
 }
 
-/// No service at all: each tool carries its own answer.
+/// No service: each tool contains its own answer.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StaticBackend {}

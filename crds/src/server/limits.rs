@@ -1,18 +1,18 @@
-//! How often something may be done.
+//! How often the tools may be called.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 
-/// At most `requests` in any span of `per`.
+/// At most `requests` calls in any span of `per`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Rate {
-    /// How many calls are admitted in any span of `per`.
+    /// The number of calls that are admitted in any span of `per`.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
-    /// The span: `1s` to `24h`.
+    /// The span, from `1s` to `24h`.
     pub per: Duration,
 }
 
@@ -20,19 +20,19 @@ pub struct Rate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GlobalLimit {
-    /// How many calls are admitted in any span of `per`.
+    /// The number of calls that are admitted in any span of `per`.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
-    /// The span: `1s` to `24h`.
+    /// The span, from `1s` to `24h`.
     pub per: Duration,
-    /// The percent of `requests` that one client may hold.
+    /// The percentage of `requests` that a single client may use.
     #[serde(default = "half")]
     #[schemars(range(min = 1, max = 100))]
     pub max_share: u8,
 }
 
 impl GlobalLimit {
-    /// The limit itself.
+    /// The limit without the share.
     pub fn rate(&self) -> Rate {
         Rate { requests: self.requests, per: self.per }
     }
@@ -42,17 +42,18 @@ fn half() -> u8 {
     50
 }
 
-/// The three limits. Each is kept exactly: in no span of `per` are more than `requests` admitted.
+/// The limits of a server. Each is exact: in no span of `per` are more than `requests` calls admitted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// All clients together: 500 in 1m unless said otherwise.
+    /// The limit of all clients together. The default is 500 calls in `1m`.
     #[serde(default = "default_global")]
     pub global: GlobalLimit,
-    /// Each client that asks for no limits of its own: 60 in 1m unless said otherwise.
+    /// The limit of each client that requests no limit of its own. The default is 60 calls in `1m`.
     #[serde(default = "default_per_client")]
     pub per_client: Rate,
-    /// Each client on each tool that is `expensive`: 10 in 1m unless said otherwise.
+    /// The limit of each client on each tool that is `expensive`, in addition to the other limits. The default is 10 calls in
+    /// `1m`.
     #[serde(default = "default_expensive_tools")]
     pub expensive_tools: Rate,
 }

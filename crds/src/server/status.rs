@@ -1,85 +1,85 @@
-//! What the operator says about a server.
+//! What the operator reports about a server.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator saw when it last looked.
+/// What the operator last observed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct McpServerStatus {
-    /// The generation of the spec that this status is about; -1 before the operator saw the object.
+    /// The generation of the spec that this status describes. It is -1 until the operator has observed the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The documents that are published.
+    /// The policy and credentials that are published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
-    /// The tools that are served.
+    /// The tools that the server offers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolStatus>,
-    /// The pods, and what each of them serves.
+    /// The pods, and the revisions that they serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodStatus>,
     /// The label selector of the pods, for the `scale` subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Where agents in the cluster reach the server.
+    /// The URL at which agents in the cluster reach the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// `Accepted`, `PolicySynced`, `Ready`, `Reconciling`, `Stalled`.
+    /// The conditions `Accepted`, `PolicySynced`, `Ready`, `Reconciling` and `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The documents that are published.
+/// The policy and credentials that are published.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// The SHA-256 of the policy's content.
+    /// The revision of the policy: the SHA-256 of its content.
     pub revision: String,
-    /// The SHA-256 of the credentials' content.
+    /// The revision of the credentials: the SHA-256 of their content.
     pub credentials_revision: String,
-    /// How many clients the policy holds.
+    /// The number of clients that have access.
     pub clients: u32,
-    /// The version of the contract that the policy is written in.
+    /// The version of the contract between operator and server in which they are written.
     pub contract: u32,
 }
 
-/// The tools that are served.
+/// The tools that the server offers.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolStatus {
-    /// How many.
+    /// The number of tools.
     pub served: u32,
 }
 
-/// The pods, and what each of them serves.
+/// The pods, and the revisions that they serve.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodStatus {
-    /// How many there are.
+    /// The number of pods.
     pub total: u32,
-    /// How many take calls.
+    /// The number of pods that take calls.
     pub ready: u32,
-    /// How many serve the policy and credentials that are published now.
+    /// The number of pods that serve the published policy and credentials.
     pub current: u32,
-    /// What each serves: at most 16, those that lag behind first.
+    /// The revisions that each pod serves. At most 16 pods are listed, those that are not current first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
     pub revisions: Vec<PodRevision>,
 }
 
-/// What one pod serves.
+/// The revisions that one pod serves.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodRevision {
-    /// The pod's name.
+    /// The name of the pod.
     pub pod: String,
-    /// The revision of the policy that it last said it serves; absent where it has not answered yet.
+    /// The revision of the policy that the pod last reported. It is absent until the pod has reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_revision: Option<String>,
-    /// The revision of the credentials that it last said it serves.
+    /// The revision of the credentials that the pod last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_revision: Option<String>,
 }

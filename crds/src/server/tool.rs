@@ -1,4 +1,4 @@
-//! A tool: what agents see of it, and how its backend is asked.
+//! A tool: what agents see of it, and how it is executed.
 
 use std::collections::BTreeMap;
 
@@ -13,45 +13,46 @@ use crate::{
     name::{BackendName, ToolName},
 };
 
-/// A tool: exactly one of `http` and `static` says how its work is done.
+/// A tool. Exactly one of `http` and `static` defines how it is executed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.http) != has(self.static)").message("exactly one of http and static must be set"))]
 pub struct Tool {
-    /// What agents call it by.
+    /// The name by which agents call the tool.
     pub name: ToolName,
-    /// A name for people.
+    /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub title: Option<String>,
-    /// What it does, for the model that chooses among tools.
+    /// What the tool does. The model reads this when it selects a tool.
     #[schemars(length(min = 1, max = 4096))]
     pub description: String,
-    /// The backend that does its work: one of `spec.backends`.
+    /// The name of the backend that executes the tool: one of `spec.backends`.
     pub backend: BackendName,
-    /// `Read` or `Write`. Without it: `Read` for `static` and for the methods GET and HEAD, else `Write`.
-    /// A client without `allowWrite` gets no tool that writes.
+    /// Whether the tool only reads data or also writes it. If this field is not set, it is `Read` for `static` tools and for
+    /// the methods GET and HEAD, and `Write` otherwise. A client without `allowWrite` is not granted tools that write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
-    /// Whether each client's calls of it are held to `limits.expensiveTools` as well.
+    /// Whether `limits.expensiveTools` also applies to the tool.
     #[serde(default)]
     pub expensive: bool,
-    /// How long its backend may take to answer: `10ms` to `10m`.
+    /// How long the backend may take to answer, from `10ms` to `10m`.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
-    /// The JSON Schema (2020-12) of its arguments. `type` is `object`; `$ref` stays inside the document.
+    /// The JSON Schema (2020-12) of the tool's arguments. Its `type` must be `object`, and `$ref` must stay inside the document.
     #[serde(default = "any_arguments")]
     pub input_schema: JsonObject,
-    /// How a REST backend is asked.
+    /// The request to a REST backend. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpTool>,
-    /// The answer itself.
+    /// The answer of a tool without a service.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticTool>,
-    /// Where the records are in its answer, so that they can be counted and bounded. Without it an answer is one record.
+    /// Where the answer contains its records, so that they can be counted and bounded. If this field is not set, an answer
+    /// counts as one record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Records>,
-    /// What more the audit log may show of its calls.
+    /// What the audit log contains about the tool's calls in addition to `spec.audit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<ToolAudit>,
 }
@@ -71,23 +72,24 @@ pub enum Effect {
     Write,
 }
 
-/// How a REST backend is asked. `{name}` stands for an argument, `{{` and `}}` for a brace.
+/// The request to a REST backend. `{name}` stands for an argument, `{{` and `}}` for a brace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.body) || !(self.method in ['GET', 'HEAD'])").message("GET and HEAD take no body"))]
+#[x_kube(validation = Rule::new("!has(self.body) || !(self.method in ['GET', 'HEAD'])").message("GET and HEAD requests have no body"))]
 pub struct HttpTool {
-    /// The request's method.
+    /// The method of the request.
     pub method: HttpMethod,
-    /// The path below the backend's `url`. An argument fills one segment or a part of it, percent-encoded; it must be
-    /// required by `inputSchema`.
+    /// The path below the backend's `url`. `{name}` stands for an argument, which fills a segment or a part of one and is
+    /// percent-encoded. The argument must be listed in `required` of `inputSchema`.
     #[schemars(length(min = 1, max = 1024), regex(pattern = "^/[^?#]*$"))]
     pub path: String,
-    /// The query, by name. A pair whose argument is absent is left out; a list repeats its pair.
+    /// The query parameters, by name. `{name}` in a value stands for an argument. A parameter whose argument is absent is left
+    /// out; an argument that is a list repeats its parameter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 64), extend("maxProperties" = 64))]
     pub query: BTreeMap<String, String>,
-    /// The JSON body. A string that is just `{name}` becomes the argument's value, of any type; the
-    /// property is left out where the argument is absent.
+    /// The JSON body. `{name}` in a string stands for an argument. A string that is only `{name}` is replaced by the
+    /// argument's value, of any type; the property is left out if the argument is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<JsonObject>,
 }
@@ -104,7 +106,7 @@ pub enum HttpMethod {
     Delete,
 }
 
-/// An answer that no service is asked for.
+/// The answer of a tool without a service.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.structuredContent) || has(self.text)").message("structuredContent, text or both must be set"))]
@@ -112,34 +114,35 @@ pub struct StaticTool {
     /// The answer as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<JsonObject>,
-    /// The answer as text; `{name}` stands for an argument, `{{` and `}}` for a brace. Without it, the JSON is the text.
+    /// The answer as text. `{name}` stands for an argument, `{{` and `}}` for a brace. If this field is not set, the text is
+    /// the JSON of `structuredContent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     pub text: Option<String>,
 }
 
-/// Where the records are in a tool's answer.
+/// Where an answer contains its records.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Records {
-    /// The JSON pointer (RFC 6901) of the list in the answer; empty where the answer is the list.
+    /// The JSON pointer (RFC 6901) of the list of records in the answer. It is empty if the answer itself is the list.
     #[schemars(length(max = 512), regex(pattern = "^(/.*)?$"))]
     pub path: String,
-    /// The argument that says how many records are wanted: it is set to the client's maximum where it is absent or higher.
+    /// The argument that limits the number of records. It is set to the client's maximum if it is absent or higher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub limit_argument: Option<String>,
-    /// The JSON pointer of what leads to the next page; dropped where records were left out.
+    /// The JSON pointer (RFC 6901) of the cursor of the next page. The cursor is removed if records were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = "^/.*$"))]
     pub cursor_path: Option<String>,
 }
 
-/// What more the audit log may show of a tool's calls.
+/// What the audit log contains about a tool's calls.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAudit {
-    /// Arguments whose value is recorded: booleans, integers, enums, and strings with a `pattern` or `format: uuid`.
+    /// The arguments whose values are recorded: booleans, integers, enums, and strings with a `pattern` or `format: uuid`.
     #[serde(default)]
     #[schemars(length(max = 32), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub values: Vec<String>,

@@ -57,16 +57,13 @@ async fn the_api_server_refuses_invalid_specs_and_says_why() {
         (server(|it| it["tools"][0]["backend"] = json!("crm-api")), "each tool must name one of spec.backends"),
         (server(|it| it["tools"][0]["name"] = json!("two words")), "spec.tools[0].name"),
         (server(|it| it["tools"][0]["effect"] = json!("Erase")), "spec.tools[0].effect"),
-        (
-            server(|it| it["authentication"] = json!({"apiKey": {"mode": "Off"}})),
-            "at least one method of authentication",
-        ),
+        (server(|it| it["authentication"] = json!({"apiKey": {"mode": "Off"}})), "at least one authentication method"),
         (server(|it| it["replicas"] = json!(101)), "spec.replicas"),
         (named(server(|_| ()), &"x".repeat(41)), "metadata.name must be a DNS label"),
         (named(server(|_| ()), "a.b"), "metadata.name must be a DNS label"),
         (client(|it| it["credentials"] = json!({})), "at least one kind of credential"),
         (client(|it| it["access"][0]["maxRecordsPerQuery"] = json!(0)), "maxRecordsPerQuery"),
-        (client(|it| it["access"] = json!([it["access"][0], it["access"][0]])), "each serverRef may be named once"),
+        (client(|it| it["access"] = json!([it["access"][0], it["access"][0]])), "each serverRef must be unique"),
         (client(|it| it["expiresAt"] = json!("tomorrow")), "expiresAt"),
     ] {
         let message = refusal(&object).unwrap_or_else(|| panic!("accepted, and not refused with '{words}': {object}"));
