@@ -47,6 +47,12 @@ impl Budget {
         Self { of_identity, of_all, held: Arc::default() }
     }
 
+    /// What all identities hold now.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.held.lock().all
+    }
+
     /// A share for this identity, which holds nothing yet.
     pub fn share(&self, identity: Fingerprint) -> Share {
         Share { budget: self.clone(), identity, amount: 0 }

@@ -16,7 +16,7 @@ use futures::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 
@@ -26,17 +26,42 @@ use crate::{
     net::{AtStop, BodyBounds, BodyRefusal, Budget, LiveStream, StreamBounds, read_body},
 };
 
-/// Answers `/echo` with the body, which the identity in the header `who` sends, `/large` with 64 MiB, `/slow` after 300 ms and
-/// `/peer` with the peer's address. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet` and
-/// `/flood` are live streams, one without any message and one that never pauses.
+/// Answers `/echo` with the body, which the identity in the header `who` sends, `/large` with 64 MiB, `/held` once it is released
+/// and `/peer` with the peer's address. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
+/// and `/flood` are live streams, one without any message and one that never pauses.
 struct Answers {
+    held: Held,
     bodies: Budget,
     stream: StreamBounds,
     streams: Budget,
 }
 
+/// The calls of `/held`. Clones share them.
+#[derive(Clone, Default)]
+struct Held {
+    started: Arc<watch::Sender<usize>>,
+    is_released: Arc<watch::Sender<bool>>,
+}
+
+impl Held {
+    async fn until_released(&self) {
+        self.started.send_modify(|started| *started += 1);
+        self.is_released.subscribe().wait_for(|is_released| *is_released).await.unwrap();
+    }
+
+    async fn until_started(&self) {
+        self.started.subscribe().wait_for(|started| *started > 0).await.unwrap();
+    }
+
+    fn release(&self) {
+        self.is_released.send_replace(true);
+    }
+}
+
+/// Longer than anything in a test takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BODY: BodyBounds =
-    BodyBounds { max: 1_000, within: Duration::from_secs(6), least_rate: 100, held_of_identity: 1_500, held: 2_500 };
+    BodyBounds { max: 1_000, within: PATIENCE, least_rate: 100, held_of_identity: 1_500, held: 2_500 };
 const STREAM: StreamBounds = StreamBounds {
     keep_alive: Duration::from_secs(60),
     longest_life: Duration::from_secs(60),
@@ -47,7 +72,7 @@ const KEEP_ALIVE: &str = ":\n";
 
 impl Answers {
     fn new(stream: StreamBounds) -> Self {
-        Self { bodies: BODY.budget(), stream, streams: stream.budget() }
+        Self { held: Held::default(), bodies: BODY.budget(), stream, streams: stream.budget() }
     }
 
     async fn body(&self, request: Request<Incoming>, connection: &ConnectionFacts) -> Result<ResponseBody, u16> {
@@ -56,14 +81,15 @@ impl Answers {
         Ok(match request.uri().path() {
             "/large" => ResponseBody::whole(vec![b'x'; 64 << 20]),
             "/peer" => ResponseBody::whole(connection.peer.ip().to_string()),
-            "/slow" => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                ResponseBody::whole("slow")
+            "/held" => {
+                self.held.until_released().await;
+                ResponseBody::whole("released")
             }
             "/quiet" => self.stream(stream::pending().boxed(), AtStop::Ends, who)?,
             "/flood" => self.stream(stream::repeat(Bytes::from(vec![b'x'; 1 << 16])).boxed(), AtStop::Ends, who)?,
             "/messages" => {
                 let messages = stream::iter(["one", "two", "three"]).then(async |message| {
+                    // Longer than a peer may stall.
                     tokio::time::sleep(Duration::from_millis(600)).await;
                     Bytes::from(message)
                 });
@@ -110,6 +136,8 @@ impl Handler for Answers {
 
 struct Server {
     address: SocketAddr,
+    held: Held,
+    bodies: Budget,
     connections: Connections,
     stop: oneshot::Sender<()>,
     task: JoinHandle<bool>,
@@ -135,10 +163,12 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
     let address = listener.local_addr().unwrap();
     let connections = Connections::default();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, Arc::new(Answers::new(stream)), bounds, connections.clone(), async {
+    let answers = Answers::new(stream);
+    let (held, bodies) = (answers.held.clone(), answers.bodies.clone());
+    let task = tokio::spawn(serve(listener, Arc::new(answers), bounds, connections.clone(), async {
         let _ = stopped.await;
     }));
-    Server { address, connections, stop, task }
+    Server { address, held, bodies, connections, stop, task }
 }
 
 impl Server {
@@ -160,18 +190,22 @@ impl Server {
         read_to_close(&mut stream).await
     }
 
-    async fn settles_at(&self, connections: usize) {
-        let patience = Instant::now() + Duration::from_secs(5);
-        while self.connections.count() != connections {
-            assert!(Instant::now() < patience, "{} connections", self.connections.count());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    async fn until_connections(&self, expected: usize) {
+        wait_until("the number of connections", || self.connections.count() == expected).await;
+    }
+}
+
+async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
 async fn read_to_close(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
+    let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     // A reset closes a connection as well as an end does.
     let _ = closed.expect("the server must close the connection");
     String::from_utf8_lossy(&answer).into_owned()

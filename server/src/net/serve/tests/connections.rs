@@ -11,27 +11,27 @@ async fn many_requests_share_a_connection() {
     }
     assert_eq!(server.connections.count(), 1);
     drop(stream);
-    server.settles_at(0).await;
+    server.until_connections(0).await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let server = server(|bounds| bounds.idle = Duration::from_millis(150)).await;
+    let mut busy = server.get("/held").await;
+    server.held.until_started().await;
     let mut idle = server.connect().await;
-    let began = Instant::now();
-    let slow = server.exchange(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    let (closed, answer) = tokio::join!(read_to_close(&mut idle), slow);
-    assert_eq!((closed.as_str(), status(&answer)), ("", "200"));
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert_eq!(read_to_close(&mut idle).await, "");
+    server.held.release();
+    read_until(&mut busy, "\r\n\r\nreleased").await;
 }
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_cut_off() {
     let server = server(|_| {}).await;
     let _unread = server.get("/large").await;
-    server.settles_at(1).await;
+    server.until_connections(1).await;
     let began = Instant::now();
-    server.settles_at(0).await;
+    server.until_connections(0).await;
     assert!(began.elapsed() > Duration::from_millis(350), "{:?}", began.elapsed());
 }
 
@@ -48,7 +48,7 @@ async fn the_connections_of_one_peer_and_of_all_are_bounded() {
         }
         assert_eq!(read_to_close(&mut server.connect().await).await, "");
         held.pop();
-        server.settles_at(2).await;
+        server.until_connections(2).await;
         echo(&mut server.connect().await, "in again").await;
         for stream in &mut held {
             echo(stream, "still in").await;
@@ -61,12 +61,13 @@ async fn a_stop_finishes_what_is_in_flight_and_accepts_no_more() {
     let server = server(|_| {}).await;
     let mut idle = server.connect().await;
     echo(&mut idle, "before").await;
-    let mut busy = server.get("/slow").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut busy = server.get("/held").await;
+    server.held.until_started().await;
     server.stop.send(()).unwrap();
-    let (finished, ended) = tokio::join!(read_to_close(&mut busy), read_to_close(&mut idle));
-    assert!(finished.ends_with("slow"), "{finished}");
-    assert_eq!(ended, "");
+    assert_eq!(read_to_close(&mut idle).await, "");
+    server.held.release();
+    let finished = read_to_close(&mut busy).await;
+    assert!(finished.ends_with("released"), "{finished}");
     assert!(server.task.await.unwrap(), "all requests must be finished");
     assert!(TcpStream::connect(server.address).await.is_err());
 }
@@ -74,9 +75,8 @@ async fn a_stop_finishes_what_is_in_flight_and_accepts_no_more() {
 #[tokio::test]
 async fn a_stop_does_not_wait_forever() {
     let server = server(|bounds| bounds.drain = Duration::from_millis(50)).await;
-    let mut busy = server.get("/slow").await;
-    server.settles_at(1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut busy = server.get("/held").await;
+    server.held.until_started().await;
     server.stop.send(()).unwrap();
     assert!(!server.task.await.unwrap());
     assert_eq!(read_to_close(&mut busy).await, "");

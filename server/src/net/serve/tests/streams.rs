@@ -13,7 +13,7 @@ fn get(path: &str) -> Request<Full<Bytes>> {
 
 /// Everything that is left of a stream of HTTP/2.
 async fn text(body: Incoming) -> String {
-    let whole = tokio::time::timeout(Duration::from_secs(10), body.collect()).await;
+    let whole = tokio::time::timeout(PATIENCE, body.collect()).await;
     String::from_utf8(whole.expect("the stream must end").unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -35,9 +35,9 @@ async fn a_stream_with_nothing_to_send_is_not_stalled() {
 async fn a_stream_that_its_peer_does_not_read_is_cut_off() {
     let server = server(|_| {}).await;
     let unread = server.get("/flood").await;
-    server.settles_at(1).await;
+    server.until_connections(1).await;
     let began = Instant::now();
-    server.settles_at(0).await;
+    server.until_connections(0).await;
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     drop(unread);
 
@@ -45,8 +45,8 @@ async fn a_stream_that_its_peer_does_not_read_is_cut_off() {
     for (path, window) in [("/flood", 1_000), ("/messages", 2)] {
         let mut client = pinging(&server, window).await;
         let unread = client.send_request(get(path)).await.unwrap();
-        server.settles_at(1).await;
-        server.settles_at(0).await;
+        server.until_connections(1).await;
+        server.until_connections(0).await;
         drop(unread);
     }
 }
@@ -89,7 +89,7 @@ async fn the_streams_of_one_identity_and_of_all_are_bounded() {
         streams.push(stream);
     }
     streams.clear();
-    server.settles_at(0).await;
+    server.until_connections(0).await;
     assert_eq!(open("b").await.0, "200");
 }
 
@@ -102,11 +102,10 @@ async fn a_stop_ends_live_streams_at_once_and_finishes_the_answers_of_calls() {
     let messages_2 = client.send_request(get("/messages")).await.unwrap();
     read_until(&mut messages, "one").await;
 
-    let began = Instant::now();
     server.stop.send(()).unwrap();
     assert!(read_to_close(&mut quiet).await.ends_with("\r\n\r\n0\r\n\r\n"));
     assert_eq!(text(quiet_2.into_body()).await, "");
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert!(!server.task.is_finished(), "they end before the last messages");
     assert!(read_to_close(&mut messages).await.contains("three"));
     assert_eq!(text(messages_2.into_body()).await, "onetwothree");
     assert!(server.task.await.unwrap(), "everything must be finished");
