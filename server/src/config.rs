@@ -1,11 +1,12 @@
 //! The two documents that a server obeys, as one immutable snapshot.
 //!
-//! It promises that a call sees one snapshot from start to end, that a document which is refused leaves its last good one in
-//! force, and that any mix of an old and a new document gives nobody an access that neither of them gave: access needs a key
-//! in the credentials and a client in the policy, of the same id and the same UID.
+//! It promises that a request is served by one snapshot from start to end, that the last valid document stays in force if a new
+//! one is refused, and that any mix of an old and a new document grants no access that neither of them grants: access requires a
+//! key in the credentials and a client in the policy, with the same id and the same UID.
 
 mod client;
 mod document;
+mod loader;
 mod reading;
 mod snapshot;
 mod store;
@@ -14,9 +15,10 @@ mod watch;
 
 pub use client::{Client, ClientState};
 pub use document::{Change, Refused};
+pub use loader::{Reload, StoreSettings};
 #[cfg(test)]
 pub use reading::{CredentialsDocument, PolicyDocument};
 pub use snapshot::{ApiKeyEntry, ServerInForce, Snapshot, Tools};
-pub use store::{Condition, Reload, Store, StoreSettings};
+pub use store::{DocumentErrors, Store};
 pub use tool::{Records, Tool};
 pub use watch::watch;

@@ -35,7 +35,7 @@ use crate::{
 /// The guard of a server, with everything that outlives a policy.
 pub struct Guard {
     pub audit: Audit,
-    /// Counts the requests that are not admitted calls, always in memory: they have no effect to protect.
+    /// Counts the requests that are not admitted calls. Always in memory, so that a flood of them reaches no store.
     pub allowance: MemoryStore,
     pub in_flight: InFlight,
     pub clock: Clock,

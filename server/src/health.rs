@@ -38,10 +38,10 @@ impl Health {
         let mut checks = BTreeMap::new();
         let mut overall = Status::Healthy;
         let snapshot = self.store.current();
-        let condition = self.store.condition();
+        let errors = self.store.errors();
         let policy = match &snapshot {
             None => Status::Unhealthy,
-            Some(_) if condition.policy_error || condition.credentials_error => Status::Degraded,
+            Some(_) if errors.policy || errors.credentials => Status::Degraded,
             Some(_) => Status::Healthy,
         };
         let audit = if self.audit.is_blocked() { Status::Degraded } else { Status::Healthy };

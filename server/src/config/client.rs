@@ -1,4 +1,4 @@
-//! A client as a snapshot holds it: what it may call, how often, and until when.
+//! A client in a snapshot: what it may call, how often, and until when.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -40,7 +40,7 @@ pub struct ClientLimits {
     pub allowance: Vec<Rate>,
 }
 
-/// Whether a client may do anything at all.
+/// Whether a client may send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
     Active,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_a_share_of_all_calls_and_an_allowance_of_ten_times_its_own() {
+    fn a_client_has_a_share_of_all_calls_and_an_allowance_of_ten_times_its_rates() {
         let client = client(
             r#"{"id":"a","uid":"u","tools":["t"],"maxRecordsPerQuery":10,"limits":[{"requests":61,"per":"1m"},{"requests":5,"per":"1s"}]}"#,
         );
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_ends_when_it_expires_or_is_suspended() {
+    fn a_client_is_refused_once_it_expires_or_is_suspended() {
         let rest = r#""id":"a","uid":"u","tools":[],"maxRecordsPerQuery":1,"limits":[{"requests":60,"per":"1m"}]"#;
         let expiring = client(&format!(r#"{{{rest},"expiresAt":"1970-01-01T00:01:00Z"}}"#));
         assert_eq!(expiring.state(Duration::from_secs(59)), ClientState::Active);

@@ -1,7 +1,7 @@
-//! The two documents as the server takes them: what can be read of them, and what cannot.
+//! The two documents as the server reads them: what can be read, and what is refused.
 //!
 //! A part that cannot be read is refused by itself. The server's half then stays as it was, and a client's entry denies that
-//! client; whatever the rest of the document takes away is taken away at once.
+//! client; everything that the rest of the document removes is removed at once.
 
 use portcullis_crds::{
     Findings, ToolName,
@@ -66,7 +66,7 @@ fn extend(findings: &mut Findings, refused: Vec<RefusedClient>) {
     findings.0.extend(refused.into_iter().flat_map(|refused| refused.findings.0));
 }
 
-/// A tool that a client may call and that does not exist denies nothing else, but its author should know.
+/// A client may have a tool that does not exist. Nothing else is denied because of it, but it is reported.
 fn unknown_tools(half: &CheckedServerHalf, clients: &[PolicyClient], findings: &mut Findings) {
     let tools = &half.half().spec.tools;
     let exists = |name: &ToolName| tools.binary_search_by(|tool| tool.name.cmp(name)).is_ok();

@@ -60,22 +60,23 @@ pub struct LimitArgument {
 impl Tool {
     pub fn new(
         tool: &contract::Tool,
-        schema: InputSchema,
+        compiled: InputSchema,
         work: ToolWork,
         limits: &contract::Limits,
         metrics: &Metrics,
     ) -> Self {
-        let properties = &tool.input_schema.0;
-        let is_any_object = properties.len() == 1;
+        let schema = &tool.input_schema.0;
+        // `type: object` alone, which arguments always are.
+        let is_any_object = schema.len() == 1;
         Self {
             name: tool.name.clone(),
             fingerprint: Fingerprint::of(&[tool.name.as_str()]),
             effect: tool.effect(),
             expensive: tool.expensive.then(|| limits.expensive_tools.into()),
             timeout: tool.timeout.to_std(),
-            schema: (!is_any_object).then_some(schema),
-            param_headers: ParamHeader::declared(properties),
-            records: tool.records.as_ref().map(|records| Records::new(records, properties)),
+            schema: (!is_any_object).then_some(compiled),
+            param_headers: ParamHeader::declared(schema),
+            records: tool.records.as_ref().map(|records| Records::new(records, schema)),
             work,
             declared: declared(tool),
             metrics: metrics.tool(tool.name.as_str()),

@@ -1,7 +1,7 @@
-//! Sees that a file changed.
+//! Reloads the documents when their files change.
 //!
-//! The directory is watched, not the files: kubelet replaces a mounted volume by swapping its `..data` link, and a watch on a
-//! file behind that link would never fire again. A slow look at the files covers what a watch can miss.
+//! The directory is watched, not the files: kubelet updates a mounted volume by replacing its `..data` link, and a watch of a file
+//! behind that link would see only the first change. Polling covers what a watch can miss.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -15,50 +15,56 @@ use tokio::sync::Notify;
 
 use super::{Reload, Store};
 
-/// How long changes are gathered: one edit is several events, and one swap two files.
+/// How long events are collected: one edit causes several, and an update of a volume changes two files.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// How often the files are looked at without any event.
+/// How often the files are read without an event.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Reloads `store` whenever a file in `directory` changes, and says what each look brought that brought something. Never
-/// returns.
-pub async fn watch(store: Arc<Store>, directory: PathBuf, tell: impl Fn(Reload)) {
+/// What stays the same for a directory that is moved, and differs for one that replaces it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct DirectoryId {
+    device: u64,
+    inode: u64,
+}
+
+/// Reloads `store` whenever a file in `directory` changes, and reports each reload. Never returns.
+pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload)) {
     let changed = Arc::new(Notify::new());
     let mut watched = None;
     loop {
-        // A watch holds on to the directory that it found, whatever comes to stand at its path.
-        let found = place(&directory);
-        if watched.as_ref().map(|(place, _)| *place) != found {
-            watched = found.and_then(|place| Some((place, start(&directory, changed.clone())?)));
+        // A watch follows the directory that it was started for, even if another one takes its path.
+        let found = directory_id(&directory);
+        if watched.as_ref().map(|(id, _)| *id) != found {
+            watched = found.and_then(|id| Some((id, start(&directory, changed.clone())?)));
         }
         if tokio::time::timeout(POLL, changed.notified()).await.is_ok() {
             tokio::time::sleep(DEBOUNCE).await;
         }
-        let looking = store.clone();
-        // Parsing a large policy takes long enough to hold up calls.
-        match tokio::task::spawn_blocking(move || looking.reload()).await {
-            Ok(reload) => tell(reload),
-            Err(_) => tracing::error!("a reload ended before its time; the last good policy stays in force"),
+        let reloading = store.clone();
+        // Parsing a large policy takes long enough to delay calls.
+        match tokio::task::spawn_blocking(move || reloading.reload()).await {
+            Ok(reload) => report(reload),
+            Err(_) => tracing::error!("a reload failed unexpectedly; the last valid policy stays in force"),
         }
     }
 }
 
-/// The device and the number of the directory at the path; `None` where there is none.
-fn place(directory: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+/// The directory at a path; `None` if there is none.
+fn directory_id(directory: &Path) -> Option<DirectoryId> {
+    std::fs::metadata(directory).ok().map(|found| DirectoryId { device: found.dev(), inode: found.ino() })
 }
 
 fn start(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let notified = changed.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // What only reads is no change, and our own look would make an endless row of it.
+        // Reading is not a change; otherwise each reload would cause the next.
         if !event.is_ok_and(|event| event.kind.is_access()) {
             notified.notify_one();
         }
     })
     .ok()?;
     watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
-    // What changed before it was watched.
+    // Something may have changed before the watch started.
     changed.notify_one();
     Some(watcher)
 }
@@ -73,7 +79,7 @@ mod tests {
     use crate::config::{Change, StoreSettings};
 
     #[tokio::test]
-    async fn a_directory_that_is_replaced_is_watched_anew() {
+    async fn a_directory_that_replaces_another_is_watched() {
         let root = tempfile::tempdir().unwrap();
         let link = root.path().join("current");
         for version in ["1", "2"] {
@@ -81,22 +87,21 @@ mod tests {
         }
         symlink("1", &link).unwrap();
         let store = Arc::new(Store::new(StoreSettings::of(&link)));
-        let (said, mut sayings) = mpsc::unbounded_channel();
+        let (sender, mut reloads) = mpsc::unbounded_channel();
         tokio::spawn(watch(store, link.clone(), move |reload| {
             if reload.policy != Change::default() {
-                said.send(()).unwrap();
+                sender.send(()).unwrap();
             }
         }));
-        sayings.recv().await.unwrap();
+        reloads.recv().await.unwrap();
         symlink("2", root.path().join("next")).unwrap();
         fs::rename(root.path().join("next"), &link).unwrap();
         fs::write(root.path().join("2/policy.yaml"), "no policy").unwrap();
-        // Nothing tells of a link that is swapped: the slow look finds it.
-        tokio::time::timeout(POLL * 3, sayings.recv()).await.expect("the swap must be seen").unwrap();
-        tokio::time::sleep(POLL / 4).await;
+        // A link that is replaced causes no event: polling finds it.
+        tokio::time::timeout(POLL * 3, reloads.recv()).await.expect("the swap must be seen").unwrap();
         for n in 0..3 {
             fs::write(root.path().join("2/policy.yaml"), format!("no policy either: {n}")).unwrap();
-            tokio::time::timeout(POLL / 4, sayings.recv()).await.expect("a change must be seen at once").unwrap();
+            tokio::time::timeout(POLL / 4, reloads.recv()).await.expect("a change must be seen at once").unwrap();
         }
     }
 }

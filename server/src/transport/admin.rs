@@ -61,15 +61,15 @@ impl AdminPort {
 
     fn policy(&self) -> serde_json::Value {
         let snapshot = self.store.current();
-        let condition = self.store.condition();
+        let errors = self.store.errors();
         json!({
             "policyRevision": snapshot.as_ref().and_then(|snapshot| snapshot.complete_revision.as_ref()),
             "clientsRevision": snapshot.as_ref().map(|snapshot| &snapshot.revision),
             "credentialsRevision": snapshot.as_ref().and_then(|snapshot| snapshot.credentials_revision.as_ref()),
             "contract": Version::CURRENT.number(),
             "podUid": self.pod_uid,
-            "policyError": condition.policy_error,
-            "credentialsError": condition.credentials_error,
+            "policyError": errors.policy,
+            "credentialsError": errors.credentials,
         })
     }
 

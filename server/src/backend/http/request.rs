@@ -41,8 +41,6 @@ pub struct Rendered {
     pub body: Option<Bytes>,
 }
 
-const NOT_A_SCALAR: &str = "must be a string, a number or a boolean";
-
 impl RequestTemplate {
     /// `base` is the backend's URL without a slash at its end.
     pub fn new(base: &str, method: HttpMethod, templates: &RequestTemplates) -> Self {
@@ -94,15 +92,7 @@ impl RequestTemplate {
 }
 
 fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> Result<(), Unsendable> {
-    let Some(argument) = segment.arguments().next() else {
-        for part in segment.parts() {
-            if let Part::Literal(literal) = part {
-                uri.push_str(literal);
-            }
-        }
-        return Ok(());
-    };
-    // The segment after decoding: `.`, `..` and an empty segment would be structure, not data.
+    // The segment after decoding.
     let mut plain = String::new();
     for part in segment.parts() {
         match part {
@@ -111,15 +101,16 @@ fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> R
                 plain.push_str(literal);
             }
             Part::Argument(name) => {
-                let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NOT_A_SCALAR))?;
+                let text = scalar_argument(name, arguments)?;
                 push_encoded(uri, text);
                 plain.push_str(text);
             }
         }
     }
-    match plain.as_str() {
-        "" => Err(unsendable(argument, "must not be empty: it is a segment of a path")),
-        "." | ".." => Err(unsendable(argument, "must not be '.' or '..': it is a segment of a path")),
+    // These would be structure, not data. A segment without arguments was checked with the policy.
+    match (plain.as_str(), segment.arguments().next()) {
+        ("", Some(argument)) => Err(unsendable(argument, "must not be empty: it is a segment of a path")),
+        ("." | "..", Some(argument)) => Err(unsendable(argument, "must not be '.' or '..': it is a segment of a path")),
         _ => Ok(()),
     }
 }
@@ -136,36 +127,28 @@ fn push_query(
     if template.arguments().any(is_absent) {
         return Ok(());
     }
-    let mut pair = |texts: &mut dyn FnMut(&mut String) -> Result<(), Unsendable>| {
+    let mut begin_pair = |uri: &mut String| {
         uri.push(std::mem::replace(separator, '&'));
         uri.push_str(name);
         uri.push('=');
-        texts(uri)
     };
     if let Some(argument) = template.as_argument()
         && let Some(items) = arguments.get(argument).and_then(Node::as_array)
     {
         for item in items {
-            let text = scalar(item).ok_or_else(|| unsendable(argument, "must be a list of plain values"))?;
-            pair(&mut |uri| {
-                push_encoded(uri, text);
-                Ok(())
-            })?;
+            begin_pair(uri);
+            push_encoded(uri, scalar(item).ok_or_else(|| unsendable(argument, "must be a list of plain values"))?);
         }
         return Ok(());
     }
-    pair(&mut |uri| {
-        for part in template.parts() {
-            match part {
-                Part::Literal(literal) => push_encoded(uri, literal),
-                Part::Argument(name) => {
-                    let text = arguments.get(name).and_then(scalar).ok_or_else(|| unsendable(name, NOT_A_SCALAR))?;
-                    push_encoded(uri, text);
-                }
-            }
+    begin_pair(uri);
+    for part in template.parts() {
+        match part {
+            Part::Literal(literal) => push_encoded(uri, literal),
+            Part::Argument(name) => push_encoded(uri, scalar_argument(name, arguments)?),
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// Appends a template as JSON. An argument that is absent leaves nothing behind, neither a member nor an item.
@@ -193,6 +176,12 @@ fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) {
     }
 }
 
+fn scalar_argument<'n>(name: &str, arguments: &'n Node<'_>) -> Result<&'n str, Unsendable> {
+    let text = arguments.get(name).and_then(scalar);
+    text.ok_or_else(|| unsendable(name, "must be a string, a number or a boolean"))
+}
+
+/// A plain value as text.
 fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     match &node.value {
         Json::String(text) => Some(text),

@@ -1,0 +1,144 @@
+//! From the two files to a snapshot: what is kept from one reload to the next.
+
+use std::{path::PathBuf, sync::Arc};
+
+use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
+
+use super::{
+    document::{Change, Document},
+    reading::{CredentialsDocument, PolicyDocument},
+    snapshot::{ServerInForce, Snapshot, Tools},
+};
+use crate::{audit::arguments::DigestKey, backend, limiter, metrics::Metrics, session::Sealer};
+
+/// Where the documents are, and what snapshots are made with.
+pub struct StoreSettings {
+    pub directory: PathBuf,
+    pub metrics: Metrics,
+    pub backends: backend::Factory,
+    pub limit_stores: limiter::Stores,
+}
+
+/// The result of a reload.
+#[derive(Clone)]
+pub struct Reload {
+    pub policy: Change,
+    pub credentials: Change,
+    /// The snapshot that came into force, if one did.
+    pub swapped: Option<Arc<Snapshot>>,
+}
+
+/// Loads the documents.
+pub struct Loader {
+    settings: StoreSettings,
+    policy: Document<PolicyDocument>,
+    credentials: Document<CredentialsDocument>,
+    /// That of the last policy whose server half could be read.
+    server: Option<ServerInForce>,
+    keys: Keys,
+    /// The revision of the last policy of which nothing was refused.
+    complete_revision: Option<String>,
+}
+
+/// The server's own keys. If the credentials have none, random ones are made and kept, so that a reload ends no session.
+struct Keys {
+    sessions: Option<[u8; 32]>,
+    arguments: Option<[u8; 32]>,
+    sealer: Arc<Sealer>,
+    digest: DigestKey,
+}
+
+#[cfg(test)]
+impl StoreSettings {
+    /// For the files in a directory, with nothing else that matters.
+    pub fn of(directory: &std::path::Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            metrics: Metrics::default(),
+            backends: backend::Factory::new(backend::AddressPolicy::Services).unwrap(),
+            limit_stores: limiter::Stores::default(),
+        }
+    }
+}
+
+impl Loader {
+    pub fn new(settings: StoreSettings) -> Self {
+        let keys = Keys {
+            sessions: None,
+            arguments: None,
+            sealer: Arc::new(Sealer::with_random_key()),
+            digest: DigestKey::random(),
+        };
+        Self {
+            settings,
+            policy: Document::default(),
+            credentials: Document::default(),
+            server: None,
+            keys,
+            complete_revision: None,
+        }
+    }
+
+    /// Reads the files that changed.
+    pub fn reload(&mut self) -> Reload {
+        let directory = &self.settings.directory;
+        let policy = self.policy.reload(&directory.join(POLICY_FILE), PolicyDocument::parse);
+        let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), CredentialsDocument::parse);
+        if policy.is_loaded {
+            self.load_server_half();
+        }
+        let is_changed = policy.is_loaded || credentials.is_loaded;
+        let swapped = if is_changed { self.snapshot() } else { None };
+        Reload { policy, credentials, swapped }
+    }
+
+    /// Whether the policy, or a part of it, is refused.
+    pub fn is_policy_refused(&self) -> bool {
+        self.policy.is_refused()
+    }
+
+    /// Whether the credentials, or a part of them, are refused.
+    pub fn are_credentials_refused(&self) -> bool {
+        self.credentials.is_refused()
+    }
+
+    fn load_server_half(&mut self) {
+        let Some(document) = self.policy.valid() else { return };
+        let Some(checked) = &document.server else { return };
+        let StoreSettings { metrics, backends, limit_stores, .. } = &self.settings;
+        let previous = self.server.as_ref().map(|server| &*server.tools);
+        let tools = Tools::new(checked, previous, backends, metrics);
+        metrics.retain_tools(|name| tools.by_name.contains_key(name));
+        let half = checked.half().clone();
+        let limit_store = limit_stores.of(&half.spec.limits);
+        self.server = Some(ServerInForce { half, tools: Arc::new(tools), limit_store });
+    }
+
+    fn snapshot(&mut self) -> Option<Arc<Snapshot>> {
+        let (policy, server) = (self.policy.valid()?, self.server.clone()?);
+        let credentials = self.credentials.valid().map(Arc::as_ref);
+        if let Some(keys) = credentials.and_then(|credentials| credentials.keys.as_ref()) {
+            self.keys.replace(keys.sessions.0, keys.arguments.0);
+        }
+        if !self.policy.is_refused() {
+            self.complete_revision = Some(policy.revision.clone());
+        }
+        let complete = self.complete_revision.clone();
+        let keys = (self.keys.sealer.clone(), self.keys.digest.clone());
+        Some(Arc::new(Snapshot::new(policy, complete, server, credentials, keys)))
+    }
+}
+
+impl Keys {
+    /// Only the keys that changed are set up again.
+    fn replace(&mut self, sessions: [u8; 32], arguments: [u8; 32]) {
+        if self.sessions != Some(sessions) {
+            self.sealer = Arc::new(Sealer::new(&sessions));
+            self.sessions = Some(sessions);
+        }
+        if self.arguments != Some(arguments) {
+            self.digest = DigestKey::new(&arguments);
+            self.arguments = Some(arguments);
+        }
+    }
+}
