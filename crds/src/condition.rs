@@ -13,7 +13,7 @@ vocabulary! {
         CredentialsReady,
         /// Every ready pod serves the current policy and credentials.
         PolicySynced,
-        /// The object does what its spec says. A policy edit does not change it.
+        /// The object works as its spec states. An edit of the policy does not change this condition.
         Ready,
         /// The operator is working on the object (kstatus).
         Reconciling,

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// The text is not a valid name. The message says what is allowed, and never repeats the text.
+/// The text is not a valid name. The message states what is allowed, and never contains the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NameError(&'static str);

@@ -33,7 +33,7 @@ pub struct CredentialKind {
     pub create: fn([u8; 32]) -> SecretData,
     /// Reads a credential back; `None` if the operator did not make it.
     pub read: fn(&SecretData) -> Option<IssuedCredential>,
-    /// What a client's status says about it.
+    /// What a client's status reports about it.
     pub status: fn(&McpClientStatus) -> Option<CredentialStatus>,
     pub set_status: fn(&mut McpClientStatus, Option<CredentialStatus>),
     /// The reason of `CredentialsReady`, and of an event, once it is issued.
@@ -47,7 +47,7 @@ pub struct DataKey {
     pub file_extension: &'static str,
 }
 
-/// What a client's status says about a credential.
+/// What a client's status reports about a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialStatus {
     /// The Secret that contains it.

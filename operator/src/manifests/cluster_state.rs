@@ -1,4 +1,4 @@
-//! What a cluster adds to manifests: identities, credentials and what is in force. [`NoCluster`] stands in for it where there is none.
+//! What a cluster adds to manifests: identities, credentials and what is in force. [`NoCluster`] takes its place on files alone.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;

@@ -32,8 +32,17 @@ pub struct CheckedClient {
 #[derive(Clone, Debug)]
 struct CheckedAccess {
     server: NamespacedName,
-    /// `None` also if the rate cannot be enforced; a finding says why.
+    /// `None` also if the rate cannot be enforced, which is a finding.
     limits: Option<Rate>,
+}
+
+/// An access to one server.
+pub(super) struct AccessTo<'a> {
+    /// In `spec.access`.
+    pub position: usize,
+    pub access: &'a Access,
+    /// `None` also if the rate cannot be enforced.
+    pub limits: Option<Rate>,
 }
 
 impl CheckedClient {
@@ -59,12 +68,12 @@ impl CheckedClient {
         self.access.iter().any(|access| access.server == *server)
     }
 
-    /// Each access that names the server, with its position in `spec.access` and its limit.
-    pub(super) fn access_to(&self, server: &NamespacedName) -> Vec<(usize, &Access, Option<Rate>)> {
+    /// Each access that names the server.
+    pub(super) fn access_to(&self, server: &NamespacedName) -> Vec<AccessTo<'_>> {
         let Ok(spec) = &self.object.spec else { return Vec::new() };
         let all = spec.access.iter().zip(&self.access).enumerate();
         let named = all.filter(|(_, (_, checked))| checked.server == *server);
-        named.map(|(n, (access, checked))| (n, access, checked.limits)).collect()
+        named.map(|(position, (access, checked))| AccessTo { position, access, limits: checked.limits }).collect()
     }
 }
 

@@ -3,11 +3,13 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use portcullis_crds::{
     ClientId, Findings, NamespacedName, check,
-    client::Access,
     contract::{PolicyClient, Rate, ServerHalf},
 };
 
-use super::input::{ClientInput, ServerInput};
+use super::{
+    client::AccessTo,
+    input::{ClientInput, ServerInput},
+};
 
 /// A client that requests access to the server.
 pub(super) struct ClientRequest<'a> {
@@ -74,10 +76,10 @@ fn request<'a>(
 }
 
 /// A client's own limit must leave each pod of the server at least one call.
-fn check_shares(named: &[(usize, &Access, Option<Rate>)], replicas: u16, findings: &mut Findings) {
-    for (n, _, limits) in named {
+fn check_shares(named: &[AccessTo<'_>], replicas: u16, findings: &mut Findings) {
+    for AccessTo { position, limits, .. } in named {
         if let Some(rate) = limits {
-            check::share(*rate, replicas, &format!("spec.access[{n}].limits"), findings);
+            check::share(*rate, replicas, &format!("spec.access[{position}].limits"), findings);
         }
     }
 }
@@ -110,10 +112,10 @@ impl ClientRequest<'_> {
 impl RequestedAccess {
     /// What the accesses to one server request together; `None` if there is no access. More than one is an error of the client,
     /// which is then granted only what it had of this.
-    fn of(named: &[(usize, &Access, Option<Rate>)], half: Option<&ServerHalf>) -> Option<Self> {
-        let (_, _, limits) = named.first()?;
+    fn of(named: &[AccessTo<'_>], half: Option<&ServerHalf>) -> Option<Self> {
+        let limits = named.first()?.limits;
         let replicas = half.map_or(1, |half| u32::from(half.server.replicas));
-        let accesses = || named.iter().map(|(_, access, _)| access);
+        let accesses = || named.iter().map(|named| named.access);
         Some(Self {
             tools: accesses().flat_map(|access| access.tools.iter().cloned()).collect(),
             max_records_per_query: accesses().map(|access| access.max_records_per_query).max().unwrap_or(1),

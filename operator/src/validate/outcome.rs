@@ -16,7 +16,7 @@ use super::{
 };
 use crate::condition::ConditionState;
 
-/// What a client's status says about its access to one server.
+/// What a client's status reports about its access to one server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientOutcome {
     /// What it may do; `None` if it is refused.
@@ -78,7 +78,7 @@ fn accepted(grant: &Grant, findings: &Findings, server_is_valid: bool) -> Condit
     }
 }
 
-/// A sentence for each thing that the access requests and that is not granted. What a `*` would include is no such thing.
+/// A sentence for each thing that the access requests and is not granted. A tool that only `*` requests gets no sentence.
 fn narrowed(grant: &Grant) -> Vec<String> {
     let (requested, (_, rule)) = (grant.requested(), grant.rule());
     let mut sentences = Vec::new();

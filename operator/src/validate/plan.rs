@@ -18,7 +18,7 @@ pub struct ServerPlan {
 }
 
 impl ServerPlan {
-    /// What each client's status says about the server.
+    /// What each client's status reports about the server.
     pub fn outcomes(&self) -> impl Iterator<Item = (&NamespacedName, ClientOutcome)> {
         let is_valid = self.findings.is_empty();
         self.decisions.iter().map(move |(client, decision)| (client, decision.outcome(is_valid)))

@@ -1,4 +1,4 @@
-//! CPU and memory: what a Deployment would be refused for is said about the McpServer instead.
+//! CPU and memory of the pods: what the API server would refuse in the Deployment is a finding about the McpServer instead.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ const PATH: &str = "spec.pod.resources";
 
 pub(super) fn check(resources: &ResourceRequirements, findings: &mut Findings) {
     if resources.claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
-        findings.add(format!("{PATH}.claims"), "is not supported; leave it out");
+        findings.add(format!("{PATH}.claims"), "is not supported; remove it");
     }
     let requests = amounts(resources.requests.as_ref(), "requests", findings);
     let limits = amounts(resources.limits.as_ref(), "limits", findings);

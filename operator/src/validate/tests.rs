@@ -75,7 +75,7 @@ fn after(plan: &ServerPlan, mut next: ServerInput) -> ServerPlan {
     server(&next)
 }
 
-/// A line for each client: what the policy grants it, and what its status says; a second one if it names what does not exist.
+/// A line for each client: what the policy grants it, and its condition `Accepted`. A second line if it names what does not exist.
 fn summary(plan: &ServerPlan) -> String {
     let mut text = String::new();
     for (name, outcome) in plan.outcomes() {

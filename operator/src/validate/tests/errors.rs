@@ -24,7 +24,7 @@ fn a_server_with_errors_keeps_its_half_while_clients_come_and_go() {
     assert_eq!(
         after(&valid, invalid.clone()).documents,
         plan.documents,
-        "a spec that cannot be decoded is no different"
+        "a spec that cannot be decoded makes no difference"
     );
     let never_valid = server(&invalid);
     assert_eq!((never_valid.documents.clone(), never_valid.findings.0.len()), (None, 1));
