@@ -87,6 +87,13 @@ impl Model {
     }
 }
 
+/// Whether a call is admitted. Logs and model must agree on that, and on the time to wait.
+fn admits_as_the_model(logs: &Logs, model: &mut Model, dimensions: &[Dimension], now: u64) -> bool {
+    let found = logs.admit(dimensions, at(now)).map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap());
+    assert_eq!(found, model.admit(dimensions, now));
+    found.is_ok()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
@@ -100,12 +107,7 @@ proptest! {
         for (client, tool, step) in calls {
             now += step / 4;
             let dimensions = call(client, tool);
-            let answer = logs.admit(&dimensions, at(now));
-            prop_assert_eq!(
-                answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
-                model.admit(&dimensions, now)
-            );
-            if answer.is_ok() {
+            if admits_as_the_model(&logs, &mut model, &dimensions, now) {
                 admitted.push((dimensions.to_vec(), now));
             }
         }
@@ -126,12 +128,7 @@ proptest! {
                 model.take_back(&dimensions, taken);
             }
             let dimensions = call(client, tool);
-            let answer = logs.admit(&dimensions, at(now));
-            prop_assert_eq!(
-                answer.map_err(|over| u64::try_from(over.retry_after.as_nanos()).unwrap()),
-                model.admit(&dimensions, now)
-            );
-            if answer.is_ok() {
+            if admits_as_the_model(&logs, &mut model, &dimensions, now) {
                 admitted.push((dimensions, now));
             }
         }
