@@ -1,6 +1,9 @@
 //! `credentials.yaml`: the digests of the clients' API keys. The keys themselves are only with their owners.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,7 +133,7 @@ impl CredentialsReading {
         let (mut clients, mut refused) = envelope.take_clients::<CredentialClient>()?;
         clients.iter_mut().for_each(|client| client.api_keys.sort());
         refuse_shared_keys(&mut clients, &mut refused);
-        let keys = if envelope.has("keys") { envelope.take("keys").map(Some) } else { Ok(None) };
+        let keys = envelope.take("keys");
         let unknown = envelope.unknown_fields(&["clients", "keys"]);
         let keys = if unknown.is_empty() { keys } else { Err(unknown) };
         Ok(Self { revision: envelope.revision, clients, refused, keys })
@@ -139,10 +142,10 @@ impl CredentialsReading {
 
 /// A key names one client: clients that share one are all refused.
 fn refuse_shared_keys(clients: &mut Vec<CredentialClient>, refused: &mut Vec<RefusedClient>) {
-    let mut owners: BTreeMap<KeyDigest, Vec<ClientId>> = BTreeMap::new();
+    let mut owners: BTreeMap<KeyDigest, BTreeSet<ClientId>> = BTreeMap::new();
     for client in &*clients {
         for key in &client.api_keys {
-            owners.entry(key.sha256).or_default().push(client.id.clone());
+            owners.entry(key.sha256).or_default().insert(client.id.clone());
         }
     }
     for shared in owners.into_values().filter(|owners| owners.len() > 1) {

@@ -51,14 +51,16 @@ impl Envelope {
         }
     }
 
+    /// # Errors
+    /// Returns an error if one of these fields is missing.
+    pub fn require<const N: usize>(&self, names: [&str; N]) -> Result<(), Findings> {
+        let is_missing = |name: &&str| self.fields.get(*name).is_none_or(Value::is_null);
+        Findings(names.into_iter().filter(is_missing).map(|name| Finding::new(name, "is missing")).collect()).or(())
+    }
+
     /// Decodes one field of the document; `Value::Null` if it is missing.
     pub fn take<T: JsonSchema + DeserializeOwned + 'static>(&mut self, name: &str) -> Result<T, Findings> {
         document::decode(self.fields.remove(name).unwrap_or_default(), name)
-    }
-
-    /// Whether a field is there and not null.
-    pub fn has(&self, name: &str) -> bool {
-        self.fields.get(name).is_some_and(|field| !field.is_null())
     }
 
     /// Decodes the entries of `clients`, sorted by id. Two entries of one id are both refused: which of them counts would be a

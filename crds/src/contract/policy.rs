@@ -80,10 +80,11 @@ impl PolicyReading {
     /// Reads a document.
     ///
     /// # Errors
-    /// Returns an error if the document as a whole cannot be trusted: it is not YAML, it is of another contract version, or its
-    /// revision is not the revision of its content.
+    /// Returns an error if the document as a whole cannot be trusted: it is not YAML, it is of another contract version, its
+    /// revision is not the revision of its content, or it is half written and lacks a part of the server's half.
     pub fn parse(text: &str) -> Result<Self, Findings> {
         let mut envelope = Envelope::open(document::single(text)?)?;
+        envelope.require(["server", "spec"])?;
         let (mut clients, refused) = envelope.take_clients::<PolicyClient>()?;
         clients.iter_mut().for_each(PolicyClient::sort);
         let (server, spec) = (envelope.take("server"), envelope.take("spec"));

@@ -38,6 +38,21 @@ fn clients_that_share_a_key_are_refused_and_the_others_are_not() {
 }
 
 #[test]
+fn a_client_may_state_one_of_its_keys_twice() {
+    let mut twice = client("a", b"1");
+    twice.api_keys.push(ApiKeyDigest { id: "old-name".into(), ..twice.api_keys[0].clone() });
+    let read = CredentialsReading::parse(Credentials::new(vec![twice.clone()], None).text()).unwrap();
+    assert_eq!(read.refused, []);
+    assert_eq!(read.clients.len(), 1);
+}
+
+#[test]
+fn fields_that_are_null_are_as_good_as_missing() {
+    let read = CredentialsReading::parse("contract: 1\nrevision: null\nclients: null\nkeys: null").unwrap();
+    assert_eq!((read.clients, read.refused, read.keys), (vec![], vec![], Ok(None)));
+}
+
+#[test]
 fn a_client_that_appears_twice_is_refused_wherever_it_stands() {
     let one = |id: &str, key: &str| {
         let digest = String::from(KeyDigest::of(key.as_bytes()));
