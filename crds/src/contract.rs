@@ -7,7 +7,8 @@
 //! The types here belong to the contract alone: a change of the custom resources changes no document ([`convert`] is the only
 //! place that knows both). Within one contract version a field that has its default is not printed, and no default ever
 //! changes, so that an older server reads a newer document that uses nothing new. A server that meets a field it does not know
-//! in the server's half keeps its last half and still takes the clients; in a client's entry, it denies that client alone.
+//! in the server's half keeps its last half, and takes from the clients what the new document does not grant; in a client's entry,
+//! it denies that client alone.
 
 mod admission;
 mod backend;

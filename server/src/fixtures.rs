@@ -64,7 +64,7 @@ pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
         limit_store: limiter::Stores::default().of(&checked.half().spec.limits),
     };
     let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
-    Snapshot::new(&policy, None, server, Some(&credentials), keys)
+    Snapshot::new(&policy, server, Some(&credentials), keys)
 }
 
 /// The methods, and `test/count`, which sends three notifications before its result if the caller accepts a stream.

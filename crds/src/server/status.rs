@@ -76,10 +76,11 @@ pub struct PodStatus {
 pub struct PodRevision {
     /// The name of the pod.
     pub pod: String,
-    /// The revision of the policy that the pod last reported. It is absent until the pod has reported.
+    /// The revision of the policy that the pod last reported. It is absent until the pod has reported, and while the pod refuses a
+    /// part of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_revision: Option<String>,
-    /// The revision of the credentials that the pod last reported.
+    /// The revision of the credentials that the pod last reported. It is absent as that of the policy is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_revision: Option<String>,
 }

@@ -12,7 +12,7 @@ vocabulary! {
         ServerStopping = "server_stopping",
         /// A policy with its credentials came into force.
         PolicyLoaded = "policy_loaded",
-        /// A document was refused; the last valid one stays in force.
+        /// A document, or a part of it, was refused; the last valid one stays in force.
         PolicyRefused = "policy_refused",
         /// A caller was authenticated.
         AuthSuccess = "auth_success",

@@ -6,6 +6,7 @@ use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
 
 use super::{
     document::{Change, Document},
+    grants,
     reading::{CredentialsDocument, PolicyDocument},
     snapshot::{ServerInForce, Snapshot, Tools},
 };
@@ -33,11 +34,11 @@ pub struct Loader {
     settings: StoreSettings,
     policy: Document<PolicyDocument>,
     credentials: Document<CredentialsDocument>,
-    /// That of the last policy whose server half could be read.
+    /// The server's half of the last policy in which it was accepted.
     server: Option<ServerInForce>,
+    /// That policy.
+    policy_of_server: Option<Arc<PolicyDocument>>,
     keys: Keys,
-    /// The revision of the last policy of which nothing was refused.
-    complete_revision: Option<String>,
 }
 
 /// The server's own keys. If the credentials have none, random ones are made and kept, so that a reload ends no session.
@@ -74,15 +75,22 @@ impl Loader {
             policy: Document::default(),
             credentials: Document::default(),
             server: None,
+            policy_of_server: None,
             keys,
-            complete_revision: None,
         }
     }
 
     /// Reads the files that changed.
     pub fn reload(&mut self) -> Reload {
         let directory = &self.settings.directory;
-        let policy = self.policy.reload(&directory.join(POLICY_FILE), PolicyDocument::parse);
+        let before = self.policy_of_server.as_ref().map_or(&[][..], |policy| &policy.clients);
+        let policy = self.policy.reload(&directory.join(POLICY_FILE), |text| {
+            let (mut document, findings) = PolicyDocument::parse(text)?;
+            if document.server.is_none() {
+                document.clients = grants::in_both(before, &document.clients);
+            }
+            Ok((document, findings))
+        });
         let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), CredentialsDocument::parse);
         if policy.is_loaded {
             self.load_server_half();
@@ -112,6 +120,7 @@ impl Loader {
         let half = checked.half().clone();
         let limit_store = limit_stores.of(&half.spec.limits);
         self.server = Some(ServerInForce { half, tools: Arc::new(tools), limit_store });
+        self.policy_of_server = Some(document.clone());
     }
 
     fn snapshot(&mut self) -> Option<Arc<Snapshot>> {
@@ -120,12 +129,8 @@ impl Loader {
         if let Some(keys) = credentials.and_then(|credentials| credentials.keys.as_ref()) {
             self.keys.replace(keys.sessions.0, keys.arguments.0);
         }
-        if !self.policy.is_refused() {
-            self.complete_revision = Some(policy.revision.clone());
-        }
-        let complete = self.complete_revision.clone();
         let keys = (self.keys.sealer.clone(), self.keys.digest.clone());
-        Some(Arc::new(Snapshot::new(policy, complete, server, credentials, keys)))
+        Some(Arc::new(Snapshot::new(policy, server, credentials, keys)))
     }
 }
 

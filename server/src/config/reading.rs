@@ -1,7 +1,7 @@
 //! The two documents as the server reads them: what can be read, and what is refused.
 //!
-//! A part that cannot be read is refused by itself. The server's half then stays as it was, and a client's entry denies that
-//! client; everything that the rest of the document removes is removed at once.
+//! A part that cannot be read is refused by itself. The server's half then stays as it was, and a client whose entry is refused is
+//! denied; everything that the rest of the document removes is removed at once.
 
 use portcullis_crds::{
     Findings, ToolName,
@@ -13,6 +13,8 @@ use portcullis_crds::{
 #[derive(Debug)]
 pub struct PolicyDocument {
     pub revision: String,
+    /// Whether nothing of it was refused.
+    pub is_complete: bool,
     /// `None` if it was refused: the last one stays in force.
     pub server: Option<CheckedServerHalf>,
     pub clients: Vec<PolicyClient>,
@@ -22,6 +24,8 @@ pub struct PolicyDocument {
 #[derive(Debug)]
 pub struct CredentialsDocument {
     pub revision: String,
+    /// Whether nothing of them was refused.
+    pub is_complete: bool,
     pub clients: Vec<CredentialClient>,
     /// `None` if the document has none, or if they were refused.
     pub keys: Option<ServerKeys>,
@@ -41,7 +45,8 @@ impl PolicyDocument {
             Err(found) => findings.0.extend(found.0.iter().cloned()),
         }
         extend(&mut findings, refused);
-        Ok((Self { revision: revision.to_string(), server: server.ok(), clients }, findings))
+        let is_complete = findings.is_empty();
+        Ok((Self { revision: revision.to_string(), is_complete, server: server.ok(), clients }, findings))
     }
 }
 
@@ -58,7 +63,8 @@ impl CredentialsDocument {
             None
         });
         extend(&mut findings, refused);
-        Ok((Self { revision: revision.to_string(), clients, keys }, findings))
+        let is_complete = findings.is_empty();
+        Ok((Self { revision: revision.to_string(), is_complete, clients, keys }, findings))
     }
 }
 

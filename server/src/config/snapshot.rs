@@ -26,11 +26,13 @@ use crate::{
 
 /// What is served now.
 pub struct Snapshot {
-    /// The revision of the policy that was loaded last.
+    /// The revision of the policy whose clients are in force.
     pub revision: String,
-    /// The revision of the last policy of which nothing was refused: all of it is in force.
+    /// The same, if all of that policy is in force: nothing of it was refused.
     pub complete_revision: Option<String>,
     pub credentials_revision: Option<String>,
+    /// The same, if nothing of the credentials was refused.
+    pub complete_credentials_revision: Option<String>,
     pub tools: Arc<Tools>,
     /// The replicas that share the limits.
     pub replicas: u16,
@@ -96,7 +98,6 @@ impl Tools {
 impl Snapshot {
     pub fn new(
         policy: &PolicyDocument,
-        complete_revision: Option<String>,
         server: ServerInForce,
         credentials: Option<&CredentialsDocument>,
         (sealer, digest_key): (Arc<Sealer>, DigestKey),
@@ -125,8 +126,9 @@ impl Snapshot {
         let name = json::string(&server.name);
         Self {
             revision: policy.revision.clone(),
-            complete_revision,
+            complete_revision: policy.is_complete.then(|| policy.revision.clone()),
             credentials_revision: credentials.map(|credentials| credentials.revision.clone()),
+            complete_credentials_revision: credentials.filter(|it| it.is_complete).map(|it| it.revision.clone()),
             tools,
             replicas: server.replicas,
             limit_store,

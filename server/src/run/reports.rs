@@ -55,7 +55,7 @@ impl Reloads {
 
 fn refusal(change: &Change) -> &'static str {
     if change.is_loaded {
-        "parts of a document were refused; the rest of it is in force"
+        "parts of a document were refused; nothing that depends on them is granted"
     } else {
         "a document was refused; the last valid one stays in force"
     }

@@ -65,7 +65,7 @@ impl AdminPort {
         json!({
             "policyRevision": snapshot.as_ref().and_then(|snapshot| snapshot.complete_revision.as_ref()),
             "clientsRevision": snapshot.as_ref().map(|snapshot| &snapshot.revision),
-            "credentialsRevision": snapshot.as_ref().and_then(|snapshot| snapshot.credentials_revision.as_ref()),
+            "credentialsRevision": snapshot.as_ref().and_then(|snapshot| snapshot.complete_credentials_revision.as_ref()),
             "contract": Version::CURRENT.number(),
             "podUid": self.pod_uid,
             "policyError": errors.policy,

@@ -1,0 +1,109 @@
+use portcullis_crds::contract::{CREDENTIALS_FILE, KeyDigest, POLICY_FILE};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::fixtures::{client, credentials, policy};
+
+fn store(directory: &TempDir) -> Store {
+    Store::new(StoreSettings::of(directory.path()))
+}
+
+fn write(directory: &TempDir, name: &str, document: &Value) {
+    std::fs::write(directory.path().join(name), document.to_string()).unwrap();
+}
+
+/// The tools that exist, and the number of clients.
+fn in_force(store: &Store) -> (Vec<String>, usize) {
+    let snapshot = store.current().unwrap();
+    (snapshot.tools.by_name.keys().map(ToString::to_string).collect(), snapshot.clients)
+}
+
+#[test]
+fn a_policy_whose_server_half_is_refused_still_removes_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({})), client("b", &json!({}))]));
+    store.reload();
+    assert_eq!(in_force(&store), (vec!["greet".to_owned()], 2));
+
+    for (name, value) in [("masks", json!([])), ("tools", json!([])), ("backends", json!([]))] {
+        let mut newer = policy(&[client("a", &json!({}))]);
+        newer["spec"][name] = value;
+        write(&directory, POLICY_FILE, &newer);
+        let reload = store.reload();
+        assert!(reload.policy.is_loaded && reload.policy.refused.is_some(), "{name}");
+        assert_eq!(in_force(&store), (vec!["greet".to_owned()], 1), "{name}");
+        assert!(store.errors().policy, "{name}");
+        assert_eq!(store.current().unwrap().complete_revision, None, "{name}");
+    }
+    write(&directory, POLICY_FILE, &policy(&[]));
+    store.reload();
+    assert_eq!(in_force(&store), (vec!["greet".to_owned()], 0));
+    assert!(!store.errors().policy);
+}
+
+#[test]
+fn nothing_is_granted_by_a_policy_whose_server_half_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({}))]));
+    store.reload();
+    let both = [client("a", &json!({"allowWrite": true})), client("b", &json!({}))];
+    let mut newer = policy(&both);
+    newer["spec"]["masks"] = json!([]);
+    let may_write = |store: &Store| {
+        ["a", "b"].map(|id| {
+            let snapshot = store.current().unwrap();
+            let key = snapshot.api_key(&KeyDigest::of(format!("key-of-{id}").as_bytes())).unwrap();
+            key.client.as_ref().map(|client| client.allow_write)
+        })
+    };
+    for clients in [&both[..], &[], &both[..]] {
+        newer["clients"] = json!(clients);
+        write(&directory, POLICY_FILE, &newer);
+        assert!(store.reload().policy.is_loaded);
+        let of_a = (!clients.is_empty()).then_some(false);
+        assert_eq!(may_write(&store), [of_a, None], "the mask may be the reason why `b` was granted the tool");
+    }
+    write(&directory, POLICY_FILE, &policy(&both));
+    store.reload();
+    assert_eq!(may_write(&store), [Some(true), Some(false)]);
+}
+
+#[test]
+fn a_revision_is_reported_as_complete_only_while_all_of_it_is_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    let (whole, keys) = (policy(&[client("a", &json!({}))]), credentials(&["a"]));
+    let mut partial = policy(&[]);
+    partial["spec"]["masks"] = json!([]);
+    let mut partial_keys = credentials(&["a"]);
+    partial_keys["issuers"] = json!([]);
+    let complete = |policy: &Value, credentials: &Value| {
+        write(&directory, POLICY_FILE, policy);
+        write(&directory, CREDENTIALS_FILE, credentials);
+        store.reload();
+        let snapshot = store.current().unwrap();
+        [snapshot.complete_revision.is_some(), snapshot.complete_credentials_revision.is_some()]
+    };
+    assert_eq!(complete(&whole, &keys), [true, true]);
+    assert_eq!(complete(&partial, &keys), [false, true], "its clients replaced those of the revision before");
+    assert_eq!(complete(&whole, &partial_keys), [true, false]);
+    // A document that is refused as a whole changes nothing of what is in force.
+    assert_eq!(complete(&json!({}), &json!({})), [true, false]);
+    assert_eq!(complete(&json!({}), &keys), [true, true]);
+}
+
+#[test]
+fn a_client_with_an_unknown_restriction_is_denied_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({"mask": ["/email"]})), client("b", &json!({}))]));
+    let reload = store.reload();
+    assert_eq!(in_force(&store).1, 1);
+    assert_eq!(reload.policy.refused.unwrap().field, "clients[0].mask");
+}
