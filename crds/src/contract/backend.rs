@@ -86,10 +86,11 @@ impl TryFrom<Fields> for Backend {
 impl From<Backend> for Fields {
     fn from(backend: Backend) -> Self {
         let Backend { name, critical, kind } = backend;
-        let (http, fixed) = match kind {
-            BackendKind::Http(http) => (Some(http), None),
-            BackendKind::Static => (None, Some(Nothing {})),
-        };
-        Self { name, critical, http, fixed }
+        let mut fields = Self { name, critical, http: None, fixed: None };
+        match kind {
+            BackendKind::Http(http) => fields.http = Some(http),
+            BackendKind::Static => fields.fixed = Some(Nothing {}),
+        }
+        fields
     }
 }

@@ -241,11 +241,7 @@ impl TryFrom<Fields> for Tool {
 
 impl From<Tool> for Fields {
     fn from(tool: Tool) -> Self {
-        let (http, fixed) = match tool.kind {
-            ToolKind::Http(http) => (Some(http), None),
-            ToolKind::Static(fixed) => (None, Some(fixed)),
-        };
-        Self {
+        let mut fields = Self {
             name: tool.name,
             title: tool.title,
             description: tool.description,
@@ -254,10 +250,15 @@ impl From<Tool> for Fields {
             expensive: tool.expensive,
             timeout: tool.timeout,
             input_schema: tool.input_schema,
-            http,
-            fixed,
+            http: None,
+            fixed: None,
             records: tool.records,
             audit: tool.audit,
+        };
+        match tool.kind {
+            ToolKind::Http(http) => fields.http = Some(http),
+            ToolKind::Static(fixed) => fields.fixed = Some(fixed),
         }
+        fields
     }
 }

@@ -1,4 +1,4 @@
-//! What a backend returned, by what can be known of it.
+//! The output of a backend, by how much is known about it.
 
 use std::sync::{Arc, OnceLock};
 

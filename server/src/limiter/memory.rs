@@ -1,4 +1,4 @@
-//! The limits of this process: each replica enforces an equal share of every rate, and knows nothing of the others.
+//! The store in memory: each replica enforces an equal share of every rate, independently of the others.
 
 mod log;
 mod logs;

@@ -1,6 +1,6 @@
-//! What a store of limits is: it counts admissions, for this process or for all replicas together.
+//! The interface of a store of limits, which counts admissions for this process or for all replicas together.
 //!
-//! How long a store may take to answer, and what of a rate each replica may admit, belongs to the store.
+//! How long an answer may take, and how much of a rate each replica may admit, is decided by the store.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ pub trait LimitStore: Send + Sync {
     fn take_back<'a>(&'a self, receipt: Receipt<'a>) -> StoreFuture<'a, ()>;
 }
 
-/// What a store has to say, now or later: a store that need not wait allocates nothing.
+/// The answer of a store, now or later. A store that need not wait allocates nothing.
 pub type StoreFuture<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
 
-/// The answer of a store.
+/// What a store answers to a call.
 #[derive(Debug)]
 pub enum Admission<'a> {
     Admitted(Receipt<'a>),
     Over(OverLimit),
-    /// The store cannot be reached. Nothing was taken, or nobody knows whether it was.
+    /// The store cannot be reached. It is not known whether something was taken.
     Unavailable,
 }
 

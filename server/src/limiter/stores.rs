@@ -6,16 +6,16 @@ use portcullis_crds::contract;
 
 use super::{LimitStore, MemoryStore};
 
-/// All stores of this process. They outlive policies, so that a reload gives no client its calls again.
+/// All stores of this process. They outlive policies, so that a reload resets no limit.
 #[derive(Default)]
 pub struct Stores {
     memory: Arc<MemoryStore>,
 }
 
 impl Stores {
-    /// The store that a policy asks for.
+    /// The store that a policy selects.
     pub fn of(&self, limits: &contract::Limits) -> Arc<dyn LimitStore> {
-        // All fields are named, so that one that asks for another store cannot be overlooked here.
+        // All fields are named, so that the compiler points here when one is added that selects another store.
         let contract::Limits { global: _, per_client: _, expensive_tools: _ } = limits;
         self.memory.clone()
     }
