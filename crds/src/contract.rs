@@ -15,6 +15,7 @@ mod backend;
 mod client;
 mod convert;
 mod credentials;
+mod defaults;
 mod digest;
 mod envelope;
 mod limits;
@@ -39,11 +40,6 @@ pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
 pub use settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow};
 pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind};
 pub use version::Version;
-
-/// For `skip_serializing_if`: a field that has its default is not printed.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
 
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,3 @@ mod resources;
 
 pub use contract::contract;
 pub use resources::resources;
-
-/// A row of a Markdown table.
-fn row(page: &mut String, cells: &[&str]) {
-    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('\n', " ").replace('|', "\\|")).collect();
-    page.push_str(&format!("| {} |\n", cells.join(" | ")));
-}

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Rate, is_default};
+use super::{defaults::is_default, limits::Rate, tool::Effect};
 
 /// A rule of admission. The first rule whose namespaces match a client applies to it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

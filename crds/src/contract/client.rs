@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, envelope::Entry};
+use super::{envelope::Entry, limits::Rate};
 use crate::name::{ClientId, ToolName};
 
 /// What one client may do.

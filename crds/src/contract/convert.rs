@@ -1,9 +1,12 @@
 //! From the custom resources to the contract: the only place that knows both.
 
 use super::{
-    Allowance, ApiKeyAuthentication, Audit, AuditArguments, Authentication, Backend, BackendKind, ClientRule, Effect,
-    GlobalLimit, HttpBackend, HttpMethod, HttpTool, Limits, LogLevel, MethodMode, NamespaceSelection, NamespacesFrom,
-    OnOverflow, Rate, Records, ServerSpec, StaticTool, Tool, ToolAudit, ToolKind,
+    admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
+    backend::{Backend, BackendKind, HttpBackend},
+    limits::{GlobalLimit, Limits, Rate},
+    server_half::ServerSpec,
+    settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow},
+    tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind},
 };
 use crate::{
     Duration, Finding, Findings, McpServerSpec, server,

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeyDigest, RefusedClient, SecretKey, Version,
-    envelope::{Entry, Envelope, print},
+    digest::{KeyDigest, SecretKey},
+    envelope::{Entry, Envelope, RefusedClient, print},
+    version::Version,
 };
 use crate::{Finding, Findings, document, name::ClientId, revision::Revision};
 
@@ -29,6 +30,13 @@ pub struct CredentialClient {
     /// The API keys that the client may use. A key belongs to one client: clients that share a key are all denied.
     #[schemars(length(max = 8))]
     pub api_keys: Vec<ApiKeyDigest>,
+}
+
+impl CredentialClient {
+    /// A client without credentials.
+    pub fn new(id: ClientId, uid: impl Into<String>) -> Self {
+        Self { id, uid: uid.into(), api_keys: Vec::new() }
+    }
 }
 
 /// One API key.

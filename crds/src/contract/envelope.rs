@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::Version;
+use super::version::Version;
 use crate::{Finding, Findings, document, name::ClientId, revision::Revision};
 
 const CONTRACT: &str = "contract";

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    PolicyClient, RefusedClient, ServerHalf, Version,
-    envelope::{Envelope, print},
+    client::PolicyClient,
+    envelope::{Envelope, RefusedClient, print},
+    server_half::ServerHalf,
+    version::Version,
 };
 use crate::{Findings, document, revision::Revision};
 

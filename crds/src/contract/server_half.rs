@@ -3,7 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Authentication, Backend, ClientRule, Limits, LogLevel, Tool, admission, is_default};
+use super::{
+    admission::{self, ClientRule},
+    backend::Backend,
+    defaults::is_default,
+    limits::Limits,
+    settings::{Audit, Authentication, LogLevel},
+    tool::Tool,
+};
 
 /// What a server offers. The other half of a policy is its clients.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,10 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::{
-    fields::{Field, fields},
-    row,
-};
+use super::fields::{Field, fields, row};
 use crate::{
     contract::{CredentialClient, PolicyClient, ServerIdentity, ServerKeys, ServerSpec, Version},
     document::structural_schema,

@@ -41,6 +41,12 @@ pub(super) fn fields(at: &str, schema: &Value, is_leaf: &impl Fn(&str) -> bool) 
     all
 }
 
+/// Adds a row to a Markdown table.
+pub(super) fn row(page: &mut String, cells: &[&str]) {
+    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('\n', " ").replace('|', "\\|")).collect();
+    page.push_str(&format!("| {} |\n", cells.join(" | ")));
+}
+
 fn default(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Object(_) | Value::Array(_) => None,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{fields::fields, row};
+use super::fields::{fields, row};
 use crate::{
     condition::{ConditionType, Reason},
     manifest,

@@ -22,7 +22,7 @@ impl IssuedCredential {
 
 /// A client's entry in the credentials that are published.
 pub fn entry(id: ClientId, uid: String, issued: &[IssuedCredential]) -> CredentialClient {
-    let mut entry = CredentialClient { id, uid, api_keys: Vec::new() };
+    let mut entry = CredentialClient::new(id, uid);
     for credential in issued {
         match credential {
             IssuedCredential::ApiKey(digest) => entry.api_keys.push(digest.clone()),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use portcullis_crds::Finding;
 
-use super::ObjectId;
+use super::object::ObjectId;
 
 /// What a finding means for its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -42,5 +42,6 @@ pub fn credentials(keys: &[ClientKey<'_>]) -> Result<Credentials, Error> {
 fn credential(key: &ClientKey<'_>) -> Result<CredentialClient, Error> {
     let sha256 = KeyDigest::of(key.key.as_bytes());
     let id = key.client.parse().map_err(|_| Error::Document(format!("`{}` is not a client id", key.client)))?;
-    Ok(CredentialClient { id, uid: key.uid.into(), api_keys: vec![ApiKeyDigest { id: sha256.key_id(), sha256 }] })
+    let api_keys = vec![ApiKeyDigest { id: sha256.key_id(), sha256 }];
+    Ok(CredentialClient { api_keys, ..CredentialClient::new(id, key.uid) })
 }

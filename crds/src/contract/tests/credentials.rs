@@ -3,11 +3,8 @@ use crate::ClientId;
 
 fn client(id: &str, key: &[u8]) -> CredentialClient {
     let sha256 = KeyDigest::of(key);
-    CredentialClient {
-        id: id.parse().unwrap(),
-        uid: format!("uid-of-{id}"),
-        api_keys: vec![ApiKeyDigest { id: sha256.key_id(), sha256 }],
-    }
+    let api_keys = vec![ApiKeyDigest { id: sha256.key_id(), sha256 }];
+    CredentialClient { api_keys, ..CredentialClient::new(id.parse().unwrap(), format!("uid-of-{id}")) }
 }
 
 fn ids(refused: &[RefusedClient]) -> Vec<&str> {
