@@ -21,8 +21,8 @@ use crate::{
 /// The kinds of credentials. The first that the policy offers words the refusal of a request without any.
 const KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
 
-/// The headers that carry credentials. A request that uses two of them, or one of them twice, is ambiguous.
-const HEADERS: [&str; 2] = [api_key::HEADER, "authorization"];
+/// The header that carries credentials of some kind even if no kind reads it.
+const AUTHORIZATION: &str = "authorization";
 
 /// What a caller presented.
 #[derive(Clone, Copy)]
@@ -35,6 +35,9 @@ pub struct Presented<'a> {
 trait CredentialKind: Sync {
     /// Whether the policy lets clients use this kind.
     fn is_offered(&self, snapshot: &Snapshot) -> bool;
+
+    /// The header that carries it, if a header does. A request that uses two such headers, or one of them twice, is ambiguous.
+    fn header(&self) -> Option<&'static str>;
 
     /// The sentences that refuse a request without a credential, and one whose credential is invalid.
     fn required(&self) -> &'static str;
@@ -156,7 +159,7 @@ fn identify_by<'s>(
     let refused = |sentence: fn(&dyn CredentialKind) -> &'static str, reason| {
         Err(Refusal::Unauthenticated { message: offered.map_or("", |kind| sentence(*kind)), reason })
     };
-    if is_ambiguous(presented.headers) {
+    if is_ambiguous(kinds, presented.headers) {
         return refused(|kind| kind.invalid(), AuthFailure::Ambiguous);
     }
     match kinds.iter().find_map(|kind| kind.identify(snapshot, presented, now)) {
@@ -166,9 +169,18 @@ fn identify_by<'s>(
 }
 
 /// Whether headers carry several credentials, or one twice: which of them counts would be a guess.
-fn is_ambiguous(headers: &dyn RequestHeaders) -> bool {
-    let carried = HEADERS.map(|name| headers.get(name));
-    carried.contains(&Header::Repeated) || carried.iter().filter(|header| !header.is_missing()).count() > 1
+fn is_ambiguous(kinds: &[&dyn CredentialKind], headers: &dyn RequestHeaders) -> bool {
+    let names = || kinds.iter().filter_map(|kind| kind.header());
+    let unread = (!names().any(|name| name == AUTHORIZATION)).then_some(AUTHORIZATION);
+    let mut carried = 0;
+    for name in names().chain(unread) {
+        match headers.get(name) {
+            Header::Repeated => return true,
+            header if header.is_missing() => {}
+            _ => carried += 1,
+        }
+    }
+    carried > 1
 }
 
 #[cfg(test)]

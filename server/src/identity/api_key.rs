@@ -14,7 +14,7 @@ use crate::{
     protocol::headers::Header,
 };
 
-pub(super) const HEADER: &str = "x-api-key";
+const HEADER: &str = "x-api-key";
 
 /// The kind of API keys.
 pub(super) struct ApiKey;
@@ -22,6 +22,10 @@ pub(super) struct ApiKey;
 impl CredentialKind for ApiKey {
     fn is_offered(&self, snapshot: &Snapshot) -> bool {
         snapshot.offers_api_keys
+    }
+
+    fn header(&self) -> Option<&'static str> {
+        Some(HEADER)
     }
 
     fn required(&self) -> &'static str {

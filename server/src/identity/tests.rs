@@ -73,6 +73,10 @@ impl CredentialKind for Token {
         true
     }
 
+    fn header(&self) -> Option<&'static str> {
+        Some(AUTHORIZATION)
+    }
+
     fn required(&self) -> &'static str {
         "Token required"
     }
