@@ -21,8 +21,9 @@ explains why the contract is as it is.
 * **The version** is the value of `contract`. A server reads one version, and refuses documents of any other. Within a version,
   fields are only added, each with a default that means what its absence meant before, and no default changes.
 * **Unknown fields are refused**, because a restriction that cannot be read must not be ignored. An unknown field in the entry of a
-  client denies that client alone. One anywhere else keeps the last valid server and spec (in the policy) or the last valid keys of
-  the server (in the credentials) in force, while the clients of the new document take effect.
+  client denies that client alone. One anywhere else in the policy keeps the last valid `server` and `spec` in force, and each
+  client then keeps only what it had and still has in the new document. One anywhere else in the credentials keeps the last valid
+  `keys` in force.
 * A field that has its default can be left out, and the operator never prints it.
 * Durations are written as `250ms`, `30s`, `1m30s` or `24h`.
 ";
