@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::send_all;
+use crate::audit_blocked::three_writes_that_cannot_be_recorded;
 use crate::backends::with_read;
 use crate::fixtures::*;
 
@@ -49,11 +50,7 @@ pub async fn backend_down() -> TestServer {
 pub async fn blocked_log() -> TestServer {
     let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
     let server = start(&document(&backend.url())).await;
-    server.log.pause().await.unwrap();
-    // More records than the pipe takes.
-    send_all(&server, vec![call(READER, "echo", json!({"text": "x"})); 150]).await;
-    send_all(&server, [call(AGENT, "note", json!({"id": "7", "text": "x"}))]).await;
-    server.log.resume();
+    three_writes_that_cannot_be_recorded(&server).await;
     server
 }
 
