@@ -1,3 +1,5 @@
+mod mixes;
+
 use portcullis_crds::contract::{CREDENTIALS_FILE, KeyDigest, POLICY_FILE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
