@@ -1,5 +1,7 @@
 //! From the custom resources to the contract: the only place that knows both.
 
+use std::collections::BTreeMap;
+
 use super::{
     admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
     backend::{Backend, BackendKind, HttpBackend},
@@ -13,22 +15,23 @@ use crate::{
     union::{NotExactlyOne, exactly_one},
 };
 
-/// The contract's form of an McpServer's spec, with one finding for each rate that cannot be enforced: another one takes its
-/// place, so that the rest of the spec can be checked too. Paths begin with `spec`.
-///
-/// # Errors
-/// Returns an error if a union does not have exactly one member.
-pub fn server_spec(spec: &McpServerSpec) -> Result<(ServerSpec, Findings), Findings> {
+/// The contract's form of an McpServer's spec, with a finding for each union that does not have exactly one member and each rate
+/// that cannot be enforced. A substitute takes the place of each of them, so that the rest of the spec can be checked too: if
+/// there is a finding, the result is not to be published. Paths begin with `spec`.
+pub fn server_spec(spec: &McpServerSpec) -> (ServerSpec, Findings) {
     let mut findings = Findings::default();
-    let backends = spec.backends.iter().enumerate().filter_map(|(n, it)| {
-        findings.keep(backend(it).map_err(|error| Finding::new(format!("spec.backends[{n}]"), error.to_string())))
-    });
-    let backends: Vec<Backend> = backends.collect();
-    let tools = spec.tools.iter().enumerate().filter_map(|(n, it)| {
-        findings.keep(tool(it).map_err(|error| Finding::new(format!("spec.tools[{n}]"), error.to_string())))
-    });
-    let tools: Vec<Tool> = tools.collect();
-    let mut findings = findings.or(Findings::default())?;
+    let mut backends = Vec::with_capacity(spec.backends.len());
+    for (n, it) in spec.backends.iter().enumerate() {
+        let kind = backend_kind(it).map_err(|error| Finding::new(format!("spec.backends[{n}]"), error.to_string()));
+        let kind = findings.keep(kind).unwrap_or_else(|| substitute_backend(it, spec));
+        backends.push(Backend { name: it.name.clone(), critical: it.critical, kind });
+    }
+    let mut tools = Vec::with_capacity(spec.tools.len());
+    for (n, it) in spec.tools.iter().enumerate() {
+        let kind = tool_kind(it).map_err(|error| Finding::new(format!("spec.tools[{n}]"), error.to_string()));
+        let kind = findings.keep(kind).unwrap_or_else(|| substitute_tool(it, &backends));
+        tools.push(tool(it, kind));
+    }
     let clients = spec.clients.iter().enumerate();
     let clients = clients.map(|(n, it)| client_rule(it, &format!("spec.clients[{n}]"), &mut findings)).collect();
     let limits = limits(&spec.limits, &mut findings);
@@ -41,7 +44,7 @@ pub fn server_spec(spec: &McpServerSpec) -> Result<(ServerSpec, Findings), Findi
         audit: audit(spec.audit),
         log_level: log_level(spec.log_level),
     };
-    Ok((spec, findings))
+    (spec, findings)
 }
 
 /// The contract's form of a rate at the path `at`.
@@ -52,22 +55,43 @@ pub fn rate(rate: server::Rate, at: &str) -> Result<Rate, Finding> {
     Rate::new(rate.requests, rate.per).map_err(|error| Finding::new(format!("{at}.{}", error.field), error.allowed))
 }
 
-fn backend(backend: &server::Backend) -> Result<Backend, NotExactlyOne> {
+fn backend_kind(backend: &server::Backend) -> Result<BackendKind, NotExactlyOne> {
     let http = backend.http.as_ref();
     let http = http.map(|http| HttpBackend { url: http.url.clone(), health_path: http.health_path.clone() });
-    let kind = exactly_one([
+    exactly_one([
         ("http", http.map(BackendKind::Http)),
         ("static", backend.fixed.map(|server::StaticBackend {}| BackendKind::Static)),
-    ])?;
-    Ok(Backend { name: backend.name.clone(), critical: backend.critical, kind })
+    ])
 }
 
-fn tool(tool: &server::Tool) -> Result<Tool, NotExactlyOne> {
-    let kind = exactly_one([
+/// The kind that the backend's tools have, without an error of its own.
+fn substitute_backend(backend: &server::Backend, spec: &McpServerSpec) -> BackendKind {
+    let is_http = spec.tools.iter().any(|tool| tool.backend == backend.name && tool.http.is_some());
+    let http = HttpBackend { url: "http://substitute".into(), health_path: None };
+    if is_http { BackendKind::Http(http) } else { BackendKind::Static }
+}
+
+fn tool_kind(tool: &server::Tool) -> Result<ToolKind, NotExactlyOne> {
+    exactly_one([
         ("http", tool.http.as_ref().map(|http| ToolKind::Http(http_tool(http)))),
         ("static", tool.fixed.as_ref().map(|fixed| ToolKind::Static(static_tool(fixed)))),
-    ])?;
-    Ok(Tool {
+    ])
+}
+
+/// The kind that the tool's backend has, without an error of its own.
+fn substitute_tool(tool: &server::Tool, backends: &[Backend]) -> ToolKind {
+    match backends.iter().find(|backend| backend.name == tool.backend).map(|backend| &backend.kind) {
+        Some(BackendKind::Http(_)) => {
+            ToolKind::Http(HttpTool { method: HttpMethod::Get, path: "/".into(), query: BTreeMap::new(), body: None })
+        }
+        Some(BackendKind::Static) | None => {
+            ToolKind::Static(StaticTool { structured_content: None, text: Some(String::new()) })
+        }
+    }
+}
+
+fn tool(tool: &server::Tool, kind: ToolKind) -> Tool {
+    Tool {
         name: tool.name.clone(),
         title: tool.title.clone(),
         description: tool.description.clone(),
@@ -83,7 +107,7 @@ fn tool(tool: &server::Tool) -> Result<Tool, NotExactlyOne> {
             cursor_path: records.cursor_path.clone(),
         }),
         audit: tool.audit.as_ref().map(|audit| ToolAudit { values: audit.values.clone() }),
-    })
+    }
 }
 
 fn http_tool(tool: &server::HttpTool) -> HttpTool {

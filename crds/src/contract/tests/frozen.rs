@@ -33,7 +33,7 @@ fn published(manifest: &str) -> Policy {
         replicas: 2,
         hosts: vec!["crm".into(), "crm.sales.svc".into()],
     };
-    let half = ServerHalf { server: identity, spec: server_spec(&server.spec).unwrap().0 };
+    let half = ServerHalf { server: identity, spec: server_spec(&server.spec).0 };
     let half = check::server_half(half).unwrap().half().clone();
     Policy::new(half, PolicyReading::parse(&frozen("full-policy.yaml")).unwrap().clients)
 }

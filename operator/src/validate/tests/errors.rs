@@ -86,6 +86,30 @@ fn every_field_of_a_server_that_is_wrong_is_named() {
 }
 
 #[test]
+fn a_union_without_exactly_one_member_hides_no_other_finding() {
+    let mut broken = server_with("limits: {perClient: {requests: 1, per: 48h}}");
+    broken.metadata.name = Some("C.rm".into());
+    let spec = broken.spec.as_mut().unwrap();
+    spec.backends.push(serde_yaml::from_str("{name: neither}").unwrap());
+    for tool in [
+        "{name: both, description: x, backend: fixed, http: {method: GET, path: /x}, static: {text: hi}, timeout: 1ms}",
+        "{name: none, description: x, backend: neither}",
+        "{name: calls, description: x, backend: neither, http: {method: GET, path: '/{id}'}}",
+    ] {
+        spec.tools.push(serde_yaml::from_str(tool).unwrap());
+    }
+    insta::assert_snapshot!(lines(&server_half(&broken).unwrap_err()), @r"
+    spec.backends[1]: exactly one of http and static must be set
+    spec.tools[3]: exactly one of http and static must be set
+    spec.tools[4]: exactly one of http and static must be set
+    spec.limits.perClient.per: must be from 1s to 24h
+    spec.tools[3].timeout: must be from 10ms to 10m
+    spec.tools[5].http.path: `id` is not a property of inputSchema; its properties: none
+    metadata.name: must be a DNS label of at most 40 characters that begins with a letter: the name of the Service is derived from it
+    ");
+}
+
+#[test]
 fn every_field_of_a_client_that_is_wrong_is_named() {
     let client = client_object(
         "sales",
