@@ -18,18 +18,18 @@ use status::RECHECK;
 /// # Errors
 /// Returns an error if the API server refuses. What is known was passed on to the client's servers even so.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
-    let Some(mut fetched) = fetch::fetch(context, name).await else {
+    let Some(fetched) = fetch::fetch(context, name).await else {
         context.of_clients.forget(name);
         return Ok(RECHECK);
     };
     let checked = CheckedClient::new(fetched.client.object.clone());
-    let (client, servers) = (fetched.client.clone(), fetched.servers.take());
+    let client = fetched.client.clone();
     // A credential is random: it is built only if it is written.
     let applied = apply::apply(context, fetched).await;
     if status::is_premature(context, &client, &applied) {
         return first_error(applied).map_or(Ok(RECHECK), Err);
     }
-    let again = status::report(context, &client, servers, checked.findings(), &applied).await?;
+    let again = status::report(context, &client, checked.findings(), &applied).await?;
     first_error(applied).map_or(Ok(again), Err)
 }
 
@@ -39,3 +39,6 @@ fn first_error(applied: Vec<Applied>) -> Option<Error> {
     }
     applied.into_iter().find_map(|credential| credential.result.err())
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub struct Applied {
 /// Returns what became of each credential that the client has: none if its spec requests none, or has never been decoded. What is
 /// known was passed on to the client's servers, whatever failed.
 pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
-    let Fetched { client, secrets, .. } = fetched;
+    let Fetched { client, secrets } = fetched;
     let Some(secrets) = secrets else { return last_known(&client) };
     for kind in KINDS.iter().filter(|kind| !secrets.iter().any(|secret| secret.kind.field == kind.field)) {
         learn(context, &client, kind, Vec::new());

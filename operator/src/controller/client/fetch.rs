@@ -1,5 +1,5 @@
-//! Step one: everything that a reconcile of a client will read, from the watched objects, from what its servers reported, and
-//! from the API: its Secrets are not watched.
+//! Step one: what a reconcile of a client reads before it writes, from the watched objects and from the API: its Secrets are not
+//! watched.
 
 use std::sync::Arc;
 
@@ -8,9 +8,8 @@ use portcullis_crds::NamespacedName;
 
 use crate::{
     cluster::{Error, object::ClientObject},
-    controller::{context::Context, memory::ServerReport},
+    controller::context::Context,
     credentials::{self, CredentialKind, RequestedSecret},
-    sync::lock,
 };
 
 /// What a reconcile reads.
@@ -18,9 +17,6 @@ pub struct Fetched {
     pub client: Arc<ClientObject>,
     /// The Secret of each credential that the spec requests; `None` if the spec cannot be decoded, so that they are unknown.
     pub secrets: Option<Vec<FetchedSecret>>,
-    /// Each server that the client names, with its report; `None` in place of the report if there is no such server. `None`
-    /// as a whole until all of them have reported.
-    pub servers: Option<Vec<(NamespacedName, Option<ServerReport>)>>,
 }
 
 /// The Secret of one credential.
@@ -45,7 +41,7 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<Fetched> 
         }
         Err(_) => None,
     };
-    Some(Fetched { servers: servers(context, name), client, secrets })
+    Some(Fetched { client, secrets })
 }
 
 async fn fetch_secret(context: &Context, client: &ClientObject, requested: RequestedSecret<'_>) -> FetchedSecret {
@@ -56,16 +52,4 @@ async fn fetch_secret(context: &Context, client: &ClientObject, requested: Reque
         None => Ok(None),
     };
     FetchedSecret { kind: requested.kind, live: context.cluster.get(&name).await, name, former }
-}
-
-fn servers(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
-    let one = |server: NamespacedName| {
-        if context.servers.get(&server).is_none_or(|server| server.is_terminating()) {
-            return Some((server, None));
-        }
-        let memory = context.of_servers.known(&server)?;
-        let report = lock(&memory).reports.get(client).cloned()?;
-        Some((server, Some(report)))
-    };
-    context.index.servers(client).into_iter().map(one).collect()
 }

@@ -29,17 +29,18 @@ pub const RECHECK: Duration = Duration::from_secs(600);
 /// time.
 const APPLIED_TOGETHER: Duration = Duration::from_secs(3);
 
-/// Whether a failure is not worth a status unless the next reconcile fails too: another party wrote at the same time, or the
+/// Whether the failures are not worth a status unless the next reconcile fails too: another party wrote at the same time, or the
 /// credential in the status is still in force.
 pub fn is_premature(context: &Context, client: &ClientObject, applied: &[Applied]) -> bool {
-    let may_pass = |credential: &Applied, error: &Error| {
+    let may_pass = |(credential, error): &(&Applied, &Error)| {
         let is_in_force = client.status.as_ref().is_some_and(|status| (credential.kind.status)(status).is_some());
         error.is_conflict() || (is_in_force && error.is_transient())
     };
-    let failed = applied.iter().find_map(|credential| Some((credential, credential.result.as_ref().err()?)));
+    let failed = applied.iter().filter_map(|credential| Some((credential, credential.result.as_ref().err()?)));
+    let failed: Vec<_> = failed.collect();
     let memory = context.of_clients.of(&client.object.namespaced_name());
-    let had_failed = std::mem::replace(&mut lock(&memory).has_failed, failed.is_some() || applied.is_empty());
-    !had_failed && failed.is_some_and(|(credential, error)| may_pass(credential, error))
+    let had_failed = std::mem::replace(&mut lock(&memory).has_failed, !failed.is_empty() || applied.is_empty());
+    !had_failed && !failed.is_empty() && failed.iter().all(may_pass)
 }
 
 /// Writes the status if it changed. Returns how long until the client must be reconciled again.
@@ -49,12 +50,11 @@ pub fn is_premature(context: &Context, client: &ClientObject, applied: &[Applied
 pub async fn report(
     context: &Context,
     client: &Arc<ClientObject>,
-    servers: Option<Vec<(NamespacedName, Option<ServerReport>)>>,
     findings: &Findings,
     applied: &[Applied],
 ) -> Result<Duration, Error> {
     // The server that has yet to report starts another reconcile when it does.
-    let Some(servers) = servers else { return Ok(RECHECK) };
+    let Some(servers) = servers(context, &client.object.namespaced_name()) else { return Ok(RECHECK) };
     let now = Timestamp::now();
     let metadata = &client.object.metadata;
     let age = metadata.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
@@ -76,6 +76,20 @@ pub async fn report(
     let expires_in = expires_in.and_then(|left| Duration::try_from(left).ok()).filter(|left| !left.is_zero());
     let again = expires_in.map_or(RECHECK, |left| RECHECK.min(left + Duration::from_millis(100)));
     Ok(again.min(write(context, client, content(&input)).await?))
+}
+
+/// Each server that the client names, with its report; `None` in place of the report if there is no such server. `None` as a
+/// whole until all of them have reported. It is read last, since servers report while credentials are written.
+fn servers(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
+    let one = |server: NamespacedName| {
+        if context.servers.get(&server).is_none_or(|server| server.is_terminating()) {
+            return Some((server, None));
+        }
+        let memory = context.of_servers.known(&server)?;
+        let report = lock(&memory).reports.get(client).cloned()?;
+        Some((server, Some(report)))
+    };
+    context.index.servers(client).into_iter().map(one).collect()
 }
 
 async fn write(context: &Context, client: &ClientObject, status: McpClientStatus) -> Result<Duration, Error> {

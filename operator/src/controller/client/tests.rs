@@ -1,0 +1,140 @@
+//! A reconcile of a client against a fake API server.
+
+use std::sync::{Arc, OnceLock};
+
+use kube::core::DynamicObject;
+use portcullis_crds::{Findings, condition::Reason};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    build::{KINDS, Settings},
+    cluster::{
+        Cluster,
+        fence::Fence,
+        ownership::NotOwned,
+        scope::Scopes,
+        testing::{FakeApi, refusal, storing},
+    },
+    condition::{ConditionState, ConditionStatus},
+    controller::memory::ServerReport,
+    credentials,
+    sync::lock,
+    validate::ClientOutcome,
+};
+
+fn name(name: &str) -> NamespacedName {
+    NamespacedName::new("sales", name)
+}
+
+fn object(kind: &str, name: &str, spec: Value, status: Value) -> DynamicObject {
+    let metadata = json!({
+        "name": name, "namespace": "sales", "uid": format!("uid-of-{name}"), "generation": 1, "resourceVersion": "1",
+    });
+    let object = json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec, "status": status,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// What the operator has watched so far: one server, and one client of it with this status.
+fn context(api: &FakeApi, status: Value) -> Arc<Context> {
+    let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+    let context = Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all());
+    let server = json!({
+        "backends": [{"name": "fixed", "static": {}}],
+        "tools": [{"name": "ping", "description": "Answers.", "backend": "fixed", "static": {"text": "pong"}}],
+    });
+    context.servers.update(object("McpServer", "crm", server, json!({})).into());
+    let client = json!({
+        "access": [{"serverRef": {"name": "crm"}, "tools": ["ping"], "maxRecordsPerQuery": 1}],
+        "credentials": {"apiKey": {"secretName": "bot-key"}},
+    });
+    let change = context.clients.update(object("McpClient", "bot", client, status).into()).unwrap();
+    context.client_changed(&change);
+    context
+}
+
+fn report(context: &Context, is_pending: bool) {
+    let state = |reason| ConditionState::of_reason(ConditionStatus::True, reason);
+    let synced = match is_pending {
+        true => ConditionState::unknown(Reason::Publishing, "pod crm-0 has not reported what it serves"),
+        false => state(Reason::Synced),
+    };
+    let outcome = ClientOutcome {
+        granted: None,
+        findings: Findings::default(),
+        accepted: state(Reason::Granted),
+        resolved_refs: state(Reason::Resolved),
+    };
+    let memory = context.of_servers.of(&name("crm"));
+    lock(&memory).reports.insert(name("bot"), ServerReport { outcome, is_pending, synced });
+}
+
+/// The bodies of the writes of the client's status.
+fn statuses(api: &FakeApi) -> Vec<Value> {
+    let writes = api.requests().into_iter().filter(|request| request.path.contains("/mcpclients/bot/status"));
+    writes.map(|request| request.body["status"].clone()).collect()
+}
+
+fn state_of(conditions: &Value, type_: &str) -> (Value, Value) {
+    let condition = conditions.as_array().unwrap().iter().find(|condition| condition["type"] == type_).unwrap();
+    (condition["status"].clone(), condition["reason"].clone())
+}
+
+#[tokio::test]
+async fn a_status_contains_what_the_servers_reported_while_a_key_was_created() {
+    let context_of_api: Arc<OnceLock<Arc<Context>>> = Arc::default();
+    let api = storing({
+        let context = Arc::clone(&context_of_api);
+        move |request| {
+            if request.method == "POST" && request.path.contains("/secrets") {
+                report(context.get().unwrap(), true);
+            }
+            None
+        }
+    })
+    .await;
+    let context = context_of_api.get_or_init(|| context(&api, json!({})));
+    report(context, false);
+    reconcile(context, &name("bot")).await.unwrap();
+    let synced = state_of(&statuses(&api)[0]["servers"][0]["conditions"], "PolicySynced");
+    assert_eq!(synced, (json!("Unknown"), json!("Publishing")));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_reported_at_once_only_if_no_key_is_in_force() {
+    for (status, writes) in
+        [(json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}}), [0, 1]), (json!({}), [1, 1])]
+    {
+        let api = storing(|request| request.path.contains("/secrets/").then(|| refusal(403))).await;
+        let context = context(&api, status.clone());
+        report(&context, false);
+        for writes in writes {
+            let error = reconcile(&context, &name("bot")).await.unwrap_err();
+            assert_eq!(error.to_string(), "reading Secret sales/bot-key: forbidden (HTTP 403)");
+            assert_eq!(statuses(&api).len(), writes, "{status}");
+        }
+        let ready = state_of(&statuses(&api)[0]["conditions"], "CredentialsReady");
+        assert_eq!(ready, (json!("False"), json!("WriteFailed")));
+        assert_eq!(statuses(&api)[0].get("apiKey"), status.get("apiKey"), "it names the Secret of the key still");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_may_pass_holds_back_no_report_of_one_that_will_not() {
+    let api = storing(|_| None).await;
+    let applied = |error| Applied { kind: &credentials::KINDS[0], result: Err(error) };
+    let passing = || applied(Error::Timeout { doing: "reading".into(), after: Duration::ZERO });
+    let lasting = || {
+        let (kind, namespace, name) = ("Secret".into(), "sales".into(), "taken".into());
+        applied(Error::NotOwned(NotOwned { kind, namespace, name }))
+    };
+    for (failures, is_premature) in
+        [(vec![passing()], true), (vec![lasting()], false), (vec![passing(), lasting()], false), (vec![], false)]
+    {
+        let context = context(&api, json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}}));
+        let client = context.clients.get(&name("bot")).unwrap();
+        assert_eq!(status::is_premature(&context, &client, &failures), is_premature, "{}", failures.len());
+    }
+}
