@@ -64,7 +64,9 @@ fn missing(want: &Value, live: &Value, at: &str, lists: ListRules) -> Option<Str
         }),
         (Value::Array(want), Value::Array(live)) if want.first().and_then(|item| lists.item_key(item)).is_some() => {
             want.iter().find_map(|item| {
-                let (name, key) = lists.item_key(item)?;
+                let Some((name, key)) = lists.item_key(item) else {
+                    return (!live.contains(item)).then(|| at.to_owned());
+                };
                 let at = format!("{at}[{key}]");
                 match live.iter().find(|live| live.get(name) == Some(key)) {
                     Some(live) => missing(item, live, &at, lists),
