@@ -1,13 +1,16 @@
 //! The steps of a reconcile against a fake API server, with kinds of objects that are not built otherwise.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    build::{BuiltKind, KINDS, Settings},
+    build::{BuiltKind, CONFIG_MAP, KINDS, Settings},
     cluster::{
         Cluster, FIELD_MANAGER,
         drift::ListRules,
@@ -67,16 +70,19 @@ fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
     let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
     let cluster = Cluster::new(api.client(), Fence::open());
     let context = Context::new(cluster, settings, WITH_BOTH, Scopes::all());
-    let server = json!({
+    context.servers.update(object(server(backend, "1", "Answers.")).into());
+    context
+}
+
+fn server(backend: &str, version: &str, description: &str) -> Value {
+    json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpServer",
-        "metadata": {"name": "crm", "namespace": "sales", "uid": "uid-of-crm", "generation": 1, "resourceVersion": "1"},
+        "metadata": {"name": "crm", "namespace": "sales", "uid": "uid-of-crm", "generation": 1, "resourceVersion": version},
         "spec": {
             "backends": [{"name": "fixed", "static": {}}],
-            "tools": [{"name": "ping", "description": "Answers.", "backend": backend, "static": {"text": "pong"}}],
+            "tools": [{"name": "ping", "description": description, "backend": backend, "static": {"text": "pong"}}],
         },
-    });
-    context.servers.update(object(server).into());
-    context
+    })
 }
 
 /// What was written, as `METHOD path` without the API's prefix and the namespace.
@@ -140,4 +146,79 @@ async fn an_object_that_is_no_longer_built_is_deleted_if_it_is_the_operator_s_ow
     }
     let deletion = api.requests().into_iter().find(|request| request.method == "DELETE").unwrap();
     assert_eq!(deletion.body["preconditions"]["uid"], "uid-of-crm");
+}
+
+/// The published policy of an earlier run: the server's half, and one entry for each of these clients with these further fields.
+fn published(clients: &[(&str, &str)]) -> DynamicObject {
+    let entry = |(name, more): &(&str, &str)| {
+        format!(
+            "{{id: {name}, uid: uid-of-{name}, tools: [ping], maxRecordsPerQuery: 1, limits: [{{requests: 60, per: 1m}}]{more}}}"
+        )
+    };
+    let clients: Vec<_> = clients.iter().map(entry).collect();
+    let policy = format!(
+        "contract: 1
+server: {{namespace: sales, name: crm}}
+spec:
+  backends: [{{name: fixed, static: {{}}}}]
+  tools: [{{name: ping, description: Answers., backend: fixed, static: {{text: pong}}}}]
+clients: [{}]",
+        clients.join(", ")
+    );
+    let mut metadata = metadata("crm-policy-v1");
+    metadata["uid"] = json!("uid-of-policy");
+    object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"policy.yaml": policy}}))
+}
+
+/// A client of the server. It cannot be decoded if `tools` is not a list.
+fn client(name: &str, tools: Value) -> DynamicObject {
+    let metadata = json!({"name": name, "namespace": "sales", "uid": format!("uid-of-{name}"), "resourceVersion": "1"});
+    let access = json!([{"serverRef": {"name": "crm"}, "tools": tools, "maxRecordsPerQuery": 1}]);
+    let spec = json!({"access": access, "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});
+    object(json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient", "metadata": metadata, "spec": spec}))
+}
+
+#[tokio::test]
+async fn after_a_restart_each_entry_of_the_published_policy_counts_by_itself() {
+    let api = storing(|_| None).await;
+    let context = context(&api, "nowhere");
+    let entries = [("kept", ""), ("unreadable", ", later: true"), ("gone", ""), ("valid", "")];
+    context.owned.update(&CONFIG_MAP.object, published(&entries));
+    for (name, tools) in [("kept", json!("all")), ("unreadable", json!("all")), ("valid", json!(["ping", "other"]))] {
+        let change = context.clients.update(client(name, tools).into()).unwrap();
+        context.client_changed(&change);
+    }
+    reconcile(&context, &crm()).await.unwrap();
+    let memory = context.of_servers.of(&crm());
+    let policy = lock(&memory).published.policy.clone().unwrap();
+    let clients: Vec<_> = policy.clients.iter().map(|client| (client.id.as_str(), client.tools.len())).collect();
+    assert_eq!(clients, [("kept", 1), ("valid", 1)]);
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_read_hold_up_the_policy_only_while_nothing_is_known_of_them() {
+    let is_refused = Arc::new(AtomicBool::new(true));
+    let api = storing({
+        let is_refused = Arc::clone(&is_refused);
+        move |request| {
+            let reads_secret = request.method == "GET" && request.path.contains("/secrets/");
+            (reads_secret && is_refused.load(Ordering::SeqCst)).then(|| refusal(403))
+        }
+    })
+    .await;
+    let context = context(&api, "fixed");
+    let error = reconcile(&context, &crm()).await.unwrap_err();
+    assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
+    assert_eq!(writes(&api), [] as [&str; 0], "keys that are in use would be replaced");
+
+    is_refused.store(false, Ordering::SeqCst);
+    reconcile(&context, &crm()).await.unwrap();
+    is_refused.store(true, Ordering::SeqCst);
+    let before = writes(&api).len();
+    context.servers.update(object(server("fixed", "2", "Answers differently.")).into());
+    let error = reconcile(&context, &crm()).await.unwrap_err();
+    assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
+    let later = writes(&api).split_off(before);
+    assert!(later.iter().any(|write| write == "PATCH configmaps/crm-policy-v1"), "{later:?}");
+    assert!(!later.iter().any(|write| write.contains("secrets") || write.contains("deployments")), "{later:?}");
 }

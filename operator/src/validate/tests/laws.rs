@@ -1,3 +1,4 @@
+use portcullis_crds::contract::{ClientRule, NamespacesFrom, Rate};
 use proptest::prelude::*;
 
 use super::*;
@@ -75,4 +76,46 @@ proptest! {
             ids(documents.credentials.clients().iter().map(|client| &client.id).collect())
         );
     }
+
+    /// A grant is an intersection: with the rule that admits the client, and of a client with errors also with what it had.
+    #[test]
+    fn no_client_is_granted_more_than_its_rule_allows_or_with_errors_more_than_it_had(
+        (first, _) in any_clients(),
+        (second, _) in any_clients(),
+        (n, m) in (0..SERVERS.len(), 0..SERVERS.len()),
+    ) {
+        let valid = server(&input(SERVERS[n], first));
+        let plan = after(&valid, input(SERVERS[m], second));
+        let documents = plan.documents.as_ref().unwrap();
+        let half = documents.policy.server();
+        for client in documents.policy.clients() {
+            let name = client.id.resolve("sales");
+            let matches = |rule: &&ClientRule| rule.namespaces.from == NamespacesFrom::All || name.namespace == "sales";
+            let allow = &half.spec.clients.iter().find(matches).unwrap().allow;
+            for granted in &client.tools {
+                let tool = half.spec.tools.iter().find(|tool| tool.name == *granted).unwrap();
+                prop_assert!(allow.tools.iter().any(|allowed| allowed == "*" || allowed == granted.as_str()));
+                prop_assert!(allow.effects.contains(&tool.effect()));
+            }
+            prop_assert!(client.max_records_per_query <= allow.max_records_per_query.unwrap_or(u32::MAX));
+            prop_assert!(allow.limits.is_none_or(|ceiling| is_within(&client.limits, &[ceiling])));
+            if !plan.decisions[&name].findings.is_empty() {
+                let before = valid.documents.as_ref().unwrap().policy.clients();
+                let before = before.iter().find(|before| before.id == client.id && before.uid == client.uid).unwrap();
+                prop_assert!(client.tools.iter().all(|tool| before.tools.contains(tool)));
+                prop_assert!(client.max_records_per_query <= before.max_records_per_query);
+                prop_assert!(client.allow_write <= before.allow_write && client.suspended >= before.suspended);
+                prop_assert!(is_within(&client.limits, &before.limits));
+            }
+        }
+    }
+}
+
+/// Whether each of the bounds is enforced, or the two limits that a policy has room for are stricter.
+fn is_within(limits: &[Rate], bounds: &[Rate]) -> bool {
+    let per_time = |rate: &Rate| f64::from(rate.requests) / rate.per.as_millis() as f64;
+    bounds.iter().all(|bound| match limits.iter().find(|limit| limit.per == bound.per) {
+        Some(limit) => limit.requests <= bound.requests,
+        None => limits.len() == 2 && limits.iter().all(|limit| per_time(limit) <= per_time(bound)),
+    })
 }
