@@ -1,8 +1,8 @@
-//! Who sends a request: the snapshot, what was presented and the time in; an [`Identity`] or a [`Refusal`] out.
+//! Identifies the sender of a request: the snapshot, what was presented and the time in; an [`Identity`] or a [`Refusal`] out.
 //!
 //! Everything here is pure: no clock, no log, no metric. The credential that was presented decides, and no other is tried
-//! after it. Each kind of credential is one file and one line in [`KINDS`]; what success and failure lead to is left to the
-//! guard.
+//! after it. Each kind of credential is one file and one line in [`KINDS`]; the guard decides what follows from success and
+//! failure.
 
 mod api_key;
 
@@ -18,7 +18,7 @@ use crate::{
     protocol::headers::{Header, RequestHeaders},
 };
 
-/// The kinds of credentials. The first that the policy offers words the refusal of a request without any.
+/// The kinds of credentials. The refusal of a request without any is worded by the first kind that the policy offers.
 const KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
 
 /// The header that carries credentials of some kind even if no kind reads it.

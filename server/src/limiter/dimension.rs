@@ -71,7 +71,7 @@ impl Dimension {
 }
 
 impl Dimensions {
-    /// The most limits of one request: a tool, the client's own rates (at most two in a policy), its pool, all calls.
+    /// The most limits of one request: a tool, the client's own rates (at most two of each of two policies), its pool, all calls.
     pub const MOST: usize = 8;
 
     /// No limits yet, of a server with so many replicas.

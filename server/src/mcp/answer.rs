@@ -35,8 +35,8 @@ pub enum Answer {
     },
     /// A notification was accepted.
     Accepted,
-    /// Messages, of which the last is the response. Only given if the carrier accepts streams. Whatever is to happen once only
-    /// happens when the messages are polled, so that a transport can still refuse the request.
+    /// Messages, of which the last is the response. Only given if the carrier accepts streams. Nothing takes effect before
+    /// the messages are polled, so that a transport can still refuse the request.
     Stream {
         /// The id of the request, as it was written.
         id: String,

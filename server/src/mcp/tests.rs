@@ -90,8 +90,8 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
     let (response, _, refusal) = send(&mcp, caller, &pipe, &request("tools/paint", json!({}))).await;
     assert_eq!(refusal, Some(Refusal::UnknownMethod { in_session: true }));
     assert_eq!(response["error"]["code"], -32601);
-    let stranger = Caller { snapshot: &snapshot, identity: &other };
-    let (_, _, refusal) = send(&mcp, stranger, &pipe, &greet).await;
+    let another = Caller { snapshot: &snapshot, identity: &other };
+    let (_, _, refusal) = send(&mcp, another, &pipe, &greet).await;
     assert_eq!(refusal, Some(Refusal::SessionNotFound), "a session belongs to the identity that opened it");
 
     assert!(mcp.guard.audit.stop(Duration::from_secs(5)));

@@ -35,7 +35,7 @@ pub(super) struct Activity {
     ending: AtomicBool,
     /// The connection's task. The waker of a task does not change, so it is stored once.
     waker: OnceLock<Waker>,
-    /// Notifies whoever waits for `ending`.
+    /// Wakes the streams that wait for `ending`.
     stop: Notify,
 }
 
@@ -46,7 +46,7 @@ struct Unread {
     moved: HashMap<u64, Instant>,
 }
 
-/// The peer leaves too many bytes of its answers unread; this answer is not sent.
+/// The peer leaves too many bytes of its answers unread: this answer is not sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the peer leaves too much unread")]
 pub(super) struct TooMuchUnread;

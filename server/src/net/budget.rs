@@ -1,7 +1,7 @@
-//! What identities hold together: bytes of bodies that are being received, or streams that are open.
+//! Budgets that all identities share: bytes of bodies that are being received, or streams that are open.
 //!
-//! Each body and each connection has a bound, but many of them that all stall are more than a process has. So what is held is
-//! taken from a budget first: from the part of one identity, and from the whole.
+//! Each body and each connection has a bound, but many that stall at once could still exhaust the process. So each takes what it
+//! needs from a budget first: from the part of its identity, and from the whole.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -17,7 +17,7 @@ pub trait Listener: Send {
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
 }
 
-/// A connection that was accepted. It is established in the task of its own, within [`Bounds::handshake`](super::Bounds).
+/// A connection that was accepted. It is established in a task of its own, within [`Bounds::handshake`](super::Bounds).
 pub trait Accepted: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 

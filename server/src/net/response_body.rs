@@ -33,7 +33,7 @@ pub enum AtStop {
     Finishes,
 }
 
-/// A body that is sent piece by piece as the pieces arise.
+/// A body that is sent piece by piece, as its pieces become available.
 ///
 /// While it has nothing to send it is alive, not stalled: a keep-alive is sent from time to time. It ends with its pieces, after
 /// its longest life, or at a stop, as [`AtStop`] says.
@@ -96,7 +96,7 @@ impl ResponseBody {
         matches!(self.0, Kind::Stream(_))
     }
 
-    /// The connection that the body is sent on: its end is the end of a stream that a stop ends.
+    /// Sets the connection that the body is sent on, so that its stop can end a stream.
     pub(super) fn attach(&mut self, activity: &Arc<Activity>) {
         if let Kind::Stream(stream) = &mut self.0
             && stream.at_stop == AtStop::Ends

@@ -103,10 +103,10 @@ pub fn refuse_message(refusal: &Refusal, response: String) -> Response<ResponseB
     response
 }
 
-/// What a body that was not read is refused with: as a message, if a caller can retry, else by HTTP.
+/// The refusal of a request whose body was not read: that of a message if the caller can retry.
 ///
 /// # Errors
-/// Returns the refusal of HTTP.
+/// Returns the refusal of HTTP if it cannot.
 pub fn refuse_body(refusal: BodyRefusal) -> Result<Refusal, HttpRefusal> {
     match refusal {
         BodyRefusal::OverShare => Ok(Refusal::OverLimit { seconds: BUDGET_RETRY_SECONDS }),
@@ -117,7 +117,7 @@ pub fn refuse_body(refusal: BodyRefusal) -> Result<Refusal, HttpRefusal> {
     }
 }
 
-/// What a stream that cannot be opened is refused with.
+/// The refusal of a request whose stream cannot be opened.
 pub fn refuse_stream(over: OverBudget) -> Refusal {
     match over {
         OverBudget::OfIdentity => Refusal::OverLimit { seconds: BUDGET_RETRY_SECONDS },

@@ -6,7 +6,6 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::net::ResponseBody;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A response with a JSON body.

@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-/// Where it is served, and the route that records name.
+/// The path, and the route that audit records name.
 pub const PATH: &str = "/mcp";
 const SESSION: &str = "mcp-session-id";
 
-/// A POST to `/mcp`, beside its message.
+/// The headers of a POST to `/mcp`, which carry everything beside its message.
 struct Post<'a>(&'a HeaderMap);
 
 impl Carrier for Post<'_> {

@@ -115,7 +115,7 @@ async fn a_bad_document_keeps_the_last_good_one_in_force_and_is_reported() {
         format!("{}\n}}{{", good.0),
         String::new(),
         "---\n---\n".into(),
-        // As far as an editor has written it: clients that are not there yet are not removed.
+        // An editor has not finished it: a client that it does not contain yet is not removed.
         "contract: 1\n".into(),
         good.0.replace("agent", "AGENT!"),
     ];

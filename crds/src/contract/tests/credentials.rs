@@ -44,7 +44,7 @@ fn a_client_may_state_one_of_its_keys_twice() {
 }
 
 #[test]
-fn fields_that_are_null_are_as_good_as_missing() {
+fn a_field_that_is_null_counts_as_missing() {
     let read = CredentialsReading::parse("contract: 1\nrevision: null\nclients: null\nkeys: null").unwrap();
     assert_eq!((read.clients, read.refused, read.keys), (vec![], vec![], Ok(None)));
 }
@@ -61,7 +61,7 @@ fn a_client_that_appears_twice_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn a_field_that_nobody_knows_denies_its_client_or_holds_back_the_servers_keys() {
+fn an_unknown_field_denies_its_client_or_refuses_the_servers_own_keys() {
     let made = Credentials::new(vec![client("a", b"1"), client("b", b"2")], None);
     let body = made.text().lines().filter(|line| !line.starts_with("revision")).collect::<Vec<_>>().join("\n");
     let read = CredentialsReading::parse(&body.replace("uid: uid-of-a", "uid: uid-of-a\n  jwt: []")).unwrap();

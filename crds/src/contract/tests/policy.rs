@@ -62,7 +62,7 @@ fn a_document_that_cannot_be_trusted_is_refused_as_a_whole() {
             "revision: is not the revision of the content",
         ),
         (with("clients:\n", "clients: none\nrest:\n"), "clients: must be a list"),
-        // Half written, by a hand that states no revision: its clients are not all there yet either.
+        // Files that an editor has not finished: their clients are not complete either.
         ("contract: 1\n".to_owned(), "server: is missing"),
         (TEXT.split("spec:").next().unwrap().to_owned(), "spec: is missing"),
     ] {
