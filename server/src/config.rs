@@ -5,8 +5,9 @@
 //! grants: access requires a key in the credentials and a client in the policy, with the same id and the same UID, and a policy
 //! whose server half is refused grants its clients nothing new.
 
-mod client;
 mod document;
+#[cfg(test)]
+pub mod fixtures;
 mod grants;
 mod loader;
 mod reading;
@@ -15,12 +16,11 @@ mod store;
 mod tool;
 mod watch;
 
-pub use client::{Client, ClientState};
 pub use document::{Change, Refused};
 pub use loader::{Reload, StoreSettings};
 #[cfg(test)]
 pub use reading::{CredentialsDocument, PolicyDocument};
-pub use snapshot::{ApiKeyEntry, ServerInForce, Snapshot, Tools};
+pub use snapshot::{ServerInForce, Snapshot, Tools};
 pub use store::{DocumentErrors, Store};
 pub use tool::{Records, Tool};
 pub use watch::watch;

@@ -11,7 +11,7 @@ mod authenticate;
 mod authorise;
 mod call;
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 mod limits;
 mod records;
 

@@ -1,41 +1,38 @@
-//! Identifies the sender of a request: the snapshot, what was presented and the time in; an [`Identity`] or a [`Refusal`] out.
+//! Identifies the sender of a request: a snapshot's [`Authenticators`], what was presented and the time in; an [`Identity`]
+//! or a [`Refusal`] out.
 //!
 //! Everything here is pure: no clock, no log, no metric. The credential that was presented decides, and no other is tried
 //! after it. Each kind of credential is one file and one line in [`KINDS`]; the guard decides what follows from success and
 //! failure.
 
 mod api_key;
+mod authenticators;
+mod client;
+#[cfg(test)]
+pub mod fixtures;
+
+pub use authenticators::Authenticators;
+pub use client::{Client, ClientState, Clients};
 
 use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
 
-use portcullis_crds::ToolName;
+use portcullis_crds::{
+    ToolName,
+    contract::{Authentication, CredentialClient},
+};
 
 use crate::{
     audit::record::{AuthFailure, ClientRefusal},
-    config::{Client, ClientState, Snapshot},
     fingerprint::Fingerprint,
     net::ConnectionFacts,
-    protocol::headers::{Header, RequestHeaders},
+    protocol::headers::RequestHeaders,
 };
 
 /// The kinds of credentials. The refusal of a request without any is worded by the first kind that the policy offers.
-const KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
-
-/// The header that carries credentials of some kind even if no kind reads it.
-const AUTHORIZATION: &str = "authorization";
-
-/// What a caller presented.
-#[derive(Clone, Copy)]
-pub struct Presented<'a> {
-    pub headers: &'a dyn RequestHeaders,
-    pub connection: &'a ConnectionFacts,
-}
+static KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
 
 /// A kind of credential.
 trait CredentialKind: Sync {
-    /// Whether the policy lets clients use this kind.
-    fn is_offered(&self, snapshot: &Snapshot) -> bool;
-
     /// The header that carries it, if a header does. A request that uses two such headers, or one of them twice, is ambiguous.
     fn header(&self) -> Option<&'static str>;
 
@@ -43,14 +40,29 @@ trait CredentialKind: Sync {
     fn required(&self) -> &'static str;
     fn invalid(&self) -> &'static str;
 
+    /// Makes the kind's authenticator for a snapshot; `None` if the policy does not offer the kind.
+    fn authenticator(&self, sources: &Sources<'_>) -> Option<Box<dyn Authenticator>>;
+}
+
+/// The credentials of one kind that a snapshot accepts.
+trait Authenticator: Send + Sync {
     /// Whose credential it is; `None` if no credential of this kind was presented. That the client is active, and that the
-    /// identity has not expired, is checked by [`identify`].
-    fn identify<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        presented: &Presented<'_>,
-        now: Duration,
-    ) -> Option<Result<Identity<'s>, Refusal<'s>>>;
+    /// identity has not expired, is checked by [`Authenticators::identify`].
+    fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Option<Result<Identity<'s>, Refusal<'s>>>;
+}
+
+/// What authenticators are made of.
+pub struct Sources<'a> {
+    pub settings: &'a Authentication,
+    pub credentials: &'a [CredentialClient],
+    pub clients: &'a Clients,
+}
+
+/// What a caller presented.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    pub headers: &'a dyn RequestHeaders,
+    pub connection: &'a ConnectionFacts,
 }
 
 /// A caller whose credential is valid.
@@ -134,53 +146,6 @@ impl Refusal<'_> {
             Self::ClientRefused { .. } => "Client not recognised",
         }
     }
-}
-
-/// Identifies a caller. `now` is the time since 1970.
-///
-/// # Errors
-/// Returns an error if no credential was presented, if the one that was is not valid, if there is more than one, or if its
-/// client may not call this server.
-pub fn identify<'s>(
-    snapshot: &'s Snapshot,
-    presented: &Presented<'_>,
-    now: Duration,
-) -> Result<Identity<'s>, Refusal<'s>> {
-    identify_by(&KINDS, snapshot, presented, now)
-}
-
-fn identify_by<'s>(
-    kinds: &[&dyn CredentialKind],
-    snapshot: &'s Snapshot,
-    presented: &Presented<'_>,
-    now: Duration,
-) -> Result<Identity<'s>, Refusal<'s>> {
-    let offered = kinds.iter().find(|kind| kind.is_offered(snapshot)).or(kinds.first());
-    let refused = |sentence: fn(&dyn CredentialKind) -> &'static str, reason| {
-        Err(Refusal::Unauthenticated { message: offered.map_or("", |kind| sentence(*kind)), reason })
-    };
-    if is_ambiguous(kinds, presented.headers) {
-        return refused(|kind| kind.invalid(), AuthFailure::Ambiguous);
-    }
-    match kinds.iter().find_map(|kind| kind.identify(snapshot, presented, now)) {
-        Some(identified) => identified?.check_active(now),
-        None => refused(|kind| kind.required(), AuthFailure::Missing),
-    }
-}
-
-/// Whether headers carry several credentials, or one twice: which of them counts would be a guess.
-fn is_ambiguous(kinds: &[&dyn CredentialKind], headers: &dyn RequestHeaders) -> bool {
-    let names = || kinds.iter().filter_map(|kind| kind.header());
-    let unread = (!names().any(|name| name == AUTHORIZATION)).then_some(AUTHORIZATION);
-    let mut carried = 0;
-    for name in names().chain(unread) {
-        match headers.get(name) {
-            Header::Repeated => return true,
-            header if header.is_missing() => {}
-            _ => carried += 1,
-        }
-    }
-    carried > 1
 }
 
 #[cfg(test)]

@@ -9,8 +9,6 @@ pub mod cancellation;
 pub mod cli;
 pub mod config;
 pub mod fingerprint;
-#[cfg(test)]
-mod fixtures;
 pub mod guard;
 pub mod health;
 pub mod identity;

@@ -5,6 +5,8 @@
 
 mod answer;
 mod dispatch;
+#[cfg(test)]
+pub mod fixtures;
 mod lifecycle;
 mod session;
 mod tools;

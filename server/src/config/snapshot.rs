@@ -1,23 +1,25 @@
 //! A policy with its credentials, ready to use. It is immutable; a reload makes another one.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, atomic::AtomicU64},
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
 };
 
 use portcullis_crds::{
-    BackendName, ClientId, ToolName,
+    BackendName, ToolName,
     check::CheckedServerHalf,
-    contract::{AuditArguments, KeyDigest, LogLevel, MethodMode, OnOverflow, ServerHalf},
+    contract::{AuditArguments, LogLevel, OnOverflow, ServerHalf},
 };
 
 use super::{
-    Client, Tool,
+    Tool,
     reading::{CredentialsDocument, PolicyDocument},
 };
 use crate::{
     audit::arguments::DigestKey,
     backend::{Backend, Factory},
+    identity::{Authenticators, Clients, Identity, Presented, Refusal, Sources},
     limiter::LimitStore,
     metrics::Metrics,
     protocol::json,
@@ -38,9 +40,7 @@ pub struct Snapshot {
     pub replicas: u16,
     pub limit_store: Arc<dyn LimitStore>,
     pub clients: usize,
-    /// Whether clients may use API keys.
-    pub offers_api_keys: bool,
-    keys: HashMap<KeyDigest, ApiKeyEntry>,
+    authenticators: Authenticators,
     /// Lower case, without ports.
     pub hosts: HashSet<String>,
     pub records_arguments: bool,
@@ -64,18 +64,6 @@ pub struct ServerInForce {
 pub struct Tools {
     pub by_name: BTreeMap<ToolName, Tool>,
     pub backends: BTreeMap<BackendName, Backend>,
-}
-
-/// An API key of the credentials.
-pub struct ApiKeyEntry {
-    /// The client that owns it.
-    pub id: ClientId,
-    /// What audit records call the key.
-    pub key_id: String,
-    /// The client in the policy; `None` if the policy has no client of the same id and UID.
-    pub client: Option<Arc<Client>>,
-    /// When its use was last recorded, in seconds of the limiter's clock plus one; 0 if it never was.
-    pub last_recorded: AtomicU64,
 }
 
 impl Tools {
@@ -104,25 +92,11 @@ impl Snapshot {
     ) -> Self {
         let ServerInForce { half, tools, limit_store } = server;
         let ServerHalf { server, spec } = &*half;
-        let mut clients: HashMap<(&ClientId, &str), Arc<Client>> = HashMap::new();
-        for client in &policy.clients {
-            let made = Client::new(client, &spec.limits);
-            clients.insert((&client.id, &client.uid), Arc::new(made));
-        }
-        let mut keys = HashMap::new();
-        let offers_api_keys = spec.authentication.api_key.mode != MethodMode::Off;
-        for owner in credentials.iter().filter(|_| offers_api_keys).flat_map(|credentials| &credentials.clients) {
-            let client = clients.get(&(&owner.id, owner.uid.as_str()));
-            for key in &owner.api_keys {
-                let entry = ApiKeyEntry {
-                    id: owner.id.clone(),
-                    key_id: key.id.clone(),
-                    client: client.cloned(),
-                    last_recorded: AtomicU64::new(0),
-                };
-                keys.insert(key.sha256, entry);
-            }
-        }
+        let authenticators = Authenticators::new(&Sources {
+            settings: &spec.authentication,
+            credentials: credentials.map_or(&[], |credentials| &credentials.clients),
+            clients: &Clients::new(&policy.clients, &spec.limits),
+        });
         let name = json::string(&server.name);
         Self {
             revision: policy.revision.clone(),
@@ -133,8 +107,7 @@ impl Snapshot {
             replicas: server.replicas,
             limit_store,
             clients: policy.clients.len(),
-            offers_api_keys,
-            keys,
+            authenticators,
             hosts: server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             records_arguments: spec.audit.arguments == AuditArguments::Shape,
             overflow: spec.audit.on_overflow,
@@ -145,8 +118,12 @@ impl Snapshot {
         }
     }
 
-    /// Looks up an API key by its digest.
-    pub fn api_key(&self, digest: &KeyDigest) -> Option<&ApiKeyEntry> {
-        self.keys.get(digest)
+    /// Identifies a caller. `now` is the time since 1970.
+    ///
+    /// # Errors
+    /// Returns an error if no credential was presented, if the one that was is not valid, if there is more than one, or if its
+    /// client may not call this server.
+    pub fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
+        self.authenticators.identify(presented, now)
     }
 }

@@ -80,8 +80,9 @@ mod tests {
     use super::*;
     use crate::{
         cancellation::Cancellation,
-        fixtures,
-        guard::fixtures::identity_in,
+        config::fixtures::{policy, snapshot},
+        guard::fixtures::{self, identity_in},
+        identity::fixtures::{client, credentials},
         limiter::{LimitStore, StoreFuture},
     };
 
@@ -100,8 +101,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_refused_before_it_has_an_effect_if_the_limits_cannot_be_checked() {
-        let policy = fixtures::policy(&[fixtures::client("a", &json!({}))]);
-        let mut snapshot = fixtures::snapshot(&policy, &fixtures::credentials(&["a"]));
+        let policy = policy(&[client("a", &json!({}))]);
+        let mut snapshot = snapshot(&policy, &credentials(&["a"]));
         snapshot.limit_store = Arc::new(Unreachable);
         let identity = identity_in(&snapshot, "a");
         let caller = Caller { snapshot: &snapshot, identity: &identity };

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::{
     backend::Unsendable,
-    config::{Client, Tool},
+    config::Tool,
+    identity::Client,
     protocol::strict::{Json, Node},
 };
 

@@ -25,7 +25,7 @@ impl Guard {
         (peer, route): (IpAddr, &'static str),
     ) -> Result<Identity<'s>, identity::Refusal<'s>> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let identified = identity::identify(snapshot, presented, now);
+        let identified = snapshot.identify(presented, now);
         match &identified {
             Ok(identity) => {
                 self.metrics.authenticated(AuthOutcome::Success);

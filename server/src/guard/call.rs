@@ -158,8 +158,9 @@ mod tests {
     use crate::{
         backend::{Content, Exchange, Output, fake},
         config::Snapshot,
-        fixtures::{self, Log},
-        guard::fixtures::identity_in,
+        config::fixtures::{policy, snapshot},
+        guard::fixtures::{self, Log, identity_in},
+        identity::fixtures::{client, credentials},
     };
 
     /// Calls `greet`, whose backend does what the closure returns. Returns the outcome (`None` if the caller disconnected) and
@@ -182,8 +183,8 @@ mod tests {
     }
 
     fn snapshot_with(exchange: impl Fn() -> Exchange + Send + Sync + 'static) -> Snapshot {
-        let policy = fixtures::policy(&[fixtures::client("a", &json!({}))]);
-        let mut snapshot = fixtures::snapshot(&policy, &fixtures::credentials(&["a"]));
+        let policy = policy(&[client("a", &json!({}))]);
+        let mut snapshot = snapshot(&policy, &credentials(&["a"]));
         let tools = Arc::get_mut(&mut snapshot.tools).unwrap();
         tools.by_name.get_mut("greet").unwrap().work = fake::tool_work(exchange);
         snapshot

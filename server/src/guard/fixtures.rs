@@ -1,7 +1,12 @@
-//! Tools, clients and identities for the tests of the guard.
+//! A guard with its log, tools, clients and identities, for unit tests.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use portcullis_crds::{
     check,
     contract::{Limits, PolicyClient, PolicyReading},
@@ -9,15 +14,53 @@ use portcullis_crds::{
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Client, Snapshot, Tool, Tools},
-    fixtures::factory,
-    identity::{Credential, Identity, Presented, identify},
+    audit::{Audit, Options},
+    config::{Snapshot, Tool, Tools, fixtures::factory},
+    guard::Guard,
+    identity::{Client, Credential, Identity, Presented},
+    limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
     net::ConnectionFacts,
     protocol::headers::Pairs,
 };
 
 static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
+
+/// A guard that records to a log in memory.
+pub fn guard() -> (Guard, Log) {
+    let log = Log::default();
+    let guard = Guard {
+        audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
+        allowance: MemoryStore::default(),
+        in_flight: InFlight::default(),
+        clock: Clock::start(),
+        metrics: Metrics::default(),
+    };
+    (guard, log)
+}
+
+/// An audit log in memory.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// The records so far.
+    pub fn records(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// A static tool `t`, with these fields beside the required ones.
 pub fn tool(more: &Value) -> Tool {
@@ -52,12 +95,12 @@ pub fn identity(client: &Client) -> Identity<'_> {
     }
 }
 
-/// The identity of a client of `crate::fixtures`, by its API key.
+/// The identity of a client of a snapshot, by its API key.
 pub fn identity_in<'s>(snapshot: &'s Snapshot, client: &str) -> Identity<'s> {
     let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
     let key = format!("key-of-{client}");
     let presented = Presented { headers: &Pairs(&[("x-api-key", &key)]), connection: &connection };
-    identify(snapshot, &presented, Duration::ZERO).unwrap()
+    snapshot.identify(&presented, Duration::ZERO).unwrap()
 }
 
 fn extend(object: &mut Value, more: &Value) {

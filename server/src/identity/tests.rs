@@ -1,19 +1,32 @@
-use portcullis_crds::contract::KeyDigest;
-use serde_json::json;
+use std::sync::Arc;
+
+use portcullis_crds::contract::{CredentialClient, Limits, PolicyClient};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    fixtures::{client, credentials, policy},
+    identity::fixtures::{client, credentials},
     protocol::headers::Pairs,
 };
 
 const NOW: Duration = Duration::from_secs(1_000);
 
-/// A server whose clients are `bot`, one that is suspended and one that has expired. `gone` has a key, and is not a client.
-fn snapshot() -> Snapshot {
+type Kinds = &'static [&'static dyn CredentialKind];
+
+fn read<T: DeserializeOwned>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// Authenticators for the clients `bot`, one that is suspended and one that has expired. `gone` has a key, and is not a client.
+fn authenticators(kinds: Kinds) -> Authenticators {
     let expired = json!({"expiresAt": "1970-01-01T00:16:40Z"});
     let clients = [client("bot", &json!({})), client("idle", &json!({"suspended": true})), client("old", &expired)];
-    crate::fixtures::snapshot(&policy(&clients), &credentials(&["bot", "idle", "old", "gone"]))
+    let clients: Vec<PolicyClient> = read(&json!(clients));
+    let credentials: Vec<CredentialClient> = read(&credentials(&["bot", "idle", "old", "gone"])["clients"]);
+    let clients = Clients::new(&clients, &Limits::default());
+    let sources = Sources { settings: &Authentication::default(), credentials: &credentials, clients: &clients };
+    Authenticators::of(kinds, &sources)
 }
 
 fn connection() -> ConnectionFacts {
@@ -21,13 +34,9 @@ fn connection() -> ConnectionFacts {
 }
 
 /// The client and the credential, or why not.
-fn identified(
-    kinds: &[&dyn CredentialKind],
-    sent: &[(&str, &str)],
-) -> Result<(String, String), (String, &'static str)> {
-    let snapshot = snapshot();
+fn identified(kinds: Kinds, sent: &[(&str, &str)]) -> Result<(String, String), (String, &'static str)> {
     let presented = Presented { headers: &Pairs(sent), connection: &connection() };
-    match identify_by(kinds, &snapshot, &presented, NOW) {
+    match authenticators(kinds).identify(&presented, NOW) {
         Ok(identity) => Ok((identity.client.id.to_string(), identity.credential.id.to_owned())),
         Err(refusal) => Err((
             refusal.message().to_owned(),
@@ -69,12 +78,8 @@ static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
 struct Token;
 
 impl CredentialKind for Token {
-    fn is_offered(&self, _: &Snapshot) -> bool {
-        true
-    }
-
     fn header(&self) -> Option<&'static str> {
-        Some(AUTHORIZATION)
+        Some("authorization")
     }
 
     fn required(&self) -> &'static str {
@@ -85,18 +90,21 @@ impl CredentialKind for Token {
         "Invalid token"
     }
 
-    fn identify<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        presented: &Presented<'_>,
-        _: Duration,
-    ) -> Option<Result<Identity<'s>, Refusal<'s>>> {
+    fn authenticator(&self, sources: &Sources<'_>) -> Option<Box<dyn Authenticator>> {
+        Some(Box::new(Tokens(sources.clients.get(&"bot".parse().unwrap(), "u")?.clone())))
+    }
+}
+
+/// Accepts tokens for one client.
+struct Tokens(Arc<Client>);
+
+impl Authenticator for Tokens {
+    fn identify<'s>(&'s self, presented: &Presented<'_>, _: Duration) -> Option<Result<Identity<'s>, Refusal<'s>>> {
         let mut words = presented.headers.get("authorization").text().ok()??.split(' ');
-        let key = KeyDigest::of(format!("key-of-{}", words.next()?).as_bytes());
-        let client = snapshot.api_key(&key)?.client.as_deref()?;
+        words.next().filter(|name| *name == self.0.id.as_str())?;
         let subject = Subject { issuer: "issuer".into(), name: words.next()?.into(), pseudonym: "p".into() };
-        let mut identity = Identity::of_client(client, Credential { id: "token", last_recorded: &LAST_RECORDED });
-        identity.fingerprint = client.fingerprint.and(&[&subject.issuer, &subject.name]);
+        let mut identity = Identity::of_client(&self.0, Credential { id: "token", last_recorded: &LAST_RECORDED });
+        identity.fingerprint = self.0.fingerprint.and(&[&subject.issuer, &subject.name]);
         identity.subject = Some(subject);
         identity.narrowing = Some(Narrowing::default());
         identity.expires = words.next()?.parse().ok();
@@ -106,12 +114,12 @@ impl CredentialKind for Token {
 
 #[test]
 fn another_kind_of_credential_may_name_a_user_narrow_the_tools_and_expire() {
-    let kinds: [&dyn CredentialKind; 2] = [&Token, &api_key::ApiKey];
-    let snapshot = snapshot();
+    let kinds: Kinds = &[&Token, &api_key::ApiKey];
+    let authenticators = authenticators(kinds);
     let identity = |token: &str| {
         let headers = [("authorization", token)];
         let presented = Presented { headers: &Pairs(&headers), connection: &connection() };
-        let identity = identify_by(&kinds, &snapshot, &presented, NOW)?;
+        let identity = authenticators.identify(&presented, NOW)?;
         Ok((identity.fingerprint, identity.client.fingerprint, identity.admits(&"greet".parse().unwrap())))
     };
     let (ann, client, admits_greet) = identity("bot ann 1001").unwrap();
@@ -122,6 +130,6 @@ fn another_kind_of_credential_may_name_a_user_narrow_the_tools_and_expire() {
         Err(Refusal::ClientRefused { client: "bot", credential: "token", reason: ClientRefusal::Expired })
     );
     // The first kind that is offered words the refusals, and a key is still identified by its own kind.
-    assert_eq!(identified(&kinds, &[]), Err(("Token required".into(), "missing")));
-    assert_eq!(identified(&kinds, &[("x-api-key", "key-of-bot")]), Ok(("bot".into(), "k-bot".into())));
+    assert_eq!(identified(kinds, &[]), Err(("Token required".into(), "missing")));
+    assert_eq!(identified(kinds, &[("x-api-key", "key-of-bot")]), Ok(("bot".into(), "k-bot".into())));
 }

@@ -7,9 +7,12 @@ use super::*;
 use crate::{
     cancellation::Cancellation,
     config::Snapshot,
-    fixtures::{self, client, credentials, policy, snapshot},
-    guard::Caller,
-    identity::{Identity, Presented, identify},
+    config::fixtures::{policy, snapshot},
+    guard::{self, Caller},
+    identity::{
+        Identity, Presented,
+        fixtures::{client, credentials},
+    },
     net::ConnectionFacts,
     protocol::{
         headers::{Header, Pairs, RequestHeaders},
@@ -42,7 +45,7 @@ impl Carrier for Pipe {
 fn identity<'s>(snapshot: &'s Snapshot, key: &str) -> Identity<'s> {
     let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
     let presented = Presented { headers: &Pairs(&[("x-api-key", key)]), connection: &connection };
-    identify(snapshot, &presented, Duration::ZERO).unwrap()
+    snapshot.identify(&presented, Duration::ZERO).unwrap()
 }
 
 /// Sends a message; returns the response, the session that was handed out, and the refusal.
@@ -70,7 +73,7 @@ fn request(method: &str, params: Value) -> Value {
 async fn a_transport_without_http_is_served_by_the_same_methods() {
     let snapshot = snapshot(&policy(&[client("a", &json!({})), client("b", &json!({}))]), &credentials(&["a", "b"]));
     let (one, other) = (identity(&snapshot, "key-of-a"), identity(&snapshot, "key-of-b"));
-    let (guard, log) = fixtures::guard();
+    let (guard, log) = guard::fixtures::guard();
     let mcp = Mcp::new(guard);
     let caller = Caller { snapshot: &snapshot, identity: &one };
 
@@ -113,7 +116,7 @@ async fn a_method_may_send_messages_before_its_result_if_the_transport_takes_the
     let snapshot = snapshot(&policy(&[client("a", &json!({}))]), &credentials(&["a"]));
     let identity = identity(&snapshot, "key-of-a");
     let caller = Caller { snapshot: &snapshot, identity: &identity };
-    let mcp = fixtures::mcp(fixtures::guard().0);
+    let mcp = fixtures::mcp(guard::fixtures::guard().0);
     let count = request("test/count", json!({}));
     let result = json!({"jsonrpc": "2.0", "id": 1, "result": {"count": 3}});
 

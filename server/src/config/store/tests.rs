@@ -1,11 +1,21 @@
 mod mixes;
 
-use portcullis_crds::contract::{CREDENTIALS_FILE, KeyDigest, POLICY_FILE};
+use std::time::Duration;
+
+use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixtures::{client, credentials, policy};
+use crate::{
+    config::fixtures::policy,
+    identity::{
+        Presented,
+        fixtures::{client, credentials},
+    },
+    net::ConnectionFacts,
+    protocol::headers::Pairs,
+};
 
 fn store(directory: &TempDir) -> Store {
     Store::new(StoreSettings::of(directory.path()))
@@ -58,9 +68,10 @@ fn nothing_is_granted_by_a_policy_whose_server_half_is_refused() {
     newer["spec"]["masks"] = json!([]);
     let may_write = |store: &Store| {
         ["a", "b"].map(|id| {
-            let snapshot = store.current().unwrap();
-            let key = snapshot.api_key(&KeyDigest::of(format!("key-of-{id}").as_bytes())).unwrap();
-            key.client.as_ref().map(|client| client.allow_write)
+            let (snapshot, key) = (store.current().unwrap(), format!("key-of-{id}"));
+            let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
+            let presented = Presented { headers: &Pairs(&[("x-api-key", &key)]), connection: &connection };
+            snapshot.identify(&presented, Duration::ZERO).ok().map(|identity| identity.client.allow_write)
         })
     };
     for clients in [&both[..], &[], &both[..]] {

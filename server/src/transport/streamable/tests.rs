@@ -7,9 +7,12 @@ use tokio::{
 };
 
 use crate::{
+    config::fixtures::policy,
     config::{Store, StoreSettings},
-    fixtures::{self, client, credentials, policy},
+    guard,
     health::Health,
+    identity::fixtures::{client, credentials},
+    mcp,
     metrics::Metrics,
     net::{Bounds, Connections, StreamBounds, serve},
     transport::{Endpoints, MainPort},
@@ -22,9 +25,9 @@ async fn start(stream: StreamBounds) -> SocketAddr {
     fs::write(directory.path().join("credentials.yaml"), credentials(&["a"]).to_string()).unwrap();
     let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
-    let (guard, _) = fixtures::guard();
+    let (guard, _) = guard::fixtures::guard();
     let health = Health { store: store.clone(), audit: guard.audit.clone(), started: Instant::now() };
-    let mut endpoints = Endpoints::new(store, fixtures::mcp(guard), Metrics::default());
+    let mut endpoints = Endpoints::new(store, mcp::fixtures::mcp(guard), Metrics::default());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use portcullis_crds::contract::KeyDigest;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
-use crate::{
-    guard::authorise,
-    identity::{Presented, identify},
-    net::ConnectionFacts,
-    protocol::headers::Pairs,
-};
+use crate::guard::authorise;
 
 /// Each client has the key of its name, unless it has another one.
 const KEYS: [&str; 4] = ["a", "b", "c", "another"];
@@ -147,7 +143,7 @@ fn may_call(store: &Store, key: &str, tool: &str) -> bool {
     let Some(snapshot) = store.current() else { return false };
     let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
     let presented = Presented { headers: &Pairs(&[("x-api-key", key)]), connection: &connection };
-    let identity = identify(&snapshot, &presented, std::time::Duration::ZERO);
+    let identity = snapshot.identify(&presented, Duration::ZERO);
     identity.is_ok_and(|identity| authorise(snapshot.tools.by_name.get(tool), &identity).is_ok())
 }
 

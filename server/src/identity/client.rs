@@ -1,6 +1,10 @@
 //! A client in a snapshot: what it may call, how often, and until when.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use portcullis_crds::{
     ClientId, ToolName,
@@ -11,6 +15,9 @@ use crate::{fingerprint::Fingerprint, limiter::Rate};
 
 /// How many times more often a client may send requests that are not admitted calls: refused calls, lists, pings.
 const ALLOWANCE: u32 = 10;
+
+/// The clients of the policy in force.
+pub struct Clients(HashMap<(ClientId, String), Arc<Client>>);
 
 /// A client of the policy in force.
 pub struct Client {
@@ -46,6 +53,18 @@ pub enum ClientState {
     Active,
     Suspended,
     Expired,
+}
+
+impl Clients {
+    pub fn new(clients: &[PolicyClient], limits: &Limits) -> Self {
+        let clients = clients.iter().map(|it| ((it.id.clone(), it.uid.clone()), Arc::new(Client::new(it, limits))));
+        Self(clients.collect())
+    }
+
+    /// The client with this id and this UID: a client that was deleted and made again is another one.
+    pub fn get(&self, id: &ClientId, uid: &str) -> Option<&Arc<Client>> {
+        self.0.get(&(id.clone(), uid.to_owned()))
+    }
 }
 
 impl Client {

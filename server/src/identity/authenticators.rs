@@ -1,0 +1,66 @@
+//! The credentials that a policy accepts, and how a request is identified by them.
+
+use std::time::Duration;
+
+use super::{Authenticator, CredentialKind, Identity, KINDS, Presented, Refusal, Sources};
+use crate::{
+    audit::record::AuthFailure,
+    protocol::headers::{Header, RequestHeaders},
+};
+
+/// The header that carries credentials of some kind even if no kind reads it.
+const AUTHORIZATION: &str = "authorization";
+
+/// The authenticators of a snapshot, in the order of their kinds.
+pub struct Authenticators {
+    kinds: &'static [&'static dyn CredentialKind],
+    offered: Vec<(&'static dyn CredentialKind, Box<dyn Authenticator>)>,
+}
+
+impl Authenticators {
+    /// Those of the kinds that the policy offers.
+    pub fn new(sources: &Sources<'_>) -> Self {
+        Self::of(&KINDS, sources)
+    }
+
+    pub(super) fn of(kinds: &'static [&'static dyn CredentialKind], sources: &Sources<'_>) -> Self {
+        let offered = kinds.iter().filter_map(|kind| Some((*kind, kind.authenticator(sources)?)));
+        Self { kinds, offered: offered.collect() }
+    }
+
+    /// Identifies a caller. `now` is the time since 1970.
+    ///
+    /// # Errors
+    /// Returns an error if no credential was presented, if the one that was is not valid, if there is more than one, or if its
+    /// client may not call this server.
+    pub fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
+        if self.is_ambiguous(presented.headers) {
+            return Err(self.refusal(|kind| kind.invalid(), AuthFailure::Ambiguous));
+        }
+        match self.offered.iter().find_map(|(_, authenticator)| authenticator.identify(presented, now)) {
+            Some(identified) => identified?.check_active(now),
+            None => Err(self.refusal(|kind| kind.required(), AuthFailure::Missing)),
+        }
+    }
+
+    /// A refusal in the words of the first kind that is offered.
+    fn refusal(&self, sentence: fn(&dyn CredentialKind) -> &'static str, reason: AuthFailure) -> Refusal<'static> {
+        let kind = self.offered.first().map(|(kind, _)| kind).or(self.kinds.first());
+        Refusal::Unauthenticated { message: kind.map_or("", |kind| sentence(*kind)), reason }
+    }
+
+    /// Whether headers carry several credentials, or one twice: which of them counts would be a guess.
+    fn is_ambiguous(&self, headers: &dyn RequestHeaders) -> bool {
+        let names = || self.kinds.iter().filter_map(|kind| kind.header());
+        let unread = (!names().any(|name| name == AUTHORIZATION)).then_some(AUTHORIZATION);
+        let mut carried = 0;
+        for name in names().chain(unread) {
+            match headers.get(name) {
+                Header::Repeated => return true,
+                header if header.is_missing() => {}
+                _ => carried += 1,
+            }
+        }
+        carried > 1
+    }
+}
