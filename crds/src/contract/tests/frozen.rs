@@ -1,8 +1,10 @@
-//! The contract as it was when version 1 was defined, kept in `frozen/`: the schema of both documents, a document that uses every
-//! field, and one that uses only the required ones.
+//! The contract as it was when version 1 was defined. `frozen/` contains the schemas of both documents, documents in which every
+//! field that can differ from its default does, and documents that use only the required fields.
 //!
-//! A field may be added to the contract, and then to the schema of its version, only with a default that means what its absence
-//! meant. These tests fail if a field is renamed or removed, if a default changes, or if a default is printed.
+//! The files in `frozen/` are never edited within contract version 1. A field that is added later has a default that means what
+//! its absence meant, and does not appear in them: they go on describing the contract as it was. It appears only in the snapshot
+//! of [`a_default_never_changes`], with its default. These tests fail if a field is renamed or removed, if a default changes, or
+//! if a default is printed.
 
 use std::{fs, path::PathBuf};
 
@@ -24,7 +26,7 @@ fn refusals(schema: &str, document: &str) -> Vec<String> {
     validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// An McpServer that uses every field of the spec, as the operator of today converts and prints it.
+/// A frozen McpServer, as the operator of today converts and prints it.
 fn published(manifest: &str) -> Policy {
     let server: McpServer = serde_yaml::from_str(&frozen(manifest)).unwrap();
     let identity = ServerIdentity {
@@ -58,7 +60,7 @@ fn the_same_resources_are_printed_as_the_same_documents() {
 
 #[test]
 fn the_frozen_schema_refuses_a_field_that_it_does_not_know() {
-    let text = frozen("full-policy.yaml").replace("- id: agent", "- id: agent\n  mask: []");
+    let text = frozen("full-policy.yaml").replace("- id: agent", "- id: agent\n  later: []");
     assert_eq!(refusals("policy.schema.json", &text).len(), 1);
 }
 

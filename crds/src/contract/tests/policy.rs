@@ -77,8 +77,8 @@ fn what_cannot_be_read_of_the_servers_half_leaves_the_clients_as_they_are() {
         (with("hosts:", "host:"), "server.host: unknown field"),
         (with("description: One contact.", "describe: x"), "spec.tools[0].describe: unknown field"),
         (
-            with("contract: 1", "contract: 1\nmasks: []"),
-            "masks: unknown field; allowed fields: contract, revision, server",
+            with("contract: 1", "contract: 1\nlater: []"),
+            "later: unknown field; allowed fields: contract, revision, server",
         ),
         (
             with("http: {url: \"http://crm-api.sales.svc:8080\"}", "http: {url: \"http://x:1\"}, static: {}"),
@@ -96,7 +96,7 @@ fn what_cannot_be_read_of_the_servers_half_leaves_the_clients_as_they_are() {
 #[test]
 fn what_cannot_be_read_of_one_client_denies_that_client_alone() {
     for (text, refused, finding) in [
-        (with("uid: u2", "uid: u2, mask: [x]"), "team/bot", "clients[0].mask: unknown field"),
+        (with("uid: u2", "uid: u2, later: [x]"), "team/bot", "clients[0].later: unknown field"),
         (with("per: 1m}]}", "per: 1d}]}"), "team/bot", "clients[0].limits[0].per: must be a duration"),
         (with("per: 1m}]}", "per: 48h}]}"), "team/bot", "clients[0].limits[0]: `per` must be from 1s to 24h"),
         (with("uid: u1, tools", "tools"), "agent", "clients[1]: \"uid\" is a required property"),
@@ -113,7 +113,7 @@ fn what_cannot_be_read_of_one_client_denies_that_client_alone() {
 
 #[test]
 fn two_entries_of_one_client_deny_it_because_either_may_hold_the_restriction() {
-    for text in [with("id: team/bot", "id: agent"), with("id: team/bot, uid: u2", "id: agent, uid: u2, mask: [x]")] {
+    for text in [with("id: team/bot", "id: agent"), with("id: team/bot, uid: u2", "id: agent, uid: u2, later: [x]")] {
         let reading = read(&text);
         assert_eq!(reading.clients, [], "{text}");
         assert!(reading.refused.iter().all(|it| it.id.as_ref().is_some_and(|id| id.as_str() == "agent")));
