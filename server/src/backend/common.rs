@@ -13,9 +13,11 @@ use portcullis_crds::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Exchange, Failure, Kind, Output, Unsendable, Work,
     breaker::Breaker,
+    failure::Failure,
     health::{Check, HealthCache, Status},
+    kind::{Exchange, Kind, Unsendable, Work},
+    output::Output,
 };
 use crate::{cancellation::Cancellation, protocol::strict::Node};
 

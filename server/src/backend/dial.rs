@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::AddressPolicy;
+use super::address::AddressPolicy;
 
 /// How long a connection to one of several addresses may take.
 const ONE_ADDRESS: Duration = Duration::from_secs(2);

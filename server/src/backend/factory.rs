@@ -3,8 +3,11 @@
 use portcullis_crds::{check::CheckedBackend, contract};
 
 use super::{
-    AddressPolicy, Backend, Kind, fixed,
+    address::AddressPolicy,
+    common::Backend,
+    fixed,
     http::{self, HttpClient},
+    kind::Kind,
 };
 
 /// Makes backends, and holds what those of a kind share. Clones share it too.

@@ -14,7 +14,10 @@ use portcullis_crds::{
     contract::{self, BackendKind, HttpBackend, StaticTool, ToolKind},
 };
 
-use super::{Backend, Exchange, Kind, ToolWork, Unsendable, Work};
+use super::{
+    common::{Backend, ToolWork},
+    kind::{Exchange, Kind, Unsendable, Work},
+};
 use crate::protocol::strict::Node;
 
 type Call = Arc<dyn Fn() -> Exchange + Send + Sync>;

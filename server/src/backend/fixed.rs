@@ -11,7 +11,11 @@ use portcullis_crds::{
 };
 use serde_json::Value;
 
-use super::{Exchange, JsonOutput, Kind, Output, Unsendable, Work, text};
+use super::{
+    kind::{Exchange, Kind, Unsendable, Work},
+    output::{JsonOutput, Output},
+    text,
+};
 use crate::protocol::{json, strict::Node};
 
 /// The backend of such tools.

@@ -17,9 +17,9 @@ use portcullis_crds::{
     contract::ToolKind,
 };
 
-use super::{Exchange, Kind, Unsendable, Work};
+use self::request::RequestTemplate;
+use super::kind::{Exchange, Kind, Unsendable, Work};
 use crate::protocol::strict::Node;
-use request::RequestTemplate;
 
 /// A REST service.
 pub struct Http {

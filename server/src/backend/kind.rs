@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use portcullis_crds::{check::CheckedToolKind, contract::ToolKind};
 
-use super::{Failure, Output};
+use super::{failure::Failure, output::Output};
 use crate::protocol::strict::Node;
 
 /// A backend of some kind.

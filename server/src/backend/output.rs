@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The output of a call.
 #[derive(Clone, Debug)]

@@ -13,8 +13,8 @@ use portcullis_crds::{
 };
 
 use super::{
-    Tool,
     reading::{CredentialsDocument, PolicyDocument},
+    tool::Tool,
 };
 use crate::{
     audit::arguments::DigestKey,

@@ -13,7 +13,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::{Reload, Store};
+use super::{loader::Reload, store::Store};
 
 /// How long events are collected: one edit causes several, and an update of a volume changes two files.
 const DEBOUNCE: Duration = Duration::from_millis(20);

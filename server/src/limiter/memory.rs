@@ -5,7 +5,11 @@ mod logs;
 
 use futures::future::{Either, ready};
 
-use super::{Admission, Clock, Dimensions, LimitStore, OverLimit, Receipt, StoreFuture};
+use super::{
+    dimension::Dimensions,
+    moment::Clock,
+    store::{Admission, LimitStore, OverLimit, Receipt, StoreFuture},
+};
 
 /// Counts admissions in memory.
 pub struct MemoryStore {

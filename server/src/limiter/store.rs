@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, Ready};
 
-use super::{Dimensions, Moment};
+use super::{dimension::Dimensions, moment::Moment};
 
 /// A store of limits.
 pub trait LimitStore: Send + Sync {

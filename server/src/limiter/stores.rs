@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_crds::contract;
 
-use super::{LimitStore, MemoryStore};
+use super::{memory::MemoryStore, store::LimitStore};
 
 /// All stores of this process. They outlive policies, so that a reload resets no limit.
 #[derive(Default)]

@@ -14,9 +14,11 @@ use hyper_util::{
 
 use super::{request::Rendered, response};
 use crate::backend::{
-    AddressPolicy, Failure, Output,
+    address::AddressPolicy,
     common::CALLS,
     dial::{DialError, Dialer},
+    failure::Failure,
+    output::Output,
 };
 
 /// How long an idle connection is kept: less than the five seconds after which common servers close theirs, because a request

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use portcullis_crds::check::HttpTarget;
 
-use super::HttpClient;
+use super::client::HttpClient;
 
 /// Whether calls can be made. A status below 500 is an answer of a service that runs.
 pub async fn check(client: HttpClient, target: HttpTarget) -> bool {

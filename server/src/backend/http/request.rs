@@ -13,7 +13,7 @@ use portcullis_crds::{
 };
 
 use crate::{
-    backend::{Unsendable, text},
+    backend::{kind::Unsendable, text},
     protocol::{
         json,
         strict::{Json, Node},

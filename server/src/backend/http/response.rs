@@ -5,7 +5,7 @@ use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use crate::backend::{Failure, Output};
+use crate::backend::{failure::Failure, output::Output};
 
 /// The most bytes of a response.
 const MAX_BYTES: usize = 4 * 1024 * 1024;

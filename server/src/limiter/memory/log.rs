@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limiter::{Moment, Rate};
+use crate::limiter::{dimension::Rate, moment::Moment};
 
 /// How many times a log holds at most.
 const MOST_GROUPS: u32 = 1024;

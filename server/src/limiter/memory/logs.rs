@@ -15,7 +15,11 @@ use std::{
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::log::Log;
-use crate::limiter::{Dimension, Dimensions, LimitKey, Moment, OverLimit};
+use crate::limiter::{
+    dimension::{Dimension, Dimensions, LimitKey},
+    moment::Moment,
+    store::OverLimit,
+};
 
 const SHARDS: usize = 16;
 /// How often a shard that grows is searched for logs that are no longer needed.
