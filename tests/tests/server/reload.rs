@@ -168,6 +168,9 @@ async fn an_entry_that_cannot_be_read_denies_its_client_and_no_other() {
     let restricted = unstamped(policy.text()).replacen("- id: agent\n", "- id: agent\n  newRestriction: []\n", 1);
     server.config.write_text(Some(&restricted), None).unwrap();
     until_bad(&server, [true, false]).await;
+    let revisions = server.admin("/policy").await.unwrap().json();
+    let reported = ["policyRevision", "clientsRevision"].map(|name| revisions[name].is_string());
+    assert_eq!(reported, [false, true], "a policy is not in force as a whole if a part of it is refused: {revisions}");
     let denied = server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap();
     assert_eq!(denied.to_value(), plain_refusal(403, "Client not recognised"));
     let other = server.call(READER, "echo", json!({"text": "x"})).await.unwrap();
