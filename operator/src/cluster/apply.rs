@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What became of an object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Applied {
     /// It is as it should be; nothing was written.
     Unchanged,
@@ -38,8 +38,8 @@ impl Applied {
     }
 }
 
-/// An object as it should be.
-#[derive(Clone, Debug)]
+/// An object as it should be. It may be a Secret, so that it has no `Debug`.
+#[derive(Clone)]
 pub struct DesiredObject {
     object: ObjectRef,
     lists: ListRules,
