@@ -40,7 +40,7 @@ fn a_policy_whose_server_half_is_refused_still_removes_clients() {
     store.reload();
     assert_eq!(in_force(&store), (vec!["greet".to_owned()], 2));
 
-    for (name, value) in [("masks", json!([])), ("tools", json!([])), ("backends", json!([]))] {
+    for (name, value) in [("later", json!([])), ("tools", json!([])), ("backends", json!([]))] {
         let mut newer = policy(&[client("a", &json!({}))]);
         newer["spec"][name] = value;
         write(&directory, POLICY_FILE, &newer);
@@ -65,7 +65,7 @@ fn nothing_is_granted_by_a_policy_whose_server_half_is_refused() {
     store.reload();
     let both = [client("a", &json!({"allowWrite": true})), client("b", &json!({}))];
     let mut newer = policy(&both);
-    newer["spec"]["masks"] = json!([]);
+    newer["spec"]["later"] = json!([]);
     let may_write = |store: &Store| {
         ["a", "b"].map(|id| {
             let (snapshot, key) = (store.current().unwrap(), format!("key-of-{id}"));
@@ -79,7 +79,7 @@ fn nothing_is_granted_by_a_policy_whose_server_half_is_refused() {
         write(&directory, POLICY_FILE, &newer);
         assert!(store.reload().policy.is_loaded);
         let of_a = (!clients.is_empty()).then_some(false);
-        assert_eq!(may_write(&store), [of_a, None], "the mask may be the reason why `b` was granted the tool");
+        assert_eq!(may_write(&store), [of_a, None], "the unknown field may be the reason why `b` was granted the tool");
     }
     write(&directory, POLICY_FILE, &policy(&both));
     store.reload();
@@ -92,9 +92,9 @@ fn a_revision_is_reported_as_complete_only_while_all_of_it_is_in_force() {
     let store = store(&directory);
     let (whole, keys) = (policy(&[client("a", &json!({}))]), credentials(&["a"]));
     let mut partial = policy(&[]);
-    partial["spec"]["masks"] = json!([]);
+    partial["spec"]["later"] = json!([]);
     let mut partial_keys = credentials(&["a"]);
-    partial_keys["issuers"] = json!([]);
+    partial_keys["later"] = json!([]);
     let complete = |policy: &Value, credentials: &Value| {
         write(&directory, POLICY_FILE, policy);
         write(&directory, CREDENTIALS_FILE, credentials);
@@ -115,8 +115,8 @@ fn a_client_with_an_unknown_restriction_is_denied_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&directory);
     write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
-    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({"mask": ["/email"]})), client("b", &json!({}))]));
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({"later": ["/email"]})), client("b", &json!({}))]));
     let reload = store.reload();
     assert_eq!(in_force(&store).1, 1);
-    assert_eq!(reload.policy.refused.unwrap().field, "clients[0].mask");
+    assert_eq!(reload.policy.refused.unwrap().field, "clients[0].later");
 }

@@ -55,7 +55,7 @@ impl Document {
             (tool["name"], tool["effect"]) = (name.into(), effect.into());
         }
         policy["spec"]["tools"] = json!(tools);
-        self.spoil(policy, "masks")
+        self.spoil(policy, "later")
     }
 
     fn credentials(&self) -> Value {
@@ -105,7 +105,7 @@ impl Document {
 impl Entry {
     fn spoil(&self, entry: &mut Value) {
         if self.is_refused {
-            entry["mask"] = json!([]);
+            entry["later"] = json!([]);
         }
     }
 }
