@@ -18,7 +18,7 @@ use crate::{
 pub use tool::{CheckedTool, CheckedToolKind, RequestTemplates};
 pub use url::HttpTarget;
 
-/// The names that `/health` uses for its own checks.
+/// The names of the checks that `/health` has itself, and `redis`, which is reserved for the check of a shared limit store.
 const RESERVED_BACKENDS: [&str; 3] = ["audit", "policy", "redis"];
 /// What a tool's timeout may be.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);

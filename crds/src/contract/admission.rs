@@ -29,7 +29,7 @@ fn is_thousand(number: &u32) -> bool {
     *number == thousand()
 }
 
-/// The rules of a server that states none.
+/// The rules that apply if the policy states none.
 pub(super) fn default_rules() -> Vec<ClientRule> {
     vec![ClientRule { namespaces: NamespaceSelection::default(), allow: Allowance::default(), max_clients: thousand() }]
 }

@@ -99,7 +99,7 @@ impl Credentials {
         &self.text
     }
 
-    /// The same content as a server of that version reads it.
+    /// The document in the form of that contract version.
     pub fn text_in(&self, version: Version) -> &str {
         match version {
             Version::V1 => &self.text,
@@ -124,7 +124,8 @@ pub struct CredentialsReading {
     pub clients: Vec<CredentialClient>,
     /// The entries that cannot be read.
     pub refused: Vec<RefusedClient>,
-    /// The server's own keys; `Ok(None)` if the document has none, and then they are generated at start.
+    /// The server's own keys; `Ok(None)` if the document has none: the server then generates keys when it starts. An unknown
+    /// field of the document is reported here too.
     pub keys: Result<Option<ServerKeys>, Findings>,
 }
 
@@ -148,7 +149,7 @@ impl CredentialsReading {
     }
 }
 
-/// A key names one client: clients that share one are all refused.
+/// A key identifies one client: clients that share one are all refused.
 fn refuse_shared_keys(clients: &mut Vec<CredentialClient>, refused: &mut Vec<RefusedClient>) {
     let mut owners: BTreeMap<KeyDigest, BTreeSet<ClientId>> = BTreeMap::new();
     for client in &*clients {

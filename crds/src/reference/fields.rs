@@ -8,17 +8,17 @@ use crate::duration::Duration;
 
 /// One field of a schema.
 pub(super) struct Field {
-    /// `spec.tools[].name`.
+    /// Such as `spec.tools[].name`.
     pub path: String,
-    /// `integer, 1 to 100`.
+    /// The type and its bounds, such as `integer, 1 to 100`.
     pub kind: String,
     pub is_required: bool,
-    /// As JSON; `None` if the schema has no default, or only those of the fields below it.
+    /// As JSON; `None` if the schema has no default, or one that is an object or a list.
     pub default: Option<String>,
     pub description: String,
 }
 
-/// All fields below a schema, depth first. `is_leaf` names the fields that are described elsewhere.
+/// All fields below a schema, depth first. `is_leaf` selects the fields whose own fields are described elsewhere.
 pub(super) fn fields(at: &str, schema: &Value, is_leaf: &impl Fn(&str) -> bool) -> Vec<Field> {
     if schema["type"] == "array" {
         return fields(&format!("{at}[]"), &schema["items"], is_leaf);

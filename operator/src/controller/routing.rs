@@ -16,7 +16,7 @@ use crate::{
     sync::lock,
 };
 
-/// Changes after the first are collected for this long before they are published.
+/// After a publication, changes that may wait are collected for this long and then published together.
 const COLLECT: Duration = Duration::from_secs(1);
 /// The shortest time between two corrections of drift, in case another party keeps changing an object.
 const CORRECT_AGAIN: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ impl Context {
         let new = change.new.as_ref().map(|new| &new.object.spec);
         let servers: Vec<NamespacedName> = match self.index.change(&name, old, new) {
             Some(servers) => servers.into_iter().collect(),
-            // Any server may have published access for it.
+            // It is unknown which servers the client named: any of them may have published access for it.
             None => self.servers.all().iter().map(|server| server.namespaced_name()).collect(),
         };
         self.queue.add(ReconcileKey::Client(name));
@@ -98,7 +98,7 @@ impl Context {
     }
 }
 
-/// Whether nothing differs that a reconcile reads, as after the operator's own write of the status.
+/// Whether nothing that a reconcile reads has changed, as after the operator's own write of the status.
 fn is_same_but_status<S, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {

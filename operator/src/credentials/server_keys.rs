@@ -1,4 +1,4 @@
-//! The keys that a server's pods share: they seal session ids, and digest arguments in audit records.
+//! The keys that a server's pods share: one seals session ids, the other one digests arguments in audit records.
 
 use portcullis_crds::contract::{SecretKey, ServerKeys};
 

@@ -23,7 +23,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     tools: ToolSeries,
-    /// In the order of the enums, so that counting looks nothing up.
+    /// Indexed by the values of their enums, so that counting needs no look-up of labels.
     authentications: Vec<Counter>,
     reloads: Vec<Counter>,
     responses: Vec<Counter>,
@@ -67,11 +67,12 @@ impl Default for Metrics {
 }
 
 fn register(registry: &mut Registry, metric: Metric, series: &(impl Encodable + Clone)) {
-    // The registry ends the sentence.
+    // The registry appends the full stop.
     registry.register(metric.as_str(), metric.sentence().trim_end_matches('.'), series.clone());
 }
 
-/// A counter with one label. All its series exist from the start: a series that appears with its first event hides that event.
+/// A counter with one label. All its series exist from the start, because `rate()` does not see the
+/// event with which a series appears.
 fn counters(registry: &mut Registry, metric: Metric, words: Vec<(&'static str, &'static str)>) -> Vec<Counter> {
     let family = Family::<[(&str, &str); 1], Counter>::default();
     register(registry, metric, &family);

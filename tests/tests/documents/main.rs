@@ -1,4 +1,5 @@
-//! The documents are true as far as a program can tell: what they name exists, and imports go as they say.
+//! The documents agree with the code where a program can check it: the paths, names and links that they contain exist, and the
+//! imports follow the floors of docs/architecture.md.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -1,4 +1,4 @@
-//! Commands that end: what they print, and their exit code.
+//! `validate`, `crds`, and `local` when it cannot start: what they print, and their exit codes.
 
 use std::fs;
 

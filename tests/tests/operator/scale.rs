@@ -1,4 +1,4 @@
-//! `kubectl scale`, and a spec that leaves the number of pods open.
+//! `kubectl scale`, for a spec that does not set the number of pods.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use portcullis_crds::McpServer;
