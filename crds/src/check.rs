@@ -95,7 +95,8 @@ fn backends(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::BackendNa
             findings.add(format!("{at}.name"), format!("`{name}` appears twice"));
         }
         if RESERVED_BACKENDS.contains(&name.as_str()) {
-            findings.add(format!("{at}.name"), format!("`{name}` is a check of /health; choose another name"));
+            findings
+                .add(format!("{at}.name"), format!("`{name}` is reserved for a check of /health; choose another name"));
         }
         match &backend.kind {
             BackendKind::Http(http) => {

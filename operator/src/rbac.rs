@@ -33,16 +33,17 @@ pub fn manifests() -> String {
 fn rules(kinds: &[BuiltKind]) -> Vec<Rule> {
     let mut rules = vec![
         rule(
-            &[
-                "What it is asked for, and what it reports about that. Specs belong to their authors: it never writes one.",
-            ],
+            &["The resources that it reads, and their status. Specs belong to their authors: it never writes one."],
             ("portcullis.dev", &["mcpservers", "mcpclients"], &["list", "watch"]),
         ),
         rule(&[], ("portcullis.dev", &["mcpservers/status", "mcpclients/status"], &["patch"])),
     ];
     rules.extend(built(kinds));
     rules.extend([
-        rule(&["The pods that it queries, and nudges by an annotation."], ("", &["pods"], &["list", "watch", "patch"])),
+        rule(
+            &["The pods that it queries and annotates, so that kubelet refreshes their files."],
+            ("", &["pods"], &["list", "watch", "patch"]),
+        ),
         rule(&["What it reports to `kubectl describe`."], ("events.k8s.io", &["events"], &["create"])),
     ]);
     rules
@@ -67,7 +68,7 @@ fn built(kinds: &[BuiltKind]) -> Vec<Rule> {
     let verbs = verbs.into_iter().filter(|verb| *verb != "delete").chain(["delete"]).collect();
     rules.push(Rule {
         reason: &[
-            "Keys and their digests. Secrets are neither listed nor watched, for users have others. One is deleted when an",
+            "Keys and their digests. Secrets are neither listed nor watched, because users have others. One is deleted when an",
             "McpClient names another one for its key.",
         ],
         group: "",

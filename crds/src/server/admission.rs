@@ -12,10 +12,10 @@ pub struct ClientRule {
     /// The namespaces whose clients the rule admits.
     #[serde(default)]
     pub namespaces: NamespaceSelection,
-    /// The ceiling: a client is granted what it requests, within this.
+    /// The ceiling: a client is granted what it requests, but no more than this.
     #[serde(default)]
     pub allow: Allowance,
-    /// The number of clients that the rule admits. Older clients have precedence.
+    /// The greatest number of clients that the rule admits. Older clients have precedence.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_clients: u32,

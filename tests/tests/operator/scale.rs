@@ -6,7 +6,7 @@ use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
 use serde_json::json;
 
 #[tokio::test]
-async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
+async fn kubectl_scale_sets_the_replicas_of_a_server_that_does_not_set_them() {
     let cluster = TestCluster::start().await;
     cluster.namespace("sales").await;
     let server = json!({
@@ -19,7 +19,7 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_left_them_open() {
     cluster.apply(&server.to_string());
     has_replicas(&cluster, 1).await;
     let stored = cluster.api::<McpServer>("sales").get("crm").await.unwrap();
-    assert_eq!(stored.spec.replicas, None, "the API server fills in no number");
+    assert_eq!(stored.spec.replicas, None, "the schema has no default");
     assert_eq!(cluster.policy("sales").await.unwrap().server.unwrap().server.replicas, 1);
 
     cluster.control_plane.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
