@@ -4,6 +4,7 @@
 //! its five steps in [`server`] and [`client`]. There is no leader election yet: run one replica.
 
 mod client;
+mod collect;
 mod conditions;
 mod context;
 mod index;

@@ -10,6 +10,7 @@ use std::{
 use portcullis_crds::{McpClientSpec, NamespacedName};
 use tokio::time::Instant;
 
+use super::collect::Publications;
 use crate::{
     cluster::backoff::Backoff,
     condition::ConditionState,
@@ -40,7 +41,7 @@ pub struct ServerMemory {
     pub first_seen: Option<Instant>,
     /// What this run published last, each document as soon as it was written.
     pub published: Published,
-    pub published_at: Option<Instant>,
+    pub publications: Publications,
     /// The clients whose access changed with a publication that not all pods serve yet.
     pub pending: BTreeSet<NamespacedName>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.

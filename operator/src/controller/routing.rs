@@ -16,8 +16,6 @@ use crate::{
     sync::lock,
 };
 
-/// After a publication, changes that may wait are collected for this long and then published together.
-const COLLECT: Duration = Duration::from_secs(1);
 /// The shortest time between two corrections of drift, in case another party keeps changing an object.
 const CORRECT_AGAIN: Duration = Duration::from_millis(500);
 
@@ -26,7 +24,7 @@ impl Context {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
         let is_ours = change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
         if !is_ours {
-            self.queue.add(ReconcileKey::Server(server.namespaced_name()));
+            self.publish(server.namespaced_name(), false);
         }
     }
 
@@ -59,14 +57,8 @@ impl Context {
     /// Schedules the next publication of a server: now, or if it may wait, together with what else changes within the
     /// second.
     pub fn publish(&self, server: NamespacedName, may_wait: bool) {
-        let now = Instant::now();
-        let memory = self.of_servers.known(&server).filter(|_| may_wait);
-        let at = match memory.map(|memory| lock(&memory).published_at) {
-            Some(Some(published_at)) => now.max(published_at + COLLECT),
-            // Its first publication is in progress.
-            Some(None) => now + COLLECT / 2,
-            None => now,
-        };
+        let memory = self.of_servers.known(&server);
+        let at = memory.map_or_else(Instant::now, |memory| lock(&memory).publications.changed(may_wait));
         self.queue.add_at(ReconcileKey::Server(server), at);
     }
 

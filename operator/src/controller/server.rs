@@ -20,11 +20,24 @@ use status::RECHECK;
 /// How long the first publication of a server waits for the keys of clients that were applied together with it.
 const FIRST_KEYS: Duration = Duration::from_millis(500);
 
-/// Reconciles one server. Returns how long it may be left alone if nothing happens to it.
+/// Reconciles one server, once no changes are being collected. Returns how long it may be left alone if nothing happens to it.
 ///
 /// # Errors
 /// Returns the first error of a write; everything that does not depend on that write was done.
 pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
+    let memory = context.of_servers.known(name);
+    if let Some(wait) = memory.as_ref().and_then(|memory| lock(memory).publications.wait()) {
+        return Ok(wait);
+    }
+    let result = take_steps(context, name).await;
+    if let (Err(_), Some(memory)) = (&result, memory) {
+        lock(&memory).publications.failed();
+    }
+    result
+}
+
+/// Reconciles one server now.
+async fn take_steps(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
     let Some((fetched, live)) = fetch::fetch(context, name).await? else {
         forget(context, name);
         return Ok(RECHECK);

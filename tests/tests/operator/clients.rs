@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use portcullis_crds::{McpClient, McpServer};
 use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, repository, until};
 use serde_json::{Value, json};
@@ -67,15 +67,24 @@ async fn a_removal_is_published_within_two_seconds_even_if_the_server_is_invalid
     cluster.until_client_condition("sales", "customer-service-agent", "Ready", "True/Suspended").await;
 }
 
+/// The pause between many changes, so that they keep coming while the operator publishes.
+const BETWEEN_CHANGES: Duration = Duration::from_millis(40);
+
 #[tokio::test]
 async fn many_changes_are_published_together_and_soon() {
     let cluster = TestCluster::start_with_crm().await;
     cluster.until_quiet(Duration::from_secs(2)).await;
     let mark = cluster.control_plane.audit().mark().unwrap();
     let start = Instant::now();
-    let many: Vec<String> =
-        (0..60).map(|n| client("sales", &format!("agent-{n}"), json!({"name": "crm"}), json!(["*"]))).collect();
-    cluster.apply(&many.join("\n---\n"));
+    for n in 0..60 {
+        let manifest = client("sales", &format!("agent-{n}"), json!({"name": "crm"}), json!(["*"]));
+        let client: McpClient = serde_json::from_str(&manifest).unwrap();
+        cluster.api("sales").create(&PostParams::default(), &client).await.unwrap();
+        // Starts a reconcile of the server, as the operator's own write of the policy does if the watch delivers it early.
+        let annotation = json!({"metadata": {"annotations": {"example.com/changes": n.to_string()}}});
+        cluster.patch::<Service>("sales", "crm", annotation).await;
+        tokio::time::sleep(BETWEEN_CHANGES).await;
+    }
     let applied_in = start.elapsed();
     until(PATIENCE, async || {
         let (policy, credentials) = (cluster.policy("sales").await?, cluster.credentials("sales").await?);
@@ -86,7 +95,10 @@ async fn many_changes_are_published_together_and_soon() {
     let took = start.elapsed();
     assert!(took < applied_in + Duration::from_secs(6), "{took:?} after {applied_in:?}");
     let policies = cluster.writes(mark).iter().filter(|write| write.resource == "configmaps").count();
-    assert!(policies <= many.len() / 3, "{policies} writes of the policy for {} changes", many.len());
+    // In each second one is due, one has what changed while that was written, and at most one is by a reconcile that had just
+    // started for another reason. If every reconcile published, there would be one for nearly every change.
+    let most = 3 * (1 + took.as_secs() as usize);
+    assert!(policies <= most, "{policies} writes of the policy in {took:?}");
 }
 
 #[tokio::test]

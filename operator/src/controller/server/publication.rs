@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_crds::{NamespacedName, condition::Reason};
-use tokio::time::Instant;
 use tracing::info;
 
 use super::fetch::Fetched;
@@ -19,7 +18,7 @@ pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_pub
     let mut event = None;
     if is_published {
         memory.pending.extend(changed_clients(&fetched.name, before, &written));
-        memory.published_at = Some(Instant::now());
+        memory.publications.published();
         if let Some(policy) = &written.policy {
             let (revision, clients) = (&policy.revision, policy.clients.len());
             info!(server = %fetched.name, %revision, clients, "published");

@@ -77,7 +77,7 @@ async fn write(context: &Context, fetched: &Fetched, status: McpServerStatus) ->
     let memory = context.of_servers.of(&fetched.name);
     let (status_at, published_at) = {
         let memory = lock(&memory);
-        (memory.status_at, memory.published_at)
+        (memory.status_at, memory.publications.last())
     };
     let is_waiting = status.conditions.iter().any(|it| it.reason == Reason::Publishing.as_str());
     let not_before = [status_at.map(|at| at + PACE), published_at.filter(|_| is_waiting).map(|at| at + CONFIRMATION)];

@@ -222,3 +222,22 @@ async fn credentials_that_cannot_be_read_hold_up_the_policy_only_while_nothing_i
     assert!(later.iter().any(|write| write == "PATCH configmaps/crm-policy-v1"), "{later:?}");
     assert!(!later.iter().any(|write| write.contains("secrets") || write.contains("deployments")), "{later:?}");
 }
+
+#[tokio::test]
+async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_them_may_not_wait() {
+    let api = storing(|_| None).await;
+    let context = context(&api, "fixed");
+    reconcile(&context, &crm()).await.unwrap();
+    let before = writes(&api).len();
+    tokio::time::pause();
+    let change = context.clients.update(client("agent", json!(["ping"])).into()).unwrap();
+    context.client_changed(&change);
+    let wait = reconcile(&context, &crm()).await.unwrap();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    assert_eq!(writes(&api)[before..], [] as [&str; 0]);
+
+    tokio::time::resume();
+    context.publish(crm(), false);
+    reconcile(&context, &crm()).await.unwrap();
+    assert!(writes(&api)[before..].contains(&"PATCH configmaps/crm-policy-v1".to_owned()));
+}
