@@ -58,7 +58,7 @@ impl Policy {
         &self.text
     }
 
-    /// The same content as a server of that version reads it.
+    /// The document in the form of that contract version.
     pub fn text_in(&self, version: Version) -> &str {
         match version {
             Version::V1 => &self.text,

@@ -22,8 +22,9 @@ const CORRECT_AGAIN: Duration = Duration::from_millis(500);
 impl Context {
     pub fn server_changed(&self, change: &Change<ServerObject>) {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
-        let is_ours = change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
-        if !is_ours {
+        let is_only_status =
+            change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
+        if !is_only_status {
             self.publish(server.namespaced_name(), false);
         }
     }

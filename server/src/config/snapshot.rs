@@ -60,7 +60,7 @@ pub struct ServerInForce {
     pub limit_store: Arc<dyn LimitStore>,
 }
 
-/// The tools and backends of a policy. They are made again only when the server's half changed.
+/// The tools and backends of a policy. Credentials that change do not make them again.
 pub struct Tools {
     pub by_name: BTreeMap<ToolName, Tool>,
     pub backends: BTreeMap<BackendName, Backend>,
