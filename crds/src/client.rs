@@ -29,14 +29,24 @@ pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, Ser
     doc = "An agent or application that calls MCP servers: what it requests, and how it is authenticated.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Servers", type_ = "string", json_path = ".spec.access[*].serverRef.name"),
+    printcolumn(
+        name = "Servers",
+        type_ = "string",
+        json_path = ".status.serversReady",
+        description = "On how many servers the access is in force, of how many"
+    ),
     printcolumn(
         name = "Key",
         type_ = "string",
         json_path = ".status.apiKey.secretName",
         description = "The Secret with the API key"
     ),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended", priority = 1),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom, default_client_rules};
 pub use backend::{Backend, HttpBackend, StaticBackend};
 pub use limits::{GlobalLimit, Limits, Rate};
-pub use status::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus};
+pub use status::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus};
 pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit};
 
 /// An MCP server: its tools, the backends that execute them, which clients may call them, and how often.
@@ -41,7 +41,9 @@ pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudi
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Tools", type_ = "integer", json_path = ".status.tools.served"),
     printcolumn(name = "Clients", type_ = "integer", json_path = ".status.policy.clients"),
-    printcolumn(name = "Current", type_ = "integer", json_path = ".status.pods.current", description = "Pods that serve the current policy"),
+    printcolumn(name = "Pods", type_ = "string", json_path = ".status.pods.summary.ready", description = "How many pods take calls, of how many there are to be"),
+    printcolumn(name = "Current", type_ = "string", json_path = ".status.pods.summary.current", description = "How many pods serve the published policy and credentials, of how many there are"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.policy.revision", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

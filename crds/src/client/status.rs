@@ -13,6 +13,9 @@ pub struct McpClientStatus {
     /// The generation of the spec that this status describes. It is -1 until the operator has observed the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// On how many servers the access is in force, of how many that are listed in `servers`, such as `1/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers_ready: Option<String>,
     /// What each server grants.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]

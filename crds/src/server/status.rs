@@ -64,10 +64,23 @@ pub struct PodStatus {
     pub ready: u32,
     /// The number of pods that serve the published policy and credentials.
     pub current: u32,
+    /// The same numbers, each with what it is out of.
+    #[serde(default)]
+    pub summary: PodSummary,
     /// The revisions that each pod serves. At most 16 pods are listed, those that are not current first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
     pub revisions: Vec<PodRevision>,
+}
+
+/// Numbers of pods as `kubectl get` prints them: a printer column shows one field.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSummary {
+    /// How many pods take calls, of how many there are to be, such as `1/2`.
+    pub ready: String,
+    /// How many pods serve the published policy and credentials, of how many there are, such as `1/2`.
+    pub current: String,
 }
 
 /// The revisions that one pod serves.

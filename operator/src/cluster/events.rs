@@ -28,6 +28,8 @@ const REFILL: Duration = Duration::from_secs(30);
 const REMEMBERED: usize = 10_000;
 /// The API server's bound on a note, in bytes.
 const MAX_NOTE: usize = 1024;
+/// The API server's bound on a name, in bytes.
+const MAX_NAME: usize = 253;
 
 /// The content of an event that is not written yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,14 +113,10 @@ fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRefe
 }
 
 fn event(about: ObjectReference, draft: &EventDraft, now: Timestamp) -> Event {
-    let name = about.name.as_deref().unwrap_or_default();
+    let name = event_name(about.name.as_deref().unwrap_or_default(), now);
     let end = draft.note.floor_char_boundary(MAX_NOTE);
     Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
-            namespace: about.namespace.clone(),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(name), namespace: about.namespace.clone(), ..ObjectMeta::default() },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(draft.note[..end].to_owned()),
@@ -131,6 +129,14 @@ fn event(about: ObjectReference, draft: &EventDraft, now: Timestamp) -> Event {
     }
 }
 
+/// The name of an event: that of its object, cut to what fits, and the time, which tells the events of long names apart.
+fn event_name(object: &str, now: Timestamp) -> String {
+    let suffix = format!(".{:016x}", now.as_nanosecond());
+    // Names are ASCII. What is left must end as each part of a name does.
+    let kept = object.get(..MAX_NAME - suffix.len()).unwrap_or(object);
+    format!("{}{suffix}", kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +147,17 @@ mod tests {
         let written = |second| (0..50).filter(|_| budgets.spend("u", start + Duration::from_secs(second))).count();
         assert_eq!((written(0), written(29), written(30), written(90)), (20, 0, 1, 2));
         assert!(budgets.spend("another", start));
+    }
+
+    #[test]
+    fn an_object_of_any_name_has_events() {
+        let now = Timestamp::from_nanosecond(0x18ab_0000_0000_00ff).unwrap();
+        let [long, dotted] = ["x".repeat(253), format!("{}.-.{}", "x".repeat(233), "y".repeat(17))];
+        for (object, kept) in [("crm", "crm"), (&long, &long[..236]), (&dotted, &dotted[..233])] {
+            let name = event_name(object, now);
+            assert_eq!(name, format!("{kept}.18ab0000000000ff"));
+            assert!(name.len() <= MAX_NAME, "{}", name.len());
+        }
     }
 
     #[test]

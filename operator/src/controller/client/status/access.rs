@@ -64,6 +64,11 @@ impl Access {
         [&self.resolved, &self.accepted].into_iter().find(|state| state.status == ConditionStatus::False)
     }
 
+    /// Whether every pod of the server enforces what the access asks for.
+    pub fn is_in_force(&self) -> bool {
+        self.fault().is_none() && self.synced.is_true()
+    }
+
     /// What is granted, in words; `None` if nothing is.
     pub fn granted(&self) -> Option<String> {
         let granted = self.outcome.as_ref()?.granted.as_ref()?;

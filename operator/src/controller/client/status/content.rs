@@ -47,6 +47,7 @@ pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
     ];
     let mut status = McpClientStatus {
         observed_generation: input.generation,
+        servers_ready: Some(format!("{}/{}", servers.iter().filter(|it| it.is_in_force()).count(), servers.len())),
         servers: servers.iter().map(|server| server.status(input)).collect(),
         conditions: conditions.map(|(type_, state)| writer.condition(type_, state)).into(),
         ..McpClientStatus::default()

@@ -5,7 +5,7 @@ use portcullis_crds::{
     NamespacedName,
     condition::{ConditionType, Reason},
     contract::{PublishedCredentials, PublishedPolicy, Version},
-    server::{McpServerStatus, PodRevision, PodStatus, PolicyStatus, ToolStatus},
+    server::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus},
 };
 
 use crate::{
@@ -180,10 +180,15 @@ fn pods(input: &StatusInput<'_>) -> PodStatus {
     let mut all: Vec<&Pod> = input.pods.iter().collect();
     // Those that are behind first, and then in an order that does not change by itself.
     all.sort_by(|a, b| (a.behind_for.is_none(), &a.name).cmp(&(b.behind_for.is_none(), &b.name)));
+    let total = all.len();
+    let ready = all.iter().filter(|pod| pod.is_ready).count();
+    let current = all.iter().filter(|pod| pod.behind_for.is_none()).count();
+    let desired = input.replicas.map_or(total, usize::from);
     PodStatus {
-        total: count(all.len()),
-        ready: count(all.iter().filter(|pod| pod.is_ready).count()),
-        current: count(all.iter().filter(|pod| pod.behind_for.is_none()).count()),
+        total: count(total),
+        ready: count(ready),
+        current: count(current),
+        summary: PodSummary { ready: format!("{ready}/{desired}"), current: format!("{current}/{total}") },
         revisions: all.into_iter().take(NAMED_PODS).map(pod_revision).collect(),
     }
 }
