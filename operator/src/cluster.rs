@@ -17,6 +17,7 @@ pub mod object;
 pub mod owned;
 pub mod ownership;
 pub mod presence;
+pub mod received;
 pub mod scope;
 pub mod store;
 pub mod watch;

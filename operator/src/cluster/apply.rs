@@ -4,7 +4,6 @@
 //! apply with its UID, so that an object that was deleted meanwhile is a conflict, and is not created again unnoticed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DynamicObject;
 use portcullis_crds::NamespacedName;
 use serde_json::{Value, json};
 
@@ -15,22 +14,23 @@ use super::{
     kind::ObjectKind,
     managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
     ownership::{NotOwned, controller_uid},
+    received::{ReceivedObject, decodable},
 };
 
 /// What became of an object.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub enum Applied {
     /// It is as it should be; nothing was written.
     Unchanged,
     /// It did not exist and was created.
-    Created(DynamicObject),
+    Created(ReceivedObject),
     /// It differed and was corrected; `field` is the first field that differed.
-    Patched { object: DynamicObject, field: String },
+    Patched { object: ReceivedObject, field: String },
 }
 
 impl Applied {
     /// The object as it is after the write; `None` if nothing was written.
-    pub fn written(self) -> Option<DynamicObject> {
+    pub fn written(self) -> Option<ReceivedObject> {
         match self {
             Self::Unchanged => None,
             Self::Created(object) | Self::Patched { object, .. } => Some(object),
@@ -63,7 +63,7 @@ impl DesiredObject {
         let live = match live {
             Some(live) => live,
             None => match cluster.read(&self.object).await? {
-                Some(live) => serde_json::to_value(live)?,
+                Some(live) => live.value()?,
                 None => return cluster.create(&self.object, self.value.clone()).await.map(Applied::Created),
             },
         };
@@ -73,7 +73,7 @@ impl DesiredObject {
         Ok(Applied::Patched { object, field })
     }
 
-    async fn patch(&self, cluster: &Cluster, live: &Value) -> Result<DynamicObject, Error> {
+    async fn patch(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
         if let Some(managed_fields) = as_applied(live, FIELD_MANAGER) {
             let metadata = json!({
                 "uid": live["metadata"]["uid"],
@@ -115,5 +115,5 @@ pub async fn prune(cluster: &Cluster, kind: &ObjectKind, live: &Value) -> Result
 }
 
 fn metadata(object: &Value) -> ObjectMeta {
-    serde_json::from_value(object["metadata"].clone()).unwrap_or_default()
+    object["metadata"].as_object().cloned().map(decodable).unwrap_or_default()
 }

@@ -4,10 +4,11 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use futures::AsyncBufRead;
 use kube::{
-    Api, Client, Config, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope},
+    Client, Config, Resource,
+    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope, Request, request},
     discovery::pinned_kind,
     error::DiscoveryError,
 };
@@ -15,7 +16,10 @@ use portcullis_crds::NamespacedName;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, scope::Scope};
+use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, received::ReceivedObject, scope::Scope};
+
+/// A request of the API that could be built.
+type Built = Result<http::Request<Vec<u8>>, request::Error>;
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -83,20 +87,27 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer.
-    pub async fn read(&self, object: &ObjectRef) -> Result<Option<DynamicObject>, Error> {
-        call(format!("reading {object}"), CALL, self.api(object).get_opt(&object.name.name)).await
+    pub async fn read(&self, object: &ObjectRef) -> Result<Option<ReceivedObject>, Error> {
+        let request = self.object(requests(object).get(&object.name.name, &GetParams::default()));
+        match call(format!("reading {object}"), CALL, request).await {
+            Ok(read) => Ok(Some(read)),
+            Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// An object as it is now, with its type; `None` if it does not exist.
     ///
     /// # Errors
-    /// Returns an error if the API server refuses or does not answer.
+    /// Returns an error if the API server refuses or does not answer, or the object cannot be decoded.
     pub async fn get<K>(&self, name: &NamespacedName) -> Result<Option<K>, Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &name.namespace);
-        call(format!("reading {} {name}", K::kind(&())), CALL, api.get_opt(&name.name)).await
+        let object = ObjectRef::of::<K>(name.clone());
+        let Some(read) = self.read(&object).await? else { return Ok(None) };
+        // The decoder's message may repeat a value, and this may be a Secret.
+        read.decode().map(Some).map_err(|_| Error::Undecodable { object: object.to_string() })
     }
 
     /// Whether the API server serves a kind.
@@ -117,30 +128,30 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
-    pub async fn create(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
-        let value = serde_json::from_value(value)?;
+    pub async fn create(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        self.write(format!("creating {object}"), self.api(object).create(&parameters, &value)).await
+        let request = requests(object).create(&parameters, value.to_string().into_bytes());
+        self.write(format!("creating {object}"), self.object(request)).await
     }
 
     /// Applies `value` to an object (server-side apply).
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
-    pub async fn apply(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
+    pub async fn apply(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
-        self.write(format!("applying {object}"), self.api(object).patch(&object.name.name, &parameters, &patch)).await
+        let request = requests(object).patch(&object.name.name, &parameters, &patch);
+        self.write(format!("applying {object}"), self.object(request)).await
     }
 
     /// Applies `value` to the status of an object (server-side apply).
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
-    pub async fn apply_status(&self, object: &ObjectRef, value: Value) -> Result<DynamicObject, Error> {
+    pub async fn apply_status(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
-        let api = self.api(object);
-        let request = api.patch_status(&object.name.name, &parameters, &patch);
-        self.write(format!("writing the status of {object}"), request).await
+        let request = requests(object).patch_subresource("status", &object.name.name, &parameters, &patch);
+        self.write(format!("writing the status of {object}"), self.object(request)).await
     }
 
     /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors.
@@ -150,9 +161,8 @@ impl Cluster {
     pub async fn patch_metadata(&self, doing: &str, object: &ObjectRef, metadata: Value) -> Result<(), Error> {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let api = self.api(object);
-        let request = api.patch_metadata(&object.name.name, &parameters, &patch);
-        self.write(format!("{doing} {object}"), request).await.map(drop)
+        let request = requests(object).patch_metadata(&object.name.name, &parameters, &patch);
+        self.write(format!("{doing} {object}"), self.text(request)).await.map(drop)
     }
 
     /// Deletes an object, unless another one has its name by then.
@@ -162,21 +172,26 @@ impl Cluster {
     pub async fn delete(&self, object: &ObjectRef, uid: &str) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.write(format!("deleting {object}"), self.api(object).delete(&object.name.name, &parameters))
-            .await
-            .map(drop)
+        let request = requests(object).delete(&object.name.name, &parameters);
+        self.write(format!("deleting {object}"), self.text(request)).await.map(drop)
     }
 
-    /// What a watch lists and watches.
-    pub(super) fn api_of(&self, resource: &ApiResource, scope: &Scope) -> Api<DynamicObject> {
-        match scope {
-            Scope::All => Api::all_with(self.client.clone(), resource),
-            Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
-        }
+    /// The answer to a request of a watch, as text.
+    pub(super) async fn text(&self, request: Built) -> Result<String, kube::Error> {
+        self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
     }
 
-    fn api(&self, object: &ObjectRef) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &object.name.namespace, &object.resource)
+    /// The answer to a request of a watch, while it arrives.
+    pub(super) async fn lines(&self, request: Built) -> Result<impl AsyncBufRead + Unpin + use<>, kube::Error> {
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        // Since Kubernetes 1.37 each event is compressed by itself, which the client's decompression does not read.
+        request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+        self.client.request_stream(request).await
+    }
+
+    /// The object that a request is answered with.
+    async fn object(&self, request: Built) -> Result<ReceivedObject, kube::Error> {
+        ReceivedObject::parse(&self.text(request).await?).map_err(kube::Error::SerdeError)
     }
 
     /// Every write passes here.
@@ -184,6 +199,19 @@ impl Cluster {
         let Some(remaining) = self.fence.remaining() else { return Err(Error::Fenced { doing }) };
         call(doing, CALL.min(remaining), request).await
     }
+}
+
+/// The requests for the objects of a kind in a scope.
+pub(super) fn requests_in(resource: &ApiResource, scope: &Scope) -> Request {
+    let namespace = match scope {
+        Scope::All => None,
+        Scope::Namespace(namespace) => Some(namespace.as_str()),
+    };
+    Request::new(DynamicObject::url_path(resource, namespace))
+}
+
+fn requests(object: &ObjectRef) -> Request {
+    Request::new(DynamicObject::url_path(&object.resource, Some(&object.name.namespace)))
 }
 
 /// Whether the answer of discovery means that the API server lacks the kind, or the version of its group.

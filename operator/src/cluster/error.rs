@@ -20,6 +20,8 @@ pub enum Error {
     /// The spec has errors, so that it is unknown which Secret holds the client's key.
     #[error("the spec has errors, so no key was made")]
     InvalidSpec,
+    #[error("reading {object}: it is not an object of its kind")]
+    Undecodable { object: String },
     #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -30,7 +32,11 @@ impl Error {
         match self {
             Self::NotOwned(_) => Reason::NotOwned,
             Self::InvalidSpec => Reason::Invalid,
-            Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. } | Self::Json(_) => Reason::WriteFailed,
+            Self::Api { .. }
+            | Self::Timeout { .. }
+            | Self::Fenced { .. }
+            | Self::Undecodable { .. }
+            | Self::Json(_) => Reason::WriteFailed,
         }
     }
 

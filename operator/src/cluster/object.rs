@@ -4,14 +4,13 @@
 //! goes on for all others.
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::core::DynamicObject;
 use portcullis_crds::{
     Finding, Findings, McpClientSpec, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use super::{labels, ownership::controller_uid, store::Stored};
+use super::{labels, ownership::controller_uid, received::ReceivedObject, store::Stored};
 use crate::object::Object;
 
 pub type ServerObject = CustomObject<McpServerSpec, McpServerStatus>;
@@ -39,18 +38,17 @@ impl<S, T> CustomObject<S, T> {
     }
 }
 
-impl<S: DeserializeOwned, T: DeserializeOwned> From<DynamicObject> for CustomObject<S, T> {
-    fn from(object: DynamicObject) -> Self {
-        let DynamicObject { mut metadata, mut data, .. } = object;
-        metadata.managed_fields = None;
-        let status = serde_json::from_value(data["status"].take()).ok();
-        Self { object: Object { metadata, spec: decode(data["spec"].take()) }, status }
+impl<S: DeserializeOwned, T: DeserializeOwned> From<ReceivedObject> for CustomObject<S, T> {
+    fn from(object: ReceivedObject) -> Self {
+        let status = object.field("status").and_then(|status| serde_json::from_str(status.get()).ok());
+        let spec = decode(object.field("spec").map_or("null", RawValue::get));
+        Self { object: Object { metadata: object.metadata, spec }, status }
     }
 }
 
 /// Unknown fields are ignored: the API server may serve a newer schema than this version's.
-fn decode<S: DeserializeOwned>(spec: Value) -> Result<S, Findings> {
-    serde_path_to_error::deserialize(spec).map_err(|error| {
+fn decode<S: DeserializeOwned>(spec: &str) -> Result<S, Findings> {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(spec)).map_err(|error| {
         let path = match error.path().to_string().as_str() {
             "." => "spec".to_owned(),
             path => format!("spec.{path}"),
@@ -93,8 +91,8 @@ impl OwnedObject {
     }
 }
 
-impl From<DynamicObject> for OwnedObject {
-    fn from(object: DynamicObject) -> Self {
+impl From<ReceivedObject> for OwnedObject {
+    fn from(object: ReceivedObject) -> Self {
         let metadata = &object.metadata;
         Self {
             name: name(metadata),
@@ -102,7 +100,7 @@ impl From<DynamicObject> for OwnedObject {
             version: version(metadata),
             server: server(metadata),
             owner_uid: controller_uid(metadata).map(str::to_owned),
-            json: serde_json::to_string(&object).unwrap_or_default().into(),
+            json: object.json().into(),
         }
     }
 }
@@ -228,7 +226,7 @@ mod tests {
             "metadata": {"name": "agent", "namespace": "sales", "resourceVersion": "12"},
             "spec": spec, "status": {"observedGeneration": -1},
         });
-        serde_json::from_value::<DynamicObject>(object).unwrap().into()
+        ReceivedObject::parse(&object.to_string()).unwrap().into()
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::core::DynamicObject;
 use portcullis_crds::NamespacedName;
 use tokio::task::JoinSet;
 
@@ -12,6 +11,7 @@ use super::{
     labels,
     object::OwnedObject,
     presence::{CHECK_EVERY, Presence},
+    received::ReceivedObject,
     scope::Scopes,
     store::{Change, Store},
     watch::Watch,
@@ -86,7 +86,7 @@ impl OwnedObjects {
     }
 
     /// Takes in the answer to a write.
-    pub fn update(&self, kind: &ObjectKind, written: DynamicObject) {
+    pub fn update(&self, kind: &ObjectKind, written: ReceivedObject) {
         if let Some(watched) = self.find(kind) {
             watched.store.update(written.into());
         }

@@ -1,8 +1,8 @@
 //! The watched objects of one kind, by name.
 //!
-//! An object is only replaced by a newer version of it: the answer to one of the operator's own writes may be put in before
-//! the watch delivers it, and what the watch delivers late does not undo it. That an object is missing means nothing
-//! before [`Store::synced`].
+//! The answer to one of the operator's own writes is put in like an event of the watch, and may come before it: what the watch
+//! delivers late does not undo it. A list replaces everything, also by older versions, which are what a restored cluster has. That
+//! an object is missing means nothing before [`Store::synced`].
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -98,16 +98,17 @@ impl<V: Stored> Store<V> {
         inner.remove(&name)
     }
 
-    /// Takes in a complete list of one scope: whatever the store holds of that scope and the list lacks was deleted.
+    /// Takes in a complete list of one scope: it is what the cluster has, whatever the store had.
     pub fn replace(&self, scope: &Scope, list: Vec<V>) -> Vec<Change<V>> {
         let mut inner = self.write();
+        inner.deleted.retain(|name, _| !scope.contains(name));
         let mut missing: BTreeSet<NamespacedName> =
             inner.objects.keys().filter(|name| scope.contains(name)).cloned().collect();
         let mut changes = Vec::new();
         for object in list {
             let name = object.namespaced_name();
             missing.remove(&name);
-            if !inner.has(&name, object.version()) {
+            if inner.objects.get(&name).is_none_or(|known| known.version() != object.version()) {
                 changes.push(inner.insert(object));
             }
         }

@@ -32,6 +32,9 @@ impl Request {
 /// A status and a body; `None` leaves the request without an answer.
 pub type Answer = Option<(u16, Value)>;
 
+/// A status and the text of a body.
+type AnswerText = Option<(u16, String)>;
+
 /// Ends with its value.
 pub struct FakeApi {
     url: String,
@@ -41,6 +44,16 @@ pub struct FakeApi {
 
 impl FakeApi {
     pub async fn start(mut answer: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
+        Self::start_with_text(move |request| answer(request).map(|(status, body)| (status, body.to_string()))).await
+    }
+
+    /// Gives these texts in turn, each with the status 200, and leaves further requests without an answer.
+    pub async fn of_texts(texts: Vec<String>) -> Self {
+        let mut texts = texts.into_iter();
+        Self::start_with_text(move |_| texts.next().map(|text| (200, text))).await
+    }
+
+    async fn start_with_text(mut answer: impl FnMut(&Request) -> AnswerText + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
@@ -102,8 +115,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Request {
     Request { method, path, body: serde_json::from_slice(&body).unwrap_or_default() }
 }
 
-async fn write(mut stream: BufReader<TcpStream>, status: u16, body: &Value) {
-    let body = body.to_string();
+async fn write(mut stream: BufReader<TcpStream>, status: u16, body: &str) {
     let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n");
     let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     let _ = stream.write_all(answer.as_bytes()).await;

@@ -3,23 +3,32 @@
 //! Whatever fails is tried again after a growing pause. Meanwhile the store keeps what it has: an error is never an empty
 //! list.
 
-use std::{sync::Arc, time::Duration};
-
-use futures::StreamExt;
-use kube::{
-    core::{ApiResource, DynamicObject},
-    runtime::watcher::{self, Event, watcher},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use futures::AsyncBufReadExt;
+use kube::{
+    api::{ListParams, WatchParams},
+    core::{ApiResource, Status},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 use super::{
     backoff::Backoff,
-    client::{Cluster, WATCH},
+    client::{Cluster, WATCH, requests_in},
     error::message,
     presence::Presence,
+    received::ReceivedObject,
     scope::Scope,
     store::{Change, Store, Stored},
 };
+
+/// How many objects are requested at once.
+const PAGE: u32 = 500;
 
 /// What to watch.
 #[derive(Clone)]
@@ -32,12 +41,53 @@ pub struct Watch {
     pub presence: Option<Arc<Presence>>,
 }
 
+/// One page of a list, whose objects are not read yet.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    resource_version: Option<String>,
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// One event of a watch (Kubernetes API, WatchEvent), whose object is not read yet.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// Why only a new list helps.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{}", message(.0))]
+    Api(#[from] kube::Error),
+    #[error("the connection broke: {0}")]
+    Broken(#[from] std::io::Error),
+    #[error("the API server ended the watch early")]
+    EndedEarly,
+    #[error("the resourceVersions went backwards: the cluster was restored")]
+    Restored,
+    #[error("the answer is not one of the API: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
 impl Watch {
     /// Feeds `store` for ever; `changed` is called with each change after it is in the store. What `view` refuses is left out.
     pub async fn run<V: Stored>(
         self,
         store: Arc<Store<V>>,
-        view: impl Fn(DynamicObject) -> Option<V>,
+        view: impl Fn(ReceivedObject) -> Option<V>,
         changed: impl Fn(Change<V>),
     ) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
@@ -45,15 +95,16 @@ impl Watch {
             if let Some(presence) = &self.presence {
                 presence.served().await;
             }
-            let error = self.until_lost(&store, &view, &changed, &mut backoff).await;
+            let Err(lost) = self.until_lost(&store, &view, &changed, &mut backoff).await;
             let pause = backoff.next_pause();
             let resource = &self.resource.plural;
-            if self.presence.is_some() && status_code(&error) == Some(404) {
+            if self.presence.is_some() && status_code(&lost) == Some(404) {
                 debug!(resource, "the cluster no longer has the kind");
                 store.replace(&self.scope, Vec::new()).into_iter().for_each(&changed);
+            } else if matches!(lost, Lost::EndedEarly | Lost::Broken(_)) {
+                debug!(resource, %lost, "the watch broke; everything is listed again");
             } else {
-                let (error, hint) = (error_message(&error), hint(&error));
-                warn!(resource, error, retry_in = ?pause, "cannot watch {resource}{hint}");
+                warn!(resource, error = %lost, retry_in = ?pause, "cannot watch {resource}{}", hint(&lost));
             }
             tokio::time::sleep(pause).await;
         }
@@ -61,77 +112,121 @@ impl Watch {
 
     /// Lists and watches until only a new list helps.
     ///
-    /// kube-runtime lists again only if a running watch reports 410. If a watch *starts* with it, or fails again and again, it
-    /// would ask for the same version for ever. So each such error ends this, and the next round begins with a list.
+    /// A watch is resumed where it ended only if its time was over. After anything else the API server may have another history
+    /// than before: after etcd was restored, it would silently wait until the versions reach the one that it is asked for.
     async fn until_lost<V: Stored>(
         &self,
         store: &Store<V>,
-        view: &impl Fn(DynamicObject) -> Option<V>,
+        view: &impl Fn(ReceivedObject) -> Option<V>,
         changed: &impl Fn(Change<V>),
         backoff: &mut Backoff,
-    ) -> watcher::Error {
-        let label_selector = self.label_selector.clone();
-        let config = watcher::Config { label_selector, timeout: Some(WATCH), ..watcher::Config::default() };
-        let mut events = watcher(self.cluster.api_of(&self.resource, &self.scope), config).boxed();
-        let mut list = Vec::new();
+    ) -> Result<std::convert::Infallible, Lost> {
+        let (version, list) = self.list().await?;
+        backoff.reset();
+        store.replace(&self.scope, list.into_iter().filter_map(view).collect()).into_iter().for_each(changed);
+        let mut position = Position::new(version);
         loop {
-            let event = match events.next().await {
-                Some(Ok(event)) => event,
-                // A stream that broke is resumed: its resourceVersion is valid until the start of a watch is refused.
-                Some(Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)))) => {
-                    debug!(
-                        resource = self.resource.plural,
-                        error = error_message(&error),
-                        "the watch broke; it is resumed"
-                    );
-                    tokio::time::sleep(backoff.next_pause()).await;
-                    continue;
-                }
-                Some(Err(error)) => return error,
-                None => return watcher::Error::NoResourceVersion,
-            };
-            match event {
-                Event::Init => list.clear(),
-                Event::InitApply(object) => list.extend(view(object)),
-                Event::InitDone => {
-                    backoff.reset();
-                    store.replace(&self.scope, std::mem::take(&mut list)).into_iter().for_each(changed);
-                }
-                Event::Apply(object) => {
-                    backoff.reset();
-                    view(object).and_then(|object| store.update(object)).into_iter().for_each(changed);
-                }
-                Event::Delete(object) => {
-                    view(object).and_then(|object| store.remove(&object)).into_iter().for_each(changed);
-                }
+            let started = Instant::now();
+            self.follow(&mut position, store, view, changed).await?;
+            if started.elapsed() < Duration::from_secs(u64::from(WATCH)) / 2 {
+                return Err(Lost::EndedEarly);
             }
         }
     }
+
+    /// All objects, and the version of the list.
+    async fn list(&self) -> Result<(String, Vec<ReceivedObject>), Lost> {
+        let requests = requests_in(&self.resource, &self.scope);
+        let mut parameters = ListParams { label_selector: self.label_selector.clone(), ..ListParams::default() };
+        parameters.limit = Some(PAGE);
+        let mut objects = Vec::new();
+        loop {
+            let text = self.cluster.text(requests.list(&parameters)).await?;
+            let Page { metadata, items } = serde_json::from_str(&text)?;
+            objects.extend(items.into_iter().flatten().filter_map(|item| self.received(item)));
+            match metadata.next.filter(|next| !next.is_empty()) {
+                Some(next) => parameters.continue_token = Some(next),
+                None => return Ok((metadata.resource_version.unwrap_or_default(), objects)),
+            }
+        }
+    }
+
+    /// Watches from a position on, until the time of the watch is over.
+    async fn follow<V: Stored>(
+        &self,
+        position: &mut Position,
+        store: &Store<V>,
+        view: &impl Fn(ReceivedObject) -> Option<V>,
+        changed: &impl Fn(Change<V>),
+    ) -> Result<(), Lost> {
+        let label_selector = self.label_selector.clone();
+        let parameters =
+            WatchParams { label_selector, timeout: Some(WATCH), bookmarks: true, ..WatchParams::default() };
+        let requests = requests_in(&self.resource, &self.scope);
+        let mut lines = self.cluster.lines(requests.watch(&parameters, &position.version)).await?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if lines.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let Event { kind, object } = serde_json::from_str(&line)?;
+            if kind == "ERROR" {
+                let status: Status = serde_json::from_str(object.get()).unwrap_or_default();
+                return Err(kube::Error::Api(status.boxed()).into());
+            }
+            let Some(received) = self.received(object) else { continue };
+            position.advance(received.metadata.resource_version.as_deref())?;
+            match kind {
+                "ADDED" | "MODIFIED" => {
+                    view(received).and_then(|object| store.update(object)).into_iter().for_each(changed);
+                }
+                "DELETED" => view(received).and_then(|object| store.remove(&object)).into_iter().for_each(changed),
+                // A bookmark carries a version only.
+                _ => {}
+            }
+        }
+    }
+
+    fn received(&self, object: &RawValue) -> Option<ReceivedObject> {
+        let received = ReceivedObject::parse(object.get());
+        received.inspect_err(|error| warn!(resource = self.resource.plural, %error, "an object has no metadata")).ok()
+    }
 }
 
-/// The API server's own message, if it sent one.
-fn error_message(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => message(error),
-        watcher::Error::WatchError(status) => status.message.clone(),
-        watcher::Error::NoResourceVersion => error.to_string(),
+/// The version from which a watch goes on.
+struct Position {
+    version: String,
+}
+
+impl Position {
+    fn new(version: String) -> Self {
+        Self { version }
+    }
+
+    /// Moves on to the version of an event. Versions are numbers that grow (Kubernetes API concepts, "Resource versions").
+    fn advance(&mut self, version: Option<&str>) -> Result<(), Lost> {
+        let number = |version: &str| version.parse::<u64>().unwrap_or_default();
+        let Some(version) = version else { return Ok(()) };
+        if number(version) < number(&self.version) {
+            return Err(Lost::Restored);
+        }
+        version.clone_into(&mut self.version);
+        Ok(())
     }
 }
 
 /// The HTTP status that refused a list, or the start of a watch.
-fn status_code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+fn status_code(lost: &Lost) -> Option<u16> {
+    match lost {
+        Lost::Api(kube::Error::Api(status)) => Some(status.code),
         _ => None,
     }
 }
 
 /// What a person can do about it.
-fn hint(error: &watcher::Error) -> &'static str {
-    match status_code(error) {
+fn hint(lost: &Lost) -> &'static str {
+    match status_code(lost) {
         Some(404) => {
             ": its CustomResourceDefinition is missing; install it with `portcullis-operator crds | kubectl apply --server-side -f -`"
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::ApiResource;
 use portcullis_crds::{McpClient, McpServer, NamespacedName};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -21,6 +21,7 @@ use crate::{
         labels,
         object::{ClientObject, ObservedPod, ServerObject},
         owned::OwnedObjects,
+        received::ReceivedObject,
         scope::Scopes,
         store::{Change, Store, Stored},
         watch::Watch,
@@ -109,7 +110,7 @@ impl Context {
         resource: ApiResource,
         label_selector: Option<String>,
         store: &Arc<Store<V>>,
-        view: fn(DynamicObject) -> Option<V>,
+        view: fn(ReceivedObject) -> Option<V>,
         changed: fn(&Self, &Change<V>),
     ) {
         for scope in self.scopes.iter().cloned() {
@@ -130,13 +131,13 @@ impl Context {
 }
 
 /// Keeps every object, whether or not it can be decoded.
-fn any<V: From<DynamicObject>>(object: DynamicObject) -> Option<V> {
+fn any<V: From<ReceivedObject>>(object: ReceivedObject) -> Option<V> {
     Some(object.into())
 }
 
-fn pod(object: DynamicObject) -> Option<ObservedPod> {
+fn pod(object: ReceivedObject) -> Option<ObservedPod> {
     let name = object.metadata.name.clone();
-    match object.try_parse::<Pod>() {
+    match object.decode::<Pod>() {
         Ok(pod) => Some(pod.into()),
         Err(error) => {
             warn!(%error, pod = name, "a pod cannot be decoded; what it serves is not confirmed");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::{Resource, core::DynamicObject};
+use kube::Resource;
 use portcullis_crds::NamespacedName;
 use serde::Serialize;
 use serde_json::json;
@@ -11,20 +11,21 @@ use serde_json::json;
 use super::{conditions::transitions, context::Context};
 use crate::cluster::{
     Error, ObjectRef,
-    store::{Store, Stored},
+    received::ReceivedObject,
+    store::{Change, Store, Stored},
 };
 
 /// The shortest time between two writes of one object's status.
 pub const PACE: Duration = Duration::from_secs(1);
 
-/// Writes the whole status, takes the object into `store` as it is then, and writes an event for each transition of a
-/// condition.
+/// Writes the whole status, and writes an event for each transition of a condition. The object as it is then is put into `store`,
+/// and `changed` is called, as after an event of the watch.
 ///
 /// # Errors
 /// Returns an error if the API server refuses; 404 or 409 if the object was deleted, or another one has its name.
 pub async fn write<K, V>(
     context: &Context,
-    store: &Store<V>,
+    (store, changed): (&Store<V>, fn(&Context, &Change<V>)),
     metadata: &ObjectMeta,
     status: &impl Serialize,
     before: &[Condition],
@@ -32,7 +33,7 @@ pub async fn write<K, V>(
 ) -> Result<(), Error>
 where
     K: Resource<DynamicType = ()>,
-    V: Stored + From<DynamicObject>,
+    V: Stored + From<ReceivedObject>,
 {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     let name = NamespacedName { namespace: part(&metadata.namespace), name: part(&metadata.name) };
@@ -44,7 +45,8 @@ where
         "status": status,
     });
     let written = context.cluster.apply_status(&object, value).await?;
-    store.update(written.into());
+    // Another party may have changed the object just before, and the event of that may come late or be skipped for this answer.
+    store.update(written.into()).iter().for_each(|change| changed(context, change));
     for event in &transitions(before, after) {
         context.events.write::<K>(metadata, event).await;
     }

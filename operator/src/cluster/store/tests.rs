@@ -48,20 +48,23 @@ fn a_late_version_undoes_nothing() {
 }
 
 #[test]
-fn a_list_reports_what_is_new_changed_and_deleted_and_nothing_else() {
+fn a_list_replaces_what_is_known_also_by_older_versions_and_reports_what_differs() {
     let store = Store::new(&Scopes::all());
     store.replace(&Scope::All, vec![thing("same", 1), thing("changed", 2), thing("deleted", 3), thing("ahead", 9)]);
-    let list = vec![thing("same", 1), thing("changed", 5), thing("new", 6), thing("ahead", 8)];
+    store.remove(&thing("again", 9));
+    let list = vec![thing("same", 1), thing("changed", 5), thing("new", 6), thing("ahead", 8), thing("again", 7)];
     let changes = store.replace(&Scope::All, list);
     assert_eq!(
         changes,
         [
             change(Some(thing("changed", 2)), Some(thing("changed", 5))),
             change(None, Some(thing("new", 6))),
+            change(Some(thing("ahead", 9)), Some(thing("ahead", 8))),
+            change(None, Some(thing("again", 7))),
             change(Some(thing("deleted", 3)), None),
         ]
     );
-    assert_eq!(store.get(&thing("ahead", 0).namespaced_name()), Some(Arc::new(thing("ahead", 9))));
+    assert_eq!(store.update(thing("ahead", 9)), Some(change(Some(thing("ahead", 8)), Some(thing("ahead", 9)))));
 }
 
 #[test]

@@ -46,6 +46,41 @@ async fn a_watch_that_is_refused_with_410_when_it_starts_begins_with_a_list_agai
     assert_eq!(are_watches[..3], [false, true, false]);
 }
 
+/// An event of a watch with an object of this version; `deep` is how many lists are nested in it.
+fn event(kind: &str, name: &str, version: &str, deep: usize) -> String {
+    let metadata = json!({"name": name, "namespace": "sales", "resourceVersion": version});
+    let data = format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+    format!(r#"{{"type":"{kind}","object":{{"data":{data},"metadata":{metadata}}}}}"#) + "\n"
+}
+
+#[tokio::test]
+async fn an_object_of_any_depth_takes_no_other_one_with_it() {
+    let deep = |name: &str| event("x", name, "3", 5000).replace(r#"{"type":"x","object":"#, "").replace("}}\n", "}");
+    let list = format!(r#"{{"metadata":{{"resourceVersion":"5"}},"items":[{},{}]}}"#, deep("a"), deep("b"));
+    let events = [event("ADDED", "c", "6", 5000), event("BOOKMARK", "", "7", 1), event("MODIFIED", "d", "8", 1)];
+    let api = FakeApi::of_texts(vec![list, events.concat()]).await;
+    let store = Arc::new(Store::new(&Scopes::all()));
+    tokio::select! {
+        () = run(config_maps(&api, Scope::All, None), &store) => {}
+        () = holds(&store, &["sales/a", "sales/b", "sales/c", "sales/d"]) => {}
+    }
+}
+
+#[tokio::test]
+async fn everything_is_listed_again_after_versions_went_backwards_and_after_a_watch_that_ended_early() {
+    for events in [event("MODIFIED", "a", "3", 1), event("ADDED", "b", "6", 1), String::new()] {
+        let mut texts = vec![list("5", &["a", "b"]).1.to_string(), events.clone()];
+        texts.push(list("4", &["a", "c"]).1.to_string());
+        let api = FakeApi::of_texts(texts).await;
+        let store = Arc::new(Store::new(&Scopes::all()));
+        tokio::select! {
+            () = run(config_maps(&api, Scope::All, None), &store) => {}
+            () = holds(&store, &["sales/a", "sales/c"]) => {}
+        }
+        assert!(store.all().iter().all(|object| object.version() == 4), "{events}");
+    }
+}
+
 #[tokio::test]
 async fn a_list_that_is_refused_is_not_an_empty_list() {
     let api = FakeApi::in_turn(vec![refusal(404), refusal(403), refusal(500), list("9", &["a"])]).await;

@@ -105,6 +105,7 @@ async fn write(context: &Context, client: &ClientObject, status: McpClientStatus
     lock(&memory).status_at = Some(now);
     let before = client.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let metadata = &client.object.metadata;
-    status::write::<McpClient, _>(context, &context.clients, metadata, &status, before, &status.conditions).await?;
+    let store = (&*context.clients, Context::client_changed as fn(&Context, &_));
+    status::write::<McpClient, _>(context, store, metadata, &status, before, &status.conditions).await?;
     Ok(RECHECK)
 }

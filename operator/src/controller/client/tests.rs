@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kube::core::DynamicObject;
 use portcullis_crds::{Findings, condition::Reason};
 use serde_json::{Value, json};
 
@@ -13,6 +12,7 @@ use crate::{
         Cluster,
         fence::Fence,
         ownership::NotOwned,
+        received::ReceivedObject,
         scope::Scopes,
         testing::{FakeApi, refusal, storing},
     },
@@ -27,14 +27,14 @@ fn name(name: &str) -> NamespacedName {
     NamespacedName::new("sales", name)
 }
 
-fn object(kind: &str, name: &str, spec: Value, status: Value) -> DynamicObject {
+fn object(kind: &str, name: &str, spec: Value, status: Value) -> ReceivedObject {
     let metadata = json!({
         "name": name, "namespace": "sales", "uid": format!("uid-of-{name}"), "generation": 1, "resourceVersion": "1",
     });
     let object = json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec, "status": status,
     });
-    serde_json::from_value(object).unwrap()
+    ReceivedObject::parse(&object.to_string()).unwrap()
 }
 
 /// What the operator has watched so far: one server, and one client of it with this status.
@@ -137,4 +137,32 @@ async fn a_failure_that_may_pass_holds_back_no_report_of_one_that_will_not() {
         let client = context.clients.get(&name("bot")).unwrap();
         assert_eq!(status::is_premature(&context, &client, &failures), is_premature, "{}", failures.len());
     }
+}
+
+/// The answer to a write of the status may show an edit that the watch has not delivered yet. The event of that edit then brings
+/// nothing new.
+#[tokio::test]
+async fn an_edit_that_the_answer_to_a_status_write_shows_first_is_not_lost() {
+    let edited = || {
+        let spec = json!({
+            "access": [{"serverRef": {"name": "crm"}, "tools": ["ping"], "maxRecordsPerQuery": 1}],
+            "credentials": {"apiKey": {"secretName": "bot-key"}}, "suspended": true,
+        });
+        let mut object = serde_json::from_str::<Value>(object("McpClient", "bot", spec, json!({})).json()).unwrap();
+        object["metadata"]["generation"] = json!(2);
+        object["metadata"]["resourceVersion"] = json!("7");
+        object
+    };
+    let api = storing(move |request| request.path.contains("/mcpclients/bot/status").then(|| (200, edited()))).await;
+    let context = context(&api, json!({}));
+    report(&context, false);
+    while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+    reconcile(&context, &name("bot")).await.unwrap();
+    assert_eq!(context.clients.update(ReceivedObject::parse(&edited().to_string()).unwrap().into()), None);
+    let mut due = Vec::new();
+    while let Ok(item) = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await {
+        due.push(item.key.to_string());
+    }
+    due.sort();
+    assert_eq!(due, ["McpClient sales/bot", "McpServer sales/crm"]);
 }

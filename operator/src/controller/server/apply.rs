@@ -134,7 +134,7 @@ impl Writer<'_> {
         let read = read.inspect_err(|error| {
             warn!(server = %self.fetched.name, %error, "{} cannot be read; all else is written without it", kind.kind);
         })?;
-        Ok(read.map(serde_json::to_value).transpose()?)
+        Ok(read.map(|read| read.value()).transpose()?)
     }
 
     /// Tells drift from a change of the operator's own: what was desired before is what is desired now, and yet had to be

@@ -6,7 +6,6 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::DynamicObject;
 use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{
     CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
@@ -18,6 +17,7 @@ use crate::{
         Error, ObjectRef,
         kind::ObjectKind,
         object::{ObservedPod, ServerObject},
+        received::ReceivedObject,
     },
     controller::context::Context,
     credentials::server_keys,
@@ -36,11 +36,11 @@ pub struct Fetched {
 
 /// The objects that are not watched and were read for this reconcile; `None` for one that does not exist.
 #[derive(Default)]
-pub struct LiveObjects(BTreeMap<(&'static str, NamespacedName), Result<Option<DynamicObject>, Error>>);
+pub struct LiveObjects(BTreeMap<(&'static str, NamespacedName), Result<Option<ReceivedObject>, Error>>);
 
 impl LiveObjects {
     /// Takes out what was read of an object; `None` if it was not read.
-    pub fn take(&mut self, kind: &ObjectKind, name: &NamespacedName) -> Option<Result<Option<DynamicObject>, Error>> {
+    pub fn take(&mut self, kind: &ObjectKind, name: &NamespacedName) -> Option<Result<Option<ReceivedObject>, Error>> {
         self.0.remove(&(kind.kind, name.clone()))
     }
 }
@@ -109,8 +109,8 @@ fn published_policy(context: &Context, server: &NamespacedName) -> Option<Publis
     PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)
 }
 
-fn credentials_of(secret: DynamicObject) -> Option<PublishedCredentials> {
-    let secret: Secret = secret.try_parse().ok()?;
+fn credentials_of(secret: ReceivedObject) -> Option<PublishedCredentials> {
+    let secret: Secret = secret.decode().ok()?;
     let data = secret.data?.remove(CREDENTIALS_FILE)?;
     CredentialsReading::parse(std::str::from_utf8(&data.0).ok()?).ok().map(Into::into)
 }

@@ -88,6 +88,7 @@ async fn write(context: &Context, fetched: &Fetched, status: McpServerStatus) ->
     lock(&memory).status_at = Some(now);
     let before = fetched.server.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let metadata = &fetched.input.server.metadata;
-    status::write::<McpServer, _>(context, &context.servers, metadata, &status, before, &status.conditions).await?;
+    let store = (&*context.servers, Context::server_changed as fn(&Context, &_));
+    status::write::<McpServer, _>(context, store, metadata, &status, before, &status.conditions).await?;
     Ok(RECHECK)
 }

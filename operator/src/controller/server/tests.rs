@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,6 +15,7 @@ use crate::{
         drift::ListRules,
         fence::Fence,
         kind::ObjectKind,
+        received::ReceivedObject,
         scope::Scopes,
         testing::{Answer, FakeApi, Request, refusal, storing},
     },
@@ -57,8 +57,8 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-fn object(value: Value) -> DynamicObject {
-    serde_json::from_value(value).unwrap()
+fn object(value: Value) -> ReceivedObject {
+    ReceivedObject::parse(&value.to_string()).unwrap()
 }
 
 fn crm() -> NamespacedName {
@@ -149,7 +149,7 @@ async fn an_object_that_is_no_longer_built_is_deleted_if_it_is_the_operator_s_ow
 }
 
 /// The published policy of an earlier run: the server's half, and one entry for each of these clients with these further fields.
-fn published(clients: &[(&str, &str)]) -> DynamicObject {
+fn published(clients: &[(&str, &str)]) -> ReceivedObject {
     let entry = |(name, more): &(&str, &str)| {
         format!(
             "{{id: {name}, uid: uid-of-{name}, tools: [ping], maxRecordsPerQuery: 1, limits: [{{requests: 60, per: 1m}}]{more}}}"
@@ -171,7 +171,7 @@ clients: [{}]",
 }
 
 /// A client of the server. It cannot be decoded if `tools` is not a list.
-fn client(name: &str, tools: Value) -> DynamicObject {
+fn client(name: &str, tools: Value) -> ReceivedObject {
     let metadata = json!({"name": name, "namespace": "sales", "uid": format!("uid-of-{name}"), "resourceVersion": "1"});
     let access = json!([{"serverRef": {"name": "crm"}, "tools": tools, "maxRecordsPerQuery": 1}]);
     let spec = json!({"access": access, "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});
