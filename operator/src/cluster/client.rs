@@ -22,7 +22,7 @@ use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, received:
 type Built = Result<http::Request<Vec<u8>>, request::Error>;
 
 /// The longest that one call may take.
-const CALL: Duration = Duration::from_secs(10);
+pub(super) const CALL: Duration = Duration::from_secs(10);
 /// How many seconds a watch lasts. The API server ends it then, and it is resumed.
 pub(super) const WATCH: u32 = 60;
 /// How long a connection may be silent while an answer is due. A watch sends something at least when its time is over; a

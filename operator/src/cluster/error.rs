@@ -45,6 +45,15 @@ impl Error {
         matches!(self, Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. })
     }
 
+    /// Whether the API server says that the object no longer exists. The path of a kind that it does not serve is answered with the
+    /// same code, and without a name.
+    pub fn is_gone(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        let has_name =
+            |status: &kube::core::Status| status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+        matches!(&**source, kube::Error::Api(status) if status.code == 404 && status.reason == "NotFound" && has_name(status))
+    }
+
     /// Whether the object was written or deleted by another party just before. The next reconcile resolves that.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };

@@ -59,7 +59,7 @@ fn decode<S: DeserializeOwned>(spec: &str) -> Result<S, Findings> {
 }
 
 /// An object that the operator built, as it is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct OwnedObject {
     name: NamespacedName,
     uid: String,
@@ -88,6 +88,21 @@ impl OwnedObject {
     /// The whole object.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_default()
+    }
+}
+
+/// The items of a list come without their kind: an object is the same however it was received.
+impl PartialEq for OwnedObject {
+    fn eq(&self, other: &Self) -> bool {
+        let content = |object: &Self| {
+            let mut value = object.value();
+            if let Some(fields) = value.as_object_mut() {
+                fields.retain(|name, _| name != "apiVersion" && name != "kind");
+            }
+            value
+        };
+        (&self.name, &self.uid, self.version) == (&other.name, &other.uid, other.version)
+            && (self.json == other.json || content(self) == content(other))
     }
 }
 
@@ -161,7 +176,11 @@ impl From<Pod> for ObservedPod {
     }
 }
 
-impl<S: Send + Sync + 'static, T: Send + Sync + 'static> Stored for CustomObject<S, T> {
+impl<S, T> Stored for CustomObject<S, T>
+where
+    S: PartialEq + Send + Sync + 'static,
+    T: PartialEq + Send + Sync + 'static,
+{
     fn namespaced_name(&self) -> NamespacedName {
         self.object.namespaced_name()
     }

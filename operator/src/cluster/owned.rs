@@ -80,16 +80,22 @@ impl OwnedObjects {
         self.find(kind)?.store.get(name)
     }
 
-    /// The watched objects of a kind that carry the label of a server.
+    /// The watched objects of a kind that were made for a server.
     pub fn of_server(&self, kind: &ObjectKind, server: &NamespacedName) -> Vec<Arc<OwnedObject>> {
         self.find(kind).map(|watched| watched.store.of_server(server)).unwrap_or_default()
     }
 
-    /// Takes in the answer to a write.
-    pub fn update(&self, kind: &ObjectKind, written: ReceivedObject) {
-        if let Some(watched) = self.find(kind) {
-            watched.store.update(written.into());
-        }
+    /// Takes in the answer to a write or to a read by name; the change must be reconciled. `None` also if the kind is not watched.
+    #[must_use = "the change may contain another party's edit, which must be reconciled"]
+    pub fn answer(&self, kind: &ObjectKind, object: ReceivedObject) -> Option<Change<OwnedObject>> {
+        self.find(kind)?.store.answer(object.into())
+    }
+
+    /// Takes out an object that no longer exists; the change must be reconciled.
+    #[must_use = "the change must be reconciled"]
+    pub fn gone(&self, kind: &ObjectKind, name: &NamespacedName) -> Option<Change<OwnedObject>> {
+        let store = &self.find(kind)?.store;
+        store.remove(&*store.get(name)?)
     }
 
     fn find(&self, kind: &ObjectKind) -> Option<&WatchedKind> {

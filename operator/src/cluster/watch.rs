@@ -29,6 +29,10 @@ use super::{
 
 /// How many objects are requested at once.
 const PAGE: u32 = 500;
+/// A watch that ends earlier than this did not end by its time.
+const ON_TIME: Duration = Duration::from_secs(WATCH as u64 - 1);
+/// After a watch that lasted this long the next one begins with little delay.
+const RELIABLE: Duration = Duration::from_secs(5);
 
 /// What to watch.
 #[derive(Clone)]
@@ -100,7 +104,7 @@ impl Watch {
             let resource = &self.resource.plural;
             if self.presence.is_some() && status_code(&lost) == Some(404) {
                 debug!(resource, "the cluster no longer has the kind");
-                store.replace(&self.scope, Vec::new()).into_iter().for_each(&changed);
+                store.replace(&self.scope, store.begin_list(), Vec::new()).into_iter().for_each(&changed);
             } else if matches!(lost, Lost::EndedEarly | Lost::Broken(_)) {
                 debug!(resource, %lost, "the watch broke; everything is listed again");
             } else {
@@ -121,16 +125,21 @@ impl Watch {
         changed: &impl Fn(Change<V>),
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, Lost> {
+        let start = store.begin_list();
         let (version, list) = self.list().await?;
-        backoff.reset();
-        store.replace(&self.scope, list.into_iter().filter_map(view).collect()).into_iter().for_each(changed);
+        store.replace(&self.scope, start, list.into_iter().filter_map(view).collect()).into_iter().for_each(changed);
         let mut position = Position::new(version);
         loop {
             let started = Instant::now();
-            self.follow(&mut position, store, view, changed).await?;
-            if started.elapsed() < Duration::from_secs(u64::from(WATCH)) / 2 {
+            let ended = self.follow(&mut position, store, view, changed).await;
+            if started.elapsed() > RELIABLE {
+                backoff.reset();
+            }
+            ended?;
+            if started.elapsed() < ON_TIME {
                 return Err(Lost::EndedEarly);
             }
+            position.advance(self.current_version().await?.as_deref())?;
         }
     }
 
@@ -149,6 +158,16 @@ impl Watch {
                 None => return Ok((metadata.resource_version.unwrap_or_default(), objects)),
             }
         }
+    }
+
+    /// The version that the cluster is at.
+    async fn current_version(&self) -> Result<Option<String>, Lost> {
+        let label_selector = self.label_selector.clone();
+        let parameters = ListParams { label_selector, limit: Some(1), ..ListParams::default() };
+        let request = requests_in(&self.resource, &self.scope).list_metadata(&parameters);
+        let text = self.cluster.text(request).await?;
+        let Page { metadata, .. } = serde_json::from_str(&text)?;
+        Ok(metadata.resource_version)
     }
 
     /// Watches from a position on, until the time of the watch is over.
@@ -179,7 +198,7 @@ impl Watch {
             position.advance(received.metadata.resource_version.as_deref())?;
             match kind {
                 "ADDED" | "MODIFIED" => {
-                    view(received).and_then(|object| store.update(object)).into_iter().for_each(changed);
+                    view(received).and_then(|object| store.event(object)).into_iter().for_each(changed);
                 }
                 "DELETED" => view(received).and_then(|object| store.remove(&object)).into_iter().for_each(changed),
                 // A bookmark carries a version only.

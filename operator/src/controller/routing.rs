@@ -1,5 +1,7 @@
 //! Which reconciles a change of a watched object starts, and when.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;
 use tokio::time::{Duration, Instant};
@@ -10,7 +12,10 @@ use super::{
 };
 use crate::{
     cluster::{
+        ObjectRef,
+        kind::{ObjectKind, Retrieval},
         object::{ClientObject, CustomObject, ObservedPod, OwnedObject, ServerObject},
+        received::ReceivedObject,
         store::{Change, Stored},
     },
     sync::lock,
@@ -74,13 +79,38 @@ impl Context {
     }
 
     pub fn owned_object_changed(&self, change: &Change<OwnedObject>) {
-        let Some(server) = change.new.as_ref().or(change.old.as_ref()).and_then(|object| object.server()) else {
-            return;
-        };
-        let corrected_at = self.of_servers.known(&server).and_then(|memory| lock(&memory).corrected_at);
+        let both = [change.new.as_ref(), change.old.as_ref()].into_iter().flatten();
+        let servers: BTreeSet<NamespacedName> = both.filter_map(|object| object.server()).collect();
         let now = Instant::now();
-        let at = corrected_at.map_or(now, |at| now.max(at + CORRECT_AGAIN));
-        self.queue.add_at(ReconcileKey::Server(server), at);
+        for server in servers {
+            let corrected_at = self.of_servers.known(&server).and_then(|memory| lock(&memory).corrected_at);
+            let at = corrected_at.map_or(now, |at| now.max(at + CORRECT_AGAIN));
+            self.queue.add_at(ReconcileKey::Server(server), at);
+        }
+    }
+
+    /// Takes in an object as it is after a write: the answer goes the same way as what the watch delivers.
+    pub fn written(&self, kind: &ObjectKind, object: ReceivedObject) {
+        if let Some(change) = self.owned.answer(kind, object) {
+            self.owned_object_changed(&change);
+        }
+    }
+
+    /// Reads an object that the watch may be late about, as when a write was refused because of another party's, and takes in what
+    /// is found. Whatever fails is left to the watch.
+    pub async fn look(&self, kind: &ObjectKind, name: &NamespacedName) {
+        if kind.retrieval == Retrieval::OnDemand {
+            return;
+        }
+        let object = ObjectRef { resource: kind.resource(), name: name.clone() };
+        let change = match self.cluster.read(&object).await {
+            Ok(Some(found)) => self.owned.answer(kind, found),
+            Ok(None) => self.owned.gone(kind, name),
+            Err(_) => None,
+        };
+        if let Some(change) = change {
+            self.owned_object_changed(&change);
+        }
     }
 
     /// The cluster has a kind that it lacked: every server may be missing an object of it.
@@ -92,10 +122,12 @@ impl Context {
 }
 
 /// Whether nothing that a reconcile reads has changed, as after the operator's own write of the status.
-fn is_same_but_status<S, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
+///
+/// The specs are compared too: once a cluster was restored from a backup, a generation is given to another spec.
+fn is_same_but_status<S: PartialEq, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
     };
-    is_same(&new.metadata, &old.metadata) && new.spec.is_ok() == old.spec.is_ok()
+    is_same(&new.metadata, &old.metadata) && new.spec == old.spec
 }

@@ -44,9 +44,16 @@ where
         "metadata": {"name": metadata.name, "uid": metadata.uid},
         "status": status,
     });
-    let written = context.cluster.apply_status(&object, value).await?;
+    let written = match context.cluster.apply_status(&object, value).await {
+        Ok(written) => written,
+        Err(error) => {
+            let known = store.get(&object.name).filter(|_| error.is_gone());
+            known.and_then(|known| store.remove(&known)).iter().for_each(|change| changed(context, change));
+            return Err(error);
+        }
+    };
     // Another party may have changed the object just before, and the event of that may come late or be skipped for this answer.
-    store.update(written.into()).iter().for_each(|change| changed(context, change));
+    store.answer(written.into()).iter().for_each(|change| changed(context, change));
     for event in &transitions(before, after) {
         context.events.write::<K>(metadata, event).await;
     }

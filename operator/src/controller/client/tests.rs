@@ -45,12 +45,12 @@ fn context(api: &FakeApi, status: Value) -> Arc<Context> {
         "backends": [{"name": "fixed", "static": {}}],
         "tools": [{"name": "ping", "description": "Answers.", "backend": "fixed", "static": {"text": "pong"}}],
     });
-    context.servers.update(object("McpServer", "crm", server, json!({})).into());
+    let _ = context.servers.event(object("McpServer", "crm", server, json!({})).into());
     let client = json!({
         "access": [{"serverRef": {"name": "crm"}, "tools": ["ping"], "maxRecordsPerQuery": 1}],
         "credentials": {"apiKey": {"secretName": "bot-key"}},
     });
-    let change = context.clients.update(object("McpClient", "bot", client, status).into()).unwrap();
+    let change = context.clients.event(object("McpClient", "bot", client, status).into()).unwrap();
     context.client_changed(&change);
     context
 }
@@ -158,11 +158,29 @@ async fn an_edit_that_the_answer_to_a_status_write_shows_first_is_not_lost() {
     report(&context, false);
     while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
     reconcile(&context, &name("bot")).await.unwrap();
-    assert_eq!(context.clients.update(ReceivedObject::parse(&edited().to_string()).unwrap().into()), None);
+    assert_eq!(context.clients.event(ReceivedObject::parse(&edited().to_string()).unwrap().into()), None);
     let mut due = Vec::new();
     while let Ok(item) = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await {
         due.push(item.key.to_string());
     }
     due.sort();
     assert_eq!(due, ["McpClient sales/bot", "McpServer sales/crm"]);
+}
+
+#[tokio::test]
+async fn a_client_that_the_api_server_no_longer_has_loses_its_access_before_the_watch_reports_it() {
+    let gone = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
+        "message": "mcpclients.portcullis.dev \"bot\" not found", "details": {"name": "bot", "kind": "mcpclients"},
+    });
+    for (answer, exists) in [((404, gone), false), (refusal(404), true)] {
+        let api = storing(move |request| request.path.contains("/mcpclients/bot/status").then(|| answer.clone())).await;
+        let context = context(&api, json!({}));
+        report(&context, false);
+        while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+        reconcile(&context, &name("bot")).await.unwrap_err();
+        assert_eq!(context.clients.get(&name("bot")).is_some(), exists);
+        let is_due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
+        assert_eq!(is_due, !exists);
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
         apply::{Applied, DesiredObject, prune},
         events::EventDraft,
         kind::Retrieval,
+        store::Stored,
     },
     controller::context::Context,
     sync::lock,
@@ -112,10 +113,19 @@ impl Writer<'_> {
             return Ok(false);
         }
         let kind = &object.kind.object;
-        let applied = DesiredObject::new(kind, object.value.clone()).apply(&self.context.cluster, live).await?;
+        let applied = match DesiredObject::new(kind, object.value.clone()).apply(&self.context.cluster, live).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                if error.is_conflict() {
+                    let name = child_name(&self.fetched.name, object.name().to_owned());
+                    self.context.look(kind, &name).await;
+                }
+                return Err(error);
+            }
+        };
         self.remember(object, &applied);
         if let Some(written) = applied.written() {
-            self.context.owned.update(kind, written);
+            self.context.written(kind, written);
         }
         Ok(true)
     }
@@ -173,7 +183,10 @@ impl Writer<'_> {
                     continue;
                 }
                 match prune(&self.context.cluster, kind, &object.value()).await {
-                    Ok(true) => info!(server = %self.fetched.name, kind = kind.kind, name = object.name(), "deleted"),
+                    Ok(true) => {
+                        info!(server = %self.fetched.name, kind = kind.kind, name = object.name(), "deleted");
+                        self.context.look(kind, &object.namespaced_name()).await;
+                    }
                     Ok(false) => {}
                     Err(error) => {
                         self.failed(error);

@@ -70,7 +70,7 @@ fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
     let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
     let cluster = Cluster::new(api.client(), Fence::open());
     let context = Context::new(cluster, settings, WITH_BOTH, Scopes::all());
-    context.servers.update(object(server(backend, "1", "Answers.")).into());
+    let _ = context.servers.event(object(server(backend, "1", "Answers.")).into());
     context
 }
 
@@ -138,7 +138,7 @@ async fn an_object_that_is_no_longer_built_is_deleted_if_it_is_the_operator_s_ow
             ("of-another-server", "uid-of-another", FIELD_MANAGER),
             ("copied", "uid-of-crm", "kubectl"),
         ] {
-            context.owned.update(&BUDGET.object, budget(name, &format!("uid-of-{name}"), owner, manager));
+            let _ = context.owned.answer(&BUDGET.object, budget(name, &format!("uid-of-{name}"), owner, manager));
         }
         let _ = reconcile(&context, &crm()).await;
         let deletions = writes(&api).into_iter().filter(|write| write.starts_with("DELETE"));
@@ -183,9 +183,9 @@ async fn after_a_restart_each_entry_of_the_published_policy_counts_by_itself() {
     let api = storing(|_| None).await;
     let context = context(&api, "nowhere");
     let entries = [("kept", ""), ("unreadable", ", later: true"), ("gone", ""), ("valid", "")];
-    context.owned.update(&CONFIG_MAP.object, published(&entries));
+    let _ = context.owned.answer(&CONFIG_MAP.object, published(&entries));
     for (name, tools) in [("kept", json!("all")), ("unreadable", json!("all")), ("valid", json!(["ping", "other"]))] {
-        let change = context.clients.update(client(name, tools).into()).unwrap();
+        let change = context.clients.event(client(name, tools).into()).unwrap();
         context.client_changed(&change);
     }
     reconcile(&context, &crm()).await.unwrap();
@@ -215,7 +215,7 @@ async fn credentials_that_cannot_be_read_hold_up_the_policy_only_while_nothing_i
     reconcile(&context, &crm()).await.unwrap();
     is_refused.store(true, Ordering::SeqCst);
     let before = writes(&api).len();
-    context.servers.update(object(server("fixed", "2", "Answers differently.")).into());
+    let _ = context.servers.event(object(server("fixed", "2", "Answers differently.")).into());
     let error = reconcile(&context, &crm()).await.unwrap_err();
     assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
     let later = writes(&api).split_off(before);
@@ -230,7 +230,7 @@ async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_th
     reconcile(&context, &crm()).await.unwrap();
     let before = writes(&api).len();
     tokio::time::pause();
-    let change = context.clients.update(client("agent", json!(["ping"])).into()).unwrap();
+    let change = context.clients.event(client("agent", json!(["ping"])).into()).unwrap();
     context.client_changed(&change);
     let wait = reconcile(&context, &crm()).await.unwrap();
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
