@@ -3,6 +3,7 @@
 //! A client is granted the intersection of what it requests and what the server's rule for its namespace allows.
 #![allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
 
+mod partial;
 mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,7 +11,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{name::ObjectName, server::Rate};
+use crate::{name::ObjectName, server::Rate, time};
+pub use partial::PartialClientSpec;
 pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, ServerRefStatus};
 
 /// An agent or application that calls MCP servers: what it requests, and how it is authenticated.
@@ -65,7 +67,8 @@ pub struct McpClientSpec {
     pub suspended: bool,
 
     /// The time at which the client's access ends. The servers enforce it themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::schema")]
     pub expires_at: Option<Time>,
 }
 

@@ -19,6 +19,7 @@ pub mod revision;
 pub mod schema;
 pub mod server;
 pub mod template;
+pub mod time;
 pub mod union;
 pub mod vocabulary;
 

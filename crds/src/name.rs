@@ -91,7 +91,7 @@ name!(
 
 name!(
     /// The name of a Kubernetes object: a DNS subdomain.
-    ObjectName, 253, "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", is_subdomain,
+    ObjectName, 253, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$", is_subdomain,
     "must be a DNS subdomain: at most 253 of the characters a-z, 0-9, '-', '.', with a letter or digit at both ends"
 );
 

@@ -5,13 +5,13 @@
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_crds::{
-    Finding, Findings, McpClientSpec, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
+    Finding, McpClientSpec, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
 use super::{labels, ownership::controller_uid, received::ReceivedObject, store::Stored};
-use crate::object::Object;
+use crate::object::{Object, Spec, Undecodable};
 
 pub type ServerObject = CustomObject<McpServerSpec, McpServerStatus>;
 pub type ClientObject = CustomObject<McpClientSpec, McpClientStatus>;
@@ -25,20 +25,20 @@ const MAX_ERROR: usize = 300;
 
 /// An McpServer or an McpClient.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CustomObject<S, T> {
+pub struct CustomObject<S: Spec, T> {
     pub object: Object<S>,
     /// `None` if it has none yet, or one that cannot be decoded: then it is written anew.
     pub status: Option<T>,
 }
 
-impl<S, T> CustomObject<S, T> {
+impl<S: Spec, T> CustomObject<S, T> {
     /// Whether it was deleted, and exists only until its finalizers are gone.
     pub fn is_terminating(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
 }
 
-impl<S: DeserializeOwned, T: DeserializeOwned> From<ReceivedObject> for CustomObject<S, T> {
+impl<S: Spec, T: DeserializeOwned> From<ReceivedObject> for CustomObject<S, T> {
     fn from(object: ReceivedObject) -> Self {
         let status = object.field("status").and_then(|status| serde_json::from_str(status.get()).ok());
         let spec = decode(object.field("spec").map_or("null", RawValue::get));
@@ -47,14 +47,15 @@ impl<S: DeserializeOwned, T: DeserializeOwned> From<ReceivedObject> for CustomOb
 }
 
 /// Unknown fields are ignored: the API server may serve a newer schema than this version's.
-fn decode<S: DeserializeOwned>(spec: &str) -> Result<S, Findings> {
+fn decode<S: Spec>(spec: &str) -> Result<S, Undecodable<S::Partial>> {
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(spec)).map_err(|error| {
         let path = match error.path().to_string().as_str() {
             "." => "spec".to_owned(),
             path => format!("spec.{path}"),
         };
         let message: String = error.into_inner().to_string().chars().take(MAX_ERROR).collect();
-        Findings::from(Finding::new(path, format!("cannot be decoded: {message}")))
+        let findings = Finding::new(path, format!("cannot be decoded: {message}")).into();
+        Undecodable { findings, partial: S::partial(&serde_json::from_str(spec).unwrap_or_default()) }
     })
 }
 
@@ -178,7 +179,7 @@ impl From<Pod> for ObservedPod {
 
 impl<S, T> Stored for CustomObject<S, T>
 where
-    S: PartialEq + Send + Sync + 'static,
+    S: Spec + PartialEq + Send + Sync + 'static,
     T: PartialEq + Send + Sync + 'static,
 {
     fn namespaced_name(&self) -> NamespacedName {
@@ -251,7 +252,7 @@ mod tests {
     #[test]
     fn an_object_that_cannot_be_decoded_is_kept_with_the_field_that_is_wrong() {
         let client = client(json!({"access": [{"serverRef": {"name": "crm"}, "tools": "all"}], "credentials": {}}));
-        let findings = client.object.spec.clone().unwrap_err();
+        let findings = client.object.spec.clone().unwrap_err().findings;
         assert_eq!(findings.0[0].path, "spec.access[0].tools");
         assert_eq!((client.version(), client.namespaced_name().name.as_str()), (12, "agent"));
     }

@@ -5,9 +5,15 @@ use std::{
     sync::Mutex,
 };
 
-use portcullis_crds::{Findings, McpClientSpec, NamespacedName, client::Access};
+use portcullis_crds::{
+    McpClientSpec, NamespacedName,
+    client::{Access, PartialClientSpec},
+};
 
-use crate::{sync::lock, validate::server_of};
+use crate::{object::Undecodable, sync::lock, validate::server_of};
+
+/// The spec of a client as it was received.
+type ClientSpec = Result<McpClientSpec, Undecodable<PartialClientSpec>>;
 
 /// Both directions, kept up to date by the watch of clients.
 #[derive(Debug, Default)]
@@ -47,15 +53,16 @@ impl Index {
     pub fn change(
         &self,
         client: &NamespacedName,
-        old: Option<&Result<McpClientSpec, Findings>>,
-        new: Option<&Result<McpClientSpec, Findings>>,
+        old: Option<&ClientSpec>,
+        new: Option<&ClientSpec>,
     ) -> Option<BTreeSet<NamespacedName>> {
         // A client that can no longer be decoded keeps what it named before.
         let known = self.servers(client);
-        let is_unknown = known.is_empty() && matches!((old, new), (Some(Err(_)), _) | (None, Some(Err(_))));
-        let servers = match new {
-            Some(Ok(spec)) => self.set(client, named(spec, &client.namespace)),
-            Some(Err(_)) => known,
+        let is_undecodable = |spec: Option<&ClientSpec>| spec.is_some_and(Result::is_err);
+        let is_unknown = known.is_empty() && (is_undecodable(old) || (old.is_none() && is_undecodable(new)));
+        let servers = match new.map(access) {
+            Some(Some(access)) => self.set(client, named(access, &client.namespace)),
+            Some(None) => known,
             None => self.set(client, BTreeSet::new()),
         };
         (!is_unknown).then_some(servers)
@@ -74,9 +81,17 @@ impl Index {
     }
 }
 
-/// The full names of the servers that a spec names.
-fn named(spec: &McpClientSpec, namespace: &str) -> BTreeSet<NamespacedName> {
-    spec.access.iter().map(|access| server_of(&access.server_ref, namespace)).collect()
+/// What a client asks for; `None` if that is unknown.
+fn access(spec: &ClientSpec) -> Option<&[Access]> {
+    match spec {
+        Ok(spec) => Some(&spec.access),
+        Err(undecodable) => undecodable.partial.access.as_deref(),
+    }
+}
+
+/// The full names of the servers that a client names.
+fn named(access: &[Access], namespace: &str) -> BTreeSet<NamespacedName> {
+    access.iter().map(|access| server_of(&access.server_ref, namespace)).collect()
 }
 
 /// Whether the new spec takes away anything that the old one asked for: then it is published without waiting for other
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_client_that_cannot_be_decoded_concerns_every_server_unless_it_is_known_what_it_named() {
-        let (bot, broken) = (name("bot"), Err(Findings::default()));
+        let (bot, broken) = (name("bot"), Err(Undecodable::default()));
         let (crm, erp) = (Ok(spec(|_| ())), Ok(spec(|it| it["access"][0]["serverRef"]["name"] = json!("erp"))));
         let index = Index::default();
         assert_eq!(index.change(&bot, None, Some(&broken)), None, "as the operator starts");

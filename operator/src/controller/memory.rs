@@ -70,14 +70,14 @@ impl ClientMemory {
         if self.uid != client.uid() {
             return None;
         }
-        match &client.spec {
-            Ok(spec) => {
-                let kinds = credentials::requested(&spec.credentials).map(|requested| requested.kind.field);
+        match client.credentials() {
+            Some(requested) => {
+                let kinds = credentials::requested(requested).map(|requested| requested.kind.field);
                 let issued = kinds.map(|kind| self.issued.get(kind).cloned()).collect::<Option<Vec<_>>>()?;
                 Some(issued.concat())
             }
-            Err(_) if self.issued.is_empty() => None,
-            Err(_) => Some(self.issued.values().flatten().cloned().collect()),
+            None if self.issued.is_empty() => None,
+            None => Some(self.issued.values().flatten().cloned().collect()),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         received::ReceivedObject,
         store::{Change, Stored},
     },
+    object::Spec,
     sync::lock,
 };
 
@@ -124,7 +125,7 @@ impl Context {
 /// Whether nothing that a reconcile reads has changed, as after the operator's own write of the status.
 ///
 /// The specs are compared too: once a cluster was restored from a backup, a generation is given to another spec.
-fn is_same_but_status<S: PartialEq, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
+fn is_same_but_status<S: Spec + PartialEq, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)

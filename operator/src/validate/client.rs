@@ -23,14 +23,15 @@ pub fn server_of(reference: &ServerRef, namespace: &str) -> NamespacedName {
 #[derive(Clone, Debug)]
 pub struct CheckedClient {
     object: Object<McpClientSpec>,
-    /// In the order of `spec.access`; empty if the spec cannot be decoded.
-    access: Vec<CheckedAccess>,
+    /// In the order of `spec.access`; `None` if it is unknown what the client asks for.
+    access: Option<Vec<CheckedAccess>>,
     findings: Findings,
 }
 
 /// What was parsed of an item of `spec.access`.
 #[derive(Clone, Debug)]
 struct CheckedAccess {
+    access: Access,
     server: NamespacedName,
     /// `None` also if the rate cannot be enforced, which is a finding.
     limits: Option<Rate>,
@@ -47,10 +48,18 @@ pub(super) struct AccessTo<'a> {
 
 impl CheckedClient {
     pub fn new(object: Object<McpClientSpec>) -> Self {
-        let (access, findings) = match &object.spec {
-            Ok(spec) => check(object.namespace(), spec),
-            Err(findings) => (Vec::new(), findings.clone()),
+        let mut findings = Findings::default();
+        let access = match &object.spec {
+            Ok(spec) => {
+                check_credentials(spec, &mut findings);
+                Some(&spec.access)
+            }
+            Err(undecodable) => {
+                findings = undecodable.findings.clone();
+                undecodable.partial.access.as_ref()
+            }
         };
+        let access = access.map(|access| check_access(object.namespace(), access, &mut findings));
         Self { object, access, findings }
     }
 
@@ -65,23 +74,22 @@ impl CheckedClient {
 
     /// Whether one of its accesses names the server.
     pub fn names(&self, server: &NamespacedName) -> bool {
-        self.access.iter().any(|access| access.server == *server)
+        self.access.iter().flatten().any(|access| access.server == *server)
     }
 
-    /// Each access that names the server.
-    pub(super) fn access_to(&self, server: &NamespacedName) -> Vec<AccessTo<'_>> {
-        let Ok(spec) = &self.object.spec else { return Vec::new() };
-        let all = spec.access.iter().zip(&self.access).enumerate();
-        let named = all.filter(|(_, (_, checked))| checked.server == *server);
-        named.map(|(position, (access, checked))| AccessTo { position, access, limits: checked.limits }).collect()
+    /// Each access that names the server; `None` if it is unknown what the client asks for.
+    pub(super) fn access_to(&self, server: &NamespacedName) -> Option<Vec<AccessTo<'_>>> {
+        let named = self.access.as_ref()?.iter().enumerate().filter(|(_, checked)| checked.server == *server);
+        let named =
+            named.map(|(position, checked)| AccessTo { position, access: &checked.access, limits: checked.limits });
+        Some(named.collect())
     }
 }
 
-fn check(namespace: &str, spec: &McpClientSpec) -> (Vec<CheckedAccess>, Findings) {
-    let mut findings = Findings::default();
+fn check_access(namespace: &str, all: &[Access], findings: &mut Findings) -> Vec<CheckedAccess> {
     let mut seen = BTreeMap::new();
-    let mut checked = Vec::with_capacity(spec.access.len());
-    for (n, access) in spec.access.iter().enumerate() {
+    let mut checked = Vec::with_capacity(all.len());
+    for (n, access) in all.iter().enumerate() {
         let at = format!("spec.access[{n}]");
         let server = server_of(&access.server_ref, namespace);
         if let Some(first) = seen.insert(server.clone(), n) {
@@ -89,12 +97,15 @@ fn check(namespace: &str, spec: &McpClientSpec) -> (Vec<CheckedAccess>, Findings
             findings.add(format!("{at}.serverRef"), message);
         }
         let limits = access.limits.and_then(|rate| findings.keep(contract::rate(rate, &format!("{at}.limits"))));
-        checked.push(CheckedAccess { server, limits });
+        checked.push(CheckedAccess { access: access.clone(), server, limits });
     }
+    checked
+}
+
+fn check_credentials(spec: &McpClientSpec, findings: &mut Findings) {
     if requested(&spec.credentials).next().is_none() {
         let kinds: Vec<_> = KINDS.iter().map(|kind| kind.field).collect();
         let message = format!("at least one kind of credential must be set: {}", kinds.join(", "));
         findings.add("spec.credentials", message);
     }
-    (checked, findings)
 }

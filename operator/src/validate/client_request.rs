@@ -57,21 +57,21 @@ fn request<'a>(
     let published = published.binary_search_by(|entry| entry.id.cmp(&id)).ok().map(|n| &published[n]);
     let published = published.filter(|entry| entry.uid == object.uid());
     let mut findings = client.client.findings().clone();
-    let access = match &object.spec {
-        Ok(spec) => {
-            let named = client.client.access_to(&input.server.namespaced_name());
+    let access = match client.client.access_to(&input.server.namespaced_name()) {
+        Some(named) => {
             if let Some(half) = half {
                 check_shares(&named, half.server.replicas, &mut findings);
             }
-            RequestedAccess {
-                suspended: spec.suspended,
-                expires_at: spec.expires_at.clone(),
-                ..RequestedAccess::of(&named, half)?
-            }
+            RequestedAccess::of(&named, half)?
         }
         // What it requests is unknown: it keeps what it has.
-        Err(_) => published.map_or_else(RequestedAccess::nothing, RequestedAccess::from),
+        None => published.map_or_else(RequestedAccess::nothing, RequestedAccess::from),
     };
+    let (suspended, expires_at) = match &object.spec {
+        Ok(spec) => (spec.suspended, &spec.expires_at),
+        Err(undecodable) => (undecodable.partial.suspended, &undecodable.partial.expires_at),
+    };
+    let access = RequestedAccess { suspended, expires_at: expires_at.clone(), ..access };
     Some(ClientRequest { id, input: client, access, published, findings })
 }
 

@@ -18,7 +18,7 @@ const MAX_NAME: usize = 40;
 /// # Errors
 /// Returns everything that is wrong with it.
 pub fn server_half(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
-    let spec = server.spec.as_ref().map_err(Findings::clone)?;
+    let spec = server.spec.as_ref().map_err(|undecodable| undecodable.findings.clone())?;
     let (converted, mut findings) = server_spec(spec);
     let half = check::server_half(ServerHalf { server: identity(server, spec.replicas()), spec: converted });
     let half = half.map_err(|found| findings.0.extend(found.0)).ok();

@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use portcullis_crds::{
-    Finding, Findings, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName,
+    Finding, Findings, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, ToolName,
+    client::PartialClientSpec,
     condition::Reason,
     contract::{ApiKeyDigest, KeyDigest},
 };
@@ -10,7 +11,7 @@ use portcullis_crds::{
 use super::*;
 use crate::{
     credentials::{IssuedCredential, server_keys},
-    object::Object,
+    object::{Object, Undecodable},
 };
 
 mod admission;

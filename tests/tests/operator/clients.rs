@@ -179,6 +179,20 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
     })
     .await;
 
+    // What takes access away counts, although the rest still cannot be decoded.
+    let suspended = json!({"spec": {"suspended": true}});
+    cluster
+        .api::<McpClient>("sales")
+        .patch_metadata("reporting-agent", &PatchParams::default(), &Patch::Merge(suspended))
+        .await
+        .unwrap();
+    until(PATIENCE, async || {
+        let policy = cluster.policy("sales").await?;
+        let suspended = policy.clients.iter().filter(|client| client.suspended).map(|client| client.id.as_str());
+        expect_eq(suspended.collect::<Vec<_>>(), vec!["reporting-agent"])
+    })
+    .await;
+
     // When it is deleted it loses its access like any other.
     cluster.control_plane.kubectl(["delete", "mcpc", "reporting-agent", "-n", "sales"]).unwrap();
     let took = lost(&cluster, "sales", "reporting-agent").await;

@@ -15,7 +15,7 @@ use crate::{
 /// What a reconcile reads.
 pub struct Fetched {
     pub client: Arc<ClientObject>,
-    /// The Secret of each credential that the spec requests; `None` if the spec cannot be decoded, so that they are unknown.
+    /// The Secret of each credential that the spec requests; `None` if it cannot be read which those are.
     pub secrets: Option<Vec<FetchedSecret>>,
 }
 
@@ -31,15 +31,15 @@ pub struct FetchedSecret {
 /// Fetches a client; `None` if it no longer exists, or is being deleted.
 pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<Fetched> {
     let client = context.clients.get(name).filter(|client| !client.is_terminating())?;
-    let secrets = match &client.object.spec {
-        Ok(spec) => {
+    let secrets = match client.object.credentials() {
+        Some(requested) => {
             let mut secrets = Vec::new();
-            for requested in credentials::requested(&spec.credentials) {
+            for requested in credentials::requested(requested) {
                 secrets.push(fetch_secret(context, &client, requested).await);
             }
             Some(secrets)
         }
-        Err(_) => None,
+        None => None,
     };
     Some(Fetched { client, secrets })
 }

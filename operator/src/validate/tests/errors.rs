@@ -20,7 +20,7 @@ fn a_server_with_errors_keeps_its_half_while_clients_come_and_go() {
     sales/new: [read] 1 records 60/1m | True ServerInvalid: the McpServer has errors; access is granted by its last valid spec
     ");
 
-    invalid.server.spec = Err(Finding::new("", "cannot be decoded").into());
+    invalid.server.spec = Err(Findings::from(Finding::new("", "cannot be decoded")).into());
     assert_eq!(
         after(&valid, invalid.clone()).documents,
         plan.documents,
@@ -60,7 +60,7 @@ fn a_client_with_errors_keeps_only_what_it_had_and_still_requests() {
         assert_eq!(fresh.decisions[&NamespacedName::new("sales", "bot")].result, Err(Refusal::Invalid));
     }
     let mut undecodable = client_object("sales", "bot", 0, BEFORE);
-    undecodable.spec = Err(Finding::new("", "cannot be decoded").into());
+    undecodable.spec = Err(Findings::from(Finding::new("", "cannot be decoded")).into());
     let input_of = |object: &Object<_>| ClientInput { client: CheckedClient::new(object.clone()), credentials: None };
     let plan = after(&valid, input("clients: [{allow: {tools: [read]}}]", vec![input_of(&undecodable)]));
     writeln!(table, "# it cannot be decoded, its keys cannot be read, and the rule was narrowed\n{}", summary(&plan))
@@ -122,4 +122,57 @@ fn every_field_of_a_client_that_is_wrong_is_named() {
     spec.access[1].serverRef: `sales/crm` is also named by spec.access[0]; name each server once
     spec.access[1].limits.per: must be from 1s to 24h
     ");
+}
+
+/// A client that had access, and whose spec cannot be decoded as a whole.
+#[test]
+fn what_takes_access_away_counts_although_the_rest_of_the_client_cannot_be_decoded() {
+    const BEFORE: &str = "{serverRef: {name: crm}, tools: [read, find], maxRecordsPerQuery: 10}";
+    let valid = server(&input("", vec![client_of("sales", "bot", 0, BEFORE)]));
+    let mut table = String::new();
+    for spec in [
+        "{access: everything}",
+        "{access: everything, suspended: true}",
+        "{access: everything, expiresAt: soon}",
+        "{access: everything, expiresAt: '2020-01-01T00:00:00Z'}",
+        "{access: [], later: 1}",
+        "{access: [{serverRef: {name: 'crm..old'}, tools: [read], maxRecordsPerQuery: 10}]}",
+        "{access: [{serverRef: {name: crm}, tools: [read], maxRecordsPerQuery: many}]}",
+        "{access: [{serverRef: {name: crm}, tools: [read, write], maxRecordsPerQuery: 99, allowWrite: 'yes'}, 7]}",
+    ] {
+        let mut undecodable = client_object("sales", "bot", 0, BEFORE);
+        let partial = PartialClientSpec::read(&serde_yaml::from_str(spec).unwrap());
+        let findings = Finding::new("spec", "cannot be decoded").into();
+        undecodable.spec = Err(Undecodable { findings, partial });
+        let bot = ClientInput { client: CheckedClient::new(undecodable), credentials: None };
+        let documents = after(&valid, input("", vec![bot])).documents.unwrap();
+        let clients = documents.policy.clients().iter().map(|client| {
+            let tools: Vec<_> = client.tools.iter().map(ToolName::as_str).collect();
+            let expires = client.expires_at.as_ref().map(|at| at.0.to_string());
+            format!(
+                "{tools:?} {} {} {} {expires:?}",
+                client.max_records_per_query, client.allow_write, client.suspended
+            )
+        });
+        let clients: Vec<_> = clients.collect();
+        writeln!(table, "{spec}\n    {}", clients.join("; ")).unwrap();
+    }
+    insta::assert_snapshot!(table, @r#"
+    {access: everything}
+        ["find", "read"] 10 false false None
+    {access: everything, suspended: true}
+        ["find", "read"] 10 false true None
+    {access: everything, expiresAt: soon}
+        ["find", "read"] 10 false true None
+    {access: everything, expiresAt: '2020-01-01T00:00:00Z'}
+        ["find", "read"] 10 false false Some("2020-01-01T00:00:00Z")
+    {access: [], later: 1}
+        
+    {access: [{serverRef: {name: 'crm..old'}, tools: [read], maxRecordsPerQuery: 10}]}
+        
+    {access: [{serverRef: {name: crm}, tools: [read], maxRecordsPerQuery: many}]}
+        ["read"] 10 false false None
+    {access: [{serverRef: {name: crm}, tools: [read, write], maxRecordsPerQuery: 99, allowWrite: 'yes'}, 7]}
+        ["read"] 10 false false None
+    "#);
 }

@@ -58,7 +58,7 @@ proptest! {
         let valid = server(&input(SERVERS[n], first));
         let mut next = input(SERVERS[m], second.clone());
         if server_is_broken {
-            next.server.spec = Err(Finding::new("", "cannot be decoded").into());
+            next.server.spec = Err(Findings::from(Finding::new("", "cannot be decoded")).into());
         }
         let plan = after(&valid, next);
         let documents = plan.documents.as_ref().unwrap();

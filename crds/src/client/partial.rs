@@ -1,0 +1,132 @@
+//! What can be read of a client's spec that cannot be decoded as a whole.
+//!
+//! Each field that takes access away counts by itself, whatever is wrong beside it. What cannot be read never gives more than
+//! there was: whoever uses this grants no more than what the client had.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Access, ApiKey, ClientCredentials, ServerRef};
+use crate::time;
+
+/// What can be read of a client's spec.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartialClientSpec {
+    /// The accesses whose server can be read; `None` if it is unknown what the client asks for. A field of an access that cannot be
+    /// read stands for all that the client had.
+    pub access: Option<Vec<Access>>,
+    /// The credentials; `None` if it is unknown which the client has.
+    pub credentials: Option<ClientCredentials>,
+    /// Also true if it cannot be read whether the client is suspended, or when its access ends: a restriction that cannot be read
+    /// is not ignored.
+    pub suspended: bool,
+    pub expires_at: Option<Time>,
+}
+
+impl PartialClientSpec {
+    /// Reads what can be read of a spec. `spec` is null if it cannot be read at all.
+    pub fn read(spec: &Value) -> Self {
+        let Some(spec) = spec.as_object() else { return Self::default() };
+        let expires_at = match given(spec, "expiresAt") {
+            None => Ok(None),
+            Some(Value::String(text)) => time::parse(text).map(Some).map_err(drop),
+            Some(_) => Err(()),
+        };
+        let is_suspended = match given(spec, "suspended") {
+            None => false,
+            Some(value) => value.as_bool().unwrap_or(true),
+        };
+        let access = given(spec, "access").and_then(Value::as_array);
+        Self {
+            access: access.map(|all| all.iter().filter_map(access_of).collect()),
+            credentials: given(spec, "credentials").and_then(Value::as_object).and_then(credentials_of),
+            suspended: is_suspended || expires_at.is_err(),
+            expires_at: expires_at.unwrap_or_default(),
+        }
+    }
+}
+
+/// An access, with the most that each field that cannot be read may ask for; `None` if it cannot be read for which server.
+fn access_of(access: &Value) -> Option<Access> {
+    let access = access.as_object()?;
+    let server_ref: ServerRef = read(access, "serverRef")?;
+    Some(Access {
+        server_ref,
+        tools: match given(access, "tools") {
+            None => Vec::new(),
+            Some(Value::Array(tools)) => tools.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(_) => vec!["*".to_owned()],
+        },
+        max_records_per_query: read(access, "maxRecordsPerQuery").unwrap_or(u32::MAX),
+        allow_write: given(access, "allowWrite").is_some_and(|value| value.as_bool().unwrap_or(true)),
+        limits: read(access, "limits"),
+    })
+}
+
+/// The credentials; `None` if one of them cannot be read.
+fn credentials_of(credentials: &Map<String, Value>) -> Option<ClientCredentials> {
+    match given(credentials, "apiKey") {
+        None => Some(ClientCredentials { api_key: None }),
+        Some(_) => read::<ApiKey>(credentials, "apiKey").map(|key| ClientCredentials { api_key: Some(key) }),
+    }
+}
+
+/// A field that is set. Null is the same as absent, as for the API server.
+fn given<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+fn read<T: DeserializeOwned>(object: &Map<String, Value>, name: &str) -> Option<T> {
+    T::deserialize(given(object, name)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn access(tools: &[&str], max_records_per_query: u32, allow_write: bool) -> Access {
+        let server_ref = ServerRef { name: "crm".parse().unwrap(), namespace: None };
+        let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
+        Access { server_ref, tools, max_records_per_query, allow_write, limits: None }
+    }
+
+    #[test]
+    fn each_field_that_takes_access_away_is_read_by_itself() {
+        let unknown = PartialClientSpec::default;
+        let suspended = || PartialClientSpec { suspended: true, ..unknown() };
+        let with = |access: Vec<Access>| PartialClientSpec { access: Some(access), ..unknown() };
+        for (spec, expected) in [
+            (json!(null), unknown()),
+            (json!("everything"), unknown()),
+            (json!({"access": "everything", "credentials": 1}), unknown()),
+            (json!({"suspended": true, "expiresAt": "soon"}), suspended()),
+            (json!({"suspended": "no"}), suspended()),
+            (json!({"suspended": null, "expiresAt": null}), unknown()),
+            (json!({"suspended": false, "expiresAt": "2027-01-01T00:00:00+99:00"}), suspended()),
+            (
+                json!({"expiresAt": "2027-01-01T00:00:00Z", "later": [1]}),
+                PartialClientSpec { expires_at: time::parse("2027-01-01T00:00:00Z").ok(), ..unknown() },
+            ),
+            (json!({"access": []}), with(vec![])),
+            (json!({"access": [7, {"serverRef": {"name": "wiki..old"}, "tools": ["a"]}]}), with(vec![])),
+            (
+                json!({"access": [{"serverRef": {"name": "crm"}, "tools": ["a", 7], "maxRecordsPerQuery": 3, "limits": 1}]}),
+                with(vec![access(&["a"], 3, false)]),
+            ),
+            (
+                json!({"access": [{"serverRef": {"name": "crm"}, "tools": "a", "maxRecordsPerQuery": -1, "allowWrite": 1}]}),
+                with(vec![access(&["*"], u32::MAX, true)]),
+            ),
+            (
+                json!({"credentials": {}}),
+                PartialClientSpec { credentials: Some(ClientCredentials { api_key: None }), ..unknown() },
+            ),
+            (json!({"credentials": {"apiKey": {"secretName": "a..b"}}}), unknown()),
+        ] {
+            assert_eq!(PartialClientSpec::read(&spec), expected, "{spec}");
+        }
+    }
+}
