@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use crate::{
     Duration, Findings,
-    contract::{Backend, BackendKind, ClientRule, MethodMode, Rate, ServerHalf, ServerSpec},
+    contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec},
 };
 
 pub use tool::{CheckedTool, CheckedToolKind, RequestTemplates};
@@ -21,7 +21,7 @@ pub use url::HttpTarget;
 /// The names of the checks that `/health` has itself, and `redis`, which is reserved for the check of a shared limit store.
 const RESERVED_BACKENDS: [&str; 3] = ["audit", "policy", "redis"];
 /// What a tool's timeout may be.
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(600);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=LONGEST_TIMEOUT;
 
 /// A server's half that was checked, with everything that was parsed and compiled on the way.
 #[derive(Clone, Debug)]

@@ -38,7 +38,7 @@ pub use limits::{GlobalLimit, Limits, Rate};
 pub use policy::{POLICY_FILE, Policy, PolicyReading, PublishedPolicy};
 pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
 pub use settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow};
-pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind};
+pub use tool::{Effect, HttpMethod, HttpTool, LONGEST_TIMEOUT, Records, StaticTool, Tool, ToolAudit, ToolKind};
 pub use version::Version;
 
 #[cfg(test)]

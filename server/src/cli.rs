@@ -6,9 +6,19 @@ use clap::Parser;
 
 use crate::audit::Sink;
 
+/// The exit code of a server that stopped and lost an audit record.
+pub const RECORDS_LOST: u8 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped, and every audit record was written
+  1  could not start
+  2  the command line is wrong
+  3  stopped, and at least one audit record was lost";
+
 /// Serves MCP to agents, and guards every call by the policy.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "portcullis-server", version)]
+#[command(name = "portcullis-server", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The directory of policy.yaml and credentials.yaml; changes take effect at once
     #[arg(long, value_name = "DIR")]
@@ -31,7 +41,7 @@ pub struct Arguments {
     /// The name of this instance in audit records; a random part is added
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "portcullis")]
     pub instance: String,
-    /// How long calls are still accepted after SIGTERM, until load balancers have removed the server
+    /// How long new calls are still served after SIGTERM, until load balancers have removed the server. A second signal ends it
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     pub drain: u64,
     /// Where the audit log and the program log are written: stdout, stderr, or a file that is appended to

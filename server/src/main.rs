@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use portcullis_server::{cli::Arguments, run};
+use portcullis_server::{
+    cli::{Arguments, RECORDS_LOST},
+    run::{self, AuditLogEnd},
+};
 use tokio::runtime::Runtime;
 
 #[global_allocator]
@@ -18,7 +21,8 @@ fn main() -> ExitCode {
         ended
     });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(AuditLogEnd::Complete) => ExitCode::SUCCESS,
+        Ok(AuditLogEnd::RecordsLost) => RECORDS_LOST.into(),
         Err(error) => {
             eprintln!("portcullis-server: {error}");
             ExitCode::FAILURE

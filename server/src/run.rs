@@ -1,21 +1,23 @@
 //! Builds the server from its parts, serves, and stops in order.
 
 mod reports;
+mod shutdown;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use tokio::{net::TcpListener, sync::watch};
 use tracing_subscriber::util::TryInitError;
 
-use self::reports::{Log, Reloads, record};
+pub use self::shutdown::AuditLogEnd;
+use self::{
+    reports::{Log, Reloads, record},
+    shutdown::{Port, Shutdown, asked},
+};
 use crate::{
     audit::{self, Audit, Sink, record::Record},
     backend::{self, AddressPolicy},
@@ -27,15 +29,9 @@ use crate::{
     mcp::Mcp,
     metrics::Metrics,
     net::{self, Bounds, Connections},
-    stop::{StopReason, StopSignals},
+    stop::StopSignals,
     transport::{AdminPort, Endpoints, MainPort},
 };
-
-/// How long calls in flight may take after a stop. Together with `--drain` and the flush it fits into the 30 s that Kubernetes
-/// gives a pod.
-const DRAIN: Duration = Duration::from_secs(20);
-/// How long writing the last records may take.
-const FLUSH: Duration = Duration::from_secs(5);
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +50,11 @@ pub enum RunError {
     Signals(io::Error),
 }
 
-/// Serves until a signal or the end of standard input stops it.
+/// Serves until a signal or the end of standard input stops it. Returns whether every audit record was written.
 ///
 /// # Errors
 /// Returns an error if the server cannot start.
-pub async fn run(arguments: Arguments) -> Result<(), RunError> {
+pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let instance = format!("{}-{:08x}", arguments.instance, random());
     let sink = arguments.audit_log.open().map_err(|error| RunError::AuditLog(arguments.audit_log.clone(), error))?;
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Runtime)?;
@@ -78,7 +74,7 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
 
     let main_port = listen(arguments.listen).await?;
     let admin_port = listen(arguments.admin).await?;
-    let mut signals = StopSignals::listen(arguments.stop_with_stdin).map_err(RunError::Signals)?;
+    let signals = StopSignals::listen(arguments.stop_with_stdin).map_err(RunError::Signals)?;
     let started = Record::ServerStarted {
         version: env!("CARGO_PKG_VERSION"),
         listen: main_port.local_addr().map_err(|error| RunError::Listen(arguments.listen, error))?,
@@ -87,32 +83,18 @@ pub async fn run(arguments: Arguments) -> Result<(), RunError> {
     record(&audit, &started);
 
     let watching = tokio::spawn(config::watch(store, arguments.config.clone(), move |reload| reloads.report(reload)));
-    let (stop_main, main_stopped) = watch::channel(false);
-    let (stop_admin, admin_stopped) = watch::channel(false);
+    let (stop_main, main_stopped) = watch::channel(None);
+    let (stop_admin, admin_stopped) = watch::channel(None);
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
-    let bounds = Bounds { drain: DRAIN, ..Bounds::default() };
-    let main = tokio::spawn(net::serve(main_port, main, bounds, connections, wait_for(main_stopped)));
-    let bounds = Bounds { drain: FLUSH, ..Bounds::admin() };
-    let admin = tokio::spawn(net::serve(admin_port, admin, bounds, Connections::default(), wait_for(admin_stopped)));
-
-    let reason = signals.next().await;
-    record(&audit, &Record::ServerStopping);
-    stopping.store(true, Relaxed);
-    if reason == StopReason::Terminated {
-        // A second signal ends the wait.
-        let _ = tokio::time::timeout(Duration::from_secs(arguments.drain), signals.next()).await;
-    }
-    stop_main.send_replace(true);
-    if !main.await.unwrap_or(false) {
-        tracing::warn!("the time to drain is over; the calls that were still running were cut off");
-    }
-    stop_admin.send_replace(true);
-    let _ = admin.await;
+    let serving = net::serve(main_port, main, Bounds::default(), connections.clone(), asked(main_stopped));
+    let main = Port { connections, stop: stop_main, serving: tokio::spawn(serving) };
+    let connections = Connections::default();
+    let serving = net::serve(admin_port, admin, Bounds::admin(), connections.clone(), asked(admin_stopped));
+    let admin = Port { connections, stop: stop_admin, serving: tokio::spawn(serving) };
+    let settle = Duration::from_secs(arguments.drain);
+    let ended = Shutdown { signals, main, admin, stopping, audit, settle }.run().await;
     watching.abort();
-    if !audit.stop(FLUSH) {
-        eprintln!("portcullis-server: the last audit records could not be written");
-    }
-    Ok(())
+    Ok(ended)
 }
 
 /// The handlers of the two ports.
@@ -147,11 +129,6 @@ fn ports(
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error))
-}
-
-async fn wait_for(mut stopped: watch::Receiver<bool>) {
-    // A sender that was dropped means the same.
-    _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// A number that distinguishes instances of the same name.

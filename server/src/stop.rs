@@ -21,6 +21,8 @@ pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     stdin_ended: watch::Receiver<bool>,
+    /// Standard input ends once; signals may come again.
+    stdin_was_reported: bool,
     // Kept if standard input is not read: the receiver must not see a closed channel.
     _unused: Option<watch::Sender<bool>>,
 }
@@ -32,7 +34,7 @@ impl StopSignals {
         let (ended, stdin_ended) = watch::channel(false);
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         if !with_stdin {
-            return Ok(Self { terminate, interrupt, stdin_ended, _unused: Some(ended) });
+            return Ok(Self { terminate, interrupt, stdin_ended, stdin_was_reported: false, _unused: Some(ended) });
         }
         // A thread of its own: at its end, the runtime would wait for one of its own threads that reads.
         thread::spawn(move || {
@@ -40,7 +42,7 @@ impl StopSignals {
             let _ = io::copy(&mut io::stdin(), &mut io::sink());
             ended.send_replace(true);
         });
-        Ok(Self { terminate, interrupt, stdin_ended, _unused: None })
+        Ok(Self { terminate, interrupt, stdin_ended, stdin_was_reported: false, _unused: None })
     }
 
     /// Waits for the next reason.
@@ -48,7 +50,10 @@ impl StopSignals {
         tokio::select! {
             _ = self.terminate.recv() => StopReason::Terminated,
             _ = self.interrupt.recv() => StopReason::Interrupted,
-            _ = self.stdin_ended.wait_for(|ended| *ended) => StopReason::Interrupted,
+            _ = self.stdin_ended.wait_for(|ended| *ended), if !self.stdin_was_reported => {
+                self.stdin_was_reported = true;
+                StopReason::Interrupted
+            }
         }
     }
 }

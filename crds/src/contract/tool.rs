@@ -201,6 +201,9 @@ struct Fields {
     audit: Option<ToolAudit>,
 }
 
+/// The longest that a tool's timeout may be.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+
 fn default_timeout() -> Duration {
     Duration::from_secs(30)
 }

@@ -22,7 +22,7 @@ use k8s_openapi::{
 };
 use portcullis_crds::{
     McpServerSpec,
-    contract::{CREDENTIALS_FILE, POLICY_FILE, Version},
+    contract::{CREDENTIALS_FILE, LONGEST_TIMEOUT, POLICY_FILE, Version},
     quantity,
 };
 
@@ -49,8 +49,11 @@ const CONFIG: &str = "/etc/portcullis/config";
 const USER: i64 = 65532;
 /// How long a pod that is being deleted still accepts calls, in seconds: until every node has stopped sending them.
 const DRAIN: i64 = 5;
-/// After that, how long it may take to finish the calls in progress and to write its last audit records, in seconds.
-const FINISH: i64 = 40;
+/// After that, how long it may take beyond the calls in progress: to receive their arguments, to have their answers read, and to
+/// write its last audit records, in seconds. The server stops by itself within this time.
+const FINISH: i64 = 45;
+/// The same for any policy, because a change of policy never replaces a pod. It costs nothing: a pod ends when its calls have.
+const GRACE: i64 = DRAIN + LONGEST_TIMEOUT.to_std().as_secs().cast_signed() + FINISH;
 
 fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
@@ -95,7 +98,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
         }),
         containers: vec![container(spec, settings)],
         volumes: Some(vec![config_volume(name)]),
-        termination_grace_period_seconds: Some(DRAIN + FINISH),
+        termination_grace_period_seconds: Some(GRACE),
         // On different nodes if there are any, so that a node that fails does not take the server with it.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,

@@ -31,6 +31,8 @@ pub(super) struct Activity {
     write_waits: AtomicBool,
     /// Writes that made progress.
     writes: AtomicU64,
+    /// Whether the peer is to be told to send its next request on another connection.
+    draining: AtomicBool,
     /// Whether the connection is to end when its requests have.
     ending: AtomicBool,
     /// The connection's task. The waker of a task does not change, so it is stored once.
@@ -110,19 +112,44 @@ impl Activity {
         RequestInFlight { activity: self.clone(), number, is_http2, unread: 0 }
     }
 
+    /// Asks the connection to tell its peer that there will be no further request on it.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        self.wake();
+    }
+
+    /// Whether each answer says that it is the last one of its connection.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
     /// Asks the connection to end when its requests have.
     pub(super) fn end(&self) {
         self.ending.store(true, Relaxed);
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
+        self.drain();
         self.stop.notify_waiters();
     }
 
-    /// Whether the connection is to end; for its task, each time that it is polled.
-    pub(super) fn is_ending(&self, cx: &Context<'_>) -> bool {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether hyper is to be told to shut down gracefully; for the connection's task, each time that it is polled.
+    ///
+    /// On HTTP/2 that sends GOAWAY and loses nothing. On HTTP/1 it closes an idle connection, and one whose next request has not
+    /// arrived completely, so it waits for the end, and for the head of that request.
+    pub(super) fn is_to_shut_down(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
-        self.ending.load(Relaxed)
+        if self.is_http2.load(Relaxed) {
+            return self.is_draining();
+        }
+        self.ending.load(Relaxed) && !matches!(self.state(), ConnectionState::ReadingHead { .. })
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
     }
 
     /// Waits until the connection is to end.

@@ -28,8 +28,6 @@ pub struct Bounds {
     pub streams: u32,
     /// Streams that an HTTP/2 peer may reset before they are answered. 20.
     pub pending_resets: usize,
-    /// How long a stop waits for calls in flight. 30 s.
-    pub drain: Duration,
 }
 
 impl Default for Bounds {
@@ -45,7 +43,6 @@ impl Default for Bounds {
             header_block: 16 * 1024,
             streams: 100,
             pending_resets: 20,
-            drain: Duration::from_secs(30),
         }
     }
 }

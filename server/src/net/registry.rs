@@ -15,6 +15,18 @@ use super::{
     activity::{Activity, ConnectionState},
 };
 
+/// At a stop: how long a head whose first bytes just arrived may take. A half-sent request that is older delays nothing.
+const HEAD_AT_STOP: Duration = Duration::from_millis(500);
+/// At a stop: how long a connection without a request may take to close by itself, which on HTTP/2 needs an answer of the peer.
+const CLOSE_AT_STOP: Duration = Duration::from_millis(100);
+const CLOSE_AT_STOP_HTTP2: Duration = Duration::from_secs(1);
+/// At a stop: how long a peer may leave the rest of an answer unread.
+const UNREAD_AT_STOP: Duration = Duration::from_secs(10);
+/// How long the tasks of connections that were cut off may take to end.
+const CUT_OFF: Duration = Duration::from_secs(1);
+/// How often a stop inspects the connections that are left.
+const INSPECT_AT_STOP: Duration = Duration::from_millis(20);
+
 /// The connections of this process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Connections(Arc<Shared>);
@@ -30,6 +42,7 @@ struct Registry {
     next: u64,
     open: HashMap<u64, Entry>,
     peers: HashMap<IpAddr, usize>,
+    is_draining: bool,
     is_ending: bool,
 }
 
@@ -42,8 +55,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether one state, or one write, has lasted for too long.
-    fn is_overdue(&mut self, bounds: &Bounds, now: Instant) -> bool {
+    fn observe(&mut self, now: Instant) -> (ConnectionState, Option<u64>) {
         let (state, waiting) = (self.activity.state(), self.activity.waiting_write());
         if self.state.0 != state {
             self.state = (state, now);
@@ -51,6 +63,12 @@ impl Entry {
         if self.waiting.0 != waiting {
             self.waiting = (waiting, now);
         }
+        (state, waiting)
+    }
+
+    /// Whether one state, or one write, has lasted for too long.
+    fn is_overdue(&mut self, bounds: &Bounds, now: Instant) -> bool {
+        let (state, waiting) = self.observe(now);
         let lasts_too_long = match state {
             ConnectionState::Answering => false,
             ConnectionState::ReadingHead { .. } => now - self.state.1 > bounds.headers_within,
@@ -60,6 +78,28 @@ impl Entry {
             [waiting.map(|_| self.waiting.1), self.activity.oldest_unread()].into_iter().flatten().min();
         let is_stalled = stalled_since.is_some_and(|since| now.saturating_duration_since(since) > bounds.write_stall);
         lasts_too_long || is_stalled
+    }
+
+    /// Whether a stop, which began to close connections at `began`, waits for this one in vain: no request is in flight.
+    fn delays_stop(&mut self, began: Instant, now: Instant) -> bool {
+        let (state, waiting) = self.observe(now);
+        let lasted = now.saturating_duration_since(self.state.1);
+        match state {
+            ConnectionState::Answering => false,
+            ConnectionState::ReadingHead { .. } => lasted >= HEAD_AT_STOP,
+            ConnectionState::Idle { .. } => {
+                let within = match waiting {
+                    Some(_) => UNREAD_AT_STOP,
+                    None if self.activity.is_http2() => CLOSE_AT_STOP_HTTP2,
+                    None => CLOSE_AT_STOP,
+                };
+                lasted.min(now.saturating_duration_since(began)) >= within
+            }
+        }
+    }
+
+    fn abort(&self) {
+        self.task.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -93,6 +133,8 @@ impl Connections {
             Entry { activity: activity.clone(), task: None, state: (activity.state(), now), waiting: (None, now) };
         if registry.is_ending {
             activity.end();
+        } else if registry.is_draining {
+            activity.drain();
         }
         registry.open.insert(registry.next, entry);
         Some(Slot { connections: self.clone(), number: registry.next, peer, activity })
@@ -115,36 +157,58 @@ impl Connections {
             tick.tick().await;
             let now = Instant::now();
             for entry in self.0.registry.lock().open.values_mut() {
-                if entry.is_overdue(bounds, now)
-                    && let Some(task) = &entry.task
-                {
-                    task.abort();
+                if entry.is_overdue(bounds, now) {
+                    entry.abort();
                 }
             }
         }
     }
 
-    /// Lets every connection finish its requests; returns whether all did within the time. The rest is cut off.
+    /// Tells every peer that its next request belongs on another connection: each answer of HTTP/1 says `Connection: close`, and
+    /// connections of HTTP/2 get GOAWAY. Nothing is closed that a peer could be sending a request on.
+    pub fn drain(&self) {
+        let mut registry = self.0.registry.lock();
+        registry.is_draining = true;
+        registry.open.values().for_each(|entry| entry.activity.drain());
+    }
+
+    /// Lets every connection finish its requests, and closes those that have none; returns whether all requests were finished
+    /// within the time. The rest is cut off.
     pub(super) async fn end(&self, within: Duration) -> bool {
+        let began = Instant::now();
+        let mut all_finished = true;
         {
             let mut registry = self.0.registry.lock();
-            registry.is_ending = true;
+            (registry.is_draining, registry.is_ending) = (true, true);
             registry.open.values().for_each(|entry| entry.activity.end());
         }
-        let all_gone = async {
-            loop {
-                let changed = self.0.changed.notified();
-                if self.count() == 0 {
-                    return;
+        loop {
+            let changed = self.0.changed.notified();
+            let now = Instant::now();
+            {
+                let open = &mut self.0.registry.lock().open;
+                let lasted = now.saturating_duration_since(began);
+                // A call that is cut off records its end when its task is dropped.
+                if open.is_empty() || lasted >= within + CUT_OFF {
+                    return all_finished;
                 }
-                changed.await;
+                if lasted >= within {
+                    all_finished &= open.values().all(|entry| entry.activity.state() != ConnectionState::Answering);
+                    open.values().for_each(Entry::abort);
+                }
+                for entry in open.values_mut() {
+                    if entry.delays_stop(began, now) {
+                        entry.abort();
+                    }
+                }
             }
-        };
-        let all_finished = tokio::time::timeout(within, all_gone).await.is_ok();
-        for entry in self.0.registry.lock().open.values() {
-            entry.task.iter().for_each(AbortHandle::abort);
+            let _ = tokio::time::timeout(INSPECT_AT_STOP, changed).await;
         }
-        all_finished
+    }
+
+    /// Cuts off every connection with its requests.
+    pub fn abort(&self) {
+        self.0.registry.lock().open.values().for_each(Entry::abort);
     }
 }
 

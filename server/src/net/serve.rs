@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -36,21 +36,35 @@ pub trait Handler: Send + Sync + 'static {
 /// The pause after an accept that failed: usually too many files are open, and trying again at once closes none of them.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more, finishes the requests in flight and
-/// returns, after `bounds.drain` at the latest. Returns whether all requests were finished.
+/// The most connections that are accepted at once when a stop begins: those that the system has established already.
+const BACKLOG: usize = 4096;
+/// A stop accepts no more once there was no connection for this time.
+const LAST_ACCEPT: Duration = Duration::from_millis(5);
+
+/// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more than what is connected already, finishes
+/// the requests in flight and returns, at the latest after the time that `stop` returned. Returns whether all requests were
+/// finished.
 pub async fn serve<L: Listener, H: Handler>(
     mut listener: L,
     handler: Arc<H>,
     bounds: Bounds,
     connections: Connections,
-    stop: impl Future<Output = ()> + Send,
+    stop: impl Future<Output = Duration> + Send,
 ) -> bool {
     let builder = Arc::new(builder(&bounds));
     let mut stop = pin!(stop);
     let mut close_overdue = pin!(connections.close_overdue(&bounds));
-    loop {
+    let open = |accepted: L::Accepted| {
+        // A connection over a bound is closed.
+        let Some(slot) = connections.open(accepted.peer().ip(), &bounds) else { return };
+        let number = slot.number();
+        let connection = Connection { builder: builder.clone(), handler: handler.clone(), slot };
+        let task = tokio::spawn(connection.run(accepted, bounds.handshake, bounds.unread));
+        connections.set_task(number, task.abort_handle());
+    };
+    let within = loop {
         let accepted = tokio::select! {
-            () = &mut stop => break,
+            within = &mut stop => break within,
             never = &mut close_overdue => match never {},
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -61,17 +75,19 @@ pub async fn serve<L: Listener, H: Handler>(
                 }
             },
         };
-        // A connection over a bound is closed.
-        let Some(slot) = connections.open(accepted.peer().ip(), &bounds) else { continue };
-        let number = slot.number();
-        let connection = Connection { builder: builder.clone(), handler: handler.clone(), slot };
-        let task = tokio::spawn(connection.run(accepted, bounds.handshake, bounds.unread));
-        connections.set_task(number, task.abort_handle());
+        open(accepted);
+    };
+    // Closing the listener would reset these, with the requests that were sent on them.
+    connections.drain();
+    for _ in 0..BACKLOG {
+        // The time lets the runtime learn of them.
+        let Ok(Ok(accepted)) = tokio::time::timeout(LAST_ACCEPT, listener.accept()).await else { break };
+        open(accepted);
     }
     drop(listener);
     tokio::select! {
         never = &mut close_overdue => match never {},
-        all_finished = connections.end(bounds.drain) => all_finished,
+        all_finished = connections.end(within) => all_finished,
     }
 }
 
@@ -118,20 +134,30 @@ impl<H: Handler> Connection<H> {
             let in_flight = activity.begin(request.version() == Version::HTTP_2);
             let (handler, facts) = (self.handler.clone(), facts.clone());
             async move {
-                let (head, body) = handler.handle(request, &facts).await.into_parts();
+                let is_http2 = in_flight.is_http2;
+                let (mut head, body) = handler.handle(request, &facts).await.into_parts();
+                if !is_http2 && in_flight.activity.is_draining() {
+                    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 // An error resets the stream.
                 TrackedBody::new(body, in_flight, most_unread).map(|body| Response::from_parts(head, body))
             }
         });
         let socket = TokioIo::new(Socket { stream, activity: activity.clone() });
         let mut connection = pin!(self.builder.serve_connection(socket, service));
-        let mut is_ending = false;
+        let mut is_shutting_down = false;
         let ended = poll_fn(|cx| {
-            if !is_ending && activity.is_ending(cx) {
-                is_ending = true;
-                connection.as_mut().graceful_shutdown();
+            loop {
+                if !is_shutting_down && activity.is_to_shut_down(cx) {
+                    is_shutting_down = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                let polled = Pin::new(&mut connection).poll(cx);
+                // The first request may have shown that this is HTTP/2.
+                if polled.is_ready() || is_shutting_down || !activity.is_to_shut_down(cx) {
+                    return polled;
+                }
             }
-            Pin::new(&mut connection).poll(cx)
         });
         // Errors here are caused by the peer: malformed heads (answered by hyper), resets, timeouts.
         if let Err(error) = ended.await {

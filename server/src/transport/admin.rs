@@ -42,8 +42,10 @@ impl net::Handler for AdminPort {
         }
         match request.uri().path() {
             "/livez" => response::text(StatusCode::OK, "ok"),
-            "/readyz" if self.is_ready() => response::text(StatusCode::OK, "ok"),
-            "/readyz" => response::text(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+            "/readyz" => match self.unready() {
+                None => response::text(StatusCode::OK, "ok"),
+                Some(reason) => response::text(StatusCode::SERVICE_UNAVAILABLE, reason),
+            },
             health::PATH => health::respond(&self.health).await,
             "/metrics" => self.metrics(),
             "/policy" => response::json(StatusCode::OK, self.policy().to_string().into()),
@@ -53,10 +55,17 @@ impl net::Handler for AdminPort {
 }
 
 impl AdminPort {
-    /// Whether a policy has been loaded and the server is not stopping. Everything else is left to `/health`: a fault that all
-    /// pods share must not make all of them unready.
-    fn is_ready(&self) -> bool {
-        self.store.current().is_some() && !self.stopping.load(Relaxed)
+    /// Why no more calls are to be sent: the server is stopping, or no policy was ever loaded. Everything else is left to
+    /// `/health`: a fault that all pods share must not make all of them unready.
+    fn unready(&self) -> Option<&'static str> {
+        if self.stopping.load(Relaxed) {
+            return Some("stopping");
+        }
+        match self.store.current() {
+            Some(_) => None,
+            None if self.store.errors().policy => Some("no policy is in force: the one in the file is refused"),
+            None => Some("no policy is in force yet"),
+        }
     }
 
     fn policy(&self) -> serde_json::Value {

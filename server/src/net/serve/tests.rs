@@ -139,7 +139,7 @@ struct Server {
     held: Held,
     bodies: Budget,
     connections: Connections,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Duration>,
     task: JoinHandle<bool>,
 }
 
@@ -166,7 +166,7 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
     let answers = Answers::new(stream);
     let (held, bodies) = (answers.held.clone(), answers.bodies.clone());
     let task = tokio::spawn(serve(listener, Arc::new(answers), bounds, connections.clone(), async {
-        let _ = stopped.await;
+        stopped.await.unwrap_or(PATIENCE)
     }));
     Server { address, held, bodies, connections, stop, task }
 }

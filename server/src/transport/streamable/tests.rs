@@ -32,7 +32,13 @@ async fn start(stream: StreamBounds) -> SocketAddr {
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, port, Bounds::default(), Connections::default(), std::future::pending()));
+    tokio::spawn(serve(
+        listener,
+        port,
+        Bounds::default(),
+        Connections::default(),
+        std::future::pending::<std::time::Duration>(),
+    ));
     address
 }
 

@@ -63,7 +63,7 @@ async fn a_stop_finishes_what_is_in_flight_and_accepts_no_more() {
     echo(&mut idle, "before").await;
     let mut busy = server.get("/held").await;
     server.held.until_started().await;
-    server.stop.send(()).unwrap();
+    server.stop.send(PATIENCE).unwrap();
     assert_eq!(read_to_close(&mut idle).await, "");
     server.held.release();
     let finished = read_to_close(&mut busy).await;
@@ -74,10 +74,64 @@ async fn a_stop_finishes_what_is_in_flight_and_accepts_no_more() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_forever() {
-    let server = server(|bounds| bounds.drain = Duration::from_millis(50)).await;
+    let server = server(|_| {}).await;
     let mut busy = server.get("/held").await;
     server.held.until_started().await;
-    server.stop.send(()).unwrap();
+    server.stop.send(Duration::from_millis(50)).unwrap();
     assert!(!server.task.await.unwrap());
     assert_eq!(read_to_close(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn while_connections_drain_each_answer_says_that_it_is_the_last_and_nothing_else_is_closed() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let mut idle = server.connect().await;
+    echo(&mut idle, "before").await;
+    let mut busy = server.get("/held").await;
+    server.held.until_started().await;
+    server.connections.drain();
+    let mut new = server.connect().await;
+    server.held.release();
+    let request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nlast";
+    for (stream, text) in [(&mut idle, "last"), (&mut new, "last"), (&mut busy, "released")] {
+        if text == "last" {
+            stream.write_all(request).await.unwrap();
+        }
+        let answer = read_to_close(stream).await;
+        assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with(text), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_half_sent_head_but_answers_one_that_just_arrived() {
+    // The bound of a head is longer than the test: only the stop can end its wait.
+    let server = server(|bounds| (bounds.headers_within, bounds.idle) = (PATIENCE, PATIENCE)).await;
+    let mut half = server.connect().await;
+    half.write_all(b"GET /echo HTTP/1.1\r\nho").await.unwrap();
+    let _silent = server.connect().await;
+    let mut known = server.connect().await;
+    echo(&mut known, "before").await;
+    server.until_connections(3).await;
+    // The stop finds the head of the known caller half sent; its rest arrives a moment later.
+    known.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-le").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    server.stop.send(PATIENCE).unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    known.write_all(b"ngth: 4\r\n\r\nlast").await.unwrap();
+    let answer = read_to_close(&mut known).await;
+    assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("last"), "{answer}");
+    assert_eq!(read_to_close(&mut half).await, "");
+    assert!(server.task.await.unwrap(), "no request was cut off");
+}
+
+#[tokio::test]
+async fn a_stop_serves_the_connections_that_the_system_has_established() {
+    let server = server(|_| {}).await;
+    // This test has one thread: the server accepts nothing between these lines.
+    let mut late = std::net::TcpStream::connect(server.address).unwrap();
+    std::io::Write::write_all(&mut late, b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    server.stop.send(PATIENCE).unwrap();
+    late.set_nonblocking(true).unwrap();
+    let answer = read_to_close(&mut TcpStream::from_std(late).unwrap()).await;
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
 }

@@ -25,8 +25,32 @@ async fn http_2_is_served_and_may_idle_between_requests() {
     assert!(whole.len() == 64 << 20 && whole.iter().all(|byte| *byte == b'x'), "{} bytes", whole.len());
     let request = Request::get("http://x/peer").header("x-long", "a".repeat(20_000)).body(Full::default()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 431);
-    server.stop.send(()).unwrap();
+    server.stop.send(PATIENCE).unwrap();
     assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn while_connections_drain_a_peer_is_told_to_go_away_and_its_requests_are_finished() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://x/held").body(Full::<Bytes>::default()).unwrap();
+    let held = tokio::spawn(client.send_request(request));
+    server.held.until_started().await;
+    server.connections.drain();
+    server.held.release();
+    let answer = held.await.unwrap().unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "released");
+    connection.await.unwrap().unwrap();
+    server.until_connections(0).await;
+    // A connection that is opened meanwhile serves what it was opened for.
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let answer = client.send_request(Request::get("http://x/peer").body(Full::<Bytes>::default()).unwrap()).await;
+    assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "127.0.0.1");
+    connection.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -42,9 +42,9 @@ async fn any_byte_stream_is_served_with_the_facts_of_its_connection() {
     let (connect, accepted) = mpsc::channel(8);
     let bounds = Bounds { handshake: Duration::from_millis(100), ..bounds() };
     let connections = Connections::default();
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, stopped) = oneshot::channel::<Duration>();
     let serving = serve(Pipes(accepted), Arc::new(Answers::new(STREAM)), bounds, connections.clone(), async {
-        let _ = stopped.await;
+        stopped.await.unwrap_or_default()
     });
     let serving = tokio::spawn(serving);
     let open = async || {
@@ -64,7 +64,7 @@ async fn any_byte_stream_is_served_with_the_facts_of_its_connection() {
     while connections.count() < 2 {
         tokio::task::yield_now().await;
     }
-    stop.send(()).unwrap();
+    stop.send(PATIENCE).unwrap();
     assert_eq!((read_to_close(&mut late).await, read_to_close(&mut pipe).await), (String::new(), String::new()));
     assert!(serving.await.unwrap());
 }

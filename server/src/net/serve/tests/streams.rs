@@ -102,7 +102,7 @@ async fn a_stop_ends_live_streams_at_once_and_finishes_the_answers_of_calls() {
     let messages_2 = client.send_request(get("/messages")).await.unwrap();
     read_until(&mut messages, "one").await;
 
-    server.stop.send(()).unwrap();
+    server.stop.send(PATIENCE).unwrap();
     assert!(read_to_close(&mut quiet).await.ends_with("\r\n\r\n0\r\n\r\n"));
     assert_eq!(text(quiet_2.into_body()).await, "");
     assert!(!server.task.is_finished(), "they end before the last messages");
