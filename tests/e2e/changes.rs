@@ -58,6 +58,7 @@ pub async fn edited_objects(cluster: &CrmCluster) {
     let before = cluster.pods().await;
     let edits = [
         ("configmap", "crm-policy-v1", json!({"data": {"policy.yaml": "contract: 1"}}), "{.data.policy\\.yaml}"),
+        ("configmap", "crm-policy-v1", json!({"immutable": true}), "{.immutable}"),
         ("deployment", "crm", json!({"spec": {"progressDeadlineSeconds": 7}}), "{.spec.progressDeadlineSeconds}"),
         ("service", "crm", json!({"metadata": {"labels": null}}), "{.metadata.labels}"),
         ("serviceaccount", "crm", json!({"automountServiceAccountToken": true}), "{.automountServiceAccountToken}"),

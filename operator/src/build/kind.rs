@@ -54,7 +54,8 @@ impl BuiltKind {
             Retrieval::Watched | Retrieval::WatchedIfServed => vec!["get", "list", "watch", "create", "patch"],
             Retrieval::OnDemand => vec!["get", "create", "patch"],
         };
-        if self.is_pruned {
+        // A document is deleted if it can no longer be changed, and created again.
+        if self.is_pruned || self.is_document {
             verbs.push("delete");
         }
         verbs

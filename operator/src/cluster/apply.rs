@@ -2,6 +2,11 @@
 //!
 //! An object is created with POST, so that an existing object of its name is never touched. Later it is written by server-side
 //! apply with its UID, so that an object that was deleted meanwhile is a conflict, and is not created again unnoticed.
+//!
+//! An object that the operator wrote stays its own when another party takes its labels or its owner away. A document is deleted
+//! and created again if it can no longer be changed.
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;
@@ -44,6 +49,17 @@ pub struct DesiredObject {
     object: ObjectRef,
     lists: ListRules,
     value: Value,
+    is_document: bool,
+    known_uids: BTreeSet<String>,
+}
+
+/// Whose object has the name.
+#[derive(Debug, PartialEq)]
+enum Owner {
+    Us,
+    /// The operator wrote it, and another party took its owner away.
+    Lost,
+    Other,
 }
 
 impl DesiredObject {
@@ -51,7 +67,21 @@ impl DesiredObject {
     pub fn new(kind: &ObjectKind, value: Value) -> Self {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let name = NamespacedName { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
-        Self { object: ObjectRef { resource: kind.resource(), name }, lists: kind.lists, value }
+        let object = ObjectRef { resource: kind.resource(), name };
+        Self { object, lists: kind.lists, value, is_document: false, known_uids: BTreeSet::new() }
+    }
+
+    /// Pods read the object by its name and nothing else is in it: what another party adds is removed, and if it cannot be changed
+    /// it is deleted and created again.
+    pub fn document(mut self) -> Self {
+        self.is_document = true;
+        self
+    }
+
+    /// The objects of these UIDs are the operator's, whatever their owner says.
+    pub fn known(mut self, uids: BTreeSet<String>) -> Self {
+        self.known_uids = uids;
+        self
     }
 
     /// Makes it so. `live` is the object as it was last read; if that is `None` it is read first.
@@ -61,16 +91,53 @@ impl DesiredObject {
     /// refuses.
     pub async fn apply(&self, cluster: &Cluster, live: Option<Value>) -> Result<Applied, Error> {
         let live = match live {
-            Some(live) => live,
-            None => match cluster.read(&self.object).await? {
-                Some(live) => live.value()?,
-                None => return cluster.create(&self.object, self.value.clone()).await.map(Applied::Created),
-            },
+            Some(live) => Some(live),
+            None => self.read(cluster).await?,
         };
-        self.check_owner(&live)?;
-        let Some(field) = drift(&self.value, &live, FIELD_MANAGER, self.lists) else { return Ok(Applied::Unchanged) };
-        let object = self.patch(cluster, &live).await?;
+        let Some(mut live) = live else { return self.create(cluster).await };
+        let mut first = None;
+        match self.owner(&live) {
+            Owner::Us => {}
+            Owner::Lost => {
+                self.take_back(cluster, &live).await?;
+                first = Some("metadata.ownerReferences".to_owned());
+                let Some(now) = self.read(cluster).await? else { return self.create(cluster).await };
+                live = now;
+            }
+            Owner::Other => {
+                let NamespacedName { namespace, name } = self.object.name.clone();
+                return Err(Error::NotOwned(NotOwned { kind: self.object.resource.kind.clone(), namespace, name }));
+            }
+        }
+        if self.is_document && live["immutable"] == true {
+            let object = self.replace(cluster, &live).await?;
+            return Ok(Applied::Patched { object, field: "immutable".to_owned() });
+        }
+        let added = self.is_document.then(|| added_data(&self.value, &live)).flatten();
+        if let Some((field, patch)) = added {
+            self.remove(cluster, &live, patch).await?;
+            first.get_or_insert(field);
+        }
+        let field = first.or_else(|| drift(&self.value, &live, FIELD_MANAGER, self.lists));
+        let Some(field) = field else { return Ok(Applied::Unchanged) };
+        let object = match self.patch(cluster, &live).await {
+            // Another party's annotations may take all the room that there is.
+            Err(error) if self.is_document && error.is_invalid() => {
+                let Some(patch) = added_annotations(&self.value, &live) else { return Err(error) };
+                self.remove(cluster, &live, patch).await?;
+                self.patch(cluster, &live).await?
+            }
+            patched => patched?,
+        };
         Ok(Applied::Patched { object, field })
+    }
+
+    async fn read(&self, cluster: &Cluster) -> Result<Option<Value>, Error> {
+        Ok(cluster.read(&self.object).await?.map(|live| live.value()).transpose()?)
+    }
+
+    async fn create(&self, cluster: &Cluster) -> Result<Applied, Error> {
+        cluster.create(&self.object, self.value.clone()).await.map(Applied::Created)
     }
 
     async fn patch(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
@@ -87,16 +154,85 @@ impl DesiredObject {
         cluster.apply(&self.object, value).await
     }
 
-    /// The live object's controller must be that of the desired one.
-    fn check_owner(&self, live: &Value) -> Result<(), Error> {
+    /// Removes what another party added.
+    async fn remove(&self, cluster: &Cluster, live: &Value, mut patch: Value) -> Result<(), Error> {
+        patch["metadata"]["uid"] = live["metadata"]["uid"].clone();
+        cluster.merge("removing what was added to", &self.object, patch).await.map(drop)
+    }
+
+    /// The owner of the live object. One that is of this operator's own kinds is another resource that wants the same name.
+    fn owner(&self, live: &Value) -> Owner {
         let (desired, found) = (metadata(&self.value), metadata(live));
         let owner = controller_uid(&desired);
         if owner.is_some() && owner == controller_uid(&found) {
-            return Ok(());
+            return Owner::Us;
         }
-        let NamespacedName { namespace, name } = self.object.name.clone();
-        Err(Error::NotOwned(NotOwned { kind: self.object.resource.kind.clone(), namespace, name }))
+        let references = found.owner_references.iter().flatten();
+        let mut controllers = references.filter(|owner| owner.controller == Some(true));
+        let is_of_our_kinds = controllers.any(|owner| owner.api_version.starts_with("portcullis.dev/"));
+        let is_known = found.uid.is_some_and(|uid| self.known_uids.contains(&uid));
+        let was_ours = is_managed_by(live, FIELD_MANAGER) && (is_known || !is_of_our_kinds);
+        if was_ours && owner.is_some() { Owner::Lost } else { Owner::Other }
     }
+
+    /// Makes the owner the controller again. There can be one controller only, so that another one is removed.
+    async fn take_back(&self, cluster: &Cluster, live: &Value) -> Result<(), Error> {
+        let owners = |object: &Value| object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let ours = owners(&self.value);
+        let is_other = |owner: &Value| owner["controller"] != true && ours.iter().all(|it| it["uid"] != owner["uid"]);
+        let others: Vec<Value> = owners(live).into_iter().filter(is_other).collect();
+        let owners = [ours, others].concat();
+        let metadata = json!({
+            "uid": live["metadata"]["uid"],
+            "resourceVersion": live["metadata"]["resourceVersion"],
+            "ownerReferences": owners,
+        });
+        cluster.patch_metadata("taking back", &self.object, metadata).await
+    }
+
+    /// Deletes the object and creates it again. Pods keep what they have mounted in between.
+    async fn replace(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
+        // If something refuses to create it, the old one is better than none. A quota counts the old one, too.
+        match cluster.try_create(&self.object, self.value.clone()).await {
+            Err(error) if !error.is_conflict() && !error.is_quota() => return Err(error),
+            _ => {}
+        }
+        let uid = &live["metadata"]["uid"];
+        if live["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty()) {
+            let metadata = json!({"uid": uid, "finalizers": null});
+            match cluster.patch_metadata("removing the finalizers of", &self.object, metadata).await {
+                Err(error) if !error.is_conflict() => return Err(error),
+                _ => {}
+            }
+        }
+        match cluster.delete(&self.object, uid.as_str().unwrap_or_default()).await {
+            Err(error) if !error.is_gone() => return Err(error),
+            _ => {}
+        }
+        cluster.create(&self.object, self.value.clone()).await
+    }
+}
+
+/// What another party added to the data of a document: the first field, and the patch that removes all.
+fn added_data(want: &Value, live: &Value) -> Option<(String, Value)> {
+    let (mut first, mut patch) = (None, json!({}));
+    for map in ["data", "binaryData"] {
+        let keys = live[map].as_object().into_iter().flatten().map(|(key, _)| key);
+        for key in keys.filter(|key| want[map].get(key.as_str()).is_none()) {
+            patch[map][key] = Value::Null;
+            first.get_or_insert_with(|| format!("{map}.{key}"));
+        }
+    }
+    first.map(|first| (first, patch))
+}
+
+/// The patch that removes the annotations that another party added; `None` if there are none.
+fn added_annotations(want: &Value, live: &Value) -> Option<Value> {
+    let wanted = &want["metadata"]["annotations"];
+    let annotations = live["metadata"]["annotations"].as_object()?;
+    let added = annotations.keys().filter(|name| wanted.get(name.as_str()).is_none());
+    let added: serde_json::Map<String, Value> = added.map(|name| (name.clone(), Value::Null)).collect();
+    (!added.is_empty()).then(|| json!({"metadata": {"annotations": added}}))
 }
 
 /// Deletes an object that is no longer built; returns whether it did. Only what the operator wrote itself is deleted: a user's
@@ -117,3 +253,6 @@ pub async fn prune(cluster: &Cluster, kind: &ObjectKind, live: &Value) -> Result
 fn metadata(object: &Value) -> ObjectMeta {
     object["metadata"].as_object().cloned().map(decodable).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,18 @@ impl Cluster {
         self.write(format!("creating {object}"), self.object(request)).await
     }
 
+    /// Checks whether an object could be created, and creates none. If the name is taken that is a conflict, after everything
+    /// else was checked.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn try_create(&self, object: &ObjectRef, value: Value) -> Result<(), Error> {
+        let parameters =
+            PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let request = requests(object).create(&parameters, value.to_string().into_bytes());
+        self.write(format!("creating {object}"), self.text(request)).await.map(drop)
+    }
+
     /// Applies `value` to an object (server-side apply).
     ///
     /// # Errors
@@ -163,6 +175,16 @@ impl Cluster {
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let request = requests(object).patch_metadata(&object.name.name, &parameters, &patch);
         self.write(format!("{doing} {object}"), self.text(request)).await.map(drop)
+    }
+
+    /// Changes these fields of an object, and no others (JSON merge patch). `doing` describes the call in errors.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn merge(&self, doing: &str, object: &ObjectRef, patch: Value) -> Result<ReceivedObject, Error> {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = requests(object).patch(&object.name.name, &parameters, &Patch::Merge(patch));
+        self.write(format!("{doing} {object}"), self.object(request)).await
     }
 
     /// Deletes an object, unless another one has its name by then.

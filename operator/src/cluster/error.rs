@@ -54,6 +54,18 @@ impl Error {
         matches!(&**source, kube::Error::Api(status) if status.code == 404 && status.reason == "NotFound" && has_name(status))
     }
 
+    /// Whether a ResourceQuota is used up.
+    pub fn is_quota(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota"))
+    }
+
+    /// Whether the API server says that the object would not be valid, or is too large.
+    pub fn is_invalid(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if matches!(status.code, 413 | 422))
+    }
+
     /// Whether the object was written or deleted by another party just before. The next reconcile resolves that.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };

@@ -4,8 +4,9 @@
 //! goes on for all others.
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
 use portcullis_crds::{
-    Finding, McpClientSpec, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
+    Finding, McpClientSpec, McpServer, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
@@ -228,9 +229,12 @@ fn version(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// The McpServer that the label of an object names, in the object's own namespace.
+/// The McpServer that an object was made for, in the object's own namespace: its controller, or the one that its label names.
 fn server(metadata: &ObjectMeta) -> NamespacedName {
-    let name = metadata.labels.as_ref().and_then(|labels| labels.get(labels::INSTANCE)).cloned();
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true) && owner.kind == McpServer::kind(&()));
+    let label = || metadata.labels.as_ref().and_then(|labels| labels.get(labels::INSTANCE)).cloned();
+    let name = owner.map(|owner| owner.name.clone()).or_else(label);
     NamespacedName { namespace: metadata.namespace.clone().unwrap_or_default(), name: name.unwrap_or_default() }
 }
 

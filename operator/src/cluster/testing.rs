@@ -137,6 +137,7 @@ pub fn refusal(code: u16) -> (u16, Value) {
     let (reason, message) = match code {
         403 => ("Forbidden", "forbidden"),
         404 => ("NotFound", "not found"),
+        409 => ("AlreadyExists", "already exists"),
         410 => ("Expired", "too old resource version"),
         _ => ("InternalError", "an error"),
     };

@@ -46,6 +46,8 @@ pub struct ServerMemory {
     pub pending: BTreeSet<NamespacedName>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
     pub desired: HashMap<(&'static str, String), u64>,
+    /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
+    pub uids: BTreeSet<String>,
     pub status_at: Option<Instant>,
     /// When drift was last corrected. That bounds how often an object is corrected that another party keeps changing.
     pub corrected_at: Option<Instant>,

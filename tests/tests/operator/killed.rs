@@ -10,7 +10,7 @@ use portcullis_crds::{McpClient, McpServer};
 use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, until};
 use serde_json::{Value, json};
 
-use crate::killing_proxy::KillingProxy;
+use crate::faulty_proxy::FaultyProxy;
 
 /// What must be the same however often the operator was killed: everything but revisions and times.
 async fn end_state(cluster: &TestCluster, namespace: &str) -> Result<Value, String> {
@@ -57,7 +57,7 @@ async fn keys(cluster: &TestCluster, namespace: &str) -> BTreeMap<String, String
 /// Starts the operator and kills it after that many writes. Returns whether it made that many.
 async fn is_killed_after(
     cluster: &mut TestCluster,
-    proxy: &KillingProxy,
+    proxy: &FaultyProxy,
     writes: usize,
     has_settled: impl AsyncFn(&TestCluster) -> bool,
 ) -> bool {
@@ -85,7 +85,7 @@ async fn is_killed_after(
 #[tokio::test]
 async fn an_operator_that_is_killed_after_any_write_reaches_the_same_state_and_changes_no_key() {
     let mut cluster = TestCluster::without_operator().await;
-    let proxy = KillingProxy::start(&cluster.kubeconfig, cluster.control_plane.folder()).await;
+    let proxy = FaultyProxy::start(&cluster.kubeconfig, cluster.control_plane.folder()).await;
     cluster.kubeconfig = proxy.kubeconfig.clone();
     let created = json!({
         "served": ["customer-service-agent", "readonly-dashboard", "reporting-agent"],

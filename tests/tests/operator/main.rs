@@ -6,8 +6,11 @@
 mod apply;
 mod clients;
 mod confirm;
+mod faulty_proxy;
 mod killed;
-mod killing_proxy;
 mod kubelet;
+mod late;
 mod refused;
+mod restored;
 mod scale;
+mod tampered;

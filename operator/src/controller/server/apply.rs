@@ -113,7 +113,13 @@ impl Writer<'_> {
             return Ok(false);
         }
         let kind = &object.kind.object;
-        let applied = match DesiredObject::new(kind, object.value.clone()).apply(&self.context.cluster, live).await {
+        let memory = self.context.of_servers.of(&self.fetched.name);
+        let mut uid = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str()).map(str::to_owned);
+        let mut desired = DesiredObject::new(kind, object.value.clone()).known(lock(&memory).uids.clone());
+        if object.kind.is_document {
+            desired = desired.document();
+        }
+        let applied = match desired.apply(&self.context.cluster, live).await {
             Ok(applied) => applied,
             Err(error) => {
                 if error.is_conflict() {
@@ -125,8 +131,10 @@ impl Writer<'_> {
         };
         self.remember(object, &applied);
         if let Some(written) = applied.written() {
+            uid.clone_from(&written.metadata.uid);
             self.context.written(kind, written);
         }
+        lock(&memory).uids.extend(uid);
         Ok(true)
     }
 
