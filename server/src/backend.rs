@@ -10,6 +10,7 @@ mod address;
 mod breaker;
 mod common;
 mod dial;
+mod establish;
 mod factory;
 mod failure;
 #[cfg(test)]

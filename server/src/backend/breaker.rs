@@ -1,7 +1,9 @@
 //! After several failed connections in a row, a backend is not called for a while, so that calls fail at once instead of waiting
 //! for a connection. Then one call tests the backend, and its end decides.
 //!
-//! The calls of one client must not suspend a backend for the others, so nothing that arguments can cause opens the breaker.
+//! The calls of one client must not suspend a backend for the others, so nothing that arguments can cause opens the breaker: only
+//! connections count, and they are reported by what makes them. A response of any status shows that there was a connection. A
+//! call that ended without either (it was cancelled, or too slow) shows nothing.
 
 use std::{
     sync::Mutex,
@@ -37,7 +39,12 @@ impl Breaker {
         }
     }
 
-    /// There was a connection, or it is not certain that there was none.
+    /// Whether calls are refused now.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.state().open_until.is_some_and(|until| now < until)
+    }
+
+    /// There was a connection.
     pub fn succeeded(&self) {
         *self.state() = State::default();
     }

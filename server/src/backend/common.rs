@@ -36,7 +36,7 @@ struct State {
     name: String,
     spec: contract::BackendKind,
     kind: Box<dyn Kind>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     room: Semaphore,
     health: HealthCache,
 }
@@ -54,18 +54,26 @@ pub struct PreparedCall<'a> {
 }
 
 impl Backend {
-    /// A backend of a policy. The state of `previous` is kept if its spec is the same.
-    pub(super) fn new(spec: &contract::Backend, previous: Option<&Self>, kind: impl FnOnce() -> Box<dyn Kind>) -> Self {
+    /// A backend of a policy. The state of `previous` is kept if its spec is the same. `kind` reports to the breaker whether
+    /// connections can be made.
+    pub(super) fn new(
+        spec: &contract::Backend,
+        previous: Option<&Self>,
+        kind: impl FnOnce(&Arc<Breaker>) -> Box<dyn Kind>,
+    ) -> Self {
         let state = match previous {
             Some(previous) if previous.state.spec == spec.kind => previous.state.clone(),
-            _ => Arc::new(State {
-                name: spec.name.to_string(),
-                spec: spec.kind.clone(),
-                kind: kind(),
-                breaker: Breaker::default(),
-                room: Semaphore::new(CALLS),
-                health: HealthCache::default(),
-            }),
+            _ => {
+                let breaker = Arc::default();
+                Arc::new(State {
+                    name: spec.name.to_string(),
+                    spec: spec.kind.clone(),
+                    kind: kind(&breaker),
+                    breaker,
+                    room: Semaphore::new(CALLS),
+                    health: HealthCache::default(),
+                })
+            }
         };
         Self { critical: spec.critical, state }
     }
@@ -80,8 +88,11 @@ impl Backend {
         Some(ToolWork { backend: self.state.clone(), work: self.state.kind.work(tool, checked)? })
     }
 
-    /// Its health now, or a moment ago.
+    /// Its health now, or a moment ago. While it is not called because connections failed, no check is needed to know that.
     pub async fn health(&self) -> Check {
+        if self.state.breaker.is_open(Instant::now()) {
+            return Check::immediate(Status::Unhealthy);
+        }
         match self.state.kind.check() {
             Some(check) => self.state.health.get_or_check(check).await,
             None => Check::immediate(Status::Healthy),
@@ -125,15 +136,28 @@ impl PreparedCall<'_> {
                     result = tokio::time::timeout(timeout, exchange) => result,
                 };
                 let result = result.unwrap_or(Err(Failure::Timeout(timeout)));
-                // All clients share the breaker, so it opens only on what no caller can cause: that there is no connection. Slow
-                // calls and wrong responses can be caused by arguments.
-                match &result {
-                    Err(Failure::Unreachable) => backend.breaker.failed(Instant::now()),
-                    _ => backend.breaker.succeeded(),
+                if is_response(&result) {
+                    backend.breaker.succeeded();
                 }
                 result
             }
         }
+    }
+}
+
+/// Whether the backend responded, however it did.
+fn is_response(result: &Result<Output, Failure>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(failure) => match failure {
+            Failure::Status { .. } | Failure::TooLarge | Failure::Malformed | Failure::RecordsMissing => true,
+            Failure::Suspended
+            | Failure::Busy
+            | Failure::Unreachable
+            | Failure::Broken
+            | Failure::Timeout(_)
+            | Failure::Cancelled => false,
+        },
     }
 }
 
@@ -207,9 +231,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn calls_without_a_response_show_nothing_about_the_backend() {
+        let (canceller, cancelled) = Cancellation::pair();
+        canceller.cancel();
+        for (exchange, timeout, cancellation, closes) in [
+            (None, Duration::ZERO, Cancellation::never(), false),
+            (None, MINUTE, cancelled, false),
+            (Some(Failure::Broken), MINUTE, Cancellation::never(), false),
+            (Some(Failure::Status { status: 500, text: String::new() }), MINUTE, Cancellation::never(), true),
+        ] {
+            let failure = exchange.clone();
+            let work = fake::tool_work(move || match failure.clone() {
+                None => Exchange::Pending(pending().boxed()),
+                Some(failure) => Exchange::Pending(async { Err(failure) }.boxed()),
+            });
+            let a_while_ago = Instant::now() - Duration::from_secs(3);
+            for _ in 0..5 {
+                work.backend.breaker.failed(a_while_ago);
+            }
+            let _ = run(&work, timeout, &cancellation).await;
+            // The call was the one that tests the backend, so the breaker is open unless the call closed it.
+            assert_eq!(work.backend.breaker.is_open(Instant::now()), !closes, "{exchange:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_health_of_a_backend_is_never_older_than_its_breaker() {
+        let backend = Backend::new(&fake::spec("http://a", false), None, |_| Box::new(Fake::new(succeeding)));
+        assert_eq!(backend.health().await.status, Status::Healthy);
+        for _ in 0..5 {
+            backend.state.breaker.failed(Instant::now());
+        }
+        assert_eq!(backend.health().await.status, Status::Unhealthy, "the result of the last check is still fresh");
+        backend.state.breaker.succeeded();
+        assert_eq!(backend.health().await.status, Status::Healthy);
+    }
+
+    #[tokio::test]
     async fn a_reload_keeps_the_state_of_a_backend_whose_spec_is_the_same() {
         let backend = |url: &str, critical, previous| {
-            Backend::new(&fake::spec(url, critical), previous, || Box::new(Fake::new(succeeding)))
+            Backend::new(&fake::spec(url, critical), previous, |_| Box::new(Fake::new(succeeding)))
         };
         let first = backend("http://a", false, None);
         for _ in 0..5 {

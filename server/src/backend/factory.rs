@@ -1,36 +1,41 @@
 //! The kinds of backends: one line for each.
 
+use std::sync::Arc;
+
 use portcullis_crds::{check::CheckedBackend, contract};
 
 use super::{
     address::AddressPolicy,
+    breaker::Breaker,
     common::Backend,
     fixed,
-    http::{self, HttpClient},
+    http::{self, HttpClients},
     kind::Kind,
 };
 
 /// Makes backends, and holds what those of a kind share. Clones share it too.
 #[derive(Clone)]
 pub struct Factory {
-    http: HttpClient,
+    http: HttpClients,
 }
 
 impl Factory {
     /// # Errors
     /// Returns an error if TLS is not available, which it is in every build of this crate.
     pub fn new(addresses: AddressPolicy) -> Result<Self, rustls::Error> {
-        Ok(Self { http: HttpClient::new(addresses)? })
+        Ok(Self { http: HttpClients::new(addresses)? })
     }
 
     /// A backend of a policy. The state of `previous` is kept if its spec is the same.
     pub fn backend(&self, spec: &contract::Backend, checked: &CheckedBackend, previous: Option<&Backend>) -> Backend {
-        Backend::new(spec, previous, || self.kind(spec, checked))
+        Backend::new(spec, previous, |breaker| self.kind(spec, checked, breaker))
     }
 
-    fn kind(&self, spec: &contract::Backend, checked: &CheckedBackend) -> Box<dyn Kind> {
+    fn kind(&self, spec: &contract::Backend, checked: &CheckedBackend, breaker: &Arc<Breaker>) -> Box<dyn Kind> {
         match checked {
-            CheckedBackend::Http(target) => Box::new(http::Http::new(&spec.name, target.clone(), self.http.clone())),
+            CheckedBackend::Http(target) => {
+                Box::new(http::Http::new(&spec.name, target.clone(), self.http.client(breaker.clone())))
+            }
             CheckedBackend::Static => Box::new(fixed::Fixed),
         }
     }

@@ -38,7 +38,7 @@ pub fn spec(url: &str, critical: bool) -> contract::Backend {
 
 /// The work of a tool of a backend `fake`.
 pub fn tool_work(call: impl Fn() -> Exchange + Send + Sync + 'static) -> ToolWork {
-    let backend = Backend::new(&spec("http://fake", false), None, || Box::new(Fake::new(call)));
+    let backend = Backend::new(&spec("http://fake", false), None, |_| Box::new(Fake::new(call)));
     let tool = StaticTool { structured_content: None, text: None };
     backend.work(&ToolKind::Static(tool), &CheckedToolKind::Static(None)).unwrap()
 }

@@ -8,7 +8,7 @@ mod health;
 mod request;
 mod response;
 
-pub use client::HttpClient;
+pub use client::HttpClients;
 
 use futures::{FutureExt, future::BoxFuture};
 use portcullis_crds::{
@@ -17,7 +17,7 @@ use portcullis_crds::{
     contract::ToolKind,
 };
 
-use self::request::RequestTemplate;
+use self::{client::HttpClient, request::RequestTemplate};
 use super::kind::{Exchange, Kind, Unsendable, Work};
 use crate::protocol::strict::Node;
 

@@ -6,6 +6,7 @@ use portcullis_tests::http::{Connection, send};
 use portcullis_tests::server::{TestServer, call};
 use portcullis_tests::{PATIENCE, until};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::expected::*;
@@ -148,6 +149,31 @@ async fn a_backend_that_closes_each_connection_receives_no_call_twice() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_takes_no_connection_is_given_up_whatever_the_timeout_of_its_tool() {
+    // A listener whose queue is full drops further SYNs.
+    let hole = TcpSocket::new_v4().unwrap();
+    hole.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let hole = hole.listen(1).unwrap();
+    let address = hole.local_addr().unwrap();
+    let mut filling = JoinSet::new();
+    for _ in 0..8 {
+        filling.spawn(tokio::net::TcpStream::connect(address));
+    }
+    let mut document = with_read(&format!("http://{address}"));
+    // Shorter than any attempt to connect.
+    tool_of(&mut document, "read")["timeout"] = json!("100ms");
+    let server = start(&document).await;
+    let suspended = failed("Backend 'api' failed repeatedly and is suspended for a moment. Try again.");
+    until(PATIENCE, async || {
+        let found = read(&server, AGENT).await;
+        if found == suspended { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+    let health = server.admin("/health").await.unwrap().json();
+    assert_eq!(health["checks"]["api"], json!({"status": "unhealthy", "latencyMs": 0}));
 }
 
 #[tokio::test]

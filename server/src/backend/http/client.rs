@@ -1,22 +1,27 @@
 //! The HTTP client of all backends: pooled connections, and requests that are sent once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioTimer},
 };
 
+use rustls::ClientConfig;
+use tower_service::Service;
+
 use super::{request::Rendered, response};
 use crate::backend::{
     address::AddressPolicy,
+    breaker::Breaker,
     common::CALLS,
     dial::{DialError, Dialer},
+    establish::{BoxedError, Establish},
     failure::Failure,
     output::Output,
 };
@@ -26,24 +31,40 @@ use crate::backend::{
 const IDLE: Duration = Duration::from_secs(4);
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
-/// A client. Clones share its connections.
+/// Makes clients. Clones share what all of them have in common.
 #[derive(Clone)]
-pub struct HttpClient {
-    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
-    pub(super) dialer: Dialer,
+pub struct HttpClients {
+    tls: ClientConfig,
+    addresses: AddressPolicy,
 }
 
-impl HttpClient {
+type Connector = Establish<HttpsConnector<Dialer>>;
+
+/// The client of one backend. Clones share its connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+}
+
+impl HttpClients {
     /// # Errors
     /// Returns an error if TLS is not available, which it is in every build of this crate.
     pub fn new(addresses: AddressPolicy) -> Result<Self, rustls::Error> {
-        let dialer = Dialer(addresses);
         // The provider is named, because a program in which another crate brings a second one has no default.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses })
+    }
+
+    /// A client that reports to the breaker whether connections can be made.
+    pub fn client(&self, breaker: Arc<Breaker>) -> HttpClient {
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+            .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(dialer);
+            .wrap_connector(Dialer::new(self.addresses));
+        let connector = Establish::new(connector, breaker);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -51,8 +72,15 @@ impl HttpClient {
             // Only a request of which no byte was written gets another connection: one that was still queued when its pooled
             // connection turned out to be closed.
             .retry_canceled_requests(true)
-            .build(connector);
-        Ok(Self { client, dialer })
+            .build(connector.clone());
+        HttpClient { client, connector }
+    }
+}
+
+impl HttpClient {
+    /// Opens a connection, and closes it.
+    pub(super) async fn connect(&self, uri: Uri) -> Result<(), BoxedError> {
+        self.connector.clone().call(uri).await.map(drop)
     }
 
     /// Sends the request of a call, once, and reads the response. `backend` is its name in the log.

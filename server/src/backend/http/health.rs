@@ -9,7 +9,7 @@ use super::client::HttpClient;
 
 /// Whether calls can be made. A status below 500 is an answer of a service that runs.
 pub async fn check(client: HttpClient, target: HttpTarget) -> bool {
-    let Some(health) = target.health else { return client.dialer.dial(&target.origin).await.is_ok() };
+    let Some(health) = target.health else { return client.connect(target.origin).await.is_ok() };
     let Ok(request) = Request::get(health).body(Full::<Bytes>::default()) else { return false };
     client.send(request).await.is_ok_and(|response| response.status() < StatusCode::INTERNAL_SERVER_ERROR)
 }
