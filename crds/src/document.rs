@@ -9,4 +9,4 @@ mod yaml;
 
 pub use strict::decode;
 pub use structural::structural_schema;
-pub use yaml::{SyntaxError, single, split};
+pub use yaml::{SyntaxError, single, split, split_each};

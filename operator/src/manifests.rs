@@ -1,7 +1,8 @@
 //! Manifests in a folder: read strictly, with the file, object and field of each finding.
 //!
 //! `validate`, `render` and `local` read manifests with this. What cannot be read keeps its last valid state ([`Folder`]), so that
-//! a mistake in an editor neither removes nor grants anything. What a readable file no longer contains is removed.
+//! a mistake in an editor grants nothing, and removes no more than what can be read beside it. What a readable file no longer contains
+//! is removed.
 
 mod cluster_state;
 mod folder;

@@ -54,9 +54,9 @@ fn access_of(access: &Value) -> Option<Access> {
     Some(Access {
         server_ref,
         tools: match given(access, "tools") {
-            None => Vec::new(),
             Some(Value::Array(tools)) => tools.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            Some(_) => vec!["*".to_owned()],
+            // The field is required: that it is missing is a mistake, and no removal.
+            None | Some(_) => vec!["*".to_owned()],
         },
         max_records_per_query: read(access, "maxRecordsPerQuery").unwrap_or(u32::MAX),
         allow_write: given(access, "allowWrite").is_some_and(|value| value.as_bool().unwrap_or(true)),

@@ -44,6 +44,39 @@ pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
     Ok(documents)
 }
 
+/// The documents of a YAML stream, each by itself: what is wrong with one takes no other with it. Empty ones are left out.
+///
+/// A line `---` always begins a document, whatever comes before it: YAML allows it in no scalar (YAML 1.2.2 section 9.1.2).
+pub fn split_each(text: &str) -> Vec<Result<Value, SyntaxError>> {
+    if let Ok(documents) = split(text) {
+        return documents.into_iter().map(Ok).collect();
+    }
+    let mut documents = Vec::new();
+    for (line, part) in parts(text) {
+        match split(part) {
+            Ok(read) => documents.extend(read.into_iter().map(Ok)),
+            Err(error) => documents.push(Err(SyntaxError { line: error.line + line, ..error })),
+        }
+    }
+    documents
+}
+
+/// The text from each line `---` to the next, with the number of lines before it.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut parts = Vec::new();
+    let (mut begin, mut begin_line, mut at) = (0, 0, 0);
+    for (n, line) in text.split_inclusive('\n').enumerate() {
+        let rest = line.strip_prefix("---");
+        if at > begin && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            parts.push((begin_line, &text[begin..at]));
+            (begin, begin_line) = (at, n);
+        }
+        at += line.len();
+    }
+    parts.push((begin_line, &text[begin..]));
+    parts
+}
+
 /// The one document of a text.
 ///
 /// # Errors
@@ -74,5 +107,21 @@ mod tests {
         assert_eq!(split("a: 1\n---\n---\nb: 2\n").unwrap().len(), 2);
         assert!(single("a: 1\n---\nb: 2\n").is_err());
         assert!(single("# nothing\n").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_document_takes_no_other_with_it() {
+        let text = "a: 1\n---\nb: [1,\nc: }\n--- # the third\r\nd: |\n  ---\n  text\n---\ne: 1\ne: 2\n---\n\tf: 1\n---\n---\ng: '\n---\nh: 1";
+        let read: Vec<_> = split_each(text).into_iter().map(|it| it.map_err(|error| error.line)).collect();
+        let value = |text: &str| Ok(single(text).unwrap());
+        assert_eq!(
+            read,
+            [value("a: 1"), Err(4), value(r#"d: "---\ntext\n""#), Err(10), Err(13), Err(17), value("h: 1")],
+            "each error has the line of the whole text"
+        );
+        assert_eq!(split_each("a: 1\n---\nb: 2").len(), 2);
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let deep = split_each(&format!("{{a: {deep}}}\n---\nb: 1"));
+        assert_eq!((deep.len(), deep[0].is_err(), deep[1].is_ok()), (2, true, true));
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_crds::{Finding, McpClient, McpServer, NamespacedName};
+use portcullis_crds::{Finding, McpClient, McpServer, NamespacedName, client::PartialClientSpec};
 
 use super::{
     listing::Files,
-    object::{Manifest, ObjectId},
+    object::{Manifest, Mistake, ObjectId, Reading},
     parse::{Parsed, parse},
     problem::{Problem, Severity},
 };
+use crate::object::Undecodable;
 
 /// The objects of a folder. Begin with an empty one, and [`Folder::update`] it.
 #[derive(Clone, Debug, Default)]
@@ -24,17 +25,20 @@ pub struct Folder {
 #[derive(Clone, Debug, PartialEq)]
 struct FolderObject {
     file: String,
+    /// Its last valid state.
     manifest: Manifest,
+    /// What is wrong with a client now, and what can be read of it.
+    mistake: Option<Mistake>,
 }
 
-/// Each object that was found, with every file that contains it. `None` in place of one that cannot be decoded.
-type Found<'a> = BTreeMap<ObjectId, Vec<(&'a str, Option<Manifest>)>>;
+/// Each object that was found, with every file that contains it; `None` for one that stays as it was.
+type Found<'a> = BTreeMap<ObjectId, Vec<(&'a str, Option<Reading>)>>;
 
 impl Folder {
     /// The folder after a reading, and everything that is wrong with single files and objects:
-    /// * a file that cannot be read, or that contains something without a name, keeps all its objects as they were, if it had
-    ///   any;
-    /// * an object that cannot be decoded stays as it was, and those beside it change;
+    /// * an object with a mistake stays as it was, but for what the mistaken one takes away from a client, and those beside it
+    ///   change;
+    /// * while a file cannot be read, or contains something without a name, its objects that cannot be found stay as they were;
     /// * an object that a readable file no longer contains, or whose file no longer exists, is removed;
     /// * of two objects of the same name, the one that existed before stays.
     pub fn update(&self, files: &Files) -> (Self, Vec<Problem>) {
@@ -51,15 +55,16 @@ impl Folder {
             };
             problems.extend(parsed.problems);
             next.has_broken_file |= parsed.is_broken;
-            let kept: Vec<_> = self.objects.iter().filter(|(_, object)| object.file == *file).collect();
-            if parsed.is_broken && !kept.is_empty() {
-                for (id, object) in kept {
-                    found.entry(id.clone()).or_default().push((file, Some(object.manifest.clone())));
-                }
-            } else {
-                for (id, manifest) in parsed.objects {
-                    next.named.insert(id.clone());
-                    found.entry(id).or_default().push((file, manifest));
+            for (id, reading) in parsed.objects {
+                next.named.insert(id.clone());
+                found.entry(id).or_default().push((file, Some(reading)));
+            }
+            if parsed.is_broken {
+                for (id, _) in self.objects.iter().filter(|(_, object)| object.file == *file) {
+                    let places = found.entry(id.clone()).or_default();
+                    if places.iter().all(|(place, _)| place != file) {
+                        places.push((file, None));
+                    }
                 }
             }
         }
@@ -76,18 +81,22 @@ impl Folder {
     fn choose(
         &self,
         id: &ObjectId,
-        mut places: Vec<(&str, Option<Manifest>)>,
+        mut places: Vec<(&str, Option<Reading>)>,
         problems: &mut Vec<Problem>,
     ) -> Option<FolderObject> {
         let before = self.objects.get(id);
         let first = before.and_then(|before| places.iter().position(|(file, _)| *file == before.file)).unwrap_or(0);
-        let (file, manifest) = places.remove(first);
+        let (file, reading) = places.remove(first);
         for (other, _) in places {
             let message = format!("appears twice: {file} contains an object of this name too, which is used");
             problems.push(Problem::object(other, id, Finding::new("metadata.name", message), Severity::Refused));
         }
-        let manifest = manifest.or_else(|| before.map(|before| before.manifest.clone()))?;
-        Some(FolderObject { file: file.to_owned(), manifest })
+        let file = file.to_owned();
+        match reading {
+            Some(Reading::Valid(manifest)) => Some(FolderObject { file, manifest, mistake: None }),
+            Some(Reading::Mistaken(mistake)) => Some(FolderObject { file, mistake, ..before?.clone() }),
+            None => Some(FolderObject { file, ..before?.clone() }),
+        }
     }
 
     /// All McpServers, sorted by namespace and name.
@@ -104,6 +113,11 @@ impl Folder {
             Manifest::Client(client) => Some((&id.name, client.as_ref())),
             Manifest::Server(_) => None,
         })
+    }
+
+    /// What is wrong with a client now, and what can be read of it; `None` if it is valid.
+    pub fn mistake(&self, client: &NamespacedName) -> Option<&Undecodable<PartialClientSpec>> {
+        self.objects.get(&ObjectId::client(client))?.mistake.as_deref()
     }
 
     /// All objects that have a valid state.

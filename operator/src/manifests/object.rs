@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use portcullis_crds::{McpClient, McpServer, NamespacedName};
+use portcullis_crds::{McpClient, McpServer, NamespacedName, client::PartialClientSpec};
+
+use crate::object::Undecodable;
 
 /// Which of the two resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +26,17 @@ pub enum Manifest {
     Server(Box<McpServer>),
     Client(Box<McpClient>),
 }
+
+/// An object as a file contains it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reading {
+    Valid(Manifest),
+    /// It has a mistake. Of a client, what can be read counts where it takes access away.
+    Mistaken(Option<Mistake>),
+}
+
+/// What is wrong with a client, and what can be read of it.
+pub(super) type Mistake = Box<Undecodable<PartialClientSpec>>;
 
 impl Kind {
     pub const ALL: [Self; 2] = [Self::McpServer, Self::McpClient];

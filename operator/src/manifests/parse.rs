@@ -2,17 +2,18 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
-    Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION, document,
-    name::ObjectName,
+    Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION,
+    client::PartialClientSpec, document, name::ObjectName,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    object::{Kind, Manifest, ObjectId},
+    object::{Kind, Manifest, ObjectId, Reading},
     problem::{Problem, Severity},
 };
+use crate::object::Undecodable;
 
 /// The namespace of an object that names none, as for kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -20,8 +21,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// What a file contains.
 #[derive(Default)]
 pub(super) struct Parsed {
-    /// Each object that has a name, in order; `None` in place of one that cannot be decoded.
-    pub objects: Vec<(ObjectId, Option<Manifest>)>,
+    /// Each object that has a name, in order.
+    pub objects: Vec<(ObjectId, Reading)>,
     pub problems: Vec<Problem>,
     /// Whether a part of the file could be any object.
     pub is_broken: bool,
@@ -29,15 +30,13 @@ pub(super) struct Parsed {
 
 pub(super) fn parse(file: &str, text: &str) -> Parsed {
     let mut parser = Parser { file, parsed: Parsed::default() };
-    match document::split(text) {
-        Ok(documents) => {
-            for (n, document) in documents.into_iter().enumerate() {
-                parser.document(&format!("document {} (empty ones not counted)", n + 1), document);
+    for (n, document) in document::split_each(text).into_iter().enumerate() {
+        match document {
+            Ok(document) => parser.document(&format!("document {} (empty ones not counted)", n + 1), document),
+            Err(error) => {
+                let position = Some((error.line, error.column));
+                parser.broken(Problem { position, ..Problem::file(file, error.message) });
             }
-        }
-        Err(error) => {
-            let position = Some((error.line, error.column));
-            parser.broken(Problem { position, ..Problem::file(file, error.message) });
         }
     }
     parser.parsed
@@ -70,10 +69,23 @@ impl Parser<'_> {
         if version == "v1" && kind.ends_with("List") {
             self.list(at, fields.remove("items").unwrap_or_default());
         } else {
-            match kind_of(&version, &kind) {
-                Ok(Some(kind)) => self.object(kind, fields),
-                Ok(None) => {}
-                Err(message) => self.broken(Problem::file(self.file, message)),
+            let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+            let is_of_group = version.split('/').next() == Some(GROUP);
+            let has_no_kind =
+                !["kind", "apiVersion"].iter().any(|name| fields.get(*name).is_some_and(Value::is_string));
+            match known {
+                Some(known) => self.object(known, &version, fields),
+                None if is_of_group => {
+                    let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+                    let message = format!("kind: `{kind}` is not a kind of {GROUP}; its kinds: {kinds}");
+                    self.broken(Problem::file(self.file, message));
+                }
+                // An object of ours that lost both lines is no file of another program.
+                None if has_no_kind && fields.contains_key("metadata") && fields.contains_key("spec") => {
+                    let message = format!("{at}: apiVersion and kind: must be set");
+                    self.broken(Problem::file(self.file, message));
+                }
+                None => {}
             }
         }
     }
@@ -90,20 +102,26 @@ impl Parser<'_> {
         }
     }
 
-    fn object(&mut self, kind: Kind, mut fields: Map<String, Value>) {
+    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>) {
         let mut findings = Findings::default();
-        let Some(name) = name(&mut fields, &mut findings) else {
+        let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
+        let Some(name) = name(metadata, &mut findings) else {
             for finding in findings.0 {
                 let finding = Finding::new(format!("{kind}: {}", finding.path), finding.message);
                 self.broken(Problem { finding, ..Problem::file(self.file, "") });
             }
             return;
         };
+        let allowed = format!("{GROUP}/{VERSION}");
+        if version != allowed {
+            findings.add("apiVersion", format!("must be {allowed} for an {kind}"));
+        }
         let metadata = ObjectMeta {
             name: Some(name.name.clone()),
             namespace: Some(name.namespace.clone()),
             ..ObjectMeta::default()
         };
+        let partial = (kind == Kind::McpClient).then(|| partial(fields.get("spec")));
         let manifest = match kind {
             Kind::McpServer => spec::<McpServerSpec>(&mut fields, &mut findings)
                 .map(|spec| Manifest::Server(Box::new(McpServer { metadata, spec, status: None }))),
@@ -113,42 +131,53 @@ impl Parser<'_> {
         for name in fields.keys().filter(|name| !["apiVersion", "kind", "status"].contains(&name.as_str())) {
             findings.add(name.clone(), "unknown field; allowed fields: apiVersion, kind, metadata, spec, status");
         }
-        let manifest = manifest.filter(|_| findings.is_empty());
+        let reading = match manifest.filter(|_| findings.is_empty()) {
+            Some(manifest) => Reading::Valid(manifest),
+            None => {
+                Reading::Mistaken(partial.map(|partial| Box::new(Undecodable { findings: findings.clone(), partial })))
+            }
+        };
         let id = ObjectId { kind, name };
         let refused = |finding| Problem::object(self.file, &id, finding, Severity::Refused);
         self.parsed.problems.extend(findings.0.into_iter().map(refused));
-        self.parsed.objects.push((id, manifest));
+        self.parsed.objects.push((id, reading));
     }
 }
 
-/// Which resource a document contains; `None` if it is of another API group.
-fn kind_of(version: &str, kind: &str) -> Result<Option<Kind>, String> {
-    let is_of_group = version.split('/').next() == Some(GROUP);
-    let Some(known) = Kind::ALL.into_iter().find(|known| known.as_str() == kind) else {
-        let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-        let message = format!("kind: `{kind}` is not a kind of {GROUP}; its kinds: {kinds}");
-        return if is_of_group { Err(message) } else { Ok(None) };
-    };
-    let allowed = format!("{GROUP}/{VERSION}");
-    if version == allowed { Ok(Some(known)) } else { Err(format!("apiVersion: must be {allowed} for an {kind}")) }
+/// What can be read of a client that has a mistake.
+fn partial(spec: Option<&Value>) -> PartialClientSpec {
+    let mut partial = PartialClientSpec::read(spec.unwrap_or(&Value::Null));
+    let credentials = spec.and_then(|spec| spec.get("credentials")).and_then(Value::as_object);
+    // A credential under a misspelt name is not one that was removed.
+    if credentials.is_some_and(|fields| fields.keys().any(|name| name != "apiKey")) {
+        partial.credentials = None;
+    }
+    partial
 }
 
-/// The name and namespace of an object. The rest of its metadata is not used: the UID and the times in a file are those of another
-/// cluster.
-fn name(fields: &mut Map<String, Value>, findings: &mut Findings) -> Option<NamespacedName> {
-    let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
-    let metadata =
-        document::decode::<ObjectMeta>(metadata, "metadata").map_err(|found| findings.0.extend(found.0)).ok()?;
-    let namespace = metadata.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-    for (field, name) in [("name", metadata.name.as_ref()), ("namespace", Some(&namespace))] {
-        match name.map(|name| name.parse::<ObjectName>()) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => findings.add(format!("metadata.{field}"), error.to_string()),
-            None => findings.add(format!("metadata.{field}"), "is missing; an object needs a name"),
+/// The name and namespace of an object; `None` if they cannot be read. Whatever else is wrong with the metadata is a finding. The rest
+/// of it is not used: the UID and the times in a file are those of another cluster.
+fn name(metadata: Value, findings: &mut Findings) -> Option<NamespacedName> {
+    let (mut name, mut namespace) = (None, Some(DEFAULT_NAMESPACE.to_owned()));
+    for (field, read) in [("name", &mut name), ("namespace", &mut namespace)] {
+        match metadata.get(field) {
+            Some(Value::String(text)) => match text.parse::<ObjectName>() {
+                Ok(_) => *read = Some(text.clone()),
+                Err(error) => {
+                    findings.add(format!("metadata.{field}"), error.to_string());
+                    *read = None;
+                }
+            },
+            // The decoder says what is wrong.
+            Some(value) if !value.is_null() => *read = None,
+            _ if read.is_none() => findings.add("metadata.name", "is missing; an object needs a name"),
+            _ => {}
         }
     }
-    let name = NamespacedName { namespace, name: metadata.name.unwrap_or_default() };
-    findings.is_empty().then_some(name)
+    if let Err(found) = document::decode::<ObjectMeta>(metadata, "metadata") {
+        findings.0.extend(found.0);
+    }
+    Some(NamespacedName { namespace: namespace?, name: name? })
 }
 
 fn spec<S: JsonSchema + DeserializeOwned + 'static>(

@@ -47,7 +47,7 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
         });
         let input = ServerInput {
             server: object,
-            clients: clients.iter().filter(|client| client.client.names(name)).cloned().collect(),
+            clients: clients.iter().filter(|client| concerns(folder, client, name)).cloned().collect(),
             published: cluster.published(name),
             fresh_keys: cluster.server_keys(name),
         };
@@ -64,11 +64,19 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
 fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> Vec<ClientInput> {
     let input = |(name, client): (&NamespacedName, &portcullis_crds::McpClient)| {
         let id = ObjectId::client(name);
-        let object = Object { metadata: metadata(&id, cluster), spec: Ok(client.spec.clone()) };
+        let spec = folder.mistake(name).map_or_else(|| Ok(client.spec.clone()), |mistake| Err(mistake.clone()));
+        let object = Object { metadata: metadata(&id, cluster), spec };
         let credentials = if secrets.contains_key(name) { cluster.credentials(name) } else { Vec::new() };
         ClientInput { client: CheckedClient::new(object), credentials: Some(credentials) }
     };
     folder.clients().map(input).collect()
+}
+
+/// Whether a client names the server, or may still have access to it because it cannot be read what it names.
+fn concerns(folder: &Folder, client: &ClientInput, server: &NamespacedName) -> bool {
+    let object = client.client.object();
+    let mistake = folder.mistake(&object.namespaced_name());
+    client.client.names(server) || mistake.is_some_and(|mistake| mistake.partial.access.is_none())
 }
 
 fn refused<'a>(folder: &Folder, id: &'a ObjectId, findings: &'a Findings) -> impl Iterator<Item = Problem> + use<'a> {
@@ -85,6 +93,10 @@ fn client_problems(
 ) {
     let object = client.client.object();
     let id = ObjectId::client(&object.namespaced_name());
+    if folder.mistake(&id.name).is_some() {
+        // Reported with its file.
+        return;
+    }
     problems.extend(refused(folder, &id, client.client.findings()));
     let Ok(spec) = &object.spec else { return };
     for (n, access) in spec.access.iter().enumerate() {

@@ -41,7 +41,10 @@ pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Pr
     }
     let clients = folder.clients().map(|(name, client)| {
         let id = ObjectId::client(name);
-        (metadata(&id, cluster), id, &client.spec.credentials)
+        // A mistaken client keeps the credentials that it had, but for one that was removed.
+        let removed = folder.mistake(name).and_then(|mistake| mistake.partial.credentials.as_ref());
+        let removed = removed.filter(|credentials| credentials::requested(credentials).next().is_none());
+        (metadata(&id, cluster), id, removed.unwrap_or(&client.spec.credentials))
     });
     let mut clients: Vec<_> = clients.collect();
     clients.sort_by_key(|(metadata, ..)| metadata.creation_timestamp.as_ref().map(|time| time.0));

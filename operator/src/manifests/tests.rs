@@ -1,6 +1,10 @@
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use portcullis_crds::{NamespacedName, contract::ServerKeys};
+
 use super::*;
+use crate::{credentials::IssuedCredential, validate::Published};
 
 const SERVER: &str = "
 apiVersion: portcullis.dev/v1alpha1
@@ -58,6 +62,12 @@ fn a_broken_file_keeps_its_last_valid_state_and_removals_from_other_files_apply(
     insta::assert_snapshot!(lines(&problems), @"clients.yaml: McpClient sales/a: spec.colour: unknown field; allowed fields: access, credentials, expiresAt, suspended");
     assert_eq!(names(&next), ["McpServer sales/crm", "McpClient sales/a"], "the other client is removed all the same");
 
+    let broken = [client("a", "suspended: true"), "---\nkind: [\n".into()].concat();
+    let (next, problems) = good.update(&files(&[("clients.yaml", &broken), ("server.yaml", SERVER)]));
+    insta::assert_snapshot!(lines(&problems), @"clients.yaml:12:1: did not find expected node content, while parsing a flow node");
+    assert_eq!(names(&next), names(&good), "the broken document may be b");
+    assert!(next.clients().next().unwrap().1.spec.suspended, "what comes before it counts");
+
     let nameless = two.replace("name: a,", "nam: a,");
     let (next, problems) = good.update(&files(&[("clients.yaml", &nameless), ("server.yaml", SERVER)]));
     assert_eq!(names(&next), names(&good), "the nameless object may be a");
@@ -69,6 +79,104 @@ fn a_broken_file_keeps_its_last_valid_state_and_removals_from_other_files_apply(
 
     let unreadable = Files::from([("clients.yaml".to_owned(), Err("cannot be read: no".to_owned()))]);
     assert_eq!(names(&good.update(&unreadable).0), ["McpClient sales/a", "McpClient sales/b"]);
+}
+
+/// What a server publishes for its clients after a mistake in one document: `a: suspended=false tools=1`.
+fn published(before: &str, after: &str) -> (String, String) {
+    struct After(Published);
+    impl ClusterState for After {
+        fn metadata(&self, id: &ObjectId) -> ObjectMeta {
+            NoCluster.metadata(id)
+        }
+        fn credentials(&self, client: &NamespacedName) -> Vec<IssuedCredential> {
+            NoCluster.credentials(client)
+        }
+        fn published(&self, _: &NamespacedName) -> Published {
+            self.0.clone()
+        }
+        fn server_keys(&self, server: &NamespacedName) -> ServerKeys {
+            NoCluster.server_keys(server)
+        }
+    }
+    let documents = |folder: &Folder, cluster: After| {
+        let review = review(folder, &cluster, |_| {});
+        review.servers.into_values().next().unwrap().1.documents.unwrap()
+    };
+    let (good, problems) = Folder::default().update(&files(&[("all.yaml", before)]));
+    assert_eq!(lines(&problems), "");
+    let first = documents(&good, After(Published::default()));
+    let (next, problems) = good.update(&files(&[("all.yaml", after)]));
+    let second = documents(&next, After(Published::from(&first)));
+    let clients = second.policy.clients().iter().map(|client| {
+        let (suspended, tools) = (client.suspended, client.tools.len());
+        format!("{}: suspended={suspended} tools={tools}", client.id)
+    });
+    (clients.collect::<Vec<_>>().join(", "), lines(&problems))
+}
+
+#[test]
+fn a_mistake_in_one_document_holds_that_object_and_nothing_that_the_file_takes_away() {
+    let before = [SERVER, &client("a", ""), &client("b", "")].concat();
+    let suspended = [SERVER, &client("a", ""), &client("b", "suspended: true")].concat();
+    let revoked = suspended.replacen("tools: [hello], maxRecordsPerQuery", "tools: [], maxRecordsPerQuery", 1);
+    assert_eq!(published(&before, &suspended).0, "a: suspended=false tools=1, b: suspended=true tools=1");
+    let kept = "a: suspended=false tools=1, b: suspended=true tools=1";
+    let narrowed = "a: suspended=false tools=0, b: suspended=true tools=1";
+    for (from, to, expected, problem) in [
+        // Of the server.
+        (
+            "name: crm, ",
+            "name: crm, annotations: {wave: 5}, ",
+            narrowed,
+            "McpServer sales/crm: metadata.annotations.wave",
+        ),
+        ("name: crm, ", "name: crm, labels: {1: 2}, ", narrowed, "McpServer sales/crm: metadata.labels[1]"),
+        ("name: crm, ", "name: crm, colour: red, ", narrowed, "McpServer sales/crm: metadata.colour"),
+        ("name: crm, ", "name: 5, ", narrowed, "McpServer: metadata.name"),
+        ("name: crm, ", "", narrowed, "McpServer: metadata.name"),
+        ("metadata: {name: crm, namespace: sales}", "", narrowed, "McpServer: metadata.name"),
+        ("metadata: {name: crm, namespace: sales}", "metadata: crm", narrowed, "McpServer: metadata"),
+        ("namespace: sales}", "namespace: [sales]}", narrowed, "McpServer: metadata.namespace"),
+        ("kind: McpServer", "kind: McpServr", narrowed, "kind: `McpServr` is not a kind of"),
+        ("kind: McpServer", "", narrowed, "kind: `` is not a kind of"),
+        ("kind: McpServer", "kind: McpServer\nkind: McpServer", narrowed, "duplicate"),
+        (
+            "apiVersion: portcullis.dev/v1alpha1",
+            "apiVersion: portcullis.dev/v9",
+            narrowed,
+            "McpServer sales/crm: apiVersion",
+        ),
+        ("apiVersion: portcullis.dev/v1alpha1\nkind: McpServer", "", narrowed, "apiVersion and kind: must be set"),
+        ("spec:", "spec:\n\tx: 1", narrowed, "all.yaml:"),
+        ("spec:", "spec: {", narrowed, "all.yaml:"),
+        // Of the client that is suspended.
+        ("name: b, ", "name: b, annotations: {wave: 5}, ", narrowed, "McpClient sales/b: metadata.annotations.wave"),
+        ("suspended: true", "suspended: true\n  colour: red", narrowed, "McpClient sales/b: spec.colour"),
+        ("suspended: true", "suspended: 'yes'", narrowed, "McpClient sales/b: spec.suspended"),
+        ("suspended: true", "suspended: true\n  expiresAt: soon", narrowed, "McpClient sales/b: spec.expiresAt"),
+        (
+            "suspended: true",
+            "suspended: true\n  access: {}",
+            "a: suspended=false tools=0, b: suspended=false tools=1",
+            "duplicate",
+        ),
+        // Of the client whose tool was taken.
+        ("name: a, ", "name: a, labels: [], ", narrowed, "McpClient sales/a: metadata.labels"),
+        ("tools: []", "tools: all", kept, "McpClient sales/a: spec.access[0].tools"),
+        ("tools: []", "tolls: []", kept, "McpClient sales/a: spec.access[0].tolls"),
+        (
+            "serverRef: {name: crm}, tools: []",
+            "serverRef: {name: a..b}, tools: []",
+            "b: suspended=true tools=1",
+            "McpClient sales/a: spec.access[0].serverRef.name",
+        ),
+    ] {
+        let after = revoked.replacen(from, to, 1);
+        assert_ne!(after, revoked, "{from}");
+        let (clients, problems) = published(&before, &after);
+        assert_eq!(clients, expected, "{to}: {problems}");
+        assert!(problems.contains(problem), "{problem} is not in: {problems}");
+    }
 }
 
 #[test]
@@ -116,8 +224,9 @@ just: values
             "x.json: kind: `McpServers` is not a kind of portcullis.dev; its kinds: McpServer, McpClient",
         ),
         (
-            "{apiVersion: portcullis.dev/v2, kind: McpServer}",
-            "x.json: apiVersion: must be portcullis.dev/v1alpha1 for an McpServer",
+            "{apiVersion: portcullis.dev/v2, kind: McpServer, metadata: {name: a}}",
+            "x.json: McpServer default/a: apiVersion: must be portcullis.dev/v1alpha1 for an McpServer\n\
+             x.json: McpServer default/a: spec: is missing",
         ),
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServer, metadata: {name: a}}",
