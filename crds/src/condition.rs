@@ -47,11 +47,14 @@ vocabulary! {
         Narrowed,
         /// Everything that the access requests was granted.
         Granted,
+        /// The spec no longer contains the access. It is listed until every pod has confirmed that.
+        AccessRemoved,
         /// The McpServer's spec has errors; access is granted by its last valid spec.
         ServerInvalid,
         /// The key is in its Secret.
         KeyIssued,
-        /// The API server refused a request or did not answer; the operator retries.
+        /// The API server refused a request or did not answer; the message has its words. The operator retries. If the same request
+        /// would be refused again, `Stalled` is True.
         WriteFailed,
         /// The policy is published, and not every ready pod has confirmed it yet.
         Publishing,
@@ -61,15 +64,17 @@ vocabulary! {
         PodLagging,
         /// No pod is running, so the policy is not enforced anywhere yet.
         NoPods,
+        /// `spec.replicas` of the McpServer is 0: no pod takes calls, and pods that start later begin with the published policy.
+        ScaledToZero,
         /// Pods are starting or being replaced.
         Progressing,
         /// Everything in the spec is in force.
         Available,
-        /// The Deployment's pods do not become ready.
+        /// The Deployment's pods do not become ready, or cannot be created; the message names the first one and the reason.
         PodsNotReady,
-        /// The client is suspended.
+        /// The client is suspended, and every pod refuses it.
         Suspended,
-        /// The client's `expiresAt` has passed.
+        /// The client's `expiresAt` has passed, and every pod refuses it.
         Expired,
         /// The policy was written to its ConfigMap.
         PolicyPublished,

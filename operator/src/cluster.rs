@@ -16,6 +16,7 @@ pub mod managed_fields;
 pub mod object;
 pub mod owned;
 pub mod ownership;
+pub mod pod_trouble;
 pub mod presence;
 pub mod received;
 pub mod scope;

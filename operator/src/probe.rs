@@ -11,7 +11,6 @@ mod query;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use portcullis_crds::NamespacedName;
@@ -38,8 +37,17 @@ const CONCURRENT_QUERIES: usize = 64;
 pub struct Restored {
     /// By the name of the pod.
     pub serves: HashMap<String, Revisions>,
-    /// For how long some pod had been behind.
-    pub behind_for: Duration,
+}
+
+/// Why a server's pods are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Something was published just now, so that none of them can serve it yet.
+    Published,
+    /// Somebody else may have replaced what was published: each of them is asked again.
+    InDoubt,
+    /// Nothing of that: those that are current are left alone.
+    Routine,
 }
 
 /// Follows all pods of all servers.
@@ -72,13 +80,12 @@ impl Prober {
         Self { cluster, permits, on_report: Arc::new(on_report), state: Mutex::default() }
     }
 
-    /// Sets what the pods of a server are to serve, and which pods there are. `is_published`: just now, so that none of them
-    /// can serve it yet.
+    /// Sets what the pods of a server are to serve, and which pods there are.
     pub fn follow(
         &self,
         server: &NamespacedName,
         revisions: &Revisions,
-        is_published: bool,
+        occasion: Occasion,
         pods: &[Arc<ObservedPod>],
         restored: &Restored,
     ) {
@@ -89,7 +96,7 @@ impl Prober {
         state.pods.retain(|uid, probe| probe.server != *server || uids.contains(uid.as_str()));
         for pod in live() {
             match state.pods.get(&pod.uid).filter(|probe| !probe.task.is_finished()) {
-                Some(probe) => probe.retarget(pod, revisions, is_published),
+                Some(probe) => probe.retarget(pod, revisions, occasion),
                 None => {
                     let probe = self.start(&mut state.tasks, server, pod, revisions, restored);
                     state.pods.insert(pod.uid.clone(), probe);
@@ -124,15 +131,10 @@ impl Prober {
             restarts: pod.restarts,
             revisions: revisions.clone(),
             publications: 0,
+            checks: 0,
         };
-        let now = Instant::now();
         let serves = restored.serves.get(&pod.name.name).cloned();
-        let behind_since = match &serves {
-            Some(serves) if serves == revisions => None,
-            Some(_) => Some(now.checked_sub(restored.behind_for).unwrap_or(now)),
-            None => Some(now),
-        };
-        let report = Arc::new(Mutex::new(PodReport { serves, behind_since }));
+        let report = Arc::new(Mutex::new(PodReport { serves, is_asked: false, followed_since: Instant::now() }));
         let (sender, targets) = watch::channel(target);
         let follower = follow::Follower {
             cluster: self.cluster.clone(),
@@ -164,25 +166,20 @@ impl State {
 }
 
 impl Probe {
-    fn retarget(&self, pod: &ObservedPod, revisions: &Revisions, is_published: bool) {
+    fn retarget(&self, pod: &ObservedPod, revisions: &Revisions, occasion: Occasion) {
         self.target.send_if_modified(|target| {
             let next = ProbeTarget {
                 admin: pod.admin.clone(),
                 restarts: pod.restarts,
                 revisions: revisions.clone(),
-                publications: target.publications + u64::from(is_published),
+                publications: target.publications + u64::from(occasion == Occasion::Published),
+                checks: target.checks + u64::from(occasion == Occasion::InDoubt),
                 ..target.clone()
             };
             let is_modified = next != *target;
             *target = next;
             is_modified
         });
-        let mut report = lock(&self.report);
-        if report.serves.as_ref() == Some(revisions) {
-            report.behind_since = None;
-        } else {
-            report.behind_since.get_or_insert_with(Instant::now);
-        }
     }
 }
 

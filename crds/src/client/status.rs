@@ -16,9 +16,9 @@ pub struct McpClientStatus {
     /// On how many servers the access is in force, of how many that are listed in `servers`, such as `1/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers_ready: Option<String>,
-    /// What each server grants.
+    /// What each server grants. An access that the spec no longer contains is listed until every pod has confirmed that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub servers: Vec<ClientServerStatus>,
     /// The API key of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,9 @@ use portcullis_crds::condition::Reason;
 
 use super::ownership::NotOwned;
 
+/// The longest message of the API server that is repeated, in bytes.
+const MAX_MESSAGE: usize = 1024;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name of an object that the operator would create is taken.
@@ -66,21 +69,87 @@ impl Error {
         matches!(&**source, kube::Error::Api(status) if matches!(status.code, 413 | 422))
     }
 
+    /// Whether the same call would be refused again: only somebody else can change that.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::NotOwned(_) | Self::InvalidSpec | Self::Undecodable { .. } | Self::Json(_) => true,
+            Self::Timeout { .. } | Self::Fenced { .. } => false,
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => {
+                    matches!(status.code, 400..500) && !matches!(status.code, 401 | 408 | 429) && !self.is_conflict()
+                }
+                _ => false,
+            },
+        }
+    }
+
     /// Whether the object was written or deleted by another party just before. The next reconcile resolves that.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
-        matches!(&**source, kube::Error::Api(status) if matches!(status.code, 404 | 409))
+        let kube::Error::Api(status) = &**source else { return false };
+        // A namespace that does not exist is not an object that was deleted just before.
+        let is_namespace = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+        matches!(status.code, 404 | 409) && !is_namespace
     }
 }
 
 /// The API server's own message, or why it could not be reached, without what the client's libraries put around it.
 pub fn message(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
-        return format!("{} (HTTP {})", status.message, status.code);
+        return format!("{} (HTTP {})", bounded(&status.message), status.code);
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
+}
+
+/// In one line, and not longer than a person reads: an admission webhook may answer with anything.
+fn bounded(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = line.floor_char_boundary(MAX_MESSAGE);
+    if end < line.len() { format!("{}…", &line[..end]) } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(status: serde_json::Value) -> Error {
+        let status: Status = serde_json::from_value(status).unwrap();
+        Error::Api { doing: "creating Secret a/b".into(), source: Box::new(kube::Error::Api(Box::new(status))) }
+    }
+
+    #[test]
+    fn a_refusal_that_would_come_again_is_permanent_and_a_race_is_a_conflict() {
+        for (code, kind, expected) in [
+            (400, "", (true, false)),
+            (401, "", (false, false)),
+            (403, "pods", (true, false)),
+            (404, "configmaps", (false, true)),
+            (404, "namespaces", (true, false)),
+            (409, "configmaps", (false, true)),
+            (413, "", (true, false)),
+            (422, "", (true, false)),
+            (429, "", (false, false)),
+            (500, "", (false, false)),
+            (504, "", (false, false)),
+        ] {
+            let error = refused(json!({"code": code, "message": "no", "details": {"kind": kind}}));
+            assert_eq!((error.is_permanent(), error.is_conflict()), expected, "{code} {kind}");
+        }
+        assert!(!Error::Timeout { doing: "creating".into(), after: Duration::ZERO }.is_permanent());
+    }
+
+    #[test]
+    fn the_words_of_the_api_server_are_one_line_with_a_bound() {
+        let error = refused(json!({"code": 422, "message": "admission webhook:\n\n  denied"}));
+        assert_eq!(error.to_string(), "creating Secret a/b: admission webhook: denied (HTTP 422)");
+        let error = refused(json!({"code": 422, "message": "ñ".repeat(5000)})).to_string();
+        assert!(error.len() < MAX_MESSAGE + 64, "{}", error.len());
+    }
 }

@@ -3,7 +3,7 @@
 //! Objects are received without a type, so that one that cannot be decoded is kept with what is wrong with it, and the watch
 //! goes on for all others.
 
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::Resource;
 use portcullis_crds::{
     Finding, McpClientSpec, McpServer, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
@@ -11,7 +11,7 @@ use portcullis_crds::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
-use super::{labels, ownership::controller_uid, received::ReceivedObject, store::Stored};
+use super::{labels, ownership::controller_uid, pod_trouble::PodTrouble, received::ReceivedObject, store::Stored};
 use crate::object::{Object, Spec, Undecodable};
 
 pub type ServerObject = CustomObject<McpServerSpec, McpServerStatus>;
@@ -134,6 +134,10 @@ pub struct ObservedPod {
     pub is_ready: bool,
     /// Whether its container runs now.
     pub is_running: bool,
+    /// Since when its container runs, or if it does not, since when there is the pod.
+    pub running_since: Option<Timestamp>,
+    /// What keeps it from taking calls, as far as its status says.
+    pub trouble: Option<PodTrouble>,
     /// Whether it was deleted, or ended.
     pub is_terminating: bool,
     /// How often its container was restarted: a new process may serve something else.
@@ -159,9 +163,14 @@ impl From<Pod> for ObservedPod {
         let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
         let port = ports.find(|port| port.name.as_deref() == Some(ADMIN_PORT)).map(|port| port.container_port);
         let port = port.and_then(|port| u16::try_from(port).ok());
+        let trouble = PodTrouble::of(&status);
         let states = status.container_statuses.unwrap_or_default();
         let has_ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let mut running = states.iter().filter_map(|state| state.state.as_ref()?.running.as_ref());
+        let running_since = running.next().and_then(|state| state.started_at.clone());
         Self {
+            running_since: running_since.or_else(|| metadata.creation_timestamp.clone()).map(|at| at.0),
+            trouble,
             name: name(&metadata),
             version: version(&metadata),
             server: server(&metadata),

@@ -10,10 +10,12 @@ use std::{
 use portcullis_crds::{McpClientSpec, NamespacedName};
 use tokio::time::Instant;
 
-use super::collect::Publications;
+use super::{
+    collect::Publications,
+    server::{Changes, Confirmation},
+};
 use crate::{
     cluster::backoff::Backoff,
-    condition::ConditionState,
     credentials::{self, IssuedCredential},
     object::Object,
     sync::lock,
@@ -23,12 +25,27 @@ use crate::{
 /// What a server's reconcile reports to one of its clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerReport {
-    /// What became of the client's access.
-    pub outcome: ClientOutcome,
-    /// Whether its access changed since all pods last served what is published.
-    pub is_pending: bool,
-    /// The server's `PolicySynced`.
-    pub synced: ConditionState,
+    /// The client as the server saw it: what is said here is about no other state of it. `None` if it does not name the server.
+    pub basis: Option<ReportBasis>,
+    /// What became of the client's access; `None` if its spec no longer names the server, and not every pod has confirmed that.
+    pub outcome: Option<ClientOutcome>,
+    /// Whether the pods enforce what was decided about this client.
+    pub confirmation: Confirmation,
+}
+
+/// What a report about a client is based on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportBasis {
+    uid: String,
+    generation: Option<i64>,
+    /// `None` if they could not be read.
+    credentials: Option<Vec<IssuedCredential>>,
+}
+
+impl ReportBasis {
+    pub fn new(client: &Object<McpClientSpec>, credentials: Option<Vec<IssuedCredential>>) -> Self {
+        Self { uid: client.uid().to_owned(), generation: client.metadata.generation, credentials }
+    }
 }
 
 /// What is remembered of one server.
@@ -42,8 +59,8 @@ pub struct ServerMemory {
     /// What this run published last, each document as soon as it was written.
     pub published: Published,
     pub publications: Publications,
-    /// The clients whose access changed with a publication that not all pods serve yet.
-    pub pending: BTreeSet<NamespacedName>,
+    /// What the latest revisions of each document changed, by the kind of its object.
+    pub changes: HashMap<&'static str, Changes>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
     pub desired: HashMap<(&'static str, String), u64>,
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
@@ -51,8 +68,10 @@ pub struct ServerMemory {
     pub status_at: Option<Instant>,
     /// When drift was last corrected. That bounds how often an object is corrected that another party keeps changing.
     pub corrected_at: Option<Instant>,
-    /// What was last reported to each client.
-    pub reports: HashMap<NamespacedName, ServerReport>,
+    /// What was last reported to each client; `None` before the first report.
+    pub reports: Option<HashMap<NamespacedName, ServerReport>>,
+    /// The clients that wait for the first report.
+    pub awaited_by: BTreeSet<NamespacedName>,
 }
 
 /// What is remembered of one client.
@@ -64,6 +83,10 @@ pub struct ClientMemory {
     /// Whether one of its credentials could not be read or created when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
+    /// Since when it waits for pods to confirm its access.
+    pub waiting_since: Option<Instant>,
+    /// The servers that it no longer names, and whose pods have not all confirmed that.
+    pub former_servers: BTreeSet<NamespacedName>,
 }
 
 impl ClientMemory {

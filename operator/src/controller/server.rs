@@ -1,6 +1,8 @@
 //! One server's reconcile, in five steps: fetch, validate, build, apply, status.
 
 mod apply;
+mod changes;
+mod confirmation;
 mod fetch;
 mod pods;
 mod publication;
@@ -14,6 +16,8 @@ use tokio::time::Instant;
 
 use super::context::{Context, ReconcileKey};
 use crate::{build, cluster::Error, sync::lock, validate};
+pub use changes::Changes;
+pub use confirmation::Confirmation;
 use fetch::Fetched;
 use status::RECHECK;
 
@@ -50,7 +54,7 @@ async fn take_steps(context: &Context, name: &NamespacedName) -> Result<Duration
     let outcome = apply::apply(context, &fetched, live, &plan, objects).await;
     let again = if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
-        pods::follow(context, &fetched, outcome.is_published);
+        pods::follow(context, &fetched, status::occasion(&outcome));
         reports::report_end(context, name);
         RECHECK
     } else {

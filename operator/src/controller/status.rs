@@ -18,6 +18,9 @@ use crate::cluster::{
 /// The shortest time between two writes of one object's status.
 pub const PACE: Duration = Duration::from_secs(1);
 
+/// What is called with a change that the answer to a write shows.
+type Changed<V> = fn(&Context, &Change<V>);
+
 /// Writes the whole status, and writes an event for each transition of a condition. The object as it is then is put into `store`,
 /// and `changed` is called, as after an event of the watch.
 ///
@@ -25,7 +28,7 @@ pub const PACE: Duration = Duration::from_secs(1);
 /// Returns an error if the API server refuses; 404 or 409 if the object was deleted, or another one has its name.
 pub async fn write<K, V>(
     context: &Context,
-    (store, changed): (&Store<V>, fn(&Context, &Change<V>)),
+    (store, changed): (&Store<V>, Changed<V>),
     metadata: &ObjectMeta,
     status: &impl Serialize,
     before: &[Condition],

@@ -71,11 +71,13 @@ impl Follower {
             tokio::time::sleep(pause(Duration::ZERO)).await;
         }
         loop {
-            if let Some(serves) = self.query(address, *port, &target.uid).await {
-                if self.note(target, serves) {
-                    return;
-                }
-                // Its answer proves that it must be nudged. A pod that has not answered may just be starting.
+            let answer = self.query(address, *port, &target.uid).await;
+            // Its answer proves that it must be nudged. A pod that has not answered may just be starting.
+            let has_answered = answer.is_some();
+            if self.note(target, answer) {
+                return;
+            }
+            if has_answered {
                 nudging_since.get_or_insert_with(Instant::now);
             }
             if let (Some(since), Some(after)) = (nudging_since, next_nudge)
@@ -94,15 +96,13 @@ impl Follower {
     }
 
     /// Keeps what the pod reported, and passes it on if it is new. Returns whether it is the target.
-    fn note(&self, target: &ProbeTarget, serves: Revisions) -> bool {
-        let is_current = serves == target.revisions;
+    fn note(&self, target: &ProbeTarget, answer: Option<Revisions>) -> bool {
+        let is_current = answer.as_ref() == Some(&target.revisions);
         let is_new = {
             let mut report = lock(&self.report);
-            let is_new = report.serves.as_ref() != Some(&serves) || (is_current && report.behind_since.is_some());
-            report.serves = Some(serves);
-            if is_current {
-                report.behind_since = None;
-            }
+            let is_new = !report.is_asked || (answer.is_some() && report.serves != answer);
+            report.is_asked = true;
+            report.serves = answer.or(report.serves.take());
             is_new
         };
         if is_new {

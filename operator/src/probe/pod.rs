@@ -20,8 +20,9 @@ pub struct Revisions {
 pub struct PodReport {
     /// What it last reported to serve; `None` before its first answer.
     pub serves: Option<Revisions>,
-    /// Since when it has not served its target; `None` while it does.
-    pub behind_since: Option<Instant>,
+    /// Whether it was asked since it is followed, with or without an answer.
+    pub is_asked: bool,
+    pub followed_since: Instant,
 }
 
 /// One pod, and what it is to serve.
@@ -38,4 +39,6 @@ pub struct ProbeTarget {
     /// How many publications the pod has been followed through. Just after one it cannot be current, and is nudged before it is
     /// queried.
     pub publications: u64,
+    /// How often it was doubtful whether the pod still serves what it reported.
+    pub checks: u64,
 }

@@ -7,7 +7,11 @@ mod input;
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_crds::{Findings, McpClient, NamespacedName, client::McpClientStatus};
+use portcullis_crds::{
+    Findings, McpClient, NamespacedName,
+    client::McpClientStatus,
+    condition::{ConditionType, Reason},
+};
 use tokio::time::Instant;
 
 use super::apply::Applied;
@@ -15,7 +19,7 @@ use crate::{
     cluster::{Error, object::ClientObject},
     controller::{
         context::Context,
-        memory::ServerReport,
+        memory::{ReportBasis, ServerReport},
         status::{self, PACE},
     },
     sync::lock,
@@ -28,6 +32,8 @@ pub const RECHECK: Duration = Duration::from_secs(600);
 /// When a client and its server are applied together, the client may come first: a missing server is reported only after this
 /// time.
 const APPLIED_TOGETHER: Duration = Duration::from_secs(3);
+/// Pods mostly confirm a publication within this time; a status that they have not is written only after it.
+const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// Whether the failures are not worth a status unless the next reconcile fails too: another party wrote at the same time, or the
 /// credential in the status is still in force.
@@ -54,7 +60,7 @@ pub async fn report(
     applied: &[Applied],
 ) -> Result<Duration, Error> {
     // The server that has yet to report starts another reconcile when it does.
-    let Some(servers) = servers(context, &client.object.namespaced_name()) else { return Ok(RECHECK) };
+    let Some(servers) = servers(context, client) else { return Ok(RECHECK) };
     let now = Timestamp::now();
     let metadata = &client.object.metadata;
     let age = metadata.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
@@ -75,21 +81,69 @@ pub async fn report(
     let expires_in = spec.and_then(|spec| spec.expires_at.as_ref()).map(|at| at.0.duration_since(now));
     let expires_in = expires_in.and_then(|left| Duration::try_from(left).ok()).filter(|left| !left.is_zero());
     let again = expires_in.map_or(RECHECK, |left| RECHECK.min(left + Duration::from_millis(100)));
-    Ok(again.min(write(context, client, content(&input)).await?))
+    let content = content(&input);
+    if let Some(wait) = wait_for_pods(context, client, &content, Instant::now()) {
+        return Ok(again.min(wait));
+    }
+    Ok(again.min(write(context, client, content).await?))
 }
 
-/// Each server that the client names, with its report; `None` in place of the report if there is no such server. `None` as a
-/// whole until all of them have reported. It is read last, since servers report while credentials are written.
-fn servers(context: &Context, client: &NamespacedName) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
-    let one = |server: NamespacedName| {
-        if context.servers.get(&server).is_none_or(|server| server.is_terminating()) {
-            return Some((server, None));
-        }
-        let memory = context.of_servers.known(&server)?;
-        let report = lock(&memory).reports.get(client).cloned()?;
-        Some((server, Some(report)))
+/// Each server that the client names, with its report; `None` in place of the report if there is no such server. Then those that it
+/// named before and whose pods have not all confirmed that it does not. `None` as a whole until all of them have reported on the
+/// client as it is now. It is read last, since servers report while credentials are written.
+fn servers(context: &Context, client: &ClientObject) -> Option<Vec<(NamespacedName, Option<ServerReport>)>> {
+    let name = client.object.namespaced_name();
+    let memory = context.of_clients.of(&name);
+    let (credentials, mut former) = {
+        let memory = lock(&memory);
+        (memory.issued_to(&client.object), memory.former_servers.clone())
     };
-    context.index.servers(client).into_iter().map(one).collect()
+    let basis = ReportBasis::new(&client.object, credentials);
+    let exists = |server: &NamespacedName| context.servers.get(server).is_some_and(|server| !server.is_terminating());
+    let named = context.index.servers(&name);
+    let before = client.status.iter().flat_map(|status| &status.servers);
+    former.extend(before.map(|it| NamespacedName::new(&*it.server_ref.namespace, &*it.server_ref.name)));
+    former.retain(|server| !named.contains(server) && exists(server));
+    let mut servers = Vec::new();
+    for server in named {
+        let report = match exists(&server) {
+            true => Some(report_of(context, &server, &name)?.filter(|report| report.basis.as_ref() == Some(&basis))?),
+            false => None,
+        };
+        servers.push((server, report));
+    }
+    for server in former {
+        match report_of(context, &server, &name)? {
+            // It is about a spec that named the server.
+            Some(report) if report.outcome.is_some() => return None,
+            Some(report) => servers.push((server, Some(report))),
+            None => {}
+        }
+    }
+    Some(servers)
+}
+
+/// What a server reports to a client, if anything; `None` as a whole before its first report, which then reconciles the client.
+fn report_of(context: &Context, server: &NamespacedName, client: &NamespacedName) -> Option<Option<ServerReport>> {
+    let memory = context.of_servers.of(server);
+    let mut memory = lock(&memory);
+    if memory.reports.is_none() {
+        memory.awaited_by.insert(client.clone());
+    }
+    Some(memory.reports.as_ref()?.get(client).cloned())
+}
+
+/// How long a status that only waits for pods is kept back: mostly they confirm within this time, and the next one says so.
+fn wait_for_pods(context: &Context, client: &ClientObject, status: &McpClientStatus, now: Instant) -> Option<Duration> {
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    let mut memory = lock(&memory);
+    let ready = status.conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
+    if ready.is_none_or(|ready| ready.reason != Reason::Publishing.as_str()) {
+        memory.waiting_since = None;
+        return None;
+    }
+    let since = *memory.waiting_since.get_or_insert(now);
+    (since + CONFIRMATION).checked_duration_since(now).filter(|left| !left.is_zero())
 }
 
 async fn write(context: &Context, client: &ClientObject, status: McpClientStatus) -> Result<Duration, Error> {

@@ -1,6 +1,6 @@
 //! A reconcile of a client against a fake API server.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use portcullis_crds::{Findings, condition::Reason};
 use serde_json::{Value, json};
@@ -17,7 +17,10 @@ use crate::{
         testing::{FakeApi, refusal, storing},
     },
     condition::{ConditionState, ConditionStatus},
-    controller::memory::ServerReport,
+    controller::{
+        memory::{ReportBasis, ServerReport},
+        server::Confirmation,
+    },
     credentials,
     sync::lock,
     validate::ClientOutcome,
@@ -55,10 +58,11 @@ fn context(api: &FakeApi, status: Value) -> Arc<Context> {
     context
 }
 
+/// The server reports on the client as it is now, with these keys.
 fn report(context: &Context, is_pending: bool) {
     let state = |reason| ConditionState::of_reason(ConditionStatus::True, reason);
     let synced = match is_pending {
-        true => ConditionState::unknown(Reason::Publishing, "pod crm-0 has not reported what it serves"),
+        true => ConditionState::unknown(Reason::NoPods, "no pod is running"),
         false => state(Reason::Synced),
     };
     let outcome = ClientOutcome {
@@ -67,8 +71,19 @@ fn report(context: &Context, is_pending: bool) {
         accepted: state(Reason::Granted),
         resolved_refs: state(Reason::Resolved),
     };
+    let client = context.clients.get(&name("bot")).unwrap();
+    let issued = context.of_clients.known(&name("bot")).and_then(|memory| lock(&memory).issued_to(&client.object));
+    let basis = Some(ReportBasis::new(&client.object, issued));
+    let confirmation = Confirmation { synced, is_stalled: false, is_unserved: false };
     let memory = context.of_servers.of(&name("crm"));
-    lock(&memory).reports.insert(name("bot"), ServerReport { outcome, is_pending, synced });
+    let report = ServerReport { basis, outcome: Some(outcome), confirmation };
+    lock(&memory).reports.get_or_insert_default().insert(name("bot"), report);
+}
+
+/// The server reports on the client once it has its key.
+async fn report_with_key(context: &Context) {
+    reconcile(context, &name("bot")).await.unwrap();
+    report(context, false);
 }
 
 /// The bodies of the writes of the client's status.
@@ -83,23 +98,42 @@ fn state_of(conditions: &Value, type_: &str) -> (Value, Value) {
 }
 
 #[tokio::test]
-async fn a_status_contains_what_the_servers_reported_while_a_key_was_created() {
-    let context_of_api: Arc<OnceLock<Arc<Context>>> = Arc::default();
-    let api = storing({
-        let context = Arc::clone(&context_of_api);
-        move |request| {
-            if request.method == "POST" && request.path.contains("/secrets") {
-                report(context.get().unwrap(), true);
-            }
-            None
-        }
-    })
-    .await;
-    let context = context_of_api.get_or_init(|| context(&api, json!({})));
-    report(context, false);
-    reconcile(context, &name("bot")).await.unwrap();
-    let synced = state_of(&statuses(&api)[0]["servers"][0]["conditions"], "PolicySynced");
-    assert_eq!(synced, (json!("Unknown"), json!("Publishing")));
+async fn a_status_waits_for_a_report_on_the_client_as_it_is_now() {
+    let api = storing(|_| None).await;
+    let context = context(&api, json!({}));
+    report(&context, false);
+    reconcile(&context, &name("bot")).await.unwrap();
+    assert_eq!(statuses(&api), [] as [Value; 0], "the report is about a client without the key");
+    report(&context, true);
+    reconcile(&context, &name("bot")).await.unwrap();
+    let synced = |n: usize| state_of(&statuses(&api)[n]["servers"][0]["conditions"], "PolicySynced");
+    assert_eq!(synced(0), (json!("Unknown"), json!("NoPods")));
+
+    let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
+    edited.object.metadata.generation = Some(2);
+    edited.object.metadata.resource_version = Some("1000".into());
+    let change = context.clients.answer(edited).unwrap();
+    context.client_changed(&change);
+    reconcile(&context, &name("bot")).await.unwrap();
+    assert_eq!(statuses(&api).len(), 1, "the report is about the spec before");
+}
+
+#[tokio::test]
+async fn a_client_waits_for_a_server_that_its_status_lists_and_its_spec_no_longer_names() {
+    let api = storing(|_| None).await;
+    let listed = json!({"servers": [{"serverRef": {"namespace": "sales", "name": "wiki"}}]});
+    let context = context(&api, listed);
+    let _ = context.servers.answer(object("McpServer", "wiki", json!({}), json!({})).into());
+    report(&context, false);
+    reconcile(&context, &name("bot")).await.unwrap();
+    report(&context, false);
+    reconcile(&context, &name("bot")).await.unwrap();
+    assert_eq!(statuses(&api), [] as [Value; 0]);
+    let wiki = context.of_servers.of(&name("wiki"));
+    assert_eq!(lock(&wiki).awaited_by, [name("bot")].into(), "its first report reconciles the client");
+    lock(&wiki).reports = Some([].into());
+    reconcile(&context, &name("bot")).await.unwrap();
+    assert_eq!(statuses(&api)[0]["serversReady"], json!("1/1"));
 }
 
 #[tokio::test]
@@ -155,7 +189,7 @@ async fn an_edit_that_the_answer_to_a_status_write_shows_first_is_not_lost() {
     };
     let api = storing(move |request| request.path.contains("/mcpclients/bot/status").then(|| (200, edited()))).await;
     let context = context(&api, json!({}));
-    report(&context, false);
+    report_with_key(&context).await;
     while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
     reconcile(&context, &name("bot")).await.unwrap();
     assert_eq!(context.clients.event(ReceivedObject::parse(&edited().to_string()).unwrap().into()), None);
@@ -176,7 +210,7 @@ async fn a_client_that_the_api_server_no_longer_has_loses_its_access_before_the_
     for (answer, exists) in [((404, gone), false), (refusal(404), true)] {
         let api = storing(move |request| request.path.contains("/mcpclients/bot/status").then(|| answer.clone())).await;
         let context = context(&api, json!({}));
-        report(&context, false);
+        report_with_key(&context).await;
         while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
         reconcile(&context, &name("bot")).await.unwrap_err();
         assert_eq!(context.clients.get(&name("bot")).is_some(), exists);

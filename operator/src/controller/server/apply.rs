@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
+    changes,
     fetch::{Fetched, LiveObjects, child_name},
     publication,
 };
@@ -37,6 +38,9 @@ pub struct Outcome {
     pub problem: Option<Error>,
     /// Whether a document was written.
     pub is_published: bool,
+    /// Whether each document is in the cluster as it was planned.
+    pub is_policy_in_place: bool,
+    pub are_credentials_in_place: bool,
     pub events: Vec<EventDraft>,
 }
 
@@ -50,7 +54,7 @@ pub async fn apply(
     built: Vec<BuiltObject>,
 ) -> Outcome {
     let Some(documents) = &plan.documents else { return Outcome::default() };
-    let mut writer = Writer { context, fetched, live, missing: BTreeSet::new(), outcome: Outcome::default() };
+    let mut writer = Writer { context, fetched, plan, live, missing: BTreeSet::new(), outcome: Outcome::default() };
     for object in built.iter().filter(|object| object.kind.is_document) {
         writer.put(object).await;
     }
@@ -58,6 +62,8 @@ pub async fn apply(
         policy: writer.is_in_place(&CONFIG_MAP).then(|| (&documents.policy).into()),
         credentials: writer.is_in_place(&SECRET).then(|| (&documents.credentials).into()),
     };
+    writer.outcome.is_policy_in_place = written.policy.is_some();
+    writer.outcome.are_credentials_in_place = written.credentials.is_some();
     let event = publication::remember(context, fetched, written, writer.outcome.is_published);
     writer.outcome.events.extend(event);
     if fetched.server.is_terminating() {
@@ -76,6 +82,7 @@ pub async fn apply(
 struct Writer<'a> {
     context: &'a Context,
     fetched: &'a Fetched,
+    plan: &'a ServerPlan,
     live: LiveObjects,
     /// The kinds of which an object is not in place.
     missing: BTreeSet<&'static str>,
@@ -113,9 +120,14 @@ impl Writer<'_> {
             return Ok(false);
         }
         let kind = &object.kind.object;
+        let changes = publication::changes(self.context, self.fetched, self.plan, object, live.as_ref());
         let memory = self.context.of_servers.of(&self.fetched.name);
         let mut uid = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str()).map(str::to_owned);
-        let mut desired = DesiredObject::new(kind, object.value.clone()).known(lock(&memory).uids.clone());
+        let mut value = object.value.clone();
+        if let Some(changes) = &changes {
+            value["metadata"]["annotations"][changes::ANNOTATION] = changes.text().into();
+        }
+        let mut desired = DesiredObject::new(kind, value).known(lock(&memory).uids.clone());
         if object.kind.is_document {
             desired = desired.document();
         }
@@ -129,6 +141,9 @@ impl Writer<'_> {
                 return Err(error);
             }
         };
+        if let Some(changes) = changes {
+            lock(&memory).changes.insert(kind.kind, changes);
+        }
         self.remember(object, &applied);
         if let Some(written) = applied.written() {
             uid.clone_from(&written.metadata.uid);

@@ -19,7 +19,7 @@ use crate::{
         object::{ObservedPod, ServerObject},
         received::ReceivedObject,
     },
-    controller::context::Context,
+    controller::{context::Context, memory::ServerMemory},
     credentials::server_keys,
     random,
     sync::lock,
@@ -80,7 +80,7 @@ fn remembered(context: &Context, server: &ServerObject) -> Published {
     let mut memory = lock(&memory);
     // Another server of the same name starts with nothing.
     if memory.uid != server.object.uid() {
-        *memory = Default::default();
+        *memory = ServerMemory { awaited_by: std::mem::take(&mut memory.awaited_by), ..ServerMemory::default() };
         memory.uid = server.object.uid().to_owned();
     }
     memory.published.clone()
@@ -102,8 +102,8 @@ fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput>
     Some(ClientInput { client: CheckedClient::new(client.object.clone()), credentials })
 }
 
-/// The policy that an earlier run published.
-fn published_policy(context: &Context, server: &NamespacedName) -> Option<PublishedPolicy> {
+/// The policy that is in the cluster: what an earlier run published, or somebody else wrote in its place.
+pub fn published_policy(context: &Context, server: &NamespacedName) -> Option<PublishedPolicy> {
     let name = child_name(server, config_map_name(&server.name, Version::CURRENT));
     let config_map = context.owned.get(&CONFIG_MAP.object, &name)?.value();
     PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)

@@ -8,14 +8,21 @@ use portcullis_crds::{
     server::McpServerStatus,
 };
 
-use super::fetch::Fetched;
+use super::{
+    changes::{Behind, Changes},
+    fetch::Fetched,
+};
 use crate::{
-    cluster::object::ObservedPod,
+    build::{CONFIG_MAP, SECRET},
+    cluster::{object::ObservedPod, pod_trouble::PodTrouble},
     controller::context::Context,
-    probe::{LAG, Restored, Revisions},
+    probe::{LAG, Occasion, Restored, Revisions},
     sync::lock,
     validate::Published,
 };
+
+/// How long an answer of a pod is waited for before the pod is reported without one.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
 /// A pod, and what is known about it.
 #[derive(Clone, Debug)]
@@ -23,8 +30,13 @@ pub struct Pod {
     pub name: String,
     pub is_ready: bool,
     pub is_running: bool,
+    pub trouble: Option<PodTrouble>,
     pub serves: Option<Revisions>,
-    /// For how long it has not served its target; `None` while it does.
+    /// Whether its answer is still waited for.
+    pub is_awaited: bool,
+    /// The clients whose access it does not serve as it is published.
+    pub behind: Behind,
+    /// For how long it could have served what is published; `None` if it does.
     pub behind_for: Option<Duration>,
 }
 
@@ -44,14 +56,14 @@ impl Pod {
     }
 }
 
-/// Makes the pods take up what is published, which is returned. `is_published`: just now.
-pub fn follow(context: &Context, fetched: &Fetched, is_published: bool) -> Published {
+/// Makes the pods take up what is published, which is returned: what this run wrote, or found.
+pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Published {
     let memory = context.of_servers.of(&fetched.name);
-    let published = lock(&memory).published.clone();
+    let mut published = fetched.input.published.clone();
+    published.update(lock(&memory).published.clone());
     if let Some(documents) = published.both() {
         let restored = restored(fetched.server.status.as_ref());
-        let target = revisions(documents);
-        context.prober.follow(&fetched.name, &target, is_published, &fetched.pods, &restored);
+        context.prober.follow(&fetched.name, &revisions(documents), occasion, &fetched.pods, &restored);
     }
     published
 }
@@ -62,34 +74,70 @@ fn revisions((policy, credentials): (&PublishedPolicy, &PublishedCredentials)) -
 }
 
 /// The pods that run, with what they report.
-pub fn pods(context: &Context, fetched: &Fetched) -> Vec<Pod> {
+pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Timestamp) -> Vec<Pod> {
+    let memory = context.of_servers.of(&fetched.name);
+    let changes = {
+        let memory = lock(&memory);
+        let of = |kind| memory.changes.get(kind).cloned().unwrap_or_default();
+        DocumentChanges { policy: of(CONFIG_MAP.object.kind), credentials: of(SECRET.object.kind) }
+    };
+    let target = published.both().map(revisions);
     let live = fetched.pods.iter().filter(|pod| !pod.is_terminating);
     let pod = |pod: &Arc<ObservedPod>| {
         let report = context.prober.report(&pod.uid);
+        let is_awaited = report.as_ref().is_some_and(|report| {
+            pod.admin.is_some() && !report.is_asked && report.followed_since.elapsed() < FIRST_ANSWER
+        });
+        let serves = report.and_then(|report| report.serves);
+        let (behind, since) = match &target {
+            Some(target) => changes.since(target, serves.as_ref()),
+            None => (Behind::Anybody, None),
+        };
+        let since = since.max(pod.running_since).unwrap_or(now);
         Pod {
             name: pod.name.name.clone(),
             is_ready: pod.is_ready,
             is_running: pod.is_running,
-            serves: report.as_ref().and_then(|report| report.serves.clone()),
-            behind_for: match report {
-                Some(report) => report.behind_since.map(|since| since.elapsed()),
-                None => Some(Duration::ZERO),
-            },
+            trouble: pod.trouble.clone(),
+            behind_for: (target.is_none() || serves != target)
+                .then(|| Duration::try_from(now.duration_since(since)).unwrap_or_default()),
+            serves,
+            is_awaited,
+            behind,
         }
     };
     live.map(pod).collect()
 }
 
-/// What an earlier run wrote into the status about the pods. It stands until the pods themselves have answered.
+/// What the latest revisions of both documents changed.
+struct DocumentChanges {
+    policy: Changes,
+    credentials: Changes,
+}
+
+impl DocumentChanges {
+    /// Whose access a pod does not serve as it is published, and since when it could. A pod that has never reported may serve
+    /// anything; when it could have is when it was started.
+    fn since(&self, target: &Revisions, serves: Option<&Revisions>) -> (Behind, Option<Timestamp>) {
+        let Some(serves) = serves else { return (Behind::Anybody, None) };
+        let one = |changes: &Changes, target: &Option<String>, served: &Option<String>| match served == target {
+            true => (Behind::Nobody, None),
+            false => changes.since(served.as_deref()),
+        };
+        let (policy, since) = one(&self.policy, &target.policy, &serves.policy);
+        let (credentials, also_since) = one(&self.credentials, &target.credentials, &serves.credentials);
+        let earliest = [since, also_since].into_iter().flatten().min();
+        (policy.and(credentials), earliest)
+    }
+}
+
+/// What an earlier run wrote into the status about the pods. It stands for a pod that does not answer.
 fn restored(status: Option<&McpServerStatus>) -> Restored {
-    let Some(status) = status else { return Restored::default() };
-    let pods = status.pods.iter().flat_map(|pods| &pods.revisions).filter(|pod| pod.policy_revision.is_some());
-    let serves = pods.map(|pod| {
+    let pods = status.and_then(|status| status.pods.as_ref()).into_iter().flat_map(|pods| &pods.revisions);
+    let serves = pods.filter(|pod| pod.policy_revision.is_some()).map(|pod| {
         let revisions =
             Revisions { policy: pod.policy_revision.clone(), credentials: pod.credentials_revision.clone() };
         (pod.pod.clone(), revisions)
     });
-    let synced = status.conditions.iter().find(|it| it.type_ == "PolicySynced" && it.status != "True");
-    let behind_for = synced.map(|it| Timestamp::now().duration_since(it.last_transition_time.0)).unwrap_or_default();
-    Restored { serves: serves.collect(), behind_for: Duration::try_from(behind_for).unwrap_or_default() }
+    Restored { serves: serves.collect() }
 }

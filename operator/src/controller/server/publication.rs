@@ -1,23 +1,30 @@
-//! What was published: what this run remembers of it, and which clients' access it changed.
+//! What was published: what this run remembers of it, and whose access it changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use portcullis_crds::{NamespacedName, condition::Reason};
+use k8s_openapi::jiff::Timestamp;
+use portcullis_crds::condition::Reason;
+use serde_json::Value;
 use tracing::info;
 
-use super::fetch::Fetched;
-use crate::{cluster::events::EventDraft, controller::context::Context, sync::lock, validate::Published};
+use super::{
+    changes::{ANNOTATION, Changes, changed},
+    fetch::Fetched,
+};
+use crate::{
+    build::{BuiltObject, CONFIG_MAP, SECRET},
+    cluster::events::EventDraft,
+    controller::context::Context,
+    sync::lock,
+    validate::{Published, ServerPlan},
+};
 
-/// Remembers the documents that are in place now, and if one of them was just written, the clients whose access the pods have yet
-/// to take up. Each document counts by itself: what clients had is what was written last, even if the other document could not be
-/// written. Returns the event of a new policy.
+/// Remembers the documents that are in place now. Each document counts by itself: what clients had is what was written last, even
+/// if the other document could not be written. Returns the event of a new policy.
 pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_published: bool) -> Option<EventDraft> {
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
     let before = &fetched.input.published;
     let mut event = None;
     if is_published {
-        memory.pending.extend(changed_clients(&fetched.name, before, &written));
         memory.publications.published();
         if let Some(policy) = &written.policy {
             let (revision, clients) = (&policy.revision, policy.clients.len());
@@ -32,16 +39,44 @@ pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_pub
     event
 }
 
-/// The clients whose entry differs from before in either document.
-fn changed_clients(server: &NamespacedName, before: &Published, written: &Published) -> BTreeSet<NamespacedName> {
-    let known: BTreeMap<_, _> =
-        before.policy.iter().flat_map(|policy| &*policy.clients).map(|client| (&client.id, client)).collect();
-    let policy = written.policy.iter().flat_map(|policy| &*policy.clients);
-    let policy = policy.filter(|client| known.get(&client.id) != Some(client));
-    let keys: BTreeMap<_, _> =
-        before.credentials.iter().flat_map(|it| &*it.clients).map(|client| (&client.id, client)).collect();
-    let credentials = written.credentials.iter().flat_map(|it| &*it.clients);
-    let credentials = credentials.filter(|client| keys.get(&client.id) != Some(client));
-    let ids = policy.map(|client| &client.id).chain(credentials.map(|client| &client.id));
-    ids.map(|id| id.resolve(&server.namespace)).collect()
+/// What the revisions of a document changed, with the one that `object` contains; `None` if the object is not a document. `live` is
+/// the object in the cluster. What its annotation says counts only for a run that has not written it.
+pub fn changes(
+    context: &Context,
+    fetched: &Fetched,
+    plan: &ServerPlan,
+    object: &BuiltObject,
+    live: Option<&Value>,
+) -> Option<Changes> {
+    let kind = object.kind.object.kind;
+    let documents = plan.documents.as_ref()?;
+    let (policy, credentials) = (&documents.policy, &documents.credentials);
+    let Published { policy: old_policy, credentials: old_credentials } = &fetched.input.published;
+    let is_policy = kind == CONFIG_MAP.object.kind;
+    if !is_policy && kind != SECRET.object.kind {
+        return None;
+    }
+    let memory = context.of_servers.of(&fetched.name);
+    let known = lock(&memory).changes.entry(kind).or_insert_with(|| Changes::read(live.and_then(annotation))).clone();
+    let now = Timestamp::now();
+    let revision = if is_policy { policy.revision() } else { credentials.revision() };
+    if known.is_current(revision) {
+        let is_replaced = live.is_some_and(|live| live["data"] != object.value["data"]);
+        return Some(if is_replaced { known.publish_again(now) } else { known });
+    }
+    let (before, clients) = match is_policy {
+        true => (
+            old_policy.as_ref().map(|before| &before.revision),
+            old_policy.as_ref().map(|before| changed(&before.clients, policy.clients(), |client| &client.id)),
+        ),
+        false => (
+            old_credentials.as_ref().map(|before| &before.revision),
+            old_credentials.as_ref().map(|before| changed(&before.clients, credentials.clients(), |client| &client.id)),
+        ),
+    };
+    Some(known.publish(before, revision, clients, now))
+}
+
+fn annotation(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/annotations")?.get(ANNOTATION)?.as_str()
 }

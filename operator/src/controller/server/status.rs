@@ -1,16 +1,20 @@
 //! Step five: the pods take up what is published, the clients get their reports, and the status is written.
 
 mod content;
+mod input;
+mod rollout;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
-use portcullis_crds::{McpServer, McpServerSpec, condition::Reason, server::McpServerStatus};
+use portcullis_crds::{ClientId, McpServer, McpServerSpec, condition::Reason, server::McpServerStatus};
 use tokio::time::Instant;
 
 use super::{
     apply::Outcome,
-    fetch::Fetched,
+    changes::changed,
+    confirmation::Confirmations,
+    fetch::{Fetched, published_policy},
     pods::{Pod, follow, pods},
     reports::report_to_clients,
 };
@@ -21,15 +25,19 @@ use crate::{
         context::Context,
         status::{self, PACE},
     },
+    probe::Occasion,
     sync::lock,
     validate::ServerPlan,
 };
-use content::{StatusInput, content, synced};
+use content::{assess, content};
+pub use input::StatusInput;
 
 /// How often each server is reconciled: Secrets are not watched.
 pub const RECHECK: Duration = Duration::from_secs(600);
 /// Pods mostly confirm a publication within this time; a status that they have not is written only after it.
 const CONFIRMATION: Duration = Duration::from_millis(400);
+/// How long until a reconcile looks again for the first answer of a pod, if that does not start one.
+const AWAITED: Duration = Duration::from_secs(1);
 
 /// Reports on one reconcile. Returns how long until the server must be reconciled again.
 ///
@@ -41,32 +49,67 @@ pub async fn report(
     plan: &ServerPlan,
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
-    let published = follow(context, fetched, outcome.is_published);
-    let pods = pods(context, fetched);
+    let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
+    let published = follow(context, fetched, occasion(outcome));
+    let now = Timestamp::now();
+    let pods = pods(context, fetched, &published, now);
+    let metadata = &fetched.input.server.metadata;
+    for event in &outcome.events {
+        context.events.write::<McpServer>(metadata, event).await;
+    }
+    if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
+        return Ok(AWAITED);
+    }
+    let unwritten = unwritten(context, fetched, plan, outcome);
     let deployment = context.owned.get(&DEPLOYMENT.object, &fetched.name);
     let deployment: Option<Deployment> = deployment.and_then(|object| serde_json::from_value(object.value()).ok());
-    let spec = fetched.input.server.spec.as_ref().ok();
-    let metadata = &fetched.input.server.metadata;
     let input = StatusInput {
         server: &fetched.name,
         generation: metadata.generation,
-        replicas: spec.map(McpServerSpec::replicas),
+        replicas: fetched.input.server.spec.as_ref().ok().map(McpServerSpec::replicas),
         plan,
         published: published.both(),
+        is_in_place,
+        unwritten: &unwritten,
         // A conflict with another party's write is not a problem: the next reconcile resolves it.
         problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
         deployment: deployment.as_ref(),
         pods: &pods,
         previous: fetched.server.status.as_ref(),
-        now: Timestamp::now(),
+        now,
     };
-    report_to_clients(context, fetched, plan, &synced(&input));
-    for event in &outcome.events {
-        context.events.write::<McpServer>(metadata, event).await;
-    }
-    let again = write(context, fetched, content(&input)).await?;
+    let assessment = assess(&input);
+    let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
+    report_to_clients(context, fetched, plan, &confirmations, &unwritten);
+    let again = write(context, fetched, content(&input, &assessment)).await?;
     let lags_in = pods.iter().filter_map(Pod::lags_in).min();
     Ok(again.min(lags_in.map_or(RECHECK, |left| left + Duration::from_millis(100))))
+}
+
+/// Why the pods are looked at, as far as the documents are a reason.
+pub fn occasion(outcome: &Outcome) -> Occasion {
+    match outcome.is_policy_in_place && outcome.are_credentials_in_place {
+        _ if outcome.is_published => Occasion::Published,
+        true => Occasion::Routine,
+        false => Occasion::InDoubt,
+    }
+}
+
+/// The clients whose entries in the cluster are not those that were planned, because a document could not be written. What somebody
+/// else wrote into the policy counts, too.
+fn unwritten(context: &Context, fetched: &Fetched, plan: &ServerPlan, outcome: &Outcome) -> BTreeSet<ClientId> {
+    let (Some(documents), published) = (&plan.documents, &fetched.input.published) else { return BTreeSet::new() };
+    let mut clients = BTreeSet::new();
+    if !outcome.is_policy_in_place {
+        let live = published_policy(context, &fetched.name);
+        let live = live.as_ref().map_or(&[][..], |policy| &policy.clients);
+        clients.extend(changed(live, documents.policy.clients(), |client| &client.id));
+    }
+    if !outcome.are_credentials_in_place {
+        let live = published.credentials.as_ref().map_or(&[][..], |credentials| &credentials.clients);
+        clients.extend(changed(live, documents.credentials.clients(), |client| &client.id));
+    }
+    clients
 }
 
 /// Writes the status if it changed and may be written now. Returns how long until it may be written.

@@ -9,7 +9,7 @@ use portcullis_crds::{
 use super::input::StatusInput;
 use crate::{
     condition::{ConditionState, ConditionStatus},
-    controller::{conditions::ConditionWriter, memory::ServerReport},
+    controller::{conditions::ConditionWriter, memory::ServerReport, server::Confirmation},
     validate::ClientOutcome,
 };
 
@@ -18,30 +18,27 @@ pub struct Access {
     outcome: Option<ClientOutcome>,
     accepted: ConditionState,
     resolved: ConditionState,
-    pub synced: ConditionState,
+    pub confirmation: Confirmation,
 }
 
 impl Access {
     /// `report` is `None` if there is no such server.
-    pub fn new(input: &StatusInput<'_>, name: &NamespacedName, report: Option<&ServerReport>) -> Self {
+    pub fn new(name: &NamespacedName, report: Option<&ServerReport>) -> Self {
         let server = name.clone();
         let Some(report) = report else {
             let message = format!("there is no McpServer {name}");
             let unknown = ConditionState::unknown(Reason::ServerNotFound, message.clone());
             let resolved = ConditionState::no(Reason::ServerNotFound, message);
-            return Self { server, outcome: None, accepted: unknown.clone(), resolved, synced: unknown };
+            let confirmation = Confirmation { synced: unknown.clone(), is_stalled: true, is_unserved: true };
+            return Self { server, outcome: None, accepted: unknown, resolved, confirmation };
         };
-        let was_synced = previous(input, name)
-            .and_then(|it| it.conditions.iter().find(|it| it.type_ == ConditionType::PolicySynced.as_str()))
-            .is_some_and(|it| it.status == "True");
-        // The edit of another client's access changes nothing for this one.
-        let synced = match report.synced.is_true() || (was_synced && !report.is_pending) {
-            true => ConditionState::yes(Reason::Synced, "it is in force on every pod that takes calls"),
-            false => report.synced.clone(),
+        let confirmation = report.confirmation.clone();
+        let Some(outcome) = report.outcome.clone() else {
+            let removed = ConditionState::of_reason(ConditionStatus::Unknown, Reason::AccessRemoved);
+            return Self { server, outcome: None, accepted: removed.clone(), resolved: removed, confirmation };
         };
-        let outcome = report.outcome.clone();
         let (accepted, resolved) = (outcome.accepted.clone(), outcome.resolved_refs.clone());
-        Self { server, accepted, resolved, synced, outcome: Some(outcome) }
+        Self { server, accepted, resolved, confirmation, outcome: Some(outcome) }
     }
 
     pub fn status(&self, input: &StatusInput<'_>) -> ClientServerStatus {
@@ -50,7 +47,7 @@ impl Access {
         let conditions = [
             (ConditionType::Accepted, &self.accepted),
             (ConditionType::ResolvedRefs, &self.resolved),
-            (ConditionType::PolicySynced, &self.synced),
+            (ConditionType::PolicySynced, &self.confirmation.synced),
         ];
         ClientServerStatus {
             server_ref: ServerRefStatus { name: self.server.name.clone(), namespace: self.server.namespace.clone() },
@@ -66,7 +63,7 @@ impl Access {
 
     /// Whether every pod of the server enforces what the access asks for.
     pub fn is_in_force(&self) -> bool {
-        self.fault().is_none() && self.synced.is_true()
+        self.fault().is_none() && self.confirmation.synced.is_true()
     }
 
     /// What is granted, in words; `None` if nothing is.

@@ -17,6 +17,9 @@ use crate::{
     credentials::{CredentialKind, CredentialStatus, KINDS},
 };
 
+/// How many servers a status lists. A spec names at most half as many; the others are those that it named before.
+const MAX_SERVERS: usize = 64;
+
 /// The whole status.
 pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
     let findings = findings(input);
@@ -28,14 +31,9 @@ pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
         }
     };
     let credentials = credentials(input);
-    let servers: Vec<Access> =
-        input.servers.iter().map(|(name, report)| Access::new(input, name, report.as_ref())).collect();
-    let ready = ready(input, &accepted, &credentials, &servers);
-    let passes = |reason| matches!(reason, Reason::Publishing | Reason::WriteFailed | Reason::NoPods);
-    let is_working = !ready.is_true() && passes(ready.reason)
-        || servers.iter().any(|server| server.synced.reason == Reason::Publishing);
-    let is_stalled = !ready.is_true() && !passes(ready.reason);
-    let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
+    let servers: Vec<Access> = input.servers.iter().map(|(name, report)| Access::new(name, report.as_ref())).collect();
+    let (ready, is_stalled) = ready(input, &accepted, &credentials, &servers);
+    let (reconciling, stalled) = kstatus(&ready, !ready.is_true(), is_stalled);
     let previous = input.previous.map_or(&[][..], |status| &status.conditions);
     let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
     let conditions = [
@@ -48,7 +46,7 @@ pub fn content(input: &StatusInput<'_>) -> McpClientStatus {
     let mut status = McpClientStatus {
         observed_generation: input.generation,
         servers_ready: Some(format!("{}/{}", servers.iter().filter(|it| it.is_in_force()).count(), servers.len())),
-        servers: servers.iter().map(|server| server.status(input)).collect(),
+        servers: servers.iter().take(MAX_SERVERS).map(|server| server.status(input)).collect(),
         conditions: conditions.map(|(type_, state)| writer.condition(type_, state)).into(),
         ..McpClientStatus::default()
     };
@@ -88,8 +86,8 @@ fn credential_status(input: &StatusInput<'_>, kind: &CredentialKind) -> Option<C
 /// What is wrong with the client by itself, and on any of its servers.
 fn findings(input: &StatusInput<'_>) -> Findings {
     let mut all = input.findings.clone();
-    let reports = input.servers.iter().filter_map(|(_, report)| report.as_ref());
-    for finding in reports.flat_map(|report| &report.outcome.findings.0) {
+    let outcomes = input.servers.iter().filter_map(|(_, report)| report.as_ref()?.outcome.as_ref());
+    for finding in outcomes.flat_map(|outcome| &outcome.findings.0) {
         if !all.0.contains(finding) {
             all.0.push(finding.clone());
         }
@@ -97,36 +95,57 @@ fn findings(input: &StatusInput<'_>) -> Findings {
     all
 }
 
-/// `Ready` does not flap on an edit: an access that was in force stays ready while it changes.
+/// `Ready`, and whether it is False until somebody does something about it. It is True once every pod enforces what the spec states,
+/// in what it takes away and in what it grants.
 fn ready(
     input: &StatusInput<'_>,
     accepted: &ConditionState,
     credentials: &ConditionState,
     servers: &[Access],
-) -> ConditionState {
-    if let Some(fault) = [accepted, credentials].into_iter().find(|state| !state.is_true()) {
-        return fault.clone();
+) -> (ConditionState, bool) {
+    if !accepted.is_true() {
+        return (accepted.clone(), true);
     }
-    if input.spec.is_some_and(|spec| spec.suspended) {
-        return ConditionState::yes(Reason::Suspended, "suspended: every server refuses this client");
+    if !credentials.is_true() {
+        let mut errors = input.credentials.iter().filter_map(|credential| credential.result.as_ref().err());
+        return (credentials.clone(), errors.next().is_none_or(Error::is_permanent));
     }
-    let expiry = input.spec.and_then(|spec| spec.expires_at.as_ref());
-    if let Some(expiry) = expiry.filter(|expiry| expiry.0 <= input.now) {
-        let message = format!("expired at {}: every server refuses this client", expiry.0);
-        return ConditionState::yes(Reason::Expired, message);
+    let of_server = |server: &Access, state: &ConditionState| {
+        ConditionState::no(state.reason, format!("{}: {}", server.server, state.message))
+    };
+    let end = end(input);
+    let is_pending = |server: &&Access| {
+        let confirmation = &server.confirmation;
+        !if end.is_some() { confirmation.is_removed() } else { confirmation.synced.is_true() }
+    };
+    if end.is_none()
+        && let Some((server, fault)) = servers.iter().find_map(|server| Some((server, server.fault()?)))
+    {
+        return (of_server(server, fault), true);
     }
-    if let Some((server, fault)) = servers.iter().find_map(|server| Some((&server.server, server.fault()?))) {
-        return ConditionState::no(fault.reason, format!("{server}: {}", fault.message));
-    }
-    let was_ready = input.previous.is_some_and(|status| {
-        status.conditions.iter().any(|it| it.type_ == ConditionType::Ready.as_str() && it.status == "True")
-    });
-    match servers.iter().find(|server| !server.synced.is_true()) {
-        Some(server) if !was_ready => {
-            ConditionState::no(server.synced.reason, format!("{}: {}", server.server, server.synced.message))
+    // What stays as it is comes before what passes.
+    let pending: Vec<&Access> = servers.iter().filter(is_pending).collect();
+    let first = pending.iter().find(|server| server.confirmation.is_stalled).or(pending.first());
+    match (first, end) {
+        (Some(server), _) => (of_server(server, &server.confirmation.synced), server.confirmation.is_stalled),
+        (None, Some(end)) => (end, false),
+        (None, None) => {
+            let is_unserved = servers.iter().any(|server| server.confirmation.is_unserved);
+            let reason = if is_unserved { Reason::ScaledToZero } else { Reason::Available };
+            (ConditionState::yes(reason, granted(servers)), false)
         }
-        _ => ConditionState::yes(Reason::Available, granted(servers)),
     }
+}
+
+/// Why every server refuses the client, once its pods have confirmed that.
+fn end(input: &StatusInput<'_>) -> Option<ConditionState> {
+    let spec = input.spec?;
+    if spec.suspended {
+        return Some(ConditionState::yes(Reason::Suspended, "suspended: every server refuses this client"));
+    }
+    let expiry = spec.expires_at.as_ref().filter(|expiry| expiry.0 <= input.now)?;
+    let message = format!("expired at {}: every server refuses this client", expiry.0);
+    Some(ConditionState::yes(Reason::Expired, message))
 }
 
 /// `sales/crm: 3 tools, 10 records a call, may write; …`.

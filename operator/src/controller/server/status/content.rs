@@ -1,62 +1,55 @@
 //! The content of a server's status: pure, a function of what one reconcile read.
 
-use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use portcullis_crds::{
-    NamespacedName,
     condition::{ConditionType, Reason},
-    contract::{PublishedCredentials, PublishedPolicy, Version},
+    contract::Version,
     server::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus},
 };
 
+use super::{input::StatusInput, rollout::Rollout};
 use crate::{
     build,
     cluster::Error,
     condition::{ConditionState, ConditionStatus},
     controller::{
         conditions::{ConditionWriter, kstatus},
-        server::pods::Pod,
+        server::{confirmation::synced, pods::Pod},
     },
-    probe::LAG,
-    validate::ServerPlan,
 };
 
 /// How many pods a status names.
 const NAMED_PODS: usize = 16;
 
-/// Everything that a server's status is made of.
-pub struct StatusInput<'a> {
-    pub server: &'a NamespacedName,
-    pub generation: Option<i64>,
-    /// How many pods there are to be; `None` if the spec cannot be decoded.
-    pub replicas: Option<u16>,
-    pub plan: &'a ServerPlan,
-    /// The documents in force: written, not only planned.
-    pub published: Option<(&'a PublishedPolicy, &'a PublishedCredentials)>,
-    /// The first write that failed.
-    pub problem: Option<&'a Error>,
-    pub deployment: Option<&'a Deployment>,
-    pub pods: &'a [Pod],
-    pub previous: Option<&'a McpServerStatus>,
-    pub now: Timestamp,
+/// How the server is.
+pub struct Assessment {
+    pub accepted: ConditionState,
+    pub synced: ConditionState,
+    pub ready: ConditionState,
+    is_working: bool,
+    /// Whether it is not ready, and stays so until somebody does something about it.
+    pub is_stalled: bool,
+}
+
+/// Assesses a server.
+pub fn assess(input: &StatusInput<'_>) -> Assessment {
+    let (accepted, synced) = (accepted(input), synced(input));
+    let rollout = Rollout::new(input);
+    let (ready, is_stalled) = ready(input, &accepted, &synced, &rollout);
+    let passes = matches!(ready.reason, Reason::Progressing | Reason::WriteFailed | Reason::PodsNotReady);
+    let is_working = synced.reason == Reason::Publishing || (!ready.is_true() && passes) || rollout.is_rolling;
+    Assessment { accepted, synced, ready, is_working, is_stalled }
 }
 
 /// The whole status.
-pub fn content(input: &StatusInput<'_>) -> McpServerStatus {
-    let accepted = accepted(input);
-    let synced = synced(input);
-    let ready = ready(input, &accepted, &synced);
-    let is_publishing = synced.reason == Reason::Publishing;
-    let is_working =
-        is_publishing || matches!(ready.reason, Reason::Progressing | Reason::WriteFailed) || is_rolling(input);
-    let is_stalled = !ready.is_true()
-        && matches!(ready.reason, Reason::Invalid | Reason::NotOwned | Reason::PodLagging | Reason::PodsNotReady);
-    let (reconciling, stalled) = kstatus(&ready, is_working, is_stalled);
+pub fn content(input: &StatusInput<'_>, assessment: &Assessment) -> McpServerStatus {
+    let Assessment { accepted, synced, ready, is_working, is_stalled } = assessment;
+    let (reconciling, stalled) = kstatus(ready, *is_working, *is_stalled);
     let previous = input.previous.map_or(&[][..], |status| &status.conditions);
     let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
     let conditions = [
-        (ConditionType::Accepted, &accepted),
-        (ConditionType::PolicySynced, &synced),
-        (ConditionType::Ready, &ready),
+        (ConditionType::Accepted, accepted),
+        (ConditionType::PolicySynced, synced),
+        (ConditionType::Ready, ready),
         (ConditionType::Reconciling, &reconciling),
         (ConditionType::Stalled, &stalled),
     ];
@@ -89,91 +82,38 @@ fn accepted(input: &StatusInput<'_>) -> ConditionState {
     ConditionState::no(Reason::Invalid, format!("{}{rest}", input.plan.findings))
 }
 
-/// Whether every pod that counts serves what is published.
-pub fn synced(input: &StatusInput<'_>) -> ConditionState {
-    let Some((policy, _)) = input.published else {
-        return match input.problem {
-            Some(problem) => ConditionState::no(problem.reason(), problem.to_string()),
-            None => ConditionState::no(Reason::Invalid, "Nothing was ever published: the spec has errors."),
-        };
-    };
-    let counted: Vec<&Pod> = input.pods.iter().filter(|pod| pod.counts()).collect();
-    let behind: Vec<&&Pod> = counted.iter().filter(|pod| pod.behind_for.is_some()).collect();
-    let lagging: Vec<String> = behind.iter().filter(|pod| pod.is_lagging()).take(3).map(|pod| serving(pod)).collect();
-    let revision = policy.revision.short();
-    if counted.is_empty() {
-        return ConditionState::of_reason(ConditionStatus::Unknown, Reason::NoPods);
-    }
-    if !lagging.is_empty() {
-        let seconds = LAG.as_secs();
-        let message = format!("policy {revision} was published over {seconds} s ago, and {}", lagging.join("; "));
-        return ConditionState::no(Reason::PodLagging, message);
-    }
-    if behind.is_empty() {
-        let message = format!("policy {revision} is in force on every pod that takes calls");
-        return ConditionState::yes(Reason::Synced, message);
-    }
-    let behind: Vec<String> = behind.iter().take(3).map(|pod| serving(pod)).collect();
-    let message = format!("policy {revision} is published, and so far {}", behind.join("; "));
-    ConditionState::unknown(Reason::Publishing, message)
-}
-
-fn serving(pod: &Pod) -> String {
-    let name = &pod.name;
-    let Some(serves) = &pod.serves else { return format!("pod {name} has not reported what it serves") };
-    let part = |revision: &Option<String>| revision.as_deref().map_or("none", short).to_owned();
-    format!("pod {name} serves policy {}, credentials {}", part(&serves.policy), part(&serves.credentials))
-}
-
-fn short(revision: &str) -> &str {
-    revision.get(..12).unwrap_or(revision)
-}
-
-fn ready(input: &StatusInput<'_>, accepted: &ConditionState, synced: &ConditionState) -> ConditionState {
+/// `Ready`, and whether it is False until somebody does something about it.
+fn ready(
+    input: &StatusInput<'_>,
+    accepted: &ConditionState,
+    synced: &ConditionState,
+    rollout: &Rollout,
+) -> (ConditionState, bool) {
     if !accepted.is_true() {
-        return accepted.clone();
+        return (accepted.clone(), true);
     }
     if let Some(problem) = input.problem {
-        return ConditionState::no(problem.reason(), problem.to_string());
+        return (ConditionState::no(problem.reason(), problem.to_string()), Error::is_permanent(problem));
     }
     if synced.status == ConditionStatus::False {
-        return synced.clone();
+        return (synced.clone(), true);
     }
-    let desired = i32::from(input.replicas.unwrap_or_default());
-    let status = input.deployment.and_then(|it| it.status.clone()).unwrap_or_default();
-    let available = status.available_replicas.unwrap_or_default();
-    let pods = format!("{available} of {desired} pods take calls");
-    if available >= desired && !is_stale(input) {
-        return ConditionState::yes(Reason::Available, pods);
+    if let Some(failure) = &rollout.failure {
+        let message = format!("{}; {failure}", rollout.pods());
+        return (ConditionState::no(Reason::PodsNotReady, message), true);
     }
-    let conditions = status.conditions.unwrap_or_default();
-    let failed = conditions.iter().find(|it| {
-        (it.type_ == "ReplicaFailure" && it.status == "True")
-            || (it.type_ == "Progressing" && it.reason.as_deref() == Some("ProgressDeadlineExceeded"))
-    });
-    match failed {
-        Some(failed) => {
-            let why = failed.message.as_deref().unwrap_or_default();
-            ConditionState::no(Reason::PodsNotReady, format!("{pods}: {why}"))
+    let trouble = rollout.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
+    let message = format!("{}{trouble}", rollout.pods());
+    match rollout.is_available {
+        true if input.is_scaled_to_zero() => {
+            (ConditionState::of_reason(ConditionStatus::True, Reason::ScaledToZero), false)
         }
-        None => ConditionState::no(Reason::Progressing, pods),
+        true => (ConditionState::yes(Reason::Available, message), false),
+        false if rollout.trouble.is_some() => {
+            (ConditionState::no(Reason::PodsNotReady, message), rollout.is_trouble_lasting)
+        }
+        false => (ConditionState::no(Reason::Progressing, message), false),
     }
-}
-
-/// Whether the Deployment's status is about an older spec of it.
-fn is_stale(input: &StatusInput<'_>) -> bool {
-    input
-        .deployment
-        .is_none_or(|it| it.status.as_ref().and_then(|status| status.observed_generation) < it.metadata.generation)
-}
-
-/// Whether pods of an older template are being replaced.
-fn is_rolling(input: &StatusInput<'_>) -> bool {
-    let Some(deployment) = input.deployment else { return false };
-    let status = deployment.status.clone().unwrap_or_default();
-    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
-    let updated = status.updated_replicas.unwrap_or_default();
-    is_stale(input) || updated < desired || status.replicas.unwrap_or_default() > updated
 }
 
 fn pods(input: &StatusInput<'_>) -> PodStatus {

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::*;
 use crate::{
     cluster::ownership::NotOwned,
-    condition::ConditionStatus::{True, Unknown},
-    controller::memory::ServerReport,
+    condition::ConditionStatus::{False, True, Unknown},
+    controller::{memory::ServerReport, server::Confirmation},
     validate::ClientOutcome,
 };
 
@@ -37,9 +37,19 @@ fn taken(name: &str) -> Error {
     Error::NotOwned(NotOwned { kind: "Secret".into(), namespace: "sales".into(), name: name.into() })
 }
 
-fn report(outcome: ClientOutcome, is_pending: bool, synced: ConditionStatus) -> Option<ServerReport> {
-    let reason = if synced == True { Reason::Synced } else { Reason::Publishing };
-    Some(ServerReport { outcome, is_pending, synced: ConditionState::of_reason(synced, reason) })
+fn report(outcome: ClientOutcome, synced: ConditionState) -> Option<ServerReport> {
+    let is_stalled = synced.status == False;
+    let is_unserved = matches!(synced.reason, Reason::NoPods | Reason::ScaledToZero | Reason::PodsNotReady);
+    let confirmation = Confirmation { synced, is_stalled, is_unserved };
+    Some(ServerReport { basis: None, outcome: Some(outcome), confirmation })
+}
+
+fn synced() -> ConditionState {
+    ConditionState::of_reason(True, Reason::Synced)
+}
+
+fn publishing() -> ConditionState {
+    ConditionState::unknown(Reason::Publishing, "pod crm-0 has not reported what it serves")
 }
 
 fn granted() -> ClientOutcome {
@@ -69,71 +79,132 @@ fn input<'a>(spec: &'a McpClientSpec, findings: &'a Findings, credentials: &'a [
     }
 }
 
-/// The status, and in words its `Ready`, `Reconciling` and `Stalled`, and the `PolicySynced` of its access.
-fn content_with(
-    spec: &McpClientSpec,
-    report: Option<ServerReport>,
-    previous: Option<&McpClientStatus>,
-) -> (McpClientStatus, String) {
+/// The status, and in words its `Ready`, `Reconciling` and `Stalled`, and the `PolicySynced` of its accesses.
+fn content_of(spec: &McpClientSpec, reports: Vec<Option<ServerReport>>) -> (McpClientStatus, String) {
     let (findings, credentials) = (Findings::default(), [applied(Ok(key("key")))]);
-    let servers = vec![(NamespacedName { namespace: "sales".into(), name: "crm".into() }, report)];
-    let status = content(&StatusInput { servers, previous, ..input(spec, &findings, &credentials) });
-    let conditions = status.conditions[2..].iter().chain(&status.servers[0].conditions[2..]);
-    let words: Vec<String> = conditions.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
+    let names = ["crm", "wiki"].map(|name| NamespacedName::new("sales", name));
+    let servers = names.into_iter().zip(reports).collect();
+    let status = content(&StatusInput { servers, ..input(spec, &findings, &credentials) });
+    let accesses = status.servers.iter().map(|server| &server.conditions[2]);
+    let words = status.conditions[2..].iter().chain(accesses);
+    let words: Vec<String> = words.map(|it| format!("{}={}/{}", it.type_, it.status, it.reason)).collect();
     (status, words.join(" "))
 }
 
+const READY: &str = "Reconciling=False/Available Stalled=False/Progressing";
+const WAITING: &str = "Reconciling=True/Progressing Stalled=False/Progressing";
+
 #[test]
-fn a_client_is_ready_once_its_access_is_in_force_and_else_names_what_is_missing() {
+fn a_client_is_what_its_spec_says_once_every_pod_has_confirmed_that() {
     let plain = spec(|_| ());
     let suspended = spec(|spec| spec.suspended = true);
     let expired = spec(|spec| spec.expires_at = Some(Time(Timestamp::UNIX_EPOCH)));
-    for (spec, report, expected) in [
-        (
-            &plain,
-            report(granted(), true, Unknown),
-            "Ready=False/Publishing Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing",
-        ),
-        (
-            &plain,
-            report(granted(), false, True),
-            "Ready=True/Available Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
-        ),
-        (
-            &plain,
-            report(refused(Reason::NotAllowed), false, True),
-            "Ready=False/NotAllowed Reconciling=False/Available Stalled=True/NotAllowed PolicySynced=True/Synced",
-        ),
-        (
-            &plain,
-            None,
-            "Ready=False/ServerNotFound Reconciling=False/Available Stalled=True/ServerNotFound PolicySynced=Unknown/ServerNotFound",
-        ),
-        (
-            &suspended,
-            report(granted(), false, True),
-            "Ready=True/Suspended Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
-        ),
-        (
-            &expired,
-            report(granted(), false, True),
-            "Ready=True/Expired Reconciling=False/Available Stalled=False/Progressing PolicySynced=True/Synced",
-        ),
-    ] {
-        assert_eq!(content_with(spec, report, None).1, expected);
+    let lagging = || ConditionState::no(Reason::PodLagging, "pod crm-0 serves policy old");
+    let refused_write =
+        || ConditionState::no(Reason::WriteFailed, "applying ConfigMap sales/crm-policy-v1: change freeze");
+    let no_pods = || ConditionState::of_reason(Unknown, Reason::NoPods);
+    let zero = || ConditionState::of_reason(True, Reason::ScaledToZero);
+    for (spec, done) in [(&plain, "Available"), (&suspended, "Suspended"), (&expired, "Expired")] {
+        let is_ended = done != "Available";
+        for (state, expected) in [
+            (synced(), format!("Ready=True/{done} {READY} PolicySynced=True/Synced")),
+            (publishing(), format!("Ready=False/Publishing {WAITING} PolicySynced=Unknown/Publishing")),
+            (
+                lagging(),
+                "Ready=False/PodLagging Reconciling=False/Available Stalled=True/PodLagging PolicySynced=False/PodLagging"
+                    .to_owned(),
+            ),
+            (
+                refused_write(),
+                "Ready=False/WriteFailed Reconciling=False/Available Stalled=True/WriteFailed PolicySynced=False/WriteFailed"
+                    .to_owned(),
+            ),
+            (
+                no_pods(),
+                match is_ended {
+                    true => format!("Ready=True/{done} {READY} PolicySynced=Unknown/NoPods"),
+                    false => format!("Ready=False/NoPods {WAITING} PolicySynced=Unknown/NoPods"),
+                },
+            ),
+            (
+                zero(),
+                match is_ended {
+                    true => format!("Ready=True/{done} {READY} PolicySynced=True/ScaledToZero"),
+                    false => format!("Ready=True/ScaledToZero {READY} PolicySynced=True/ScaledToZero"),
+                },
+            ),
+        ] {
+            let reason = state.reason;
+            assert_eq!(content_of(spec, vec![report(granted(), state)]).1, expected, "{done} {reason}");
+        }
     }
 }
 
 #[test]
-fn another_client_s_edit_changes_nothing_and_its_own_edit_keeps_it_ready() {
+fn a_refusal_and_a_missing_server_are_failures_unless_the_client_is_to_have_no_access() {
+    let (plain, suspended) = (spec(|_| ()), spec(|spec| spec.suspended = true));
+    let stalled = |reason: &str, synced: &str| {
+        format!("Ready=False/{reason} Reconciling=False/Available Stalled=True/{reason} PolicySynced={synced}")
+    };
+    let not_allowed = || report(refused(Reason::NotAllowed), synced());
+    for (spec, report, expected) in [
+        (&plain, not_allowed(), stalled("NotAllowed", "True/Synced")),
+        (&plain, None, stalled("ServerNotFound", "Unknown/ServerNotFound")),
+        (&suspended, not_allowed(), format!("Ready=True/Suspended {READY} PolicySynced=True/Synced")),
+        (&suspended, None, format!("Ready=True/Suspended {READY} PolicySynced=Unknown/ServerNotFound")),
+    ] {
+        assert_eq!(content_of(spec, vec![report]).1, expected);
+    }
+}
+
+#[test]
+fn one_server_that_lags_is_enough_and_what_does_not_pass_is_named_first() {
+    let suspended = spec(|spec| spec.suspended = true);
+    let lagging = ConditionState::no(Reason::PodLagging, "pod wiki-0 serves policy old");
+    let (status, _) = content_of(&suspended, vec![report(granted(), publishing()), report(granted(), lagging)]);
+    let ready = &status.conditions[2];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "PodLagging"));
+    assert_eq!(ready.message, "sales/wiki: pod wiki-0 serves policy old");
+    assert_eq!(status.servers_ready.as_deref(), Some("0/2"));
+}
+
+#[test]
+fn an_access_that_was_removed_is_listed_until_every_pod_has_confirmed_that() {
     let plain = spec(|_| ());
-    let (before, _) = content_with(&plain, report(granted(), false, True), None);
-    let (others, _) = content_with(&plain, report(granted(), false, Unknown), Some(&before));
-    assert_eq!(others, before);
-    let (_, own) = content_with(&plain, report(granted(), true, Unknown), Some(&before));
-    let expected =
-        "Ready=True/Available Reconciling=True/Progressing Stalled=False/Progressing PolicySynced=Unknown/Publishing";
-    assert_eq!(own, expected);
+    let former = report(granted(), publishing()).map(|report| ServerReport { outcome: None, ..report });
+    let (status, words) = content_of(&plain, vec![report(granted(), synced()), former]);
+    let expected = format!("Ready=False/Publishing {WAITING} PolicySynced=True/Synced PolicySynced=Unknown/Publishing");
+    assert_eq!(words, expected);
+    assert_eq!(status.servers[1].conditions[0].reason, "AccessRemoved");
+    assert_eq!((&status.servers[1].granted, status.servers_ready.as_deref()), (&None, Some("1/2")));
+}
+
+#[test]
+fn a_status_does_not_depend_on_the_one_before_but_for_its_times() {
+    let (plain, suspended) = (spec(|_| ()), spec(|spec| spec.suspended = true));
+    let (findings, credentials) = (Findings::default(), [applied(Ok(key("key")))]);
+    let states = [synced(), publishing(), ConditionState::of_reason(True, Reason::ScaledToZero)];
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let of = |spec, state: &ConditionState, previous: Option<McpClientStatus>| {
+        let servers = vec![(NamespacedName::new("sales", "crm"), report(granted(), state.clone()))];
+        content(&StatusInput {
+            servers,
+            previous: previous.as_ref(),
+            now: at(9),
+            ..input(spec, &findings, &credentials)
+        })
+    };
+    for (spec, state) in [&plain, &suspended].into_iter().flat_map(|spec| states.iter().map(move |state| (spec, state)))
+    {
+        let fresh = of(spec, state, None);
+        for (spec_before, state_before) in [(&suspended, &states[0]), (&plain, &states[1]), (&plain, &states[2])] {
+            let before = of(spec_before, state_before, None);
+            let mut status = of(spec, state, Some(before));
+            let all = status.servers.iter_mut().flat_map(|server| &mut server.conditions).chain(&mut status.conditions);
+            all.for_each(|condition| condition.last_transition_time = Time(at(9)));
+            assert_eq!(status, fresh);
+        }
+    }
 }
 
 #[test]

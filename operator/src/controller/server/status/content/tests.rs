@@ -1,17 +1,21 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use portcullis_crds::{
-    Findings, McpServerSpec,
+    Findings, McpServerSpec, NamespacedName,
     contract::{SecretKey, ServerKeys},
 };
 use serde_json::json;
 
 use super::*;
 use crate::{
+    controller::server::changes::Behind,
     object::Object,
     probe::Revisions,
-    validate::{self, Published, ServerInput},
+    validate::{self, Published, ServerInput, ServerPlan},
 };
 
 fn plan() -> ServerPlan {
@@ -37,6 +41,9 @@ fn pod(name: &str, serves: Option<&str>, behind_for: Option<u64>) -> Pod {
         name: name.into(),
         is_ready: true,
         is_running: true,
+        trouble: None,
+        is_awaited: false,
+        behind: if behind_for.is_some() { Behind::Anybody } else { Behind::Nobody },
         serves: serves.map(|policy| Revisions { policy: Some(policy.into()), credentials: Some("c".into()) }),
         behind_for: behind_for.map(Duration::from_secs),
     }
@@ -60,13 +67,15 @@ fn content_with(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerSt
         replicas: Some(2),
         plan,
         published: published.both(),
+        is_in_place: true,
+        unwritten: &BTreeSet::new(),
         problem: None,
         deployment: Some(&deployment),
         pods,
         previous: None,
         now: Timestamp::UNIX_EPOCH,
     };
-    let status = content(&input);
+    let status = content(&input, &assess(&input));
     let conditions = status.conditions.iter();
     let conditions = conditions.map(|it| (it.type_.clone(), format!("{}/{}", it.status, it.reason))).collect();
     (status, conditions)
