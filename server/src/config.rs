@@ -16,7 +16,7 @@ mod store;
 mod tool;
 mod watch;
 
-pub use document::{Change, Refused};
+pub use document::{Change, Refused, SETTLED_AFTER};
 pub use loader::{Reload, StoreSettings};
 #[cfg(test)]
 pub use reading::{CredentialsDocument, PolicyDocument};

@@ -22,7 +22,7 @@ use crate::{
     audit::{self, Audit, Sink, record::Record},
     backend::{self, AddressPolicy},
     cli::Arguments,
-    config::{self, Store, StoreSettings},
+    config::{self, SETTLED_AFTER, Store, StoreSettings},
     guard::Guard,
     health::Health,
     limiter::{self, Clock, InFlight, MemoryStore},
@@ -32,6 +32,9 @@ use crate::{
     stop::StopSignals,
     transport::{AdminPort, Endpoints, MainPort},
 };
+
+/// How long the start waits for documents that are still being written.
+const LONGEST_FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +70,10 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
         metrics: metrics.clone(),
         backends: backend::Factory::new(addresses)?,
         limit_stores: limiter::Stores::default(),
+        settled_after: SETTLED_AFTER,
     }));
     let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
-    reloads.report(store.reload());
+    load(&store, &reloads).await;
     let (main, admin) = ports(&arguments, &store, &audit, metrics);
 
     let main_port = listen(arguments.listen).await?;
@@ -95,6 +99,21 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let ended = Shutdown { signals, main, admin, stopping, audit, settle }.run().await;
     watching.abort();
     Ok(ended)
+}
+
+/// Loads the documents for the first time. Those that do not state their revision are waited for, because the server would have
+/// nothing to serve before.
+async fn load(store: &Store, reloads: &Reloads) {
+    let until = Instant::now() + LONGEST_FIRST_LOOK;
+    loop {
+        let reload = store.reload();
+        let is_unsettled = reload.is_unsettled;
+        reloads.report(reload);
+        if !is_unsettled || Instant::now() >= until {
+            return;
+        }
+        tokio::time::sleep(SETTLED_AFTER).await;
+    }
 }
 
 /// The handlers of the two ports.

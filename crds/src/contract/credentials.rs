@@ -120,6 +120,8 @@ impl std::fmt::Debug for Credentials {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CredentialsReading {
     pub revision: Revision,
+    /// Whether the document states its revision. One that does not may be half written.
+    pub is_sealed: bool,
     /// Sorted by id.
     pub clients: Vec<CredentialClient>,
     /// The entries that cannot be read.
@@ -145,7 +147,7 @@ impl CredentialsReading {
         let keys = envelope.take("keys");
         let unknown = envelope.unknown_fields(&["clients", "keys"]);
         let keys = if unknown.is_empty() { keys } else { Err(unknown) };
-        Ok(Self { revision: envelope.revision, clients, refused, keys })
+        Ok(Self { revision: envelope.revision, is_sealed: envelope.is_sealed, clients, refused, keys })
     }
 }
 

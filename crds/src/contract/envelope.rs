@@ -23,6 +23,8 @@ pub struct RefusedClient {
 /// A document whose contract version and revision are right. The other fields are not decoded yet.
 pub(super) struct Envelope {
     pub revision: Revision,
+    /// Whether the document states it, and so shows that it is complete.
+    pub is_sealed: bool,
     fields: Map<String, Value>,
 }
 
@@ -44,9 +46,9 @@ impl Envelope {
             )
             .into()),
             Some(Err(_)) => Err(Finding::new(REVISION, Revision::ALLOWED).into()),
-            Some(Ok(_)) | None => {
+            stated @ (Some(Ok(_)) | None) => {
                 fields.remove(CONTRACT);
-                Ok(Self { revision, fields })
+                Ok(Self { revision, is_sealed: stated.is_some(), fields })
             }
         }
     }

@@ -70,6 +70,8 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyReading {
     pub revision: Revision,
+    /// Whether the document states its revision. One that does not may be half written.
+    pub is_sealed: bool,
     /// The server's half, or everything in it that cannot be read.
     pub server: Result<ServerHalf, Findings>,
     /// Sorted by id.
@@ -98,7 +100,7 @@ impl PolicyReading {
                 Err(findings)
             }
         };
-        Ok(Self { revision: envelope.revision, server, clients, refused })
+        Ok(Self { revision: envelope.revision, is_sealed: envelope.is_sealed, server, clients, refused })
     }
 }
 

@@ -1,6 +1,10 @@
 //! From the two files to a snapshot: what is kept from one reload to the next.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
 
@@ -18,6 +22,8 @@ pub struct StoreSettings {
     pub metrics: Metrics,
     pub backends: backend::Factory,
     pub limit_stores: limiter::Stores,
+    /// For how long a file must stay the same if its document does not state its revision.
+    pub settled_after: Duration,
 }
 
 /// The result of a reload.
@@ -27,6 +33,8 @@ pub struct Reload {
     pub credentials: Change,
     /// The snapshot that came into force, if one did.
     pub swapped: Option<Arc<Snapshot>>,
+    /// Whether a file contains something that does not count yet, so that it is to be read again soon.
+    pub is_unsettled: bool,
 }
 
 /// Loads the documents.
@@ -58,6 +66,7 @@ impl StoreSettings {
             metrics: Metrics::default(),
             backends: backend::Factory::new(backend::AddressPolicy::Services).unwrap(),
             limit_stores: limiter::Stores::default(),
+            settled_after: Duration::ZERO,
         }
     }
 }
@@ -83,21 +92,23 @@ impl Loader {
     /// Reads the files that changed.
     pub fn reload(&mut self) -> Reload {
         let directory = &self.settings.directory;
+        let look = (Instant::now(), self.settings.settled_after);
         let before = self.policy_of_server.as_ref().map_or(&[][..], |policy| &policy.clients);
-        let policy = self.policy.reload(&directory.join(POLICY_FILE), |text| {
+        let policy = self.policy.reload(&directory.join(POLICY_FILE), look, |text| {
             let (mut document, findings) = PolicyDocument::parse(text)?;
             if document.server.is_none() {
                 document.clients = grants::in_both(before, &document.clients);
             }
             Ok((document, findings))
         });
-        let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), CredentialsDocument::parse);
+        let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), look, CredentialsDocument::parse);
         if policy.is_loaded {
             self.load_server_half();
         }
         let is_changed = policy.is_loaded || credentials.is_loaded;
         let swapped = if is_changed { self.snapshot() } else { None };
-        Reload { policy, credentials, swapped }
+        let is_unsettled = self.policy.is_unsettled() || self.credentials.is_unsettled();
+        Reload { policy, credentials, swapped, is_unsettled }
     }
 
     /// Whether the policy, or a part of it, is refused.

@@ -9,10 +9,13 @@ use portcullis_crds::{
     contract::{CredentialClient, CredentialsReading, PolicyClient, PolicyReading, RefusedClient, ServerKeys},
 };
 
+use super::document::Sealed;
+
 /// What was read of `policy.yaml`.
 #[derive(Debug)]
 pub struct PolicyDocument {
     pub revision: String,
+    is_sealed: bool,
     /// Whether nothing of it was refused.
     pub is_complete: bool,
     /// `None` if it was refused: the last one stays in force.
@@ -24,6 +27,7 @@ pub struct PolicyDocument {
 #[derive(Debug)]
 pub struct CredentialsDocument {
     pub revision: String,
+    is_sealed: bool,
     /// Whether nothing of them was refused.
     pub is_complete: bool,
     pub clients: Vec<CredentialClient>,
@@ -37,7 +41,7 @@ impl PolicyDocument {
     /// # Errors
     /// Returns an error if the document as a whole is refused.
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
-        let PolicyReading { revision, server, clients, refused } = PolicyReading::parse(text)?;
+        let PolicyReading { revision, is_sealed, server, clients, refused } = PolicyReading::parse(text)?;
         let mut findings = Findings::default();
         let server = server.and_then(check::server_half);
         match &server {
@@ -46,7 +50,7 @@ impl PolicyDocument {
         }
         extend(&mut findings, refused);
         let is_complete = findings.is_empty();
-        Ok((Self { revision: revision.to_string(), is_complete, server: server.ok(), clients }, findings))
+        Ok((Self { revision: revision.to_string(), is_sealed, is_complete, server: server.ok(), clients }, findings))
     }
 }
 
@@ -56,7 +60,7 @@ impl CredentialsDocument {
     /// # Errors
     /// Returns an error if the document as a whole is refused.
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
-        let CredentialsReading { revision, clients, refused, keys } = CredentialsReading::parse(text)?;
+        let CredentialsReading { revision, is_sealed, clients, refused, keys } = CredentialsReading::parse(text)?;
         let mut findings = Findings::default();
         let keys = keys.unwrap_or_else(|found| {
             findings.0.extend(found.0);
@@ -64,7 +68,19 @@ impl CredentialsDocument {
         });
         extend(&mut findings, refused);
         let is_complete = findings.is_empty();
-        Ok((Self { revision: revision.to_string(), is_complete, clients, keys }, findings))
+        Ok((Self { revision: revision.to_string(), is_sealed, is_complete, clients, keys }, findings))
+    }
+}
+
+impl Sealed for PolicyDocument {
+    fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+}
+
+impl Sealed for CredentialsDocument {
+    fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 }
 

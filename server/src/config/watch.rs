@@ -13,7 +13,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::{loader::Reload, store::Store};
+use super::{document::SETTLED_AFTER, loader::Reload, store::Store};
 
 /// How long events are collected: one edit causes several, and an update of a volume changes two files.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -31,19 +31,23 @@ struct DirectoryId {
 pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload)) {
     let changed = Arc::new(Notify::new());
     let mut watched = None;
+    let mut pause = POLL;
     loop {
         // A watch follows the directory that it was started for, even if another one takes its path.
         let found = directory_id(&directory);
         if watched.as_ref().map(|(id, _)| *id) != found {
             watched = found.and_then(|id| Some((id, start(&directory, changed.clone())?)));
         }
-        if tokio::time::timeout(POLL, changed.notified()).await.is_ok() {
+        if tokio::time::timeout(pause, changed.notified()).await.is_ok() {
             tokio::time::sleep(DEBOUNCE).await;
         }
         let reloading = store.clone();
         // Parsing a large policy takes long enough to delay calls.
         match tokio::task::spawn_blocking(move || reloading.reload()).await {
-            Ok(reload) => report(reload),
+            Ok(reload) => {
+                pause = if reload.is_unsettled { SETTLED_AFTER } else { POLL };
+                report(reload);
+            }
             Err(_) => tracing::error!("a reload failed unexpectedly; the last valid policy stays in force"),
         }
     }

@@ -179,6 +179,56 @@ async fn an_entry_that_cannot_be_read_denies_its_client_and_no_other() {
     assert_eq!(refused["field"], "clients[0].newRestriction");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_without_a_revision_that_is_written_slowly_grants_nothing_by_its_beginning() {
+    let mut document = with_echo(true);
+    client_of(&mut document, "agent")["suspended"] = json!(true);
+    let complete = unstamped(parsed(&document).text());
+    // The beginning is a valid policy, in which the client is not suspended and the second client does not exist yet.
+    let restriction = "  suspended: true\n";
+    let (beginning, rest) = complete.split_at(complete.find(restriction).unwrap());
+    let config = ConfigFolder::new().unwrap();
+    config.write_text(None, Some(keys().text())).unwrap();
+    let path = config.path().join("policy.yaml");
+    std::fs::write(&path, beginning).unwrap();
+    let writing = std::thread::spawn({
+        let (path, rest) = (path.clone(), rest.to_owned());
+        move || {
+            let mut longest = Duration::ZERO;
+            for _ in 0..3 {
+                let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+                for piece in rest.as_bytes().chunks(rest.len().div_ceil(4)) {
+                    let began = Instant::now();
+                    // The pace of the writer.
+                    std::thread::sleep(Duration::from_millis(50));
+                    std::io::Write::write_all(&mut file, piece).unwrap();
+                    longest = longest.max(began.elapsed());
+                }
+                std::thread::sleep(Duration::from_millis(500));
+                std::fs::write(&path, &complete[..complete.len() - rest.len()]).unwrap();
+            }
+            std::fs::write(&path, &complete).unwrap();
+            longest
+        }
+    });
+    let server = TestServer::start_in(config, &[LOOPBACK]).await.unwrap();
+    let mut statuses = std::collections::BTreeSet::new();
+    while !writing.is_finished() {
+        statuses.insert(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // On a machine that stops the writer for as long as a document may stay the same, the beginning is a document.
+    let is_valid = writing.join().unwrap() < Duration::from_millis(150);
+    assert!(statuses.contains(&403) && !(is_valid && statuses.contains(&200)), "{statuses:?}");
+    until(PATIENCE, async || {
+        let found = server.call(READER, "echo", json!({"text": "x"})).await.map_err(|error| error.to_string())?;
+        expect_eq(found.status, 200)
+    })
+    .await;
+    assert_eq!(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status, 403);
+    assert_eq!(server.log.events("policy_refused").unwrap(), [Value::Null; 0], "what is half written is not reported");
+}
+
 #[tokio::test]
 async fn a_server_without_documents_is_not_ready_and_serves_nobody_until_they_exist() {
     let config = ConfigFolder::new().unwrap();
