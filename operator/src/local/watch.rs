@@ -1,7 +1,7 @@
 //! Detects that a folder's manifests changed and are complete: editors write in steps, by truncation or by rename.
 //!
 //! Notifications of the system make it fast. The files are also polled twice a second, because notifications can be missing, or
-//! the folder can be replaced.
+//! the folder can be replaced. Whoever only reads the folder, this watch included, wakes nothing.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time::sleep};
 
-use super::error::Error;
+use super::{console::warn, error::Error};
 use crate::manifests::{self, Files, FolderStamp};
 
 /// How often the files are polled.
@@ -30,6 +30,8 @@ pub(super) struct Watch {
     seen: Option<FolderStamp>,
     /// Files that kept changing, so that they may be incomplete.
     unsettled: BTreeSet<String>,
+    #[cfg(test)]
+    looks: usize,
 }
 
 impl Watch {
@@ -37,27 +39,25 @@ impl Watch {
     /// Returns an error if the folder cannot be listed.
     pub fn new(folder: &Path) -> Result<Self, Error> {
         let seen = manifests::stamp(folder).map_err(Error::io(folder.display().to_string()))?;
-        // One pending notification stands for all that follow.
-        let (sender, notifications) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |_| {
-            let _ = sender.try_send(());
-        })
-        .ok();
-        if let Some(watcher) = &mut watcher {
-            let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-        }
+        let (watcher, notifications) = start(folder);
         Ok(Self {
             folder: folder.to_owned(),
             notifications,
             _watcher: watcher,
             seen: Some(seen),
             unsettled: BTreeSet::new(),
+            #[cfg(test)]
+            looks: 0,
         })
     }
 
     /// Waits for the next change, until it has settled. A change is not lost if the caller stops waiting.
     pub async fn changed(&mut self) {
         while self.unsettled.is_empty() && manifests::stamp(&self.folder).ok() == self.seen {
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             tokio::select! {
                 Some(()) = self.notifications.recv() => {}
                 () = sleep(POLL) => {}
@@ -98,6 +98,29 @@ impl Watch {
     pub fn hold_back(&self, files: &mut Files) {
         for name in &self.unsettled {
             files.insert(name.clone(), Err("is being written; it is read once it stops changing".into()));
+        }
+    }
+}
+
+/// Starts the system's notifications. Where it has none, or no more of them, polling alone finds a change, and that is said.
+fn start(folder: &Path) -> (Option<RecommendedWatcher>, mpsc::Receiver<()>) {
+    // One pending notification stands for all that follow.
+    let (sender, notifications) = mpsc::channel(1);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Listing and reading is no change; otherwise each look at the folder would cause the next.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = sender.try_send(());
+        }
+    });
+    let watcher = watcher.and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    match watcher {
+        Ok(watcher) => (Some(watcher), notifications),
+        Err(error) => {
+            warn(&format!("{} cannot be watched ({error}); it is read every {POLL:?} instead", folder.display()));
+            (None, notifications)
         }
     }
 }
@@ -148,6 +171,37 @@ mod tests {
 
         fs::write(folder.join("a.yaml"), "a: 678").unwrap();
         let _ = timeout(SETTLE / 2, watch.changed()).await;
+        timeout(PATIENCE, watch.changed()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn neither_the_watch_itself_nor_another_reader_of_the_folder_causes_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        fs::write(path.join("a.yaml"), "a: 1").unwrap();
+        let mut watch = Watch::new(&path).unwrap();
+        let began = Instant::now();
+        let reader = tokio::spawn(async move {
+            loop {
+                manifests::read(&path).unwrap();
+                // The pace of the reader.
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(timeout(POLL * 4, watch.changed()).await.is_err(), "nothing changed");
+        reader.abort();
+        // One at the start, and one for each poll.
+        let polls = began.elapsed().as_millis() / POLL.as_millis();
+        assert!(watch.looks as u128 <= 2 + polls, "{} looks in {polls} polls", watch.looks);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_watched_is_polled() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new(folder.path()).unwrap();
+        (watch._watcher, watch.notifications) = start(&folder.path().join("missing"));
+        assert!(watch._watcher.is_none());
+        fs::write(folder.path().join("a.yaml"), "a: 1").unwrap();
         timeout(PATIENCE, watch.changed()).await.unwrap();
     }
 
