@@ -120,4 +120,9 @@ pub struct ApiKey {
     /// The name of the Secret in the client's namespace that the operator creates. It contains the key as `api-key`. A Secret
     /// of that name which does not belong to this client is not changed.
     pub secret_name: ObjectName,
+    /// Revokes the key if it was issued before this time: the servers refuse it at once, and the operator creates a new one. A time
+    /// in the future revokes the key that there is now, and not the one that follows it.
+    #[serde(default, deserialize_with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::schema")]
+    pub revoke_before: Option<Time>,
 }

@@ -9,6 +9,7 @@ mod conditions;
 mod context;
 mod index;
 mod memory;
+mod polling;
 mod queue;
 mod routing;
 mod server;

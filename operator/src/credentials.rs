@@ -7,6 +7,7 @@
 mod api_key;
 mod issued;
 mod kind;
+mod record;
 mod secret;
 mod server_keys;
 
@@ -14,6 +15,7 @@ use portcullis_crds::client::ClientCredentials;
 
 pub use issued::{IssuedCredential, entry};
 pub use kind::{CredentialKind, CredentialStatus, DataKey, RequestedSecret, SecretData};
+pub use record::{IssueRecord, NEW_KEY, RECONCILE, Revocation};
 pub use secret::{Plan, plan, secret};
 pub use server_keys::server_keys;
 
@@ -22,5 +24,9 @@ pub const KINDS: &[CredentialKind] = &[api_key::KIND];
 
 /// The Secrets that a spec names, in the order of [`KINDS`].
 pub fn requested(credentials: &ClientCredentials) -> impl Iterator<Item = RequestedSecret<'_>> {
-    KINDS.iter().filter_map(|kind| Some(RequestedSecret { kind, name: (kind.secret_name)(credentials)? }))
+    let request = |kind: &'static CredentialKind| {
+        let name = (kind.secret_name)(credentials)?;
+        Some(RequestedSecret { kind, name, revoke_before: (kind.revoke_before)(credentials) })
+    };
+    KINDS.iter().filter_map(request)
 }

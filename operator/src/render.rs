@@ -64,7 +64,7 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
         }
     }
     for ClientSecret { kind, client, name } in review.secrets.values().flatten() {
-        let secret = credentials::secret(kind, client, name, SecretData::new());
+        let secret = credentials::secret(kind, client, name, SecretData::new(), None);
         document(&mut text, &Secret { data: None, ..secret })?;
     }
     Ok(text)

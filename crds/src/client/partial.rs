@@ -18,21 +18,22 @@ pub struct PartialClientSpec {
     pub access: Option<Vec<Access>>,
     /// The credentials; `None` if it is unknown which the client has.
     pub credentials: Option<ClientCredentials>,
-    /// Also true if it cannot be read whether the client is suspended, or when its access ends: a restriction that cannot be read
-    /// is not ignored.
+    /// Also true if it cannot be read whether the client is suspended, when its access ends, or which of its keys are revoked: a
+    /// restriction that cannot be read is not ignored.
     pub suspended: bool,
     pub expires_at: Option<Time>,
+    /// Keys that were issued before this time are revoked, also if it cannot be read which Secret contains them.
+    pub revoke_before: Option<Time>,
 }
 
 impl PartialClientSpec {
     /// Reads what can be read of a spec. `spec` is null if it cannot be read at all.
     pub fn read(spec: &Value) -> Self {
         let Some(spec) = spec.as_object() else { return Self::default() };
-        let expires_at = match given(spec, "expiresAt") {
-            None => Ok(None),
-            Some(Value::String(text)) => time::parse(text).map(Some).map_err(drop),
-            Some(_) => Err(()),
-        };
+        let expires_at = time_of(spec, "expiresAt");
+        let api_key =
+            given(spec, "credentials").and_then(|it| given(it.as_object()?, "apiKey")).and_then(Value::as_object);
+        let revoke_before = api_key.map_or(Ok(None), |api_key| time_of(api_key, "revokeBefore"));
         let is_suspended = match given(spec, "suspended") {
             None => false,
             Some(value) => value.as_bool().unwrap_or(true),
@@ -41,8 +42,9 @@ impl PartialClientSpec {
         Self {
             access: access.map(|all| all.iter().filter_map(access_of).collect()),
             credentials: given(spec, "credentials").and_then(Value::as_object).and_then(credentials_of),
-            suspended: is_suspended || expires_at.is_err(),
+            suspended: is_suspended || expires_at.is_err() || revoke_before.is_err(),
             expires_at: expires_at.unwrap_or_default(),
+            revoke_before: revoke_before.unwrap_or_default(),
         }
     }
 }
@@ -69,6 +71,15 @@ fn credentials_of(credentials: &Map<String, Value>) -> Option<ClientCredentials>
     match given(credentials, "apiKey") {
         None => Some(ClientCredentials { api_key: None }),
         Some(_) => read::<ApiKey>(credentials, "apiKey").map(|key| ClientCredentials { api_key: Some(key) }),
+    }
+}
+
+/// A time, or none; an error if it cannot be read.
+fn time_of(object: &Map<String, Value>, name: &str) -> Result<Option<Time>, ()> {
+    match given(object, name) {
+        None => Ok(None),
+        Some(Value::String(text)) => time::parse(text).map(Some).map_err(drop),
+        Some(_) => Err(()),
     }
 }
 
@@ -125,6 +136,11 @@ mod tests {
                 PartialClientSpec { credentials: Some(ClientCredentials { api_key: None }), ..unknown() },
             ),
             (json!({"credentials": {"apiKey": {"secretName": "a..b"}}}), unknown()),
+            (
+                json!({"credentials": {"apiKey": {"secretName": "a..b", "revokeBefore": "2027-01-01T00:00:00Z"}}}),
+                PartialClientSpec { revoke_before: time::parse("2027-01-01T00:00:00Z").ok(), ..unknown() },
+            ),
+            (json!({"credentials": {"apiKey": {"secretName": "key", "revokeBefore": "now"}}}), suspended()),
         ] {
             assert_eq!(PartialClientSpec::read(&spec), expected, "{spec}");
         }

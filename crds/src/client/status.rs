@@ -1,6 +1,6 @@
 //! What the operator reports about a client.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -78,4 +78,7 @@ pub struct ApiKeyStatus {
     pub secret_name: String,
     /// The id of the key in audit records.
     pub key_id: String,
+    /// When the operator created the key. It is absent if the Secret does not say so of the key that it contains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
 }

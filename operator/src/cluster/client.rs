@@ -5,6 +5,7 @@
 use std::{fmt, future::Future, time::Duration};
 
 use futures::AsyncBufRead;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Config, Resource,
     api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
@@ -91,6 +92,19 @@ impl Cluster {
         let request = self.object(requests(object).get(&object.name.name, &GetParams::default()));
         match call(format!("reading {object}"), CALL, request).await {
             Ok(read) => Ok(Some(read)),
+            Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The metadata of an object as it is now; `None` if it does not exist. Nothing else of it is sent.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer.
+    pub async fn read_metadata(&self, object: &ObjectRef) -> Result<Option<ObjectMeta>, Error> {
+        let request = requests(object).get_metadata(&object.name.name, &GetParams::default());
+        match call(format!("reading the metadata of {object}"), CALL, self.object(request)).await {
+            Ok(read) => Ok(Some(read.metadata)),
             Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
             Err(error) => Err(error),
         }

@@ -25,6 +25,12 @@ pub enum Error {
     InvalidSpec,
     #[error("reading {object}: it is not an object of its kind")]
     Undecodable { object: String },
+    #[error("{object} is being deleted; another one takes its place once it is gone")]
+    Terminating { object: String },
+    #[error(
+        "{object} is not written yet: keys that are in use may be missing, because not every client's Secret could be read"
+    )]
+    Unknown { object: String },
     #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -39,6 +45,8 @@ impl Error {
             | Self::Timeout { .. }
             | Self::Fenced { .. }
             | Self::Undecodable { .. }
+            | Self::Terminating { .. }
+            | Self::Unknown { .. }
             | Self::Json(_) => Reason::WriteFailed,
         }
     }
@@ -73,7 +81,7 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::NotOwned(_) | Self::InvalidSpec | Self::Undecodable { .. } | Self::Json(_) => true,
-            Self::Timeout { .. } | Self::Fenced { .. } => false,
+            Self::Timeout { .. } | Self::Fenced { .. } | Self::Terminating { .. } | Self::Unknown { .. } => false,
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(status) => {
                     matches!(status.code, 400..500) && !matches!(status.code, 401 | 408 | 429) && !self.is_conflict()

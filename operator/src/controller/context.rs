@@ -11,6 +11,7 @@ use tracing::warn;
 use super::{
     index::Index,
     memory::{ClientMemory, Memories, ServerMemory},
+    polling,
     queue::Queue,
 };
 use crate::{
@@ -52,6 +53,8 @@ pub struct Context {
     pub kinds: &'static [BuiltKind],
     pub events: Events,
     pub queue: Arc<Queue<ReconcileKey>>,
+    /// When the Secrets of which client or server are polled next.
+    pub polls: Arc<Queue<ReconcileKey>>,
     pub servers: Arc<Store<ServerObject>>,
     pub clients: Arc<Store<ClientObject>>,
     pub owned: OwnedObjects,
@@ -74,6 +77,7 @@ impl Context {
             settings,
             kinds,
             queue,
+            polls: Arc::default(),
             servers: Arc::new(Store::new(&scopes)),
             clients: Arc::new(Store::new(&scopes)),
             owned: OwnedObjects::new(kinds.iter().map(|kind| kind.object), &scopes),
@@ -101,6 +105,7 @@ impl Context {
             move |change| changed.owned_object_changed(&change),
             move || appeared.kind_appeared(),
         );
+        tasks.spawn(polling::poll_secrets(Arc::clone(self)));
         tasks
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     collect::Publications,
+    polling::SeenSecret,
     server::{Changes, Confirmation},
 };
 use crate::{
@@ -58,6 +59,8 @@ pub struct ServerMemory {
     pub first_seen: Option<Instant>,
     /// What this run published last, each document as soon as it was written.
     pub published: Published,
+    /// The Secret with its credentials.
+    pub secret: Option<SeenSecret>,
     pub publications: Publications,
     /// What the latest revisions of each document changed, by the kind of its object.
     pub changes: HashMap<&'static str, Changes>,
@@ -80,6 +83,8 @@ pub struct ClientMemory {
     pub uid: String,
     /// What was issued to it of each kind of credential, by the kind's field; a kind is missing before it was first read.
     pub issued: BTreeMap<&'static str, Vec<IssuedCredential>>,
+    /// The Secret of each kind of credential, by the kind's field.
+    pub secrets: BTreeMap<&'static str, SeenSecret>,
     /// Whether one of its credentials could not be read or created when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
@@ -90,6 +95,16 @@ pub struct ClientMemory {
 }
 
 impl ClientMemory {
+    /// What is remembered of the client with this UID: nothing if it was another client's.
+    pub fn of_client(&mut self, uid: &str) -> &mut Self {
+        if self.uid != uid {
+            uid.clone_into(&mut self.uid);
+            self.issued.clear();
+            self.secrets.clear();
+        }
+        self
+    }
+
     /// What was issued to the client; `None` if it was not read yet, or was issued to an earlier client of the same name.
     pub fn issued_to(&self, client: &Object<McpClientSpec>) -> Option<Vec<IssuedCredential>> {
         if self.uid != client.uid() {

@@ -18,6 +18,7 @@ use crate::{
         received::ReceivedObject,
         store::{Change, Stored},
     },
+    credentials::{NEW_KEY, RECONCILE},
     object::Spec,
     sync::lock,
 };
@@ -127,8 +128,13 @@ impl Context {
 /// The specs are compared too: once a cluster was restored from a backup, a generation is given to another spec.
 fn is_same_but_status<S: Spec + PartialEq, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
+    let asked = |metadata: &ObjectMeta| {
+        let value = |name| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+        [NEW_KEY, RECONCILE].map(value)
+    };
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
+            && asked(a) == asked(b)
     };
     is_same(&new.metadata, &old.metadata) && new.spec == old.spec
 }

@@ -42,7 +42,7 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
 
 /// Reconciles one server now.
 async fn take_steps(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
-    let Some((fetched, live)) = fetch::fetch(context, name).await? else {
+    let Some((fetched, live)) = fetch::fetch(context, name).await else {
         forget(context, name);
         return Ok(RECHECK);
     };

@@ -22,18 +22,22 @@ pub const KIND: CredentialKind = CredentialKind {
     label: "portcullis-api-key",
     data: &[DataKey { key: DATA_KEY, file_extension: "key" }],
     secret_name: |credentials| credentials.api_key.as_ref().map(|api_key| &api_key.secret_name),
+    revoke_before: |credentials| credentials.api_key.as_ref().and_then(|api_key| api_key.revoke_before.as_ref()),
     create: |random| data(&ApiKey::new(random)),
     read: |data| {
         let text = std::str::from_utf8(&data.get(DATA_KEY)?.0).ok()?;
         ApiKey::parse(text).map(|key| IssuedCredential::ApiKey(key.digest()))
     },
     status: |status| {
-        let ApiKeyStatus { secret_name, key_id } = status.api_key.clone()?;
-        Some(CredentialStatus { secret_name, id: key_id })
+        let ApiKeyStatus { secret_name, key_id, issued_at } = status.api_key.clone()?;
+        Some(CredentialStatus { secret_name, id: key_id, issued_at })
     },
     set_status: |status, credential| {
-        status.api_key =
-            credential.map(|CredentialStatus { secret_name, id }| ApiKeyStatus { secret_name, key_id: id });
+        status.api_key = credential.map(|CredentialStatus { secret_name, id, issued_at }| ApiKeyStatus {
+            secret_name,
+            key_id: id,
+            issued_at,
+        });
     },
     issued: Reason::KeyIssued,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 use portcullis_crds::{
     client::{ClientCredentials, McpClientStatus},
     condition::Reason,
@@ -29,6 +29,8 @@ pub struct CredentialKind {
     pub data: &'static [DataKey],
     /// The Secret that a spec names for it; `None` if the spec does not request this kind.
     pub secret_name: fn(&ClientCredentials) -> Option<&ObjectName>,
+    /// Credentials that were issued before this time are revoked.
+    pub revoke_before: fn(&ClientCredentials) -> Option<&Time>,
     /// Makes a credential from random bytes.
     pub create: fn([u8; 32]) -> SecretData,
     /// Reads a credential back; `None` if the operator did not make it.
@@ -54,6 +56,8 @@ pub struct CredentialStatus {
     pub secret_name: String,
     /// Its name in audit records.
     pub id: String,
+    /// When it was issued; `None` if that is not known.
+    pub issued_at: Option<Time>,
 }
 
 /// A Secret that a client's spec names for a credential.
@@ -61,6 +65,8 @@ pub struct CredentialStatus {
 pub struct RequestedSecret<'a> {
     pub kind: &'static CredentialKind,
     pub name: &'a ObjectName,
+    /// What was issued before this time is revoked.
+    pub revoke_before: Option<&'a Time>,
 }
 
 impl RequestedSecret<'_> {

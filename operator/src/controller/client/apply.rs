@@ -1,6 +1,7 @@
-//! Step four: each credential is kept if its Secret contains one and created if not, and the client's servers learn of it.
+//! Step four: each credential is kept if its Secret contains one and created if not, and the client's servers learn of it. What is
+//! no longer in its Secret, or was revoked, is taken from the servers before anything takes its place.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use portcullis_crds::{McpClient, NamespacedName};
 use tracing::info;
 
@@ -14,8 +15,13 @@ use crate::{
         object::ClientObject,
         ownership::{NotOwned, is_controlled_by},
     },
-    controller::context::Context,
-    credentials::{self, CredentialKind, CredentialStatus, IssuedCredential, KINDS, Plan, plan},
+    controller::{
+        context::{Context, ReconcileKey},
+        polling::{self, SeenSecret},
+    },
+    credentials::{
+        self, CredentialKind, CredentialStatus, IssueRecord, IssuedCredential, KINDS, Plan, Revocation, plan,
+    },
     random,
     sync::lock,
 };
@@ -30,41 +36,44 @@ pub struct Applied {
 /// Returns what became of each credential that the client has: none if its spec requests none, or has never been decoded. What is
 /// known was passed on to the client's servers, whatever failed.
 pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
-    let Fetched { client, secrets } = fetched;
-    let Some(secrets) = secrets else { return last_known(&client) };
-    for kind in KINDS.iter().filter(|kind| !secrets.iter().any(|secret| secret.kind.field == kind.field)) {
-        learn(context, &client, kind, Vec::new());
+    let Fetched { client, secrets, is_decoded } = fetched;
+    let is_missing = |kind: &&CredentialKind| !secrets.iter().any(|secret| secret.kind.field == kind.field);
+    if is_decoded {
+        KINDS.iter().filter(is_missing).for_each(|kind| learn(context, &client, kind, Vec::new()));
     }
     let mut all = Vec::new();
     for secret in secrets {
-        all.push(Applied { kind: secret.kind, result: apply_secret(context, &client, secret).await });
+        let kind = secret.kind;
+        all.push(Applied { kind, result: apply_secret(context, &client, secret, is_decoded).await });
     }
+    polling::schedule(context, ReconcileKey::Client(client.object.namespaced_name()));
     all
 }
 
-/// The credentials of a client whose spec cannot be decoded, as its status says.
-fn last_known(client: &ClientObject) -> Vec<Applied> {
-    let known = |kind: &'static CredentialKind| {
-        let status = client.status.as_ref().and_then(kind.status)?;
-        Some(Applied { kind, result: Ok(status) })
-    };
-    KINDS.iter().filter_map(known).collect()
-}
-
+/// A Secret that cannot be read changes nothing: whatever was known of it stays.
 async fn apply_secret(
     context: &Context,
     client: &ClientObject,
     secret: FetchedSecret,
+    may_create: bool,
 ) -> Result<CredentialStatus, Error> {
-    let FetchedSecret { kind, name, live, former } = secret;
-    let issued = match issue(context, client, kind, &name, live?).await {
-        Ok(issued) => issued,
-        Err(error) => {
-            // What was in the Secret is no longer where its owner reads it.
-            if matches!(error, Error::NotOwned(_)) {
-                learn(context, client, kind, Vec::new());
-            }
-            return Err(error);
+    let FetchedSecret { kind, name, revocation, live, former } = secret;
+    let live = live?;
+    see(context, client, kind, SeenSecret::new(&name, live.as_ref().map(|live| &live.metadata)));
+    let (issued, at) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
+        Plan::Keep { issued, at } => (issued, at),
+        plan => {
+            unlearn(context, client, kind, &revocation, former.as_ref());
+            let created = match may_create {
+                true => create(context, client, kind, &name, &revocation, live, plan).await,
+                false => Err(Error::InvalidSpec),
+            };
+            created.inspect_err(|error| {
+                let is_in_former = matches!(former, Ok(Some(_)) | Err(_)) && !matches!(error, Error::NotOwned(_));
+                if !is_in_former {
+                    learn(context, client, kind, Vec::new());
+                }
+            })?
         }
     };
     let id = issued.id().to_owned();
@@ -72,55 +81,94 @@ async fn apply_secret(
     if let Some(former) = former? {
         delete_former(context, client, former).await?;
     }
-    Ok(CredentialStatus { secret_name: name.name, id })
+    Ok(CredentialStatus { secret_name: name.name, id, issued_at: at })
 }
 
-/// The credential in the Secret; it is created first if there is none.
-async fn issue(
+/// What was issued is no longer in its Secret, or was revoked: the servers refuse it from now on, whether or not a new credential can
+/// be created. One that is still in the former Secret stays until the new one exists.
+fn unlearn(
+    context: &Context,
+    client: &ClientObject,
+    kind: &CredentialKind,
+    revocation: &Revocation,
+    former: Result<&Option<Secret>, &Error>,
+) {
+    let Ok(former) = former else { return };
+    match plan(kind, &client.object.metadata, revocation, former.as_ref()) {
+        Plan::Keep { issued, .. } => learn(context, client, kind, vec![issued]),
+        // The first policy of a new client is published once, with its key.
+        _ if was_issued(context, client, kind) => learn(context, client, kind, Vec::new()),
+        _ => {}
+    }
+}
+
+/// Whether the servers may have published a credential of the client.
+fn was_issued(context: &Context, client: &ClientObject, kind: &CredentialKind) -> bool {
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    let memory = lock(&memory);
+    let is_known = memory.uid == client.object.uid() && memory.issued.get(kind.field).is_some_and(|it| !it.is_empty());
+    is_known || client.status.as_ref().and_then(kind.status).is_some()
+}
+
+/// Creates a credential, and writes it into the Secret.
+async fn create(
     context: &Context,
     client: &ClientObject,
     kind: &CredentialKind,
     name: &NamespacedName,
+    revocation: &Revocation,
     live: Option<Secret>,
-) -> Result<IssuedCredential, Error> {
+    plan: Plan,
+) -> Result<(IssuedCredential, Option<Time>), Error> {
     let metadata = &client.object.metadata;
-    match plan(kind, metadata, live.as_ref()) {
-        Plan::Keep(issued) => Ok(issued),
-        Plan::Create | Plan::Replace => {
-            let data = (kind.create)(random::bytes());
-            let issued = (kind.read)(&data).expect("a credential must be read back as it was created");
-            let secret = serde_json::to_value(credentials::secret(kind, metadata, &name.name, data))?;
-            let live = live.map(serde_json::to_value).transpose()?;
-            DesiredObject::new(&SECRET.object, secret).apply(&context.cluster, live).await?;
-            let (noun, id) = (kind.noun, issued.id());
-            info!(client = %client.object.namespaced_name(), key = id, secret = name.name, "created a {noun}");
-            let event = EventDraft::normal(kind.issued, format!("{noun} {id} is in Secret {}", name.name));
-            context.events.write::<McpClient>(metadata, &event).await;
-            Ok(issued)
-        }
-        Plan::NotOwned => {
+    let object = ObjectRef::of::<Secret>(name.clone());
+    let live = match (plan, live) {
+        (Plan::NotOwned, _) => {
             let NamespacedName { namespace, name } = name.clone();
-            Err(Error::NotOwned(NotOwned { kind: SECRET.object.kind.to_owned(), namespace, name }))
+            return Err(Error::NotOwned(NotOwned { kind: SECRET.object.kind.to_owned(), namespace, name }));
         }
+        (Plan::Wait, _) => return Err(Error::Terminating { object: object.to_string() }),
+        (Plan::Recreate, Some(live)) => {
+            context.cluster.delete(&object, &live.metadata.uid.unwrap_or_default()).await?;
+            None
+        }
+        (_, live) => live,
+    };
+    let data = (kind.create)(random::bytes());
+    let issued = (kind.read)(&data).expect("a credential must be read back as it was created");
+    let record = IssueRecord::new(issued.id(), revocation, Timestamp::now());
+    let secret = serde_json::to_value(credentials::secret(kind, metadata, &name.name, data, Some(&record)))?;
+    let live = live.map(serde_json::to_value).transpose()?;
+    let applied = DesiredObject::new(&SECRET.object, secret).apply(&context.cluster, live).await?;
+    if let Some(written) = applied.written() {
+        see(context, client, kind, SeenSecret::new(name, Some(&written.metadata)));
     }
+    let (noun, id) = (kind.noun, issued.id());
+    info!(client = %client.object.namespaced_name(), key = id, secret = name.name, "created a {noun}");
+    let event = EventDraft::normal(kind.issued, format!("{noun} {id} is in Secret {}", name.name));
+    context.events.write::<McpClient>(metadata, &event).await;
+    Ok((issued, Some(Time(record.at))))
 }
 
-/// Keeps what was issued, and has the client's servers publish it if it is new.
+/// Remembers a Secret as it was last read or written.
+fn see(context: &Context, client: &ClientObject, kind: &CredentialKind, seen: SeenSecret) {
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    lock(&memory).of_client(client.object.uid()).secrets.insert(kind.field, seen);
+}
+
+/// Keeps what was issued, and has the client's servers publish it if it is new. What is taken away does not wait.
 fn learn(context: &Context, client: &ClientObject, kind: &CredentialKind, issued: Vec<IssuedCredential>) {
     let name = client.object.namespaced_name();
     let memory = context.of_clients.of(&name);
-    let before = {
-        let mut memory = lock(&memory);
-        if memory.uid != client.object.uid() {
-            memory.uid = client.object.uid().to_owned();
-            memory.issued.clear();
-        }
-        memory.issued.insert(kind.field, issued.clone())
-    };
+    let before = lock(&memory).of_client(client.object.uid()).issued.insert(kind.field, issued.clone());
     if before.as_ref() != Some(&issued) {
-        let may_wait = before.is_none_or(|before| before.is_empty());
+        let is_published = || client.status.as_ref().and_then(kind.status);
+        let takes_away = match before {
+            Some(before) => before.iter().any(|it| !issued.contains(it)),
+            None => is_published().is_some_and(|published| !issued.iter().any(|it| it.id() == published.id)),
+        };
         for server in context.index.servers(&name) {
-            context.publish(server, may_wait);
+            context.publish(server, !takes_away);
         }
     }
 }

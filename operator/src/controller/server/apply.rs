@@ -26,7 +26,7 @@ use crate::{
         kind::Retrieval,
         store::Stored,
     },
-    controller::context::Context,
+    controller::{context::Context, polling::SeenSecret},
     sync::lock,
     validate::{Published, ServerPlan},
 };
@@ -147,6 +147,10 @@ impl Writer<'_> {
         self.remember(object, &applied);
         if let Some(written) = applied.written() {
             uid.clone_from(&written.metadata.uid);
+            if kind.kind == SECRET.object.kind {
+                let name = child_name(&self.fetched.name, object.name().to_owned());
+                lock(&memory).secret = Some(SeenSecret::new(&name, Some(&written.metadata)));
+            }
             self.context.written(kind, written);
         }
         lock(&memory).uids.extend(uid);

@@ -19,7 +19,11 @@ use crate::{
         object::{ObservedPod, ServerObject},
         received::ReceivedObject,
     },
-    controller::{context::Context, memory::ServerMemory},
+    controller::{
+        context::{Context, ReconcileKey},
+        memory::ServerMemory,
+        polling::{self, SeenSecret},
+    },
     credentials::server_keys,
     random,
     sync::lock,
@@ -47,31 +51,39 @@ impl LiveObjects {
 
 /// Fetches a server; `None` if it no longer exists.
 ///
-/// # Errors
-/// Returns an error if the server's credentials are unknown to this run and cannot be read: keys that are in use would be
-/// replaced.
-pub async fn fetch(context: &Context, name: &NamespacedName) -> Result<Option<(Fetched, LiveObjects)>, Error> {
-    let Some(server) = context.servers.get(name) else { return Ok(None) };
+/// Credentials that cannot be read hold up nothing but themselves: the policy is published without them.
+pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched, LiveObjects)> {
+    let server = context.servers.get(name)?;
     let secret = ObjectRef {
         resource: SECRET.object.resource(),
         name: child_name(name, credentials_secret_name(&name.name, Version::CURRENT)),
     };
     let read = context.cluster.read(&secret).await;
+    polling::schedule(context, ReconcileKey::Server(name.clone()));
     let Published { policy, credentials } = remembered(context, &server);
-    let credentials = match (credentials, &read) {
-        (Some(credentials), _) => Some(credentials),
-        (None, Ok(secret)) => secret.clone().and_then(credentials_of),
-        (None, Err(_)) => return read.map(|_| None),
-    };
+    if let Ok(found) = &read {
+        let memory = context.of_servers.of(name);
+        lock(&memory).secret = Some(SeenSecret::new(&secret.name, found.as_ref().map(|found| &found.metadata)));
+    }
+    let credentials = credentials.or_else(|| read.as_ref().ok().cloned().flatten().and_then(credentials_of));
     let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
-    let live = LiveObjects([((SECRET.object.kind, secret.name), read)].into());
-    let input = ServerInput {
-        server: server.object.clone(),
-        clients: clients(context, name, &published),
-        published,
-        fresh_keys: server_keys(random::bytes()),
+    let clients = clients(context, name, &published);
+    let read = match read {
+        Ok(_) if is_unknown(&published, &clients) => Err(Error::Unknown { object: secret.to_string() }),
+        read => read,
     };
-    Ok(Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live)))
+    let live = LiveObjects([((SECRET.object.kind, secret.name), read)].into());
+    let input =
+        ServerInput { server: server.object.clone(), clients, published, fresh_keys: server_keys(random::bytes()) };
+    Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live))
+}
+
+/// Whether the credentials must not be written yet: what the servers have of them is unknown, and so is the key of a client that is
+/// served. It would be cut off.
+fn is_unknown(published: &Published, clients: &[ClientInput]) -> bool {
+    let entries = || published.policy.iter().flat_map(|policy| &*policy.clients);
+    let is_served = |client: &ClientInput| entries().any(|entry| entry.uid == client.client.object().uid());
+    published.credentials.is_none() && clients.iter().any(|client| client.credentials.is_none() && is_served(client))
 }
 
 /// What this run published last for the server.

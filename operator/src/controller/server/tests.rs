@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::*;
@@ -188,7 +189,8 @@ async fn after_a_restart_each_entry_of_the_published_policy_counts_by_itself() {
         let change = context.clients.event(client(name, tools).into()).unwrap();
         context.client_changed(&change);
     }
-    reconcile(&context, &crm()).await.unwrap();
+    // The credentials wait for keys that are not known yet.
+    let _ = reconcile(&context, &crm()).await;
     let memory = context.of_servers.of(&crm());
     let policy = lock(&memory).published.policy.clone().unwrap();
     let clients: Vec<_> = policy.clients.iter().map(|client| (client.id.as_str(), client.tools.len())).collect();
@@ -196,7 +198,7 @@ async fn after_a_restart_each_entry_of_the_published_policy_counts_by_itself() {
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_read_hold_up_the_policy_only_while_nothing_is_known_of_them() {
+async fn credentials_that_cannot_be_read_are_not_written_and_hold_up_no_policy() {
     let is_refused = Arc::new(AtomicBool::new(true));
     let api = storing({
         let is_refused = Arc::clone(&is_refused);
@@ -209,7 +211,9 @@ async fn credentials_that_cannot_be_read_hold_up_the_policy_only_while_nothing_i
     let context = context(&api, "fixed");
     let error = reconcile(&context, &crm()).await.unwrap_err();
     assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
-    assert_eq!(writes(&api), [] as [&str; 0], "keys that are in use would be replaced");
+    let expected = ["POST configmaps", "POST serviceaccounts", "POST services"];
+    assert_eq!(writes(&api)[..3], expected, "a Secret is not written: keys that are in use would be replaced");
+    assert!(!writes(&api).iter().any(|write| write.contains("secrets") || write.contains("deployments")));
 
     is_refused.store(false, Ordering::SeqCst);
     reconcile(&context, &crm()).await.unwrap();
@@ -240,4 +244,49 @@ async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_th
     context.publish(crm(), false);
     reconcile(&context, &crm()).await.unwrap();
     assert!(writes(&api)[before..].contains(&"PATCH configmaps/crm-policy-v1".to_owned()));
+}
+
+/// After a restart, with a client whose Secret was not read yet.
+#[tokio::test]
+async fn credentials_are_not_replaced_while_a_served_client_s_key_is_unknown_and_its_suspension_is_published() {
+    let secret = |data: Value| {
+        let mut metadata = metadata("crm-credentials-v1");
+        metadata["uid"] = json!("uid-of-credentials");
+        metadata["resourceVersion"] = json!("1");
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data})
+    };
+    let garbage = |text: &str| json!({"credentials.yaml": STANDARD.encode(text)});
+    for (what, answer) in [
+        ("forbidden", refusal(403)),
+        ("an error", refusal(500)),
+        ("deleted", refusal(404)),
+        ("emptied", (200, secret(json!({})))),
+        ("not YAML", (200, secret(garbage("}{")))),
+        ("of another contract", (200, secret(garbage("contract: 99")))),
+        ("not UTF-8", (200, secret(json!({"credentials.yaml": "//8="})))),
+    ] {
+        let api = storing(move |request| {
+            (request.method == "GET" && request.path.contains("/secrets/")).then(|| answer.clone())
+        })
+        .await;
+        let context = context(&api, "fixed");
+        let _ = context.owned.answer(&CONFIG_MAP.object, published(&[("agent", "")]));
+        let mut suspended: Value = serde_json::from_str(client("agent", json!(["ping"])).json()).unwrap();
+        suspended["spec"]["suspended"] = json!(true);
+        let change = context.clients.event(object(suspended).into()).unwrap();
+        context.client_changed(&change);
+        reconcile(&context, &crm()).await.unwrap_err();
+        let memory = context.of_servers.of(&crm());
+        let policy = lock(&memory).published.policy.clone().unwrap();
+        assert!(policy.clients.iter().all(|client| client.suspended), "{what}");
+        let secrets = writes(&api).into_iter().filter(|write| write.contains("secrets"));
+        assert_eq!(secrets.collect::<Vec<_>>(), [] as [&str; 0], "{what}");
+
+        // Once the key is known nothing is held back any more, unless the Secret cannot be read.
+        let of_client = context.of_clients.of(&NamespacedName::new("sales", "agent"));
+        lock(&of_client).of_client("uid-of-agent").issued.insert("apiKey", Vec::new());
+        let _ = reconcile(&context, &crm()).await;
+        let is_written = writes(&api).iter().any(|write| write.contains("secrets"));
+        assert_eq!(is_written, !["forbidden", "an error"].contains(&what), "{what}");
+    }
 }

@@ -61,7 +61,7 @@ fn credentials(input: &StatusInput<'_>) -> ConditionState {
     let mut issued = Vec::new();
     for Applied { kind, result } in input.credentials {
         match result {
-            Ok(CredentialStatus { secret_name, id }) => {
+            Ok(CredentialStatus { secret_name, id, .. }) => {
                 issued.push(format!("the {} {id} is in Secret {secret_name}, as `{}`", kind.noun, kind.data[0].key));
             }
             Err(error) => return ConditionState::no(error.reason(), error.to_string()),

@@ -30,7 +30,7 @@ fn applied(result: Result<CredentialStatus, Error>) -> Applied {
 }
 
 fn key(secret_name: &str) -> CredentialStatus {
-    CredentialStatus { secret_name: secret_name.into(), id: "id".into() }
+    CredentialStatus { secret_name: secret_name.into(), id: "id".into(), issued_at: None }
 }
 
 fn taken(name: &str) -> Error {
@@ -228,7 +228,7 @@ fn a_taken_name_and_a_wrong_field_are_the_reason_that_a_client_is_not_ready() {
 fn the_secret_of_the_former_key_is_named_until_the_key_is_in_another_one() {
     let timeout = Error::Timeout { doing: "reading Secret sales/former".into(), after: Duration::from_secs(10) };
     let (spec, findings) = (spec(|_| ()), Findings::default());
-    let api_key = |name: &str| Some(ApiKeyStatus { secret_name: name.into(), key_id: "id".into() });
+    let api_key = |name: &str| Some(ApiKeyStatus { secret_name: name.into(), key_id: "id".into(), issued_at: None });
     let before = McpClientStatus { api_key: api_key("former"), ..content(&input(&spec, &findings, &[])) };
     for (what, key, expected) in [
         ("it is in another Secret", Ok(key("new")), api_key("new")),

@@ -1,0 +1,94 @@
+//! Polls the Secrets that the operator made. They are not watched: a right to watch Secrets cannot be held to these.
+//!
+//! Each is asked for its version only, at a bounded rate for all of them together; whatever differs from what a reconcile last read
+//! or wrote starts that reconcile, and nothing else does.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use portcullis_crds::NamespacedName;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+use tracing::debug;
+
+use super::context::{Context, ReconcileKey};
+use crate::{
+    cluster::{ObjectRef, backoff::spread},
+    sync::lock,
+};
+
+/// How often each Secret is polled, as long as there are not too many of them.
+const POLL: Duration = Duration::from_secs(30);
+/// The time between two requests: at most 40 a second, so that 1,200 Secrets are polled every 30 s, and 10,000 every 250 s.
+const PACE: Duration = Duration::from_millis(25);
+/// How many requests may be without an answer.
+const AT_ONCE: usize = 8;
+
+/// A Secret as it was last read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenSecret {
+    name: NamespacedName,
+    /// Its UID and resourceVersion; `None` if it did not exist.
+    version: Option<(Option<String>, Option<String>)>,
+}
+
+impl SeenSecret {
+    pub fn new(name: &NamespacedName, metadata: Option<&ObjectMeta>) -> Self {
+        let version = metadata.map(|metadata| (metadata.uid.clone(), metadata.resource_version.clone()));
+        Self { name: name.clone(), version }
+    }
+}
+
+/// Has the Secrets of a client or server polled, once they were read.
+pub fn schedule(context: &Context, key: ReconcileKey) {
+    context.polls.add_at(key, Instant::now() + spread(POLL));
+}
+
+/// Polls, for ever.
+pub async fn poll_secrets(context: Arc<Context>) {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let item = context.polls.next().await;
+        let context = Arc::clone(&context);
+        tokio::spawn(async move {
+            poll(&context, &item.key).await;
+            drop((item, permit));
+        });
+        sleep(PACE).await;
+    }
+}
+
+/// Polls the Secrets of one client or server. One that no longer exists is not polled again.
+pub(super) async fn poll(context: &Context, key: &ReconcileKey) {
+    let Some(secrets) = secrets(context, key) else { return };
+    for seen in secrets {
+        let secret = ObjectRef::of::<Secret>(seen.name.clone());
+        let is_same = match context.cluster.read_metadata(&secret).await {
+            Ok(found) => SeenSecret::new(&seen.name, found.as_ref()) == seen,
+            Err(error) => {
+                debug!(object = %key, %error, "a Secret cannot be polled");
+                false
+            }
+        };
+        if !is_same {
+            context.queue.add(key.clone());
+        }
+    }
+    schedule(context, key.clone());
+}
+
+/// The Secrets of a client or server; `None` if it no longer exists.
+fn secrets(context: &Context, key: &ReconcileKey) -> Option<Vec<SeenSecret>> {
+    match key {
+        ReconcileKey::Client(name) => {
+            context.clients.get(name)?;
+            Some(lock(&*context.of_clients.known(name)?).secrets.values().cloned().collect())
+        }
+        ReconcileKey::Server(name) => {
+            context.servers.get(name)?;
+            Some(lock(&*context.of_servers.known(name)?).secret.iter().cloned().collect())
+        }
+    }
+}
