@@ -91,7 +91,7 @@ name!(
 
 name!(
     /// The name of a Kubernetes object: a DNS subdomain.
-    ObjectName, 253, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$", is_subdomain,
+    ObjectName, 253, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_subdomain,
     "must be a DNS subdomain: at most 253 of the characters a-z, 0-9, '-', '.', with a letter or digit at both ends"
 );
 
@@ -142,15 +142,19 @@ fn is_tool_name(value: &str) -> bool {
 }
 
 fn is_label(value: &str) -> bool {
+    value.len() <= 63 && is_part(value)
+}
+
+fn is_part(value: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    value.len() <= 63
-        && value.bytes().all(|b| inner(b) || b == b'-')
+    value.bytes().all(|b| inner(b) || b == b'-')
         && value.bytes().next().is_some_and(inner)
         && value.bytes().last().is_some_and(inner)
 }
 
+/// As Kubernetes has it (IsDNS1123Subdomain): only the whole name is bounded, not its parts.
 fn is_subdomain(value: &str) -> bool {
-    value.len() <= 253 && value.split('.').all(is_label)
+    value.len() <= 253 && value.split('.').all(is_part)
 }
 
 fn is_client_id(value: &str) -> bool {
@@ -171,6 +175,13 @@ mod tests {
         }
         for bad in ["", "a b", "tool/x", "ü", &"x".repeat(129)] {
             assert!(bad.parse::<ToolName>().is_err(), "{bad:?}");
+        }
+        for good in ["a", "a.b-c", &"x".repeat(253)] {
+            assert!(good.parse::<ObjectName>().is_ok(), "{good:?}");
+            assert!(ClientId::of("sales", &NamespacedName::new("team", good)).is_ok(), "{good:?}");
+        }
+        for bad in ["", "a..b", ".a", "a.", "a.-b", &"x".repeat(254)] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad:?}");
         }
         for bad in ["", "-a", "a-", "A", "a.b", &"x".repeat(64)] {
             assert!(bad.parse::<BackendName>().is_err(), "{bad:?}");

@@ -6,7 +6,8 @@
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::Resource;
 use portcullis_crds::{
-    Finding, McpClientSpec, McpServer, McpServerSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus,
+    Finding, McpClientSpec, McpServer, McpServerSpec, NamespacedName, client::McpClientStatus, json_object,
+    server::McpServerStatus,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
@@ -56,7 +57,7 @@ fn decode<S: Spec>(spec: &str) -> Result<S, Undecodable<S::Partial>> {
         };
         let message: String = error.into_inner().to_string().chars().take(MAX_ERROR).collect();
         let findings = Finding::new(path, format!("cannot be decoded: {message}")).into();
-        Undecodable { findings, partial: S::partial(&serde_json::from_str(spec).unwrap_or_default()) }
+        Undecodable { findings, partial: S::partial(&json_object::shallow(spec).unwrap_or_default()) }
     })
 }
 
@@ -268,6 +269,28 @@ mod tests {
         let findings = client.object.spec.clone().unwrap_err().findings;
         assert_eq!(findings.0[0].path, "spec.access[0].tools");
         assert_eq!((client.version(), client.namespaced_name().name.as_str()), (12, "agent"));
+    }
+
+    #[test]
+    fn what_is_too_deep_is_named_with_its_bound_and_the_rest_is_read() {
+        let nested = |levels: usize| format!("{}{}{}", r#"{"a":"#.repeat(levels), 1, "}".repeat(levels));
+        for levels in [65, 130, 100_000] {
+            let spec = format!(
+                r#"{{"backends":[],"tools":[{{"name":"a","description":"x","backend":"b","inputSchema":{}}}]}}"#,
+                nested(levels)
+            );
+            let text = format!(r#"{{"metadata":{{"name":"crm","namespace":"sales"}},"spec":{spec}}}"#);
+            let server: ServerObject = ReceivedObject::parse(&text).unwrap().into();
+            let findings = server.object.spec.unwrap_err().findings.to_string();
+            let expected = "spec.tools[0].inputSchema: cannot be decoded: is nested more than 64 levels deep";
+            assert!(findings.starts_with(expected), "{levels}: {findings}");
+
+            let spec = format!(r#"{{"access":[{}],"suspended":true,"credentials":{{}}}}"#, nested(levels));
+            let text = format!(r#"{{"metadata":{{"name":"bot","namespace":"sales"}},"spec":{spec}}}"#);
+            let client: ClientObject = ReceivedObject::parse(&text).unwrap().into();
+            let partial = client.object.spec.unwrap_err().partial;
+            assert_eq!((partial.suspended, partial.access), (true, Some(Vec::new())), "{levels}");
+        }
     }
 
     #[test]
