@@ -15,11 +15,12 @@ mod serve;
 mod socket;
 mod tracked_body;
 
-pub use bounds::{BodyBounds, Bounds, StreamBounds};
+pub use bounds::{AnswerBounds, BodyBounds, Bounds, StreamBounds};
 pub use budget::{Budget, OverBudget, Share};
 pub use facts::ConnectionFacts;
 pub use listener::{Accepted, AcceptedTcp, Listener};
 pub use registry::Connections;
 pub use request_body::{BodyRefusal, read_body};
-pub use response_body::{AtStop, LiveStream, ResponseBody};
+pub use response_body::{AtStop, Held, LiveStream, ResponseBody};
 pub use serve::{Handler, serve};
+pub use tracked_body::PIECE;

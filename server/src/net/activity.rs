@@ -7,10 +7,13 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
     },
-    task::{Context, Waker},
-    time::Instant,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -25,8 +28,13 @@ pub(super) struct Activity {
     has_read: AtomicBool,
     /// On HTTP/2 bytes may be read at any time, and need not belong to a request.
     is_http2: AtomicBool,
-    /// The answers of HTTP/2 that wait for the peer's windows. On HTTP/1 only the socket can hold an answer back.
-    unread: Mutex<Unread>,
+    /// The answers that wait for the peer, by the numbers of their requests: all of HTTP/2, and those of HTTP/1 that are sent in
+    /// pieces.
+    unread: Mutex<HashMap<u64, Unread>>,
+    /// On HTTP/2: bytes of answers that were handed over and not yet written to the socket.
+    queued: AtomicUsize,
+    /// The answers that wait until less is queued.
+    waiting: Mutex<Vec<Waker>>,
     /// Whether a write waits for the peer.
     write_waits: AtomicBool,
     /// Writes that made progress.
@@ -41,17 +49,19 @@ pub(super) struct Activity {
     stop: Notify,
 }
 
-#[derive(Default)]
+/// An answer that waits for the peer.
 struct Unread {
-    bytes: u64,
-    /// When each answer that waits last made progress, by the number of its request.
-    moved: HashMap<u64, Instant>,
+    since: Instant,
+    /// When the peer last took some of it.
+    moved: Instant,
+    /// Bytes that the peer took.
+    taken: u64,
+    /// A live stream has no rate: it may have nothing to send.
+    has_rate: bool,
 }
 
-/// The peer leaves too many bytes of its answers unread: this answer is not sent.
-#[derive(Debug, thiserror::Error)]
-#[error("the peer leaves too much unread")]
-pub(super) struct TooMuchUnread;
+/// Bytes of answers that HTTP/2 may hold of all streams of a connection, beside the piece that it is given next.
+const QUEUED: usize = 32 * 1024;
 
 /// What a connection is doing. `after` counts what it did before: while the state stays equal, nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +95,14 @@ impl Activity {
         self.write_waits.load(Relaxed).then(|| self.writes.load(Relaxed))
     }
 
-    /// When the answer that has waited longest for the peer last made progress. Only answers count: a ping moves the socket too.
-    pub(super) fn oldest_unread(&self) -> Option<Instant> {
-        self.unread.lock().moved.values().min().copied()
+    /// Whether an answer has made no progress for `stall`, or was taken at less than `least_rate` bytes a second since it began,
+    /// after as long a grace. Only answers count: a ping moves the socket too.
+    pub(super) fn is_read_too_slowly(&self, stall: Duration, least_rate: u32, now: Instant) -> bool {
+        self.unread.lock().values().any(|answer| {
+            let lasting = now.saturating_duration_since(answer.since).saturating_sub(stall).as_secs_f64();
+            now.saturating_duration_since(answer.moved) > stall
+                || (answer.has_rate && lasting * f64::from(least_rate) > answer.taken as f64)
+        })
     }
 
     /// Bytes were read.
@@ -95,12 +110,40 @@ impl Activity {
         self.has_read.store(true, Relaxed);
     }
 
-    /// A write returned: either it made progress, or it waits for the peer.
-    pub(super) fn wrote(&self, is_waiting: bool) {
-        self.write_waits.store(is_waiting, Relaxed);
-        if !is_waiting {
-            self.writes.fetch_add(1, Relaxed);
+    /// A write returned: either it wrote so many bytes, or it waits for the peer.
+    pub(super) fn wrote(&self, bytes: Option<usize>) {
+        self.write_waits.store(bytes.is_none(), Relaxed);
+        let Some(bytes) = bytes else { return };
+        self.writes.fetch_add(1, Relaxed);
+        if self.is_http2.load(Relaxed) {
+            let less = |queued: usize| Some(queued.saturating_sub(bytes));
+            let before = self.queued.fetch_update(AcqRel, Acquire, less).unwrap_or_default();
+            if before >= QUEUED {
+                self.waiting.lock().drain(..).for_each(Waker::wake);
+            }
         }
+    }
+
+    /// On HTTP/2: ready when few enough bytes are queued for another piece. What the peer does not read would otherwise be held
+    /// once more for each stream.
+    pub(super) fn poll_queue(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.queued.load(Acquire) < QUEUED {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.lock();
+        // Looked at again: a write before the lock wakes nobody who is not in the list yet.
+        if self.queued.load(Acquire) < QUEUED {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// On HTTP/2: so many bytes were handed over.
+    pub(super) fn queue(&self, bytes: usize) {
+        self.queued.fetch_add(bytes, AcqRel);
     }
 
     /// The head of a request is complete. The request ends when the returned value is dropped.
@@ -109,7 +152,7 @@ impl Activity {
         if is_http2 {
             self.is_http2.store(true, Relaxed);
         }
-        RequestInFlight { activity: self.clone(), number, is_http2, unread: 0 }
+        RequestInFlight { activity: self.clone(), number, is_http2, waits: false }
     }
 
     /// Asks the connection to tell its peer that there will be no further request on it.
@@ -167,44 +210,38 @@ pub(super) struct RequestInFlight {
     pub activity: Arc<Activity>,
     number: u64,
     pub is_http2: bool,
-    /// Bytes of its answer that count as unread.
-    unread: u64,
+    /// Whether its answer is among those that wait.
+    waits: bool,
 }
 
 impl RequestInFlight {
-    /// On HTTP/2: so many bytes of its answer will wait for the peer.
-    ///
-    /// # Errors
-    /// Returns an error if more than `most` bytes would wait on the connection, unless nothing else does.
-    pub(super) fn wait(&mut self, bytes: u64, most: u64) -> Result<(), TooMuchUnread> {
-        let unread = &mut *self.activity.unread.lock();
-        if unread.bytes > 0 && unread.bytes.saturating_add(bytes) > most {
-            return Err(TooMuchUnread);
-        }
-        unread.bytes += bytes;
-        unread.moved.insert(self.number, Instant::now());
-        self.unread += bytes;
-        Ok(())
+    /// Its answer, or the next part of a live stream, begins to wait for the peer.
+    pub(super) fn wait(&mut self, has_rate: bool) {
+        let now = Instant::now();
+        let answer = Unread { since: now, moved: now, taken: 0, has_rate };
+        self.activity.unread.lock().insert(self.number, answer);
+        self.waits = true;
     }
 
-    /// The peer took some of what waits.
-    pub(super) fn progress(&self) {
-        self.activity.unread.lock().moved.insert(self.number, Instant::now());
+    /// The peer took everything that was handed over, and gets so many bytes more.
+    pub(super) fn progress(&self, bytes: usize) {
+        if let Some(answer) = self.activity.unread.lock().get_mut(&self.number) {
+            answer.moved = Instant::now();
+            answer.taken += bytes as u64;
+        }
     }
 
     /// The peer took everything: nothing of this answer waits for it.
     pub(super) fn taken(&mut self) {
-        let unread = &mut *self.activity.unread.lock();
-        unread.bytes -= std::mem::take(&mut self.unread);
-        unread.moved.remove(&self.number);
+        if std::mem::take(&mut self.waits) {
+            self.activity.unread.lock().remove(&self.number);
+        }
     }
 }
 
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        if self.is_http2 {
-            self.taken();
-        }
+        self.taken();
         self.activity.has_read.store(false, Relaxed);
         self.activity.ended.fetch_add(1, Relaxed);
     }

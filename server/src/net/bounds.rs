@@ -17,11 +17,14 @@ pub struct Bounds {
     pub headers_within: Duration,
     /// How long a connection may have no request in flight. 75 s.
     pub idle: Duration,
-    /// How long a peer may take nothing from the socket, or nothing of an answer that HTTP/2 holds back for it. 30 s.
+    /// How long a peer may take nothing from the socket, or nothing of an answer that waits for it. 30 s.
     pub write_stall: Duration,
-    /// Bytes of answers that an HTTP/2 connection may hold back for its peer; the stream of a further answer is reset. 16 MiB:
-    /// four of the largest answers.
-    pub unread: u64,
+    /// Bytes a second at which an answer must be taken after `write_stall`, so that the largest is not held for hours. 32 KiB.
+    pub least_rate: u32,
+    /// Bytes of answers to callers that are not identified, which HTTP/2 lets wait: of one peer address. 2 MiB.
+    pub unread_of_peer: usize,
+    /// The same of all addresses. 8 MiB.
+    pub unread: usize,
     /// Bytes of a header block; a larger one is answered 431. 16 KiB.
     pub header_block: usize,
     /// Concurrent streams of an HTTP/2 connection. 100.
@@ -39,7 +42,9 @@ impl Default for Bounds {
             headers_within: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
-            unread: 16 * 1024 * 1024,
+            least_rate: 32 * 1024,
+            unread_of_peer: 2 * 1024 * 1024,
+            unread: 8 * 1024 * 1024,
             header_block: 16 * 1024,
             streams: 100,
             pending_resets: 20,
@@ -83,6 +88,29 @@ impl Default for BodyBounds {
 }
 
 impl BodyBounds {
+    /// The budget of the bytes that may be held.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.held_of_identity, self.held)
+    }
+}
+
+/// The bounds of the bytes of answers, from the first byte that a backend sends until a peer has read the last. `Default` has those
+/// of a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnswerBounds {
+    /// Bytes of answers to one identity: two of the largest. 28 MiB.
+    pub held_of_identity: usize,
+    /// Bytes of all answers. 64 MiB.
+    pub held: usize,
+}
+
+impl Default for AnswerBounds {
+    fn default() -> Self {
+        Self { held_of_identity: 28 * 1024 * 1024, held: 64 * 1024 * 1024 }
+    }
+}
+
+impl AnswerBounds {
     /// The budget of the bytes that may be held.
     pub fn budget(&self) -> Budget {
         Budget::new(self.held_of_identity, self.held)

@@ -1,14 +1,19 @@
-//! Budgets that all identities share: bytes of bodies that are being received, or streams that are open.
+//! Budgets that all identities share: bytes of bodies that are being received, bytes of answers, or streams that are open.
 //!
-//! Each body and each connection has a bound, but many that stall at once could still exhaust the process. So each takes what it
-//! needs from a budget first: from the part of its identity, and from the whole.
+//! Each body, answer and connection has a bound, but many that stall at once could still exhaust the process. So each takes what
+//! it needs from a budget first: from the part of its identity, and from the whole.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::fingerprint::Fingerprint;
 
@@ -17,20 +22,37 @@ use crate::fingerprint::Fingerprint;
 pub struct Budget {
     of_identity: usize,
     of_all: usize,
-    held: Arc<Mutex<Held>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    held: Mutex<Held>,
+    /// What all identities hold of which the rest was given back, so that asking takes no lock while there is none.
+    settled: AtomicUsize,
+    /// Wakes those that wait for an amount to be given back.
+    freed: Notify,
 }
 
 #[derive(Default)]
 struct Held {
     all: usize,
-    by_identity: HashMap<Fingerprint, usize>,
+    by_identity: HashMap<Fingerprint, Own>,
 }
 
-/// What one body or stream holds of a budget. It is given back when this is dropped.
+#[derive(Clone, Copy, Default)]
+struct Own {
+    amount: usize,
+    /// The part of it that waits for its peer alone: see [`Share::settle`].
+    settled: usize,
+}
+
+/// What one body, answer or stream holds of a budget. It is given back when this is dropped.
 pub struct Share {
     budget: Budget,
     identity: Fingerprint,
     amount: usize,
+    is_settled: bool,
 }
 
 /// A budget has too little left.
@@ -44,23 +66,59 @@ pub enum OverBudget {
 
 impl Budget {
     pub fn new(of_identity: usize, of_all: usize) -> Self {
-        Self { of_identity, of_all, held: Arc::default() }
+        Self { of_identity, of_all, shared: Arc::default() }
     }
 
     /// What all identities hold now.
-    #[cfg(test)]
     pub fn held(&self) -> usize {
-        self.held.lock().all
+        self.shared.held.lock().all
     }
 
     /// A share for this identity, which holds nothing yet.
     pub fn share(&self, identity: Fingerprint) -> Share {
-        Share { budget: self.clone(), identity, amount: 0 }
+        Share { budget: self.clone(), identity, amount: 0, is_settled: false }
+    }
+
+    /// Waits until the settled shares of an identity are at most half of its part, and those of all three quarters of the whole.
+    ///
+    /// # Errors
+    /// Returns an error if that takes too long.
+    pub async fn until_uncrowded(&self, identity: Fingerprint, within: Duration) -> Result<(), OverBudget> {
+        if self.shared.settled.load(Relaxed) == 0 {
+            return Ok(());
+        }
+        self.until(within, || self.crowd(identity)).await
+    }
+
+    fn crowd(&self, identity: Fingerprint) -> Result<(), OverBudget> {
+        let own = self.shared.held.lock().by_identity.get(&identity).copied().unwrap_or_default();
+        if own.settled > self.of_identity / 2 {
+            Err(OverBudget::OfIdentity)
+        } else if self.shared.settled.load(Relaxed) > self.of_all / 4 * 3 {
+            Err(OverBudget::OfAll)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tries each time that an amount was given back.
+    async fn until(
+        &self,
+        within: Duration,
+        mut attempt: impl FnMut() -> Result<(), OverBudget>,
+    ) -> Result<(), OverBudget> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            // Registered before the attempt, so that nothing that is given back after it is missed.
+            let freed = self.shared.freed.notified();
+            let Err(over) = attempt() else { return Ok(()) };
+            tokio::time::timeout_at(deadline, freed).await.map_err(|_| over)?;
+        }
     }
 }
 
 impl Share {
-    /// Grows to `amount`; a share does not shrink.
+    /// Grows to `amount`; a smaller one changes nothing.
     ///
     /// # Errors
     /// Returns an error if the budget has too little left; the share stays as it was.
@@ -69,40 +127,78 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let held = &mut *self.budget.held.lock();
-        let own = held.by_identity.get(&self.identity).copied().unwrap_or(0);
-        if own + more > self.budget.of_identity {
+        let held = &mut *self.budget.shared.held.lock();
+        let own = held.by_identity.get(&self.identity).copied().unwrap_or_default();
+        if own.amount + more > self.budget.of_identity {
             return Err(OverBudget::OfIdentity);
         }
         if held.all + more > self.budget.of_all {
             return Err(OverBudget::OfAll);
         }
         held.all += more;
-        held.by_identity.insert(self.identity, own + more);
+        held.by_identity.entry(self.identity).or_default().amount += more;
         self.amount = amount;
         Ok(())
+    }
+
+    /// As [`grow`](Self::grow), but waits until enough is given back.
+    ///
+    /// # Errors
+    /// Returns an error if that takes too long.
+    pub async fn grow_within(&mut self, amount: usize, within: Duration) -> Result<(), OverBudget> {
+        if self.grow(amount).is_ok() {
+            return Ok(());
+        }
+        let budget = self.budget.clone();
+        budget.until(within, || self.grow(amount)).await
+    }
+
+    /// Gives back what is held above `amount`. What is left waits for its peer alone, and does not grow any more.
+    pub fn settle(&mut self, amount: usize) {
+        if !self.is_settled {
+            self.give_back(self.amount.saturating_sub(amount));
+            self.is_settled = true;
+            let held = &mut *self.budget.shared.held.lock();
+            self.budget.shared.settled.fetch_add(self.amount, Relaxed);
+            if let Some(own) = held.by_identity.get_mut(&self.identity) {
+                own.settled += self.amount;
+            }
+        }
+    }
+
+    fn give_back(&mut self, amount: usize) {
+        if amount == 0 {
+            return;
+        }
+        self.amount -= amount;
+        let settled = if self.is_settled { amount } else { 0 };
+        {
+            let held = &mut *self.budget.shared.held.lock();
+            held.all -= amount;
+            self.budget.shared.settled.fetch_sub(settled, Relaxed);
+            if let Entry::Occupied(mut own) = held.by_identity.entry(self.identity) {
+                own.get_mut().amount -= amount;
+                own.get_mut().settled -= settled;
+                if own.get().amount == 0 {
+                    own.remove();
+                }
+            }
+        }
+        self.budget.shared.freed.notify_waiters();
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if self.amount == 0 {
-            return;
-        }
-        let held = &mut *self.budget.held.lock();
-        held.all -= self.amount;
-        if let Entry::Occupied(mut own) = held.by_identity.entry(self.identity) {
-            *own.get_mut() -= self.amount;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
+        self.give_back(self.amount);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn an_identity_holds_no_more_than_its_part_and_all_no_more_than_the_whole() {
@@ -115,7 +211,34 @@ mod tests {
         drop(one);
         assert_eq!((other.grow(2), more.grow(2)), (Ok(()), Ok(())));
         drop((other, more));
-        let held = budget.held.lock();
+        let held = budget.shared.held.lock();
         assert_eq!((held.all, held.by_identity.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_share_waits_for_what_others_give_back_and_not_for_longer_than_it_may() {
+        let budget = Budget::new(4, 6);
+        let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
+        let mut first = budget.share(one);
+        assert_eq!(first.grow(4), Ok(()));
+        let mut second = budget.share(one);
+        assert_eq!(second.grow_within(3, Duration::ZERO).await, Err(OverBudget::OfIdentity));
+        assert_eq!(budget.share(other).grow_within(3, Duration::ZERO).await, Err(OverBudget::OfAll));
+        let (grown, ()) = tokio::join!(second.grow_within(3, PATIENCE), async { first.settle(1) });
+        assert_eq!((grown, budget.held()), (Ok(()), 4));
+    }
+
+    #[tokio::test]
+    async fn an_identity_is_crowded_by_what_waits_for_its_peers_and_by_nothing_else() {
+        let budget = Budget::new(4, 8);
+        let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
+        let mut share = budget.share(one);
+        assert_eq!(share.grow(4), Ok(()));
+        assert_eq!(budget.until_uncrowded(one, Duration::ZERO).await, Ok(()));
+        share.settle(3);
+        assert_eq!(budget.until_uncrowded(one, Duration::ZERO).await, Err(OverBudget::OfIdentity));
+        assert_eq!(budget.until_uncrowded(other, Duration::ZERO).await, Ok(()));
+        let (uncrowded, ()) = tokio::join!(budget.until_uncrowded(one, PATIENCE), async { drop(share) });
+        assert_eq!((uncrowded, budget.shared.settled.load(Relaxed)), (Ok(()), 0));
     }
 }

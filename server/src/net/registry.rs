@@ -74,9 +74,8 @@ impl Entry {
             ConnectionState::ReadingHead { .. } => now - self.state.1 > bounds.headers_within,
             ConnectionState::Idle { .. } => now - self.state.1 > bounds.idle,
         };
-        let stalled_since =
-            [waiting.map(|_| self.waiting.1), self.activity.oldest_unread()].into_iter().flatten().min();
-        let is_stalled = stalled_since.is_some_and(|since| now.saturating_duration_since(since) > bounds.write_stall);
+        let is_stalled = waiting.is_some() && now - self.waiting.1 > bounds.write_stall
+            || self.activity.is_read_too_slowly(bounds.write_stall, bounds.least_rate, now);
         lasts_too_long || is_stalled
     }
 

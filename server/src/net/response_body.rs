@@ -17,7 +17,17 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep};
 use super::{Share, StreamBounds, activity::Activity};
 
 /// The body of every response.
-pub struct ResponseBody(Kind);
+pub struct ResponseBody {
+    kind: Kind,
+    held: Option<Box<dyn Held>>,
+    share: Option<Share>,
+}
+
+/// What is held until a body was written. If it is dropped before, the body was given up.
+pub trait Held: Send {
+    /// The last byte was handed over.
+    fn written(&mut self);
+}
 
 enum Kind {
     Whole(Full<Bytes>),
@@ -85,20 +95,46 @@ impl LiveStream {
 
 impl ResponseBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Whole(Full::new(bytes.into())))
+        Self::new(Kind::Whole(Full::new(bytes.into())))
     }
 
     pub fn stream(stream: LiveStream) -> Self {
-        Self(Kind::Stream(Box::new(stream)))
+        Self::new(Kind::Stream(Box::new(stream)))
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, held: None, share: None }
+    }
+
+    /// Holds something until the body was written or given up.
+    pub fn holding(&mut self, held: Box<dyn Held>) {
+        self.held = Some(held);
+    }
+
+    /// The bytes of the body were taken from a budget; they are given back when the body was written or given up.
+    pub fn taken_from(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
+    /// Whether whoever made the body answers for its bytes.
+    pub(super) fn is_accounted(&self) -> bool {
+        self.held.is_some() || self.share.is_some()
+    }
+
+    /// The last byte was handed over.
+    pub(super) fn written(&mut self) {
+        if let Some(mut held) = self.held.take() {
+            held.written();
+        }
     }
 
     pub(super) fn is_stream(&self) -> bool {
-        matches!(self.0, Kind::Stream(_))
+        matches!(self.kind, Kind::Stream(_))
     }
 
     /// Sets the connection that the body is sent on, so that its stop can end a stream.
     pub(super) fn attach(&mut self, activity: &Arc<Activity>) {
-        if let Kind::Stream(stream) = &mut self.0
+        if let Kind::Stream(stream) = &mut self.kind
             && stream.at_stop == AtStop::Ends
         {
             let activity = activity.clone();
@@ -112,21 +148,21 @@ impl Body for ResponseBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(whole) => Pin::new(whole).poll_frame(cx),
             Kind::Stream(stream) => stream.poll_piece(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(whole) => whole.is_end_stream(),
             Kind::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(whole) => whole.size_hint(),
             Kind::Stream(_) => SizeHint::default(),
         }

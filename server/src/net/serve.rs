@@ -1,15 +1,21 @@
 //! The accept loop, and what runs in the task of each connection.
 
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
     io,
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
-use hyper::{body::Incoming, service::service_fn};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::{
+    body::{Body, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -17,11 +23,12 @@ use hyper_util::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Accepted, Bounds, ConnectionFacts, Listener, ResponseBody,
+    Accepted, Bounds, Budget, ConnectionFacts, Listener, ResponseBody,
     registry::{Connections, Slot},
     socket::Socket,
     tracked_body::{PIECE, TrackedBody},
 };
+use crate::fingerprint::Fingerprint;
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
@@ -41,6 +48,9 @@ const BACKLOG: usize = 4096;
 /// A stop accepts no more once there was no connection for this time.
 const LAST_ACCEPT: Duration = Duration::from_millis(5);
 
+/// About what hyper keeps of a stream of HTTP/2 beside the bytes of its answer.
+const OF_A_STREAM: usize = 1024;
+
 /// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more than what is connected already, finishes
 /// the requests in flight and returns, at the latest after the time that `stop` returned. Returns whether all requests were
 /// finished.
@@ -52,14 +62,16 @@ pub async fn serve<L: Listener, H: Handler>(
     stop: impl Future<Output = Duration> + Send,
 ) -> bool {
     let builder = Arc::new(builder(&bounds));
+    let unread = Budget::new(bounds.unread_of_peer, bounds.unread);
     let mut stop = pin!(stop);
     let mut close_overdue = pin!(connections.close_overdue(&bounds));
     let open = |accepted: L::Accepted| {
         // A connection over a bound is closed.
         let Some(slot) = connections.open(accepted.peer().ip(), &bounds) else { return };
         let number = slot.number();
-        let connection = Connection { builder: builder.clone(), handler: handler.clone(), slot };
-        let task = tokio::spawn(connection.run(accepted, bounds.handshake, bounds.unread));
+        let connection =
+            Connection { builder: builder.clone(), handler: handler.clone(), unread: unread.clone(), slot };
+        let task = tokio::spawn(connection.run(accepted, bounds.handshake));
         connections.set_task(number, task.abort_handle());
     };
     let within = loop {
@@ -109,38 +121,40 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
 struct Connection<H> {
     builder: Arc<Builder<TokioExecutor>>,
     handler: Arc<H>,
+    /// For answers that nobody else accounts for.
+    unread: Budget,
     slot: Slot,
 }
 
 impl<H: Handler> Connection<H> {
-    async fn run<A: Accepted>(self, accepted: A, handshake: Duration, most_unread: u64) {
+    async fn run<A: Accepted>(self, accepted: A, handshake: Duration) {
         let established = tokio::select! {
             established = tokio::time::timeout(handshake, accepted.establish()) => established,
             // Nothing is in flight yet.
             () = self.slot.activity.stopped() => return,
         };
         match established.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok((stream, facts)) => self.serve(stream, facts, most_unread).await,
+            Ok((stream, facts)) => self.serve(stream, facts).await,
             Err(error) => tracing::debug!(kind = ?error.kind(), "a connection could not be established"),
         }
     }
 
-    async fn serve<S>(self, stream: S, facts: ConnectionFacts, most_unread: u64)
+    async fn serve<S>(self, stream: S, facts: ConnectionFacts)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (activity, facts) = (&self.slot.activity, Arc::new(facts));
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = activity.begin(request.version() == Version::HTTP_2);
-            let (handler, facts) = (self.handler.clone(), facts.clone());
+            let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
             async move {
-                let is_http2 = in_flight.is_http2;
-                let (mut head, body) = handler.handle(request, &facts).await.into_parts();
-                if !is_http2 && in_flight.activity.is_draining() {
-                    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                let mut response = handler.handle(request, &facts).await;
+                if in_flight.is_http2 {
+                    account(&mut response, &unread, facts.peer.ip());
+                } else if in_flight.activity.is_draining() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                // An error resets the stream.
-                TrackedBody::new(body, in_flight, most_unread).map(|body| Response::from_parts(head, body))
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
             }
         });
         let socket = TokioIo::new(Socket { stream, activity: activity.clone() });
@@ -162,6 +176,26 @@ impl<H: Handler> Connection<H> {
         // Errors here are caused by the peer: malformed heads (answered by hyper), resets, timeouts.
         if let Err(error) = ended.await {
             tracing::debug!(error = %error_kind(&*error), "a connection ended early");
+        }
+    }
+}
+
+/// Takes the bytes of an answer that nobody accounts for from the budget of its peer's address. If that has too little left, the
+/// answer is its head, which no window of HTTP/2 holds back: nothing but an effect would need more, and those are accounted for.
+fn account(response: &mut Response<ResponseBody>, unread: &Budget, peer: IpAddr) {
+    let body = response.body_mut();
+    if body.is_accounted() || body.is_stream() || body.is_end_stream() {
+        return;
+    }
+    let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut share = unread.share(Fingerprint::of(&[&peer.to_canonical().to_string()]));
+    match share.grow(bytes.saturating_add(OF_A_STREAM)) {
+        Ok(()) => body.taken_from(share),
+        Err(_) => {
+            *body = ResponseBody::whole(Bytes::new());
+            if response.status().is_success() {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
         }
     }
 }

@@ -30,7 +30,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.activity.wrote(written.is_pending());
+        self.activity.wrote(match &written {
+            Poll::Ready(written) => Some(written.as_ref().copied().unwrap_or(0)),
+            Poll::Pending => None,
+        });
         written
     }
 

@@ -1,6 +1,7 @@
 //! The body of a response while it is sent: its request is in flight until its end.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -8,78 +9,87 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::{
-    ResponseBody,
-    activity::{RequestInFlight, TooMuchUnread},
-};
+use super::{ResponseBody, activity::RequestInFlight};
 
-/// Bytes of an answer that HTTP/2 is given at once, and holds back at most.
-pub(super) const PIECE: usize = 16 * 1024;
+/// Bytes of an answer that hyper is given at once, and holds back at most. What is not larger is sent as it is by HTTP/1.
+pub const PIECE: usize = 16 * 1024;
 
 /// A response body and its request.
 ///
-/// On HTTP/2 the body is sent in pieces, so that its progress can be observed: hyper asks for a piece only when the peer's windows
-/// are open for everything before it. A whole body ends with a piece of one byte; when hyper asks for it, the peer has taken the
-/// rest. A stream waits for its peer only from a message until hyper asks for the next one.
+/// The body is sent in pieces, so that its progress can be observed and that no more of it than a piece is copied: hyper asks for
+/// a piece only when the peer took almost everything before it. On HTTP/2 a whole body ends with a piece of one byte; when hyper
+/// asks for it, the peer's windows were open for the rest. A stream waits for its peer only from a message until hyper asks for
+/// the next one.
 pub(super) struct TrackedBody {
     body: ResponseBody,
     /// What is left of the last frame.
     rest: Bytes,
     request: RequestInFlight,
-    /// Bytes that may wait for the peer on the connection.
-    most_unread: u64,
+    /// On HTTP/1 small answers and streams wait in the socket alone.
+    in_pieces: bool,
 }
 
 impl TrackedBody {
-    /// # Errors
-    /// Returns an error if the peer would leave more than `most_unread` bytes of this and other answers unread.
-    pub(super) fn new(
-        mut body: ResponseBody,
-        mut request: RequestInFlight,
-        most_unread: u64,
-    ) -> Result<Self, TooMuchUnread> {
+    pub(super) fn new(mut body: ResponseBody, mut request: RequestInFlight) -> Self {
         body.attach(&request.activity);
-        if request.is_http2 && !body.is_stream() {
-            request.wait(body.size_hint().lower(), most_unread)?;
+        let is_whole = !body.is_stream();
+        let in_pieces = request.is_http2 || (is_whole && body.size_hint().lower() > PIECE as u64);
+        if in_pieces && is_whole {
+            request.wait(true);
         }
-        Ok(Self { body, rest: Bytes::new(), request, most_unread })
+        Self { body, rest: Bytes::new(), request, in_pieces }
     }
 
     /// The next frame of the body becomes the rest. Returns whether there is one.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TooMuchUnread>> {
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let is_stream = self.body.is_stream();
         if is_stream {
             self.request.taken();
         }
-        let Some(Ok(frame)) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(Ok(false)) };
+        let Some(Ok(frame)) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(false) };
         self.rest = frame.into_data().unwrap_or_default();
         if is_stream {
-            self.request.wait(self.rest.len() as u64, self.most_unread)?;
+            self.request.wait(false);
         }
-        Poll::Ready(Ok(true))
+        Poll::Ready(true)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.rest.is_empty() && !ready!(self.poll_rest(cx)) {
+            return Poll::Ready(None);
+        }
+        if !self.request.is_http2 {
+            let piece = self.rest.split_to(self.rest.len().min(PIECE));
+            self.request.progress(piece.len());
+            return Poll::Ready(Some(piece));
+        }
+        ready!(self.request.activity.poll_queue(cx));
+        let length = match self.rest.len() {
+            length @ 2..=PIECE if !self.body.is_stream() => length - 1,
+            length => length.min(PIECE),
+        };
+        self.request.progress(length);
+        self.request.activity.queue(length);
+        // Copied, so that a piece which hyper still holds keeps no more memory than its own.
+        Poll::Ready(Some(Bytes::copy_from_slice(&self.rest.split_to(length))))
     }
 }
 
 impl Body for TrackedBody {
     type Data = Bytes;
-    type Error = TooMuchUnread;
+    type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, TooMuchUnread>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        if !this.request.is_http2 {
-            return Pin::new(&mut this.body).poll_frame(cx).map_err(|never| match never {});
-        }
-        if this.rest.is_empty() && !ready!(this.poll_rest(cx))? {
-            return Poll::Ready(None);
-        }
-        this.request.progress();
-        let length = match this.rest.len() {
-            length @ 2..=PIECE if !this.body.is_stream() => length - 1,
-            length => length.min(PIECE),
+        let frame = if this.in_pieces {
+            ready!(this.poll_piece(cx)).map(|piece| Ok(Frame::data(piece)))
+        } else {
+            ready!(Pin::new(&mut this.body).poll_frame(cx))
         };
-        // Copied, so that a piece which hyper still holds keeps no more memory than its own.
-        let piece = Bytes::copy_from_slice(&this.rest.split_to(length));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        if frame.is_none() || this.is_end_stream() {
+            this.body.written();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

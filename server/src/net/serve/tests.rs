@@ -79,7 +79,11 @@ impl Answers {
         let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap());
         let who = Fingerprint::of(&[who]);
         Ok(match request.uri().path() {
-            "/large" => ResponseBody::whole(vec![b'x'; 64 << 20]),
+            "/large" => {
+                let mut body = ResponseBody::whole(vec![b'x'; 64 << 20]);
+                body.taken_from(self.bodies.share(who));
+                body
+            }
             "/peer" => ResponseBody::whole(connection.peer.ip().to_string()),
             "/held" => {
                 self.held.until_released().await;

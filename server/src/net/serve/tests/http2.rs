@@ -117,16 +117,44 @@ async fn an_answer_that_is_taken_slowly_is_served() {
 }
 
 #[tokio::test]
-async fn the_bytes_that_a_connection_holds_back_are_bounded() {
-    let server = server(|bounds| (bounds.unread, bounds.write_stall) = (1_000, Duration::from_secs(60))).await;
-    let mut client = pinging(&server, 1_000).await;
-    let unread = client.send_request(large()).await.unwrap();
-    assert!(client.send_request(large()).await.is_err(), "the stream must be reset");
-    drop(unread);
-    let began = Instant::now();
-    while client.send_request(large()).await.is_err() {
-        assert!(began.elapsed() < PATIENCE, "an answer that was given up must not count any more");
+async fn every_answer_is_served_however_large_those_before_it_are() {
+    let server = server(|_| {}).await;
+    let mut client = pinging(&server, 100_000).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(client.send_request(large()).await.unwrap().into_body().collect());
     }
+    for answer in futures::future::join_all(answers).await {
+        assert_eq!(answer.unwrap().to_bytes().len(), 64 << 20);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_below_the_least_rate_is_given_up() {
+    let server = server(|bounds| bounds.least_rate = 1 << 30).await;
+    let mut client = pinging(&server, 20_000).await;
+    let mut body = client.send_request(large()).await.unwrap().into_body();
+    // Each piece is progress, so that only the rate can end it.
+    while let Some(Ok(_)) = body.frame().await {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    server.until_connections(0).await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_accounts_for_are_held_up_to_the_budget_of_their_peer() {
+    let server = server(|bounds| (bounds.unread_of_peer, bounds.write_stall) = (3 * 1_100, PATIENCE)).await;
+    let mut client = pinging(&server, 1).await;
+    let mut unread = Vec::new();
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let request = Request::post("http://x/echo").body(Full::new(Bytes::from("small"))).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        statuses.push(answer.status().as_u16());
+        unread.push(answer);
+    }
+    assert_eq!(statuses, [200, 200, 200, 503, 503]);
+    drop(unread);
 }
 
 /// A client of HTTP/2 that pings all the time, with this window for each stream.
