@@ -10,6 +10,7 @@ mod arguments;
 mod authenticate;
 mod authorise;
 mod call;
+mod delivery;
 #[cfg(test)]
 pub mod fixtures;
 mod limits;
@@ -17,6 +18,7 @@ mod records;
 
 pub use authorise::authorise;
 pub use call::Prepared;
+pub use delivery::Delivery;
 
 use bytes::Bytes;
 
@@ -53,12 +55,13 @@ pub struct Caller<'a> {
 pub type Outcome = Result<Reply, Refusal>;
 
 /// A tool's result.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The members of the result that all revisions share, without braces around them.
     pub members: Bytes,
     /// Whether records were left out.
     pub truncated: bool,
+    /// To be held until the answer was delivered or given up.
+    pub delivery: Box<Delivery>,
 }
 
 impl Guard {

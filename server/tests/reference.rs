@@ -19,7 +19,9 @@ This page is printed from the code by `make generate`. The log is on standard ou
 records were lost. Program logs are between the records, without `event` and `seq`.
 
 A call has two records with the same `executionId`: `tool_call_start` before its backend is called (if the tool writes, the
-backend is called once the record is written), and `tool_call_success` or `tool_call_error` however the call ends. Of equal
+backend is called once the record is written), and `tool_call_success` or `tool_call_error` however the call ends. The
+second is written when the caller was sent the whole answer; if the answer was given up, because the caller is gone or read it too
+slowly, it has `\"delivered\": false`. `durationMs` is the time from the start to the outcome. Of equal
 records that do not belong to a call, the first ten in a second are written one by one, and the rest of that second as one
 record with a `count`.
 

@@ -15,7 +15,8 @@ const ROOM_OF_START: usize = 5 * 1024;
 const ROOM_OF_END: usize = 2 * 1024;
 
 /// Room for the two records of one call, and the promise that the second follows the first: if this is dropped after the start
-/// and before the end, the end is recorded as `disconnected`.
+/// and before the outcome, the end is recorded as `disconnected`; if it is dropped after the outcome, the end is recorded with it, and
+/// as not delivered.
 #[must_use = "the records are written through it"]
 pub struct Reservation {
     queue: Arc<Queue>,
@@ -27,7 +28,16 @@ pub struct Reservation {
 
 enum State {
     Reserved,
-    Started { at: Instant, common: Body, seq: u64 },
+    Started {
+        at: Instant,
+        common: Body,
+        seq: u64,
+    },
+    /// The outcome is known, and its answer is on its way to the caller.
+    Concluded {
+        event: Event,
+        body: Body,
+    },
     Ended,
 }
 
@@ -83,22 +93,47 @@ impl Reservation {
         Ok(())
     }
 
-    /// Records the end. Never blocks and never fails: its room was reserved.
-    pub fn end(mut self, end: &CallEnd<'_>) {
-        self.finish(end);
-    }
-
-    fn finish(&mut self, end: &CallEnd<'_>) {
-        let (at, mut common) = match mem::replace(&mut self.state, State::Ended) {
+    /// The outcome is known: the call's duration ends here. Its record follows when the answer was delivered or given up, so that
+    /// a call is in flight for the log as long as it is for the server.
+    pub fn conclude(&mut self, end: &CallEnd<'_>) {
+        let (at, mut body) = match mem::replace(&mut self.state, State::Ended) {
             State::Started { at, common, .. } => (at, common),
             other => {
                 self.state = other;
                 return;
             }
         };
-        common.millis("durationMs", at.elapsed().as_micros());
-        let event = common.end(end);
-        self.write(event, &common, ROOM_OF_END, false);
+        body.millis("durationMs", at.elapsed().as_micros());
+        let event = body.end(end);
+        self.state = State::Concluded { event, body };
+    }
+
+    /// Records the end: the caller was sent the whole answer. Never blocks and never fails: its room was reserved.
+    pub fn delivered(&mut self) {
+        self.record_end(true);
+    }
+
+    fn record_end(&mut self, is_delivered: bool) {
+        if let State::Concluded { event, body } = &mut self.state {
+            let event = *event;
+            let mut body = mem::take(body);
+            self.state = State::Ended;
+            if !is_delivered {
+                body.raw("delivered", "false");
+            }
+            self.write(event, &body, ROOM_OF_END, false);
+        }
+    }
+
+    /// Records the end of a call whose answer was delivered.
+    #[cfg(test)]
+    pub fn end(mut self, end: &CallEnd<'_>) {
+        self.finish(end);
+    }
+
+    fn finish(&mut self, end: &CallEnd<'_>) {
+        self.conclude(end);
+        self.record_end(true);
     }
 
     fn write(&self, event: Event, body: &Body, room: usize, urgent: bool) -> u64 {
@@ -121,6 +156,7 @@ impl Drop for Reservation {
         match self.state {
             State::Reserved if self.has_room => self.queue.give_room(Self::ROOM),
             State::Started { .. } => self.finish(&CallEnd::Error(CallError::Disconnected)),
+            State::Concluded { .. } => self.record_end(false),
             State::Reserved | State::Ended => {}
         }
     }

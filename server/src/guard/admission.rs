@@ -109,7 +109,8 @@ mod tests {
         let (guard, log) = fixtures::guard();
 
         let prepared = guard.prepare(caller, "greet", None).unwrap();
-        assert_eq!(guard.call(caller, prepared, &Cancellation::never()).await, Err(Refusal::LimitsUnavailable));
+        let refused = guard.call(caller, prepared, &Cancellation::never()).await.err();
+        assert_eq!(refused, Some(Refusal::LimitsUnavailable));
         assert_eq!(Refusal::LimitsUnavailable.retry_after(), Some(1));
         // A request that is not a call needs no store.
         assert_eq!(guard.take_allowance(caller), Ok(()));

@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Instant};
 use portcullis_crds::contract::Effect;
 
 use super::{
-    Caller, Guard, Outcome, Reply,
+    Caller, Delivery, Guard, Outcome, Reply,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
     limits, records,
@@ -66,28 +66,29 @@ impl Guard {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
         let refused = |refusal: &Refusal| count(outcome_of(refusal));
 
-        let _in_flight = self.enter(caller, tool).inspect_err(refused)?;
+        let in_flight = self.enter(caller, tool).inspect_err(refused)?;
         let room = self.audit.reserve(caller.snapshot.overflow);
         let room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
-        let room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;
+        let mut room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;
 
         let output = call.run(tool.timeout, cancellation).await;
         let max = caller.identity.client.max_records;
-        match output.and_then(|output| records::bound(&output, tool.records.as_ref(), max)) {
+        let (members, truncated) = match output.and_then(|output| records::bound(&output, tool.records.as_ref(), max)) {
             Ok(bounded) => {
                 count(CallOutcome::Success);
                 let bytes = bounded.members.len() as u64;
-                room.end(&CallEnd::Success { records_returned: bounded.records, bytes });
-                Ok(Reply { members: bounded.members, truncated: bounded.truncated })
+                room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes });
+                (bounded.members, bounded.truncated)
             }
             Err(failure) => {
                 count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
-                room.end(&CallEnd::Error(failure.record(tool.work.backend())));
+                room.conclude(&CallEnd::Error(failure.record(tool.work.backend())));
                 let text = failure.message(tool.work.backend());
                 let result = ToolResult { text: &text, note: None, structured: None, is_error: true };
-                Ok(Reply { members: result.members().into(), truncated: false })
+                (result.members().into(), false)
             }
-        }
+        };
+        Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight }) })
     }
 
     /// Takes the call from the limits and records its start. The record of a call that writes is written out before its backend
@@ -161,6 +162,7 @@ mod tests {
         config::fixtures::{policy, snapshot},
         guard::fixtures::{self, Log, identity_in},
         identity::fixtures::{client, credentials},
+        net::Held,
     };
 
     /// Calls `greet`, whose backend does what the closure returns. Returns the outcome (`None` if the caller disconnected) and
@@ -169,7 +171,7 @@ mod tests {
         exchange: impl Fn() -> Exchange + Send + Sync + 'static,
         cancellation: Cancellation,
         disconnected: impl Future<Output = ()>,
-    ) -> (Option<Outcome>, Value) {
+    ) -> (Option<Result<Bytes, Refusal>>, Value) {
         let (guard, log) = fixtures::guard();
         let snapshot = snapshot_with(exchange);
         let identity = identity_in(&snapshot, "a");
@@ -179,6 +181,13 @@ mod tests {
             outcome = guard.call(caller, prepared, &cancellation) => Some(outcome),
             () = disconnected => None,
         };
+        let outcome = outcome.map(|outcome| {
+            outcome.map(|reply| {
+                let Reply { members, mut delivery, .. } = reply;
+                delivery.written();
+                members
+            })
+        });
         (outcome, end(&guard, &log))
     }
 
@@ -207,8 +216,7 @@ mod tests {
         ] {
             let exchange = move || Exchange::Known(output.clone());
             let (outcome, end) = call(exchange, Cancellation::never(), pending()).await;
-            let reply = outcome.unwrap().unwrap();
-            let text = String::from_utf8(reply.members.to_vec()).unwrap();
+            let text = String::from_utf8(outcome.unwrap().unwrap().to_vec()).unwrap();
             assert!(text.contains(members), "{text}");
             assert_eq!(end, json!([2, "tool_call_success", null, records]));
         }
@@ -219,8 +227,8 @@ mod tests {
         let (canceller, cancellation) = Cancellation::pair();
         canceller.cancel();
         let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), cancellation, pending()).await;
-        let reply = outcome.unwrap().unwrap();
-        assert_eq!(reply.members, r#""content":[{"type":"text","text":"The call was cancelled."}],"isError":true"#);
+        let members = outcome.unwrap().unwrap();
+        assert_eq!(members, r#""content":[{"type":"text","text":"The call was cancelled."}],"isError":true"#);
         assert_eq!(end, json!([2, "tool_call_error", "cancelled", null]));
     }
 
@@ -229,5 +237,31 @@ mod tests {
         let disconnected = tokio::time::sleep(Duration::from_millis(10));
         let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), Cancellation::never(), disconnected).await;
         assert_eq!((outcome, end), (None, json!([2, "tool_call_error", "disconnected", null])));
+    }
+
+    #[tokio::test]
+    async fn a_call_is_in_flight_until_its_answer_is_delivered_or_given_up() {
+        let (guard, log) = fixtures::guard();
+        let snapshot = snapshot_with(|| Exchange::Known(Output::json(Bytes::from_static(b"[1]"))));
+        let identity = identity_in(&snapshot, "a");
+        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let mut replies = Vec::new();
+        for _ in 0..32 {
+            let prepared = guard.prepare(caller, "greet", None).unwrap();
+            replies.push(guard.call(caller, prepared, &Cancellation::never()).await.unwrap());
+        }
+        let one_more = guard.prepare(caller, "greet", None).unwrap();
+        let refused = guard.call(caller, one_more, &Cancellation::never()).await.err();
+        assert_eq!(refused, Some(Refusal::OverLimit { seconds: 1 }));
+        replies.pop().unwrap().delivery.written();
+        drop(replies);
+        let again = guard.prepare(caller, "greet", None).unwrap();
+        guard.call(caller, again, &Cancellation::never()).await.unwrap().delivery.written();
+
+        assert!(guard.audit.stop(Duration::from_secs(5)));
+        let ends: Vec<_> = log.records().into_iter().filter(|it| it["event"] == "tool_call_success").collect();
+        let delivered = ends.iter().filter(|end| end["delivered"] == Value::Null).count();
+        let given_up = ends.iter().filter(|end| end["delivered"] == false).count();
+        assert_eq!((delivered, given_up), (2, 31));
     }
 }

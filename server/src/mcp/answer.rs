@@ -8,7 +8,7 @@ use futures::{
 use tokio::sync::mpsc;
 
 use crate::{
-    guard::{Caller, Guard, Prepared},
+    guard::{Caller, Delivery, Guard, Prepared},
     protocol::{era::Era, refusal::Refusal, request::Carrier},
 };
 
@@ -26,6 +26,8 @@ pub enum Answer {
         response: Bytes,
         /// The id of a new session, to be handed out with the response.
         session: Option<String>,
+        /// What a call holds until the response was delivered or given up.
+        delivery: Option<Box<Delivery>>,
     },
     /// The request is refused; it was counted and recorded.
     Refusal {
@@ -88,7 +90,7 @@ impl Answer {
         let mut response = begin_result(id, result.len());
         response.push_str(result);
         response.push('}');
-        Self::Result { response: response.into(), session: None }
+        Self::Result { response: response.into(), session: None, delivery: None }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn finish(
 ) -> Answer {
     let PendingCall { id, era, prepared } = call;
     match guard.call(caller, prepared, cancellation).await {
-        Ok(reply) => reply_of(&id, &reply, era, &caller.snapshot.server_info),
+        Ok(reply) => reply_of(&id, reply, era, &caller.snapshot.server_info),
         Err(refusal) => Answer::refusal(refusal, Some(&id)),
     }
 }
@@ -71,7 +71,7 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
 }
 
 /// The response with a tool's result, and with what the revision adds to it.
-fn reply_of(id: &str, reply: &Reply, era: Era, server_info: &str) -> Answer {
+fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
     let mut response = begin_result(id, reply.members.len() + server_info.len() + 160).into_bytes();
     response.extend_from_slice(match era {
         Era::Handshake => b"{",
@@ -87,7 +87,7 @@ fn reply_of(id: &str, reply: &Reply, era: Era, server_info: &str) -> Answer {
     };
     response.extend_from_slice(meta.as_bytes());
     response.extend_from_slice(b"}}");
-    Answer::Result { response: response.into(), session: None }
+    Answer::Result { response: response.into(), session: None, delivery: Some(reply.delivery) }
 }
 
 /// The response with a list of tools, each as JSON. Clients may not cache it (`ttlMs` 0): a change of the policy is in force at
@@ -113,5 +113,5 @@ fn list_of<'a>(id: &str, definitions: impl Iterator<Item = &'a str> + Clone, era
         }
     }
     response.push_str("}}");
-    Answer::Result { response: response.into(), session: None }
+    Answer::Result { response: response.into(), session: None, delivery: None }
 }

@@ -105,8 +105,11 @@ async fn answer(
 
 fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response<ResponseBody> {
     match answer {
-        Answer::Result { response, session } => {
+        Answer::Result { response, session, delivery } => {
             let mut response = response::json(StatusCode::OK, response);
+            if let Some(delivery) = delivery {
+                response.body_mut().holding(delivery);
+            }
             // A sealed session id is base64, and so always a valid header.
             if let Some(session) = session.and_then(|session| HeaderValue::try_from(session).ok()) {
                 response.headers_mut().insert(SESSION, session);
