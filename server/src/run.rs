@@ -1,5 +1,6 @@
 //! Builds the server from its parts, serves, and stops in order.
 
+mod descriptors;
 mod reports;
 mod shutdown;
 
@@ -15,6 +16,7 @@ use tracing_subscriber::util::TryInitError;
 
 pub use self::shutdown::AuditLogEnd;
 use self::{
+    descriptors::{Descriptors, TooFew},
     reports::{Log, Reloads, record},
     shutdown::{Port, Shutdown, asked},
 };
@@ -51,6 +53,8 @@ pub enum RunError {
     Tls(#[from] rustls::Error),
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
+    #[error("cannot serve: {0}")]
+    Descriptors(#[from] TooFew),
 }
 
 /// Serves until a signal or the end of standard input stops it. Returns whether every audit record was written.
@@ -58,6 +62,7 @@ pub enum RunError {
 /// # Errors
 /// Returns an error if the server cannot start.
 pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
+    let descriptors = Descriptors::raise()?;
     let instance = format!("{}-{:08x}", arguments.instance, random());
     let sink = arguments.audit_log.open().map_err(|error| RunError::AuditLog(arguments.audit_log.clone(), error))?;
     let audit = Audit::start(sink, audit::Options::new(instance)).map_err(RunError::Runtime)?;
@@ -90,10 +95,20 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let (stop_main, main_stopped) = watch::channel(None);
     let (stop_admin, admin_stopped) = watch::channel(None);
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
-    let serving = net::serve(main_port, main, Bounds::default(), connections.clone(), asked(main_stopped));
+    let bounds = Bounds::default();
+    if descriptors.main < bounds.connections {
+        tracing::warn!(
+            limit = descriptors.limit,
+            connections = descriptors.main,
+            "the limit of open files bounds connections"
+        );
+    }
+    let bounds = Bounds { connections: bounds.connections.min(descriptors.main), ..bounds };
+    let serving = net::serve(main_port, main, bounds, connections.clone(), asked(main_stopped));
     let main = Port { connections, stop: stop_main, serving: tokio::spawn(serving) };
     let connections = Connections::default();
-    let serving = net::serve(admin_port, admin, Bounds::admin(), connections.clone(), asked(admin_stopped));
+    let bounds = Bounds { connections: descriptors.admin, ..Bounds::admin() };
+    let serving = net::serve(admin_port, admin, bounds, connections.clone(), asked(admin_stopped));
     let admin = Port { connections, stop: stop_admin, serving: tokio::spawn(serving) };
     let settle = Duration::from_secs(arguments.drain);
     let ended = Shutdown { signals, main, admin, stopping, audit, settle }.run().await;

@@ -19,6 +19,8 @@ use super::{document::SETTLED_AFTER, loader::Reload, store::Store};
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How often the files are read without an event.
 const POLL: Duration = Duration::from_secs(2);
+/// The same while there is no watch: the system may have no more of them, and a removal must not wait.
+const POLL_UNWATCHED: Duration = Duration::from_millis(500);
 
 /// What stays the same for a directory that is moved, and differs for one that replaces it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,8 @@ pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload
         if watched.as_ref().map(|(id, _)| *id) != found {
             watched = found.and_then(|id| Some((id, start(&directory, changed.clone())?)));
         }
-        if tokio::time::timeout(pause, changed.notified()).await.is_ok() {
+        let at_most = if watched.is_some() { pause } else { pause.min(POLL_UNWATCHED) };
+        if tokio::time::timeout(at_most, changed.notified()).await.is_ok() {
             tokio::time::sleep(DEBOUNCE).await;
         }
         let reloading = store.clone();

@@ -35,6 +35,8 @@ pub(super) struct Activity {
     queued: AtomicUsize,
     /// The answers that wait until less is queued.
     waiting: Mutex<Vec<Waker>>,
+    /// Whether a caller that is identified has used the connection.
+    is_known: AtomicBool,
     /// Whether a write waits for the peer.
     write_waits: AtomicBool,
     /// Writes that made progress.
@@ -103,6 +105,16 @@ impl Activity {
             now.saturating_duration_since(answer.moved) > stall
                 || (answer.has_rate && lasting * f64::from(least_rate) > answer.taken as f64)
         })
+    }
+
+    /// A caller was identified on the connection.
+    pub(super) fn identified(&self) {
+        self.is_known.store(true, Relaxed);
+    }
+
+    /// Whether nobody was identified on the connection yet.
+    pub(super) fn is_strangers(&self) -> bool {
+        !self.is_known.load(Relaxed)
     }
 
     /// Bytes were read.

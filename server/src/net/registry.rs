@@ -27,6 +27,11 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 /// How often a stop inspects the connections that are left.
 const INSPECT_AT_STOP: Duration = Duration::from_millis(20);
 
+/// How long a connection of a stranger may be idle at least, even if there is no room for others.
+const LEAST_IDLE: Duration = Duration::from_millis(100);
+/// How often strangers are looked for whose connections can be closed.
+const MAKE_ROOM: Duration = Duration::from_millis(10);
+
 /// The connections of this process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Connections(Arc<Shared>);
@@ -44,6 +49,24 @@ struct Registry {
     peers: HashMap<IpAddr, usize>,
     is_draining: bool,
     is_ending: bool,
+    /// When idle connections of strangers were last closed to make room.
+    made_room: Option<Instant>,
+}
+
+impl Registry {
+    /// Once seven eighths of the connections are open, those that have been idle for longest and that no identified caller has used
+    /// are closed, up to an eighth: strangers must not keep callers out by doing nothing.
+    fn make_room(&mut self, most: usize, now: Instant) {
+        let is_recent = self.made_room.is_some_and(|last| now.saturating_duration_since(last) < MAKE_ROOM);
+        if self.open.len() < most - most / 8 || is_recent {
+            return;
+        }
+        self.made_room = Some(now);
+        let mut idle: Vec<_> =
+            self.open.values_mut().filter_map(|entry| Some((entry.idle_since(now)?, entry))).collect();
+        idle.sort_by_key(|(since, _)| *since);
+        idle.iter().take((most / 8).max(1)).for_each(|(_, entry)| entry.abort());
+    }
 }
 
 struct Entry {
@@ -97,6 +120,13 @@ impl Entry {
         }
     }
 
+    /// Since when a connection that no identified caller has used has no request, if that is long enough to close it.
+    fn idle_since(&mut self, now: Instant) -> Option<Instant> {
+        let (state, _) = self.observe(now);
+        let is_idle = self.activity.is_strangers() && state != ConnectionState::Answering;
+        (is_idle && now.saturating_duration_since(self.state.1) >= LEAST_IDLE).then_some(self.state.1)
+    }
+
     fn abort(&self) {
         self.task.iter().for_each(AbortHandle::abort);
     }
@@ -119,7 +149,8 @@ impl Connections {
     /// A slot for one more connection of this peer, if the bounds allow it.
     pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Slot> {
         let peer = peer.to_canonical();
-        let registry = &mut *self.0.registry.lock();
+        let (registry, now) = (&mut *self.0.registry.lock(), Instant::now());
+        registry.make_room(bounds.connections, now);
         let of_peer = registry.peers.get(&peer).copied().unwrap_or(0);
         if registry.open.len() >= bounds.connections || of_peer >= bounds.connections_per_peer {
             return None;
@@ -127,7 +158,6 @@ impl Connections {
         registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
         let activity = Arc::<Activity>::default();
-        let now = Instant::now();
         let entry =
             Entry { activity: activity.clone(), task: None, state: (activity.state(), now), waiting: (None, now) };
         if registry.is_ending {

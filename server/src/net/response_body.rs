@@ -21,6 +21,7 @@ pub struct ResponseBody {
     kind: Kind,
     held: Option<Box<dyn Held>>,
     share: Option<Share>,
+    is_for_identified: bool,
 }
 
 /// What is held until a body was written. If it is dropped before, the body was given up.
@@ -103,7 +104,7 @@ impl ResponseBody {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, held: None, share: None }
+        Self { kind, held: None, share: None, is_for_identified: false }
     }
 
     /// Holds something until the body was written or given up.
@@ -114,6 +115,15 @@ impl ResponseBody {
     /// The bytes of the body were taken from a budget; they are given back when the body was written or given up.
     pub fn taken_from(&mut self, share: Share) {
         self.share = Some(share);
+    }
+
+    /// The answer is for a caller that is identified: its connection is not a stranger's.
+    pub fn for_identified(&mut self) {
+        self.is_for_identified = true;
+    }
+
+    pub(super) fn is_for_identified(&self) -> bool {
+        self.is_for_identified
     }
 
     /// Whether whoever made the body answers for its bytes.

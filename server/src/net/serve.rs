@@ -74,6 +74,7 @@ pub async fn serve<L: Listener, H: Handler>(
         let task = tokio::spawn(connection.run(accepted, bounds.handshake));
         connections.set_task(number, task.abort_handle());
     };
+    let mut cannot_accept = false;
     let within = loop {
         let accepted = tokio::select! {
             within = &mut stop => break within,
@@ -81,12 +82,15 @@ pub async fn serve<L: Listener, H: Handler>(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(kind = ?error.kind(), "cannot accept a connection");
+                    if !std::mem::replace(&mut cannot_accept, true) {
+                        tracing::warn!(kind = ?error.kind(), "cannot accept connections");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             },
         };
+        cannot_accept = false;
         open(accepted);
     };
     // Closing the listener would reset these, with the requests that were sent on them.
@@ -149,6 +153,9 @@ impl<H: Handler> Connection<H> {
             let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
             async move {
                 let mut response = handler.handle(request, &facts).await;
+                if response.body().is_for_identified() {
+                    in_flight.activity.identified();
+                }
                 if in_flight.is_http2 {
                     account(&mut response, &unread, facts.peer.ip());
                 } else if in_flight.activity.is_draining() {

@@ -68,7 +68,7 @@ async fn answer(
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let Endpoints { store, mcp, body: bounds, bodies, .. } = endpoints;
+    let Endpoints { store, mcp, .. } = endpoints;
     // The request is served by this snapshot from start to end.
     let Some(snapshot) = store.current() else { return refuse(HttpRefusal::NoPolicy) };
     let (parts, body) = request.into_parts();
@@ -82,11 +82,24 @@ async fn answer(
         Err(refusal) => return refuse_caller(refusal),
     };
     let caller = Caller { snapshot: &snapshot, identity: &identity };
-    if let Err(refusal) = check_media_types(&parts.headers) {
+    let mut response = answer_caller(endpoints, caller, parts.headers, body).await;
+    response.body_mut().for_identified();
+    response
+}
+
+/// Answers a caller that is identified.
+async fn answer_caller(
+    endpoints: &Endpoints,
+    caller: Caller<'_>,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Response<ResponseBody> {
+    let Endpoints { mcp, body: bounds, bodies, .. } = endpoints;
+    if let Err(refusal) = check_media_types(&headers) {
         return refuse(refusal);
     }
-    let mut share = bodies.share(identity.fingerprint);
-    let post = Post(&parts.headers);
+    let mut share = bodies.share(caller.identity.fingerprint);
+    let post = Post(&headers);
     let begun = match net::read_body(body, bounds, &mut share).await {
         Ok(body) => mcp.begin(caller, &body, &post),
         Err(refusal) => match refuse_body(refusal) {
@@ -95,7 +108,7 @@ async fn answer(
         },
     };
     // While a call waits, only what it needs is kept: bodies are far larger than that.
-    drop((parts, share));
+    drop((headers, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
         Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
