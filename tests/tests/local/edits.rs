@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use portcullis_tests::PATIENCE;
+use portcullis_tests::{PATIENCE, expect_eq, until};
 
 use crate::harness::{LocalOperator, Outcome};
 use crate::manifests::{LIBRARY, client};
@@ -86,15 +86,34 @@ async fn a_file_that_an_editor_empties_before_it_writes_takes_no_key_away() {
 }
 
 #[tokio::test]
-async fn a_removed_client_loses_its_key_and_gets_another_when_it_is_created_again() {
+async fn a_removed_client_loses_its_access_at_once_and_gets_another_key_unless_it_comes_back_soon() {
     let local = library().await;
     let (url, other) = (local.url("library").await, local.key("other").await);
-    fs::remove_file(local.file("other.yaml")).unwrap();
+    let (manifest, aside) = (local.file("other.yaml"), local.folder.path().join("aside"));
+    fs::rename(&manifest, &aside).unwrap();
     local.until_outcome(&url, &other, "opening_hours", Outcome::Unauthorised).await;
-    assert!(!local.state().join("keys/town/other-key.key").exists());
+    fs::rename(&aside, &manifest).unwrap();
+    local.until_outcome(&url, &other, "opening_hours", Outcome::Served).await;
+
+    fs::remove_file(&manifest).unwrap();
+    local.until_outcome(&url, &other, "opening_hours", Outcome::Unauthorised).await;
+    let file = local.state().join("keys/town/other-key.key");
+    until(PATIENCE, async || expect_eq(file.exists(), false)).await;
     local.write("other.yaml", &client("other", "'*'"));
     let again = local.key("other").await;
     assert_ne!(again, other);
     local.until_outcome(&url, &again, "opening_hours", Outcome::Served).await;
     local.until_outcome(&url, &other, "opening_hours", Outcome::Unauthorised).await;
+}
+
+#[tokio::test]
+async fn a_key_whose_file_is_removed_is_revoked_and_the_new_one_is_said_to_be_new() {
+    let local = library().await;
+    let (url, other) = (local.url("library").await, local.key("other").await);
+    fs::remove_file(local.state().join("keys/town/other-key.key")).unwrap();
+    local.until_outcome(&url, &other, "opening_hours", Outcome::Unauthorised).await;
+    local.process.line("town/other: the key was revoked; a new one is in ", PATIENCE).await.unwrap();
+    let again = local.key("other").await;
+    assert_ne!(again, other);
+    local.until_outcome(&url, &again, "opening_hours", Outcome::Served).await;
 }

@@ -7,6 +7,7 @@ mod apply;
 mod clients;
 mod confirm;
 mod faulty_proxy;
+mod keys;
 mod killed;
 mod kubelet;
 mod late;
