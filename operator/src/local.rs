@@ -53,7 +53,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     loop {
         tokio::select! {
             () = signals.next() => break,
-            () = due(&mut watch, has_failed) => tokio::select! {
+            () = due(&mut watch, &run, has_failed) => tokio::select! {
                 () = signals.next() => break,
                 result = run.reread(&mut watch) => {
                     has_failed = result.is_err();
@@ -73,10 +73,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until the folder must be read: after a change, or a while after an edit that could not be applied.
-async fn due(watch: &mut Watch, has_failed: bool) {
+/// Waits until the folder must be read: after a change, when keys are due, or a while after an edit that could not be applied.
+async fn due(watch: &mut Watch, run: &LocalRun, has_failed: bool) {
     tokio::select! {
         () = watch.changed() => {}
+        () = run.keys_due() => {}
         () = tokio::time::sleep(RETRY), if has_failed => {}
     }
 }

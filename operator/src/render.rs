@@ -63,7 +63,7 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
             document(&mut text, &without_data(object.value))?;
         }
     }
-    for ClientSecret { kind, client, name } in review.secrets.values().flatten() {
+    for ClientSecret { kind, client, name, .. } in review.secrets.values().flatten() {
         let secret = credentials::secret(kind, client, name, SecretData::new(), None);
         document(&mut text, &Secret { data: None, ..secret })?;
     }

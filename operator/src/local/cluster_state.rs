@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -26,32 +27,56 @@ pub(super) struct LocalClusterState {
     /// The documents that each server enforces.
     pub in_force: BTreeMap<NamespacedName, Documents>,
     server_keys: BTreeMap<NamespacedName, ServerKeys>,
+    /// The objects that were removed from the folder, and when.
+    removed: BTreeMap<String, Instant>,
+    /// How long the identity and the key of an object that was removed can come back with it.
+    grace: Duration,
 }
+
+/// A manifest may be moved away for a moment, as by a checkout of another branch. Access ends at once even so.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl LocalClusterState {
     /// Reads what earlier runs left.
     pub fn load(state: &State) -> Self {
         let identities = Identities::load(state.identities());
-        Self { identities, client_keys: ClientKeys::default(), in_force: BTreeMap::new(), server_keys: BTreeMap::new() }
+        Self {
+            identities,
+            client_keys: ClientKeys::default(),
+            in_force: BTreeMap::new(),
+            server_keys: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            grace: GRACE,
+        }
     }
 
-    /// Creates what the folder's objects do not have yet, and deletes what belonged to objects that were removed since `before`.
-    /// At the start there is no `before`, and nothing is deleted.
+    /// Creates what the folder's objects do not have yet, and deletes what belonged to objects that were removed since `before`, once
+    /// they have not come back for a while. At the start there is no `before`, and nothing is deleted.
     ///
     /// # Errors
     /// Returns an error if the state folder cannot be written. Everything else is up to date; the caller tries again.
     pub fn update(&mut self, state: &State, before: Option<&Folder>, folder: &Folder) -> Result<(), Error> {
         let now = names(folder);
         let before = before.map(names).unwrap_or_default();
-        let is_removed = |object: &str| before.contains(object) && !now.contains(object);
-        let identities = self.identities.update(folder.ids(), is_removed);
+        self.removed.retain(|object, _| !now.contains(object));
+        for object in before.difference(&now) {
+            self.removed.entry(object.clone()).or_insert_with(Instant::now);
+        }
+        let is_over = |object: &str| self.removed.get(object).is_some_and(|since| since.elapsed() >= self.grace);
+        let identities = self.identities.update(folder.ids(), is_over);
+        self.removed.retain(|_, since| since.elapsed() < self.grace);
         let (secrets, _) = manifests::secrets(folder, self);
-        let client_keys = self.client_keys.update(state, &secrets);
+        let client_keys = self.client_keys.update(state, &secrets, self.grace);
         for (name, _) in folder.servers() {
             let keys = || published_keys(state, name).unwrap_or_else(|| server_keys(random::bytes()));
             self.server_keys.entry(name.clone()).or_insert_with(keys);
         }
         identities.and(client_keys)
+    }
+
+    /// Whether an update is due although no manifest changed.
+    pub fn is_due(&self) -> bool {
+        self.client_keys.is_due(self.grace) || self.removed.values().any(|since| since.elapsed() >= self.grace)
     }
 
     /// Deletes what earlier runs left and the folder does not name, unless a part of the folder cannot be read. Called once a

@@ -38,6 +38,9 @@ const REMOVAL: Duration = Duration::from_millis(250);
 /// How long a removal waits for other files that change meanwhile; then those are held back.
 const AT_MOST: Duration = Duration::from_millis(500);
 
+/// How often the files of the keys are looked at.
+const POLL_KEYS: Duration = Duration::from_millis(500);
+
 /// One run of `local`.
 pub(super) struct LocalRun {
     path: PathBuf,
@@ -109,6 +112,13 @@ impl LocalRun {
             } else {
                 watch.give_up_waiting();
             }
+        }
+    }
+
+    /// Waits until keys are due to be created or deleted although no manifest changed: somebody took one out of its file.
+    pub async fn keys_due(&self) {
+        while !self.cluster.is_due() {
+            tokio::time::sleep(POLL_KEYS).await;
         }
     }
 

@@ -1,5 +1,7 @@
 //! The objects of one file: McpServers and McpClients, decoded as strictly as by the API server. Other kinds are skipped.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION,
@@ -13,7 +15,7 @@ use super::{
     object::{Kind, Manifest, ObjectId, Reading},
     problem::{Problem, Severity},
 };
-use crate::object::Undecodable;
+use crate::{credentials::NEW_KEY, object::Undecodable};
 
 /// The namespace of an object that names none, as for kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -105,6 +107,7 @@ impl Parser<'_> {
     fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>) {
         let mut findings = Findings::default();
         let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
+        let new_key = new_key(&metadata);
         let Some(name) = name(metadata, &mut findings) else {
             for finding in findings.0 {
                 let finding = Finding::new(format!("{kind}: {}", finding.path), finding.message);
@@ -119,6 +122,7 @@ impl Parser<'_> {
         let metadata = ObjectMeta {
             name: Some(name.name.clone()),
             namespace: Some(name.namespace.clone()),
+            annotations: new_key.map(|value| BTreeMap::from([(NEW_KEY.to_owned(), value)])),
             ..ObjectMeta::default()
         };
         let partial = (kind == Kind::McpClient).then(|| partial(fields.get("spec")));
@@ -142,6 +146,11 @@ impl Parser<'_> {
         self.parsed.problems.extend(findings.0.into_iter().map(refused));
         self.parsed.objects.push((id, reading));
     }
+}
+
+/// The value of the one annotation that counts.
+fn new_key(metadata: &Value) -> Option<String> {
+    metadata.get("annotations")?.get(NEW_KEY)?.as_str().map(str::to_owned)
 }
 
 /// What can be read of a client that has a mistake.

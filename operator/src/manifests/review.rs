@@ -64,7 +64,10 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
 fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> Vec<ClientInput> {
     let input = |(name, client): (&NamespacedName, &portcullis_crds::McpClient)| {
         let id = ObjectId::client(name);
-        let spec = folder.mistake(name).map_or_else(|| Ok(client.spec.clone()), |mistake| Err(mistake.clone()));
+        let spec = match folder.mistake(name) {
+            Some(mistake) => Err(mistake.clone()),
+            None => Ok(client.spec.clone()),
+        };
         let object = Object { metadata: metadata(&id, cluster), spec };
         let credentials = if secrets.contains_key(name) { cluster.credentials(name) } else { Vec::new() };
         ClientInput { client: CheckedClient::new(object), credentials: Some(credentials) }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     build,
-    credentials::{self, CredentialKind},
+    credentials::{self, CredentialKind, Revocation},
 };
 
 /// The Secret of one of a client's credentials.
@@ -23,6 +23,7 @@ pub struct ClientSecret {
     /// The metadata of its client.
     pub client: ObjectMeta,
     pub name: String,
+    pub revocation: Revocation,
 }
 
 /// The Secrets of each client. A Secret that belongs to another object is left out.
@@ -44,12 +45,14 @@ pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Pr
         // A mistaken client keeps the credentials that it had, but for one that was removed.
         let removed = folder.mistake(name).and_then(|mistake| mistake.partial.credentials.as_ref());
         let removed = removed.filter(|credentials| credentials::requested(credentials).next().is_none());
-        (metadata(&id, cluster), id, removed.unwrap_or(&client.spec.credentials))
+        let before = folder.mistake(name).and_then(|mistake| mistake.partial.revoke_before.as_ref());
+        let asked = (&client.metadata, before);
+        (metadata(&id, cluster), id, removed.unwrap_or(&client.spec.credentials), asked)
     });
     let mut clients: Vec<_> = clients.collect();
     clients.sort_by_key(|(metadata, ..)| metadata.creation_timestamp.as_ref().map(|time| time.0));
     let (mut secrets, mut problems) = (Secrets::new(), Vec::new());
-    for (client, id, credentials) in clients {
+    for (client, id, credentials, (annotated, revoke_before)) in clients {
         for requested in credentials::requested(credentials) {
             let secret = NamespacedName::new(&id.name.namespace, requested.name.as_str());
             if let Some(owner) = owners.get(&secret) {
@@ -59,7 +62,8 @@ pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Pr
                 continue;
             }
             owners.insert(secret.clone(), id.clone());
-            let secret = ClientSecret { kind: requested.kind, client: client.clone(), name: secret.name };
+            let revocation = Revocation::new(annotated, revoke_before.or(requested.revoke_before));
+            let secret = ClientSecret { kind: requested.kind, client: client.clone(), name: secret.name, revocation };
             secrets.entry(id.name.clone()).or_default().push(secret);
         }
     }

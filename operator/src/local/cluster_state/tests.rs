@@ -60,6 +60,74 @@ fn a_key_belongs_to_one_client_and_another_one_that_names_its_secret_gets_a_new_
     assert_ne!(key_of(&renamed_meanwhile, "alice").unwrap(), robot);
 }
 
+/// The folder with one client, whose manifest has this annotation and this field of its key.
+fn asking(annotations: &str, more: &str) -> Folder {
+    let text = format!(
+        "{{apiVersion: portcullis.dev/v1alpha1, kind: McpClient,
+          metadata: {{name: alice, namespace: sales, annotations: {{{annotations}}}}},
+          spec: {{access: [], credentials: {{apiKey: {{secretName: k{more}}}}}}}}}"
+    );
+    let (folder, problems) = Folder::default().update(&Files::from([("alice.yaml".into(), Ok(text))]));
+    assert_eq!(problems, []);
+    folder
+}
+
+#[test]
+fn a_key_is_replaced_once_by_each_of_the_ways_to_revoke_it() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let mut cluster = LocalClusterState::load(&state);
+    let plain = asking("", "");
+    cluster.update(&state, None, &plain).unwrap();
+    let mut before = plain.clone();
+    for (what, next) in [
+        ("new-key", asking("portcullis.dev/new-key: '1'", "")),
+        ("another value", asking("portcullis.dev/new-key: '2'", "")),
+        ("revokeBefore", asking("portcullis.dev/new-key: '2'", ", revokeBefore: '2999-01-01T00:00:00Z'")),
+    ] {
+        let old = key_of(&cluster, "alice");
+        cluster.update(&state, Some(&before), &next).unwrap();
+        let new = key_of(&cluster, "alice");
+        assert_ne!(new, old, "{what}");
+        cluster.update(&state, Some(&next), &next).unwrap();
+        assert_eq!(key_of(&cluster, "alice"), new, "{what}: once");
+        let mut restarted = LocalClusterState::load(&state);
+        restarted.update(&state, None, &next).unwrap();
+        assert_eq!(key_of(&restarted, "alice"), new, "{what}: once, also after a restart");
+        before = next;
+    }
+
+    let (file, old) = (key_file(&cluster, "alice").unwrap(), key_of(&cluster, "alice"));
+    assert!(!cluster.is_due());
+    for spoil in [|file: &std::path::Path| fs::remove_file(file), |file: &std::path::Path| fs::write(file, "chosen")] {
+        spoil(&file).unwrap();
+        assert!(cluster.is_due());
+        cluster.update(&state, Some(&before), &before).unwrap();
+        assert!(!cluster.is_due());
+        assert_ne!(key_of(&cluster, "alice"), old);
+    }
+    fs::write(&file, old.clone().unwrap()).unwrap();
+    cluster.update(&state, Some(&before), &before).unwrap();
+    assert_ne!(key_of(&cluster, "alice"), old, "a revoked key that somebody puts back");
+}
+
+#[test]
+fn a_client_that_comes_back_soon_has_its_key_and_one_that_comes_back_later_has_another() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let (with, without) = (folder(&Folder::default(), &[("alice", "k")]), Folder::default());
+    for (grace, is_kept) in [(GRACE, true), (Duration::ZERO, false)] {
+        let mut cluster = LocalClusterState { grace, ..LocalClusterState::load(&state) };
+        cluster.update(&state, None, &with).unwrap();
+        let (file, key) = (key_file(&cluster, "alice").unwrap(), key_of(&cluster, "alice"));
+        cluster.update(&state, Some(&with), &without).unwrap();
+        assert_eq!(cluster.client_keys.issued(&name("alice")), [], "its access ends at once");
+        assert_eq!((file.exists(), cluster.is_due()), (is_kept, false));
+        cluster.update(&state, Some(&without), &with).unwrap();
+        assert_eq!(key_of(&cluster, "alice") == key, is_kept);
+    }
+}
+
 #[test]
 fn what_an_earlier_run_left_is_deleted_only_once_a_start_has_succeeded() {
     let root = tempfile::tempdir().unwrap();
