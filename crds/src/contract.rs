@@ -28,7 +28,7 @@ mod version;
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom};
 pub use backend::{Backend, BackendKind, HttpBackend};
 pub use client::PolicyClient;
-pub use convert::{rate, server_spec};
+pub use convert::{client_rules, rate, server_spec};
 pub use credentials::{
     ApiKeyDigest, CREDENTIALS_FILE, CredentialClient, Credentials, CredentialsReading, PublishedCredentials, ServerKeys,
 };

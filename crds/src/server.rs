@@ -6,6 +6,7 @@
 mod admission;
 mod backend;
 mod limits;
+mod partial;
 mod status;
 mod tool;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom, default_client_rules};
 pub use backend::{Backend, HttpBackend, StaticBackend};
 pub use limits::{GlobalLimit, Limits, Rate};
+pub use partial::PartialServerSpec;
 pub use status::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus};
 pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit};
 

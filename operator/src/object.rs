@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Findings, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName,
     client::{ClientCredentials, PartialClientSpec},
+    server::PartialServerSpec,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,9 +41,11 @@ pub trait Spec: DeserializeOwned {
 }
 
 impl Spec for McpServerSpec {
-    type Partial = ();
+    type Partial = PartialServerSpec;
 
-    fn partial(_: &Value) {}
+    fn partial(spec: &Value) -> PartialServerSpec {
+        PartialServerSpec::read(spec)
+    }
 }
 
 impl Spec for McpClientSpec {

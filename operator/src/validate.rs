@@ -11,6 +11,7 @@ mod decision;
 mod documents;
 mod grant;
 mod input;
+mod narrowed;
 mod outcome;
 mod plan;
 mod resources;
@@ -36,6 +37,7 @@ use portcullis_crds::{Finding, Findings, contract::ServerHalf};
 use admission::Admission;
 use client_request::requests;
 use documents::{Entry, documents};
+use narrowed::narrowed;
 
 /// Checks the server, and plans it.
 pub fn server(input: &ServerInput) -> ServerPlan {
@@ -44,7 +46,8 @@ pub fn server(input: &ServerInput) -> ServerPlan {
 
 /// Plans a server that was checked already: the documents of its pods, and a decision about each of its clients.
 ///
-/// While the McpServer has errors, its published half stays in force, with the clients as they are now.
+/// While the McpServer has errors, its published half stays in force, with the clients as they are now. The rules and limits of the
+/// spec count where they take something away.
 pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> ServerPlan {
     let findings = match checked {
         Ok(half) => match plan_with(input, &half, Findings::default()) {
@@ -54,7 +57,7 @@ pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> 
         Err(findings) => findings,
     };
     if let Some(half) = server_half::published(input)
-        && let Ok(plan) = plan_with(input, &half, findings.clone())
+        && let Ok(plan) = plan_with(input, &narrowed(&half, &input.server), findings.clone())
     {
         return plan;
     }

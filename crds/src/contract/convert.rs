@@ -47,6 +47,11 @@ pub fn server_spec(spec: &McpServerSpec) -> (ServerSpec, Findings) {
     (spec, findings)
 }
 
+/// The contract's form of rules that may have errors. A rate that cannot be enforced is left out.
+pub fn client_rules(rules: &[server::ClientRule]) -> Vec<ClientRule> {
+    rules.iter().map(|rule| client_rule(rule, "", &mut Findings::default())).collect()
+}
+
 /// The contract's form of a rate at the path `at`.
 ///
 /// # Errors

@@ -21,8 +21,13 @@ pub struct ClientRule {
     pub max_clients: u32,
 }
 
+impl ClientRule {
+    /// How many clients a rule admits that does not say it.
+    pub(crate) const DEFAULT_MAX_CLIENTS: u32 = 1000;
+}
+
 fn thousand() -> u32 {
-    1000
+    ClientRule::DEFAULT_MAX_CLIENTS
 }
 
 /// The rules of a server that sets none: clients of its own namespace are granted everything that they request.

@@ -6,7 +6,9 @@ use portcullis_crds::{
     client::PartialClientSpec,
     condition::Reason,
     contract::{ApiKeyDigest, KeyDigest},
+    server::PartialServerSpec,
 };
+use serde_json::json;
 
 use super::*;
 use crate::{

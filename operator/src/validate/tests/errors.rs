@@ -26,6 +26,21 @@ fn a_server_with_errors_keeps_its_half_while_clients_come_and_go() {
         plan.documents,
         "a spec that cannot be decoded makes no difference"
     );
+    // What the rules take away counts, whatever else is wrong.
+    let partial = PartialServerSpec::read(&json!({"clients": [{"allow": {"tools": []}}], "backends": "none"}));
+    let mut narrowing = invalid.clone();
+    narrowing.server.spec = Err(Undecodable { findings: Finding::new("spec", "cannot be decoded").into(), partial });
+    let narrowed = after(&valid, narrowing);
+    let tools = |plan: &ServerPlan| {
+        let documents = plan.documents.as_ref().unwrap();
+        documents.policy.clients().iter().map(|client| client.tools.len()).sum::<usize>()
+    };
+    assert_eq!((tools(&plan), tools(&narrowed)), (1, 0));
+    let of_backends = |plan: &ServerPlan| plan.documents.as_ref().unwrap().policy.server().spec.backends.clone();
+    assert_eq!(of_backends(&narrowed), of_backends(&valid));
+    let refusing = after(&valid, input("clients: [], limits: {perClient: {requests: 1, per: 48h}}", clients()));
+    assert_eq!(refusing.documents.unwrap().policy.clients(), []);
+
     let never_valid = server(&invalid);
     assert_eq!((never_valid.documents.clone(), never_valid.findings.0.len()), (None, 1));
     insta::assert_snapshot!(summary(&never_valid), @r"
