@@ -28,8 +28,8 @@ pub enum LimitKey {
     Global,
 }
 
-/// One limit that a request counts against. Two rates of one key are two limits, and both hold: a rate that changed begins a
-/// new count.
+/// One limit that a request counts against. Two rates of one key are two limits, and both hold. Each counts all admissions of the
+/// key, so a rate that changed counts what was admitted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dimension {
     pub key: LimitKey,

@@ -6,13 +6,19 @@
 //!
 //! An admission can be taken back, as if it had not been made. Above 1,024 only while its group is the newest; later it stays
 //! used.
+//!
+//! A log can be continued with another rate, which then counts what was admitted before. For a rate that admits no more than the
+//! one before, that is exact. Admissions beyond those that a rate needs are kept in a short history, whose older part is coarse:
+//! several admissions count as made at the time of the last of them, so that the next rate admits rather too few than too many.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::limiter::{dimension::Rate, moment::Moment};
 
 /// How many times a log holds at most.
 const MOST_GROUPS: u32 = 1024;
+/// How many entries the history has at most.
+const MOST_HISTORY: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Log {
@@ -27,6 +33,8 @@ pub(super) struct Log {
     newest_from: u64,
     /// When the group that was dropped last ceases to count: no admission is allowed before, even if some were taken back.
     floor: u64,
+    /// What is no longer in `groups`: the time of the last of some admissions, and their number.
+    history: Vec<(u64, u64)>,
 }
 
 impl Log {
@@ -40,7 +48,32 @@ impl Log {
             in_newest: group_size,
             newest_from: 0,
             floor: 0,
+            history: Vec::new(),
         }
+    }
+
+    /// A log of this rate that counts what `self` counted.
+    pub(super) fn continued(&self, rate: Rate) -> Self {
+        let mut log = Self::new(rate);
+        let newest = self.groups.len().checked_sub(1);
+        let groups = self.groups.iter().enumerate().map(|(n, time)| {
+            let count = if Some(n) == newest { self.in_newest } else { self.group_size };
+            (*time, u64::from(count))
+        });
+        for (time, count) in self.history.iter().copied().chain(groups) {
+            log.add(time, count);
+        }
+        log
+    }
+
+    /// How well a log of this rate can be continued from this one: the admissions that it knows, then their resolution.
+    pub(super) fn fitness(&self, rate: Rate) -> impl Ord + use<> {
+        let known = u64::from(rate.requests).min(self.capacity());
+        (known, std::cmp::Reverse(self.group_size), self.capacity())
+    }
+
+    fn capacity(&self) -> u64 {
+        self.most_groups as u64 * u64::from(self.group_size)
     }
 
     /// When the next admission is allowed. It increases when one is taken, and decreases only when one is taken back.
@@ -55,28 +88,60 @@ impl Log {
         })
     }
 
-    /// Takes an admission. [`Log::free_at`] must not be after `now`.
+    /// Takes an admission, whether or not [`Log::free_at`] is after `now`: another rate of the same key may have admitted it.
     ///
     /// Callers read the clock before they hold the lock, so `now` may be before the last admission. The times that are kept
     /// never decrease: the bound then holds for the times of the callers as well as for those that are kept.
     pub(super) fn take(&mut self, now: Moment) {
-        debug_assert!(self.free_at() <= now);
-        let now = self.groups.back().map_or(now.as_nanos(), |last| now.as_nanos().max(*last));
-        if self.in_newest < self.group_size {
-            self.in_newest += 1;
-            if let Some(newest) = self.groups.back_mut() {
-                *newest = now;
+        let last = self.groups.back().copied().or(self.history.last().map(|(time, _)| *time));
+        self.add(last.map_or(now.as_nanos(), |last| now.as_nanos().max(last)), 1);
+    }
+
+    /// Adds admissions at a time that is not before any other.
+    fn add(&mut self, time: u64, count: u64) {
+        let counted = count.min(self.capacity());
+        if counted < count {
+            // More than a span may have: everything before is out of `groups`.
+            while self.drop_oldest() {}
+            self.remember(time, count - counted);
+        }
+        let mut rest = counted;
+        while rest > 0 {
+            if self.in_newest == self.group_size {
+                if self.groups.len() == self.most_groups {
+                    self.drop_oldest();
+                }
+                self.newest_from = self.groups.back().map_or(time, |last| time.max(last + 1));
+                self.groups.push_back(time);
+                self.in_newest = 0;
+            } else if let Some(newest) = self.groups.back_mut() {
+                *newest = time;
             }
-            return;
+            let added = rest.min(u64::from(self.group_size - self.in_newest));
+            self.in_newest += u32::try_from(added).unwrap_or(u32::MAX);
+            rest -= added;
         }
-        if self.groups.len() == self.most_groups
-            && let Some(oldest) = self.groups.pop_front()
-        {
-            self.floor = oldest.saturating_add(self.per);
+    }
+
+    /// Moves the oldest group to the history; returns whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.groups.pop_front() else { return false };
+        let count = if self.groups.is_empty() {
+            std::mem::replace(&mut self.in_newest, self.group_size)
+        } else {
+            self.group_size
+        };
+        self.remember(oldest, u64::from(count));
+        true
+    }
+
+    fn remember(&mut self, time: u64, count: u64) {
+        self.floor = time.saturating_add(self.per);
+        if self.history.len() == MOST_HISTORY {
+            let merged = self.history.chunks(2).map(|pair| (pair[pair.len() - 1].0, pair.iter().map(|(_, n)| n).sum()));
+            self.history = merged.collect();
         }
-        self.newest_from = self.groups.back().map_or(now, |last| now.max(last + 1));
-        self.groups.push_back(now);
-        self.in_newest = 1;
+        self.history.push((time, count));
     }
 
     /// Takes back what was taken at `at`, if it can be told from what others took; otherwise it stays used.
@@ -90,16 +155,17 @@ impl Log {
         }
     }
 
-    /// Whether nothing that was taken still counts.
-    pub(super) fn is_idle(&self, now: Moment) -> bool {
-        self.groups.back().is_none_or(|last| last.saturating_add(self.per) <= now.as_nanos())
+    /// Whether nothing was taken for the span of the rate, nor for `kept`.
+    pub(super) fn is_idle(&self, now: Moment, kept: Duration) -> bool {
+        let last = self.groups.back().copied().max(self.history.last().map(|(time, _)| *time));
+        last.is_none_or(|last| {
+            (Moment::from_nanos(last.saturating_add(self.per)).max(Moment::from_nanos(last) + kept)) <= now
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn log(requests: u32, per: u64) -> Log {

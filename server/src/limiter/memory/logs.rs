@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::log::Log;
 use crate::limiter::{
-    dimension::{Dimension, Dimensions, LimitKey},
+    dimension::{Dimension, Dimensions, LimitKey, Rate},
     moment::Moment,
     store::OverLimit,
 };
@@ -25,7 +25,16 @@ const SHARDS: usize = 16;
 /// How often a shard that grows is searched for logs that are no longer needed.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// All logs. A log that nothing was taken from for its span is dropped.
+/// For how long a key is kept at least, so that another rate with a longer span counts what was admitted.
+const KEPT: Duration = Duration::from_secs(3600);
+/// A rate that was not asked for so long, while others of its key were, is no longer in force.
+const RETIRED_AFTER: Duration = Duration::from_secs(60);
+/// How exact the times are at which rates were asked for.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// The most rates of a key that are kept: those of two policies are in force at once while requests of the earlier one end.
+const MOST_RATES: usize = 16;
+
+/// All logs. What is not used for a long time is dropped.
 #[derive(Default)]
 pub struct Logs {
     shards: [RwLock<Shard>; SHARDS],
@@ -34,14 +43,32 @@ pub struct Logs {
 #[derive(Default)]
 struct Shard {
     entries: HashMap<Dimension, Arc<Entry>>,
+    keys: HashMap<LimitKey, Arc<KeyLogs>>,
     next_sweep: u64,
 }
 
+/// One rate of a key.
 struct Entry {
+    key: Arc<KeyLogs>,
     /// [`Log::free_at`] of the log. It decreases only when something is taken back, so a refusal by it is right, or was right a
     /// moment ago.
-    free_at: AtomicU64,
-    log: Mutex<Log>,
+    free_at: Arc<AtomicU64>,
+    /// When it was last asked for, about.
+    asked: AtomicU64,
+}
+
+/// The logs of one key, one for each rate. Each admission is in all of them, whichever rate admitted it, so that a rate that
+/// changes does not begin anew.
+#[derive(Default)]
+struct KeyLogs {
+    logs: Mutex<Vec<RateLog>>,
+    asked: AtomicU64,
+}
+
+struct RateLog {
+    rate: Rate,
+    log: Log,
+    free_at: Arc<AtomicU64>,
 }
 
 impl Logs {
@@ -64,20 +91,25 @@ impl Logs {
         refuse(free, dimensions, now)?;
 
         slots.sort_unstable_by_key(|slot| slot.as_ref().map(|(index, _)| dimensions[*index]));
-        let mut logs: [Option<(usize, &Entry, MutexGuard<'_, Log>)>; Dimensions::MOST] = Default::default();
-        let mut previous: Option<&Entry> = None;
-        for (log, (index, entry)) in logs.iter_mut().zip(slots.iter().flatten()) {
-            if previous.is_some_and(|previous| std::ptr::eq(previous, &**entry)) {
-                continue;
-            }
-            *log = Some((*index, entry, entry.log.lock()));
-            previous = Some(entry);
+        let mut keys: [Option<MutexGuard<'_, Vec<RateLog>>>; Dimensions::MOST] = Default::default();
+        let mut free = [0; Dimensions::MOST];
+        let mut locked: Option<(usize, &KeyLogs)> = None;
+        for (n, (index, entry)) in slots.iter().flatten().enumerate() {
+            let place = match locked {
+                Some((place, key)) if std::ptr::eq(key, &*entry.key) => place,
+                _ => {
+                    keys[n] = Some(entry.key.logs.lock());
+                    locked = Some((n, &entry.key));
+                    n
+                }
+            };
+            let logs = keys[place].as_mut().expect("the logs of a key must be locked");
+            free[*index] = find(logs, dimensions[*index].rate, &entry.free_at).log.free_at().as_nanos();
         }
-        let free = logs.iter().flatten().map(|(index, _, log)| (*index, log.free_at().as_nanos()));
-        refuse(free, dimensions, now)?;
-        for (_, entry, log) in logs.iter_mut().flatten() {
-            log.take(now);
-            entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
+        refuse(free[..dimensions.len()].iter().copied().enumerate(), dimensions, now)?;
+        for log in keys.iter_mut().flatten().flat_map(|logs| logs.iter_mut()) {
+            log.log.take(now);
+            log.publish();
         }
         Ok(())
     }
@@ -86,15 +118,16 @@ impl Logs {
     /// stays as it is, and so does the bound.
     pub fn take_back(&self, dimensions: &[Dimension], taken: Moment) {
         for (n, dimension) in dimensions.iter().enumerate() {
-            if dimensions[..n].contains(dimension) {
+            if dimensions[..n].iter().any(|earlier| earlier.key == dimension.key) {
                 continue;
             }
-            // A log that was dropped held nothing that still counts.
-            let entry = self.shards[shard(dimension.key)].read().entries.get(dimension).cloned();
-            if let Some(entry) = entry {
-                let mut log = entry.log.lock();
-                log.take_back(taken);
-                entry.free_at.store(log.free_at().as_nanos(), Ordering::Relaxed);
+            // A key that was dropped held nothing that still counts.
+            let key = self.shards[shard(dimension.key)].read().keys.get(&dimension.key).cloned();
+            if let Some(key) = key {
+                for log in &mut *key.logs.lock() {
+                    log.log.take_back(taken);
+                    log.publish();
+                }
             }
         }
     }
@@ -102,15 +135,15 @@ impl Logs {
     fn entry(&self, dimension: &Dimension, now: Moment) -> Arc<Entry> {
         let shard = &self.shards[shard(dimension.key)];
         if let Some(entry) = shard.read().entries.get(dimension) {
+            entry.ask(now);
             return entry.clone();
         }
         let mut shard = shard.write();
         if shard.next_sweep <= now.as_nanos() {
             shard.next_sweep = (now + SWEEP_EVERY).as_nanos();
-            // Clones are made only under this shard's lock, so a log without clones is not in use.
-            shard.entries.retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.log.lock().is_idle(now));
+            shard.sweep(now);
         }
-        shard.entries.entry(*dimension).or_insert_with(|| Arc::new(Entry::new(dimension))).clone()
+        shard.entry(dimension, now)
     }
 
     #[cfg(test)]
@@ -119,11 +152,83 @@ impl Logs {
     }
 }
 
-impl Entry {
-    fn new(dimension: &Dimension) -> Self {
-        let log = Log::new(dimension.rate);
-        Self { free_at: AtomicU64::new(log.free_at().as_nanos()), log: Mutex::new(log) }
+impl Shard {
+    fn entry(&mut self, dimension: &Dimension, now: Moment) -> Arc<Entry> {
+        if let Some(entry) = self.entries.get(dimension) {
+            return entry.clone();
+        }
+        let key = self.keys.entry(dimension.key).or_default().clone();
+        let free_at = Arc::default();
+        find(&mut key.logs.lock(), dimension.rate, &free_at);
+        let entry = Arc::new(Entry { key: key.clone(), free_at, asked: AtomicU64::new(0) });
+        entry.ask(now);
+        self.entries.insert(*dimension, entry.clone());
+        if key.logs.lock().len() > MOST_RATES {
+            self.drop_oldest_rate(dimension.key, &key);
+        }
+        entry
     }
+
+    fn drop_oldest_rate(&mut self, key: LimitKey, logs: &KeyLogs) {
+        let rates: Vec<Rate> = logs.logs.lock().iter().map(|log| log.rate).collect();
+        let asked = |rate: &Rate| {
+            let entry = self.entries.get(&Dimension { key, rate: *rate });
+            entry.map_or(0, |entry| entry.asked.load(Ordering::Relaxed))
+        };
+        if let Some(oldest) = rates.into_iter().min_by_key(asked) {
+            self.entries.remove(&Dimension { key, rate: oldest });
+            logs.logs.lock().retain(|log| log.rate != oldest);
+        }
+    }
+
+    /// Drops keys that were not used for long, and rates that are no longer in force.
+    fn sweep(&mut self, now: Moment) {
+        // Clones are made only under this shard's lock, so an entry without clones is not in use.
+        self.entries.retain(|dimension, entry| {
+            if Arc::strong_count(entry) > 1 {
+                return true;
+            }
+            let mut logs = entry.key.logs.lock();
+            let asked = Moment::from_nanos(entry.asked.load(Ordering::Relaxed));
+            let is_retired = (asked + RETIRED_AFTER).as_nanos() <= entry.key.asked.load(Ordering::Relaxed);
+            if is_retired && logs.len() > 1 {
+                logs.retain(|log| log.rate != dimension.rate);
+                return false;
+            }
+            !logs.iter().all(|log| log.log.is_idle(now, KEPT))
+        });
+        self.keys.retain(|_, key| Arc::strong_count(key) > 1);
+    }
+}
+
+impl Entry {
+    /// Remembers that it is in use. Most calls only read.
+    fn ask(&self, now: Moment) {
+        for asked in [&self.asked, &self.key.asked] {
+            if (Moment::from_nanos(asked.load(Ordering::Relaxed)) + ASKED_EVERY).as_nanos() <= now.as_nanos() {
+                asked.store(now.as_nanos(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl RateLog {
+    fn publish(&self) {
+        self.free_at.store(self.log.free_at().as_nanos(), Ordering::Relaxed);
+    }
+}
+
+/// The log of a rate. If the key has none, it continues the best of the others.
+fn find<'l>(logs: &'l mut Vec<RateLog>, rate: Rate, free_at: &Arc<AtomicU64>) -> &'l mut RateLog {
+    let place = logs.iter().position(|log| log.rate == rate).unwrap_or_else(|| {
+        let best = logs.iter().max_by_key(|log| log.log.fitness(rate));
+        let log = best.map_or_else(|| Log::new(rate), |best| best.log.continued(rate));
+        let log = RateLog { rate, log, free_at: free_at.clone() };
+        log.publish();
+        logs.push(log);
+        logs.len() - 1
+    });
+    &mut logs[place]
 }
 
 /// The shard of a key. Fingerprints are evenly distributed.
