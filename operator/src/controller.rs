@@ -17,7 +17,7 @@ mod status;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -31,9 +31,8 @@ use crate::{
 };
 use context::{Context, ReconcileKey};
 use memory::Failures;
+use queue::{Lane, WorkItem};
 
-/// How many objects are reconciled at once.
-const WORKERS: usize = 16;
 /// The longest that one reconcile may take: longer than any one call of the API.
 const RECONCILE: Duration = Duration::from_secs(60);
 /// From this pause on, the next reconcile of an object is moved a little so that not all come at once.
@@ -76,7 +75,6 @@ async fn work(context: &Arc<Context>) {
         warn!("not everything could be listed yet: nothing is published before");
     }
     info!("everything was seen; reconciling");
-    let permits = Arc::new(Semaphore::new(WORKERS));
     let failures: Arc<Failures<ReconcileKey>> = Arc::default();
     let mut tasks = JoinSet::new();
     loop {
@@ -85,44 +83,50 @@ async fn work(context: &Arc<Context>) {
                 error!(%error, "a reconcile panicked; its object is left alone for a while");
             }
         }
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let item = context.queue.next().await;
         let (context, failures) = (Arc::clone(context), Arc::clone(&failures));
         tasks.spawn(async move {
-            if let Some(pause) = reconcile(&context, &item.key, &failures).await {
-                context.queue.add_at(item.key.clone(), Instant::now() + pause);
+            if let Some((pause, lane)) = reconcile(&context, &item, &failures).await {
+                context.queue.add_at(item.key.clone(), Instant::now() + pause, lane);
             }
-            drop(permit);
         });
     }
 }
 
-/// Reconciles one object. Returns how long it may be left alone if nothing happens to it; `None` if it no longer exists.
-async fn reconcile(context: &Context, key: &ReconcileKey, failures: &Failures<ReconcileKey>) -> Option<Duration> {
+/// Reconciles one object. Returns how long it may be left alone if nothing happens to it, and the lane in which it goes on; `None`
+/// if it no longer exists.
+async fn reconcile(
+    context: &Context,
+    item: &WorkItem<ReconcileKey>,
+    failures: &Failures<ReconcileKey>,
+) -> Option<(Duration, Lane)> {
+    let key = &item.key;
     let work = async {
         match key {
             ReconcileKey::Client(name) => (client::reconcile(context, name).await, context.clients.get(name).is_some()),
-            ReconcileKey::Server(name) => (server::reconcile(context, name).await, context.servers.get(name).is_some()),
+            ReconcileKey::Server(name) => {
+                (server::reconcile(context, name, item).await, context.servers.get(name).is_some())
+            }
         }
     };
     match tokio::time::timeout(RECONCILE, work).await {
         Ok((Ok(again), exists)) => {
             failures.succeeded(key);
-            exists.then(|| if again >= SPREAD_FROM { spread(again) } else { again })
+            exists.then(|| (if again >= SPREAD_FROM { spread(again) } else { again }, Lane::Others))
         }
         Ok((Err(error), _)) if error.is_conflict() => {
             debug!(object = %key, %error, "changed by another party at the same time; reconciling again");
-            Some(failures.pause(key))
+            Some((failures.pause(key), item.lane))
         }
         Ok((Err(error), _)) => {
             let pause = failures.pause(key);
             warn!(object = %key, %error, retry_in = ?pause, "could not be reconciled");
-            Some(pause)
+            Some((pause, item.lane))
         }
         Err(_) => {
             let pause = failures.pause(key);
             warn!(object = %key, retry_in = ?pause, "took longer than {RECONCILE:?}");
-            Some(pause)
+            Some((pause, item.lane))
         }
     }
 }

@@ -31,6 +31,10 @@ use pod::ProbeTarget;
 
 /// How many pods are queried at once.
 const CONCURRENT_QUERIES: usize = 64;
+/// How many namespaces' permits are kept before those that are unused are looked for.
+const REMEMBERED_NAMESPACES: usize = 1000;
+/// How many of them in one namespace: pods that do not answer delay those of no other.
+const CONCURRENT_IN_NAMESPACE: usize = 16;
 
 /// What an earlier run of the operator knew about a server's pods, from the server's status.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,8 @@ pub enum Occasion {
 pub struct Prober {
     cluster: Cluster,
     permits: Arc<Semaphore>,
+    /// The permits of each namespace that has pods.
+    of_namespace: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Called with the name of a server when one of its pods reports something new.
     on_report: Arc<dyn Fn(NamespacedName) + Send + Sync>,
     state: Mutex<State>,
@@ -77,7 +83,8 @@ struct Probe {
 impl Prober {
     pub fn new(cluster: Cluster, on_report: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
         let permits = Arc::new(Semaphore::new(CONCURRENT_QUERIES));
-        Self { cluster, permits, on_report: Arc::new(on_report), state: Mutex::default() }
+        let on_report = Arc::new(on_report);
+        Self { cluster, permits, of_namespace: Mutex::default(), on_report, state: Mutex::default() }
     }
 
     /// Sets what the pods of a server are to serve, and which pods there are.
@@ -138,13 +145,23 @@ impl Prober {
         let (sender, targets) = watch::channel(target);
         let follower = follow::Follower {
             cluster: self.cluster.clone(),
-            permits: Arc::clone(&self.permits),
+            permits: [self.permits_of(&server.namespace), Arc::clone(&self.permits)],
             on_report: Arc::clone(&self.on_report),
             report: Arc::clone(&report),
             nudges: follow::nudges_so_far(pod.sync.as_deref()),
         };
         let task = tasks.spawn(follower.run(targets));
         Probe { server: server.clone(), target: sender, report, task }
+    }
+
+    /// Those of namespaces without pods are dropped, once there are many.
+    fn permits_of(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut all = lock(&self.of_namespace);
+        if all.len() > REMEMBERED_NAMESPACES {
+            all.retain(|_, permits| Arc::strong_count(permits) > 1);
+        }
+        let new = || Arc::new(Semaphore::new(CONCURRENT_IN_NAMESPACE));
+        Arc::clone(all.entry(namespace.to_owned()).or_insert_with(new))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -154,8 +154,7 @@ impl Cluster {
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
     pub async fn try_create(&self, object: &ObjectRef, value: Value) -> Result<(), Error> {
-        let parameters =
-            PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
         let request = requests(object).create(&parameters, value.to_string().into_bytes());
         self.write(format!("creating {object}"), self.text(request)).await.map(drop)
     }

@@ -12,7 +12,7 @@ use super::{
     index::Index,
     memory::{ClientMemory, Memories, ServerMemory},
     polling,
-    queue::Queue,
+    queue::{Key, Queue},
 };
 use crate::{
     build::{BuiltKind, Settings},
@@ -35,6 +35,14 @@ use crate::{
 pub enum ReconcileKey {
     Client(NamespacedName),
     Server(NamespacedName),
+}
+
+impl Key for ReconcileKey {
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Client(name) | Self::Server(name) => &name.namespace,
+        }
+    }
 }
 
 impl fmt::Display for ReconcileKey {

@@ -16,7 +16,7 @@ use super::{
     server::{Changes, Confirmation},
 };
 use crate::{
-    cluster::backoff::Backoff,
+    cluster::{backoff::Backoff, events::EventDraft},
     credentials::{self, IssuedCredential},
     object::Object,
     sync::lock,
@@ -64,6 +64,8 @@ pub struct ServerMemory {
     pub publications: Publications,
     /// What the latest revisions of each document changed, by the kind of its object.
     pub changes: HashMap<&'static str, Changes>,
+    /// What is to be reported of a publication whose reconcile did nothing else.
+    pub events: Vec<EventDraft>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
     pub desired: HashMap<(&'static str, String), u64>,
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.

@@ -13,7 +13,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::context::{Context, ReconcileKey};
+use super::{
+    context::{Context, ReconcileKey},
+    queue::Lane,
+};
 use crate::{
     cluster::{ObjectRef, backoff::spread},
     sync::lock,
@@ -43,7 +46,7 @@ impl SeenSecret {
 
 /// Has the Secrets of a client or server polled, once they were read.
 pub fn schedule(context: &Context, key: ReconcileKey) {
-    context.polls.add_at(key, Instant::now() + spread(POLL));
+    context.polls.add_at(key, Instant::now() + spread(POLL), Lane::Others);
 }
 
 /// Polls, for ever.

@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::{
     context::{Context, ReconcileKey},
     index::narrows,
+    queue::Lane,
 };
 use crate::{
     cluster::{
@@ -31,8 +32,13 @@ impl Context {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
         let is_only_status =
             change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
-        if !is_only_status {
-            self.publish(server.namespaced_name(), false);
+        if is_only_status {
+            return;
+        }
+        match old {
+            Some(_) => self.publish(server.namespaced_name(), false),
+            // A new server has granted nothing yet.
+            None => self.queue.add(ReconcileKey::Server(server.namespaced_name())),
         }
     }
 
@@ -67,7 +73,8 @@ impl Context {
     pub fn publish(&self, server: NamespacedName, may_wait: bool) {
         let memory = self.of_servers.known(&server);
         let at = memory.map_or_else(Instant::now, |memory| lock(&memory).publications.changed(may_wait));
-        self.queue.add_at(ReconcileKey::Server(server), at);
+        let lane = if may_wait { Lane::Others } else { Lane::Removals };
+        self.queue.add_at(ReconcileKey::Server(server), at, lane);
     }
 
     pub fn pod_changed(&self, change: &Change<ObservedPod>) {
@@ -87,7 +94,7 @@ impl Context {
         for server in servers {
             let corrected_at = self.of_servers.known(&server).and_then(|memory| lock(&memory).corrected_at);
             let at = corrected_at.map_or(now, |at| now.max(at + CORRECT_AGAIN));
-            self.queue.add_at(ReconcileKey::Server(server), at);
+            self.queue.add_at(ReconcileKey::Server(server), at, Lane::Others);
         }
     }
 

@@ -13,8 +13,12 @@ use std::time::Duration;
 
 use portcullis_crds::NamespacedName;
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::context::{Context, ReconcileKey};
+use super::{
+    context::{Context, ReconcileKey},
+    queue::{Lane, WorkItem},
+};
 use crate::{build, cluster::Error, sync::lock, validate};
 pub use changes::Changes;
 pub use confirmation::Confirmation;
@@ -24,16 +28,29 @@ use status::RECHECK;
 /// How long the first publication of a server waits for the keys of clients that were applied together with it.
 const FIRST_KEYS: Duration = Duration::from_millis(500);
 
-/// Reconciles one server, once no changes are being collected. Returns how long it may be left alone if nothing happens to it.
+/// Reconciles one server, once no changes are being collected. In the lane of removals only its documents are written. Returns how
+/// long it may be left alone if nothing happens to it.
 ///
 /// # Errors
 /// Returns the first error of a write; everything that does not depend on that write was done.
-pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
+pub async fn reconcile(
+    context: &Context,
+    name: &NamespacedName,
+    work: &WorkItem<ReconcileKey>,
+) -> Result<Duration, Error> {
     let memory = context.of_servers.known(name);
     if let Some(wait) = memory.as_ref().and_then(|memory| lock(memory).publications.wait()) {
         return Ok(wait);
     }
-    let result = take_steps(context, name).await;
+    let result = tokio::select! {
+        result = take_steps(context, name, work) => result,
+        // A removal waits for no other write of its own server. What was being sent may still take effect; the next reconcile
+        // finds it, as after the end of the process.
+        () = work.given_up() => {
+            debug!(server = %name, "given up for a removal");
+            Ok(Duration::ZERO)
+        }
+    };
     if let (Err(_), Some(memory)) = (&result, memory) {
         lock(&memory).publications.failed();
     }
@@ -41,7 +58,11 @@ pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Durat
 }
 
 /// Reconciles one server now.
-async fn take_steps(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
+async fn take_steps(
+    context: &Context,
+    name: &NamespacedName,
+    work: &WorkItem<ReconcileKey>,
+) -> Result<Duration, Error> {
     let Some((fetched, live)) = fetch::fetch(context, name).await else {
         forget(context, name);
         return Ok(RECHECK);
@@ -51,7 +72,15 @@ async fn take_steps(context: &Context, name: &NamespacedName) -> Result<Duration
     }
     let plan = validate::server(&fetched.input);
     let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
-    let outcome = apply::apply(context, &fetched, live, &plan, objects).await;
+    let mut outcome = apply::apply(context, &fetched, live, &plan, objects, work).await;
+    let memory = context.of_servers.of(name);
+    if work.lane == Lane::Removals {
+        // The pods are told at once; another reconcile, which has time, does the rest.
+        pods::follow(context, &fetched, status::occasion(&outcome));
+        lock(&memory).events.append(&mut outcome.events);
+        return outcome.problem.map_or(Ok(Duration::ZERO), Err);
+    }
+    outcome.events.splice(0..0, std::mem::take(&mut lock(&memory).events));
     let again = if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
         pods::follow(context, &fetched, status::occasion(&outcome));

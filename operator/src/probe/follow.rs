@@ -29,7 +29,8 @@ const NUDGES: [u64; 5] = [0, 1, 2, 4, 8];
 
 pub(super) struct Follower {
     pub cluster: Cluster,
-    pub permits: Arc<Semaphore>,
+    /// Those of the pod's namespace, and those of all.
+    pub permits: [Arc<Semaphore>; 2],
     pub on_report: Arc<dyn Fn(NamespacedName) + Send + Sync>,
     pub report: Arc<Mutex<PodReport>>,
     /// How often the pod was nudged. It is part of the annotation, for the same value again would not be an update.
@@ -91,7 +92,8 @@ impl Follower {
     }
 
     async fn query(&self, address: &str, port: u16, uid: &str) -> Option<Revisions> {
-        let _permit = self.permits.acquire().await.ok()?;
+        let [of_namespace, of_all] = &self.permits;
+        let _permits = (of_namespace.acquire().await.ok()?, of_all.acquire().await.ok()?);
         query(address, port, uid).await
     }
 

@@ -6,6 +6,7 @@
 mod apply;
 mod clients;
 mod confirm;
+mod crowded;
 mod faulty_proxy;
 mod keys;
 mod killed;

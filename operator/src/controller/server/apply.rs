@@ -26,7 +26,11 @@ use crate::{
         kind::Retrieval,
         store::Stored,
     },
-    controller::{context::Context, polling::SeenSecret},
+    controller::{
+        context::{Context, ReconcileKey},
+        polling::SeenSecret,
+        queue::{Lane, WorkItem},
+    },
     sync::lock,
     validate::{Published, ServerPlan},
 };
@@ -45,16 +49,19 @@ pub struct Outcome {
 }
 
 /// Writes the documents, then everything else, each object only if it differs. While the server is being deleted only its
-/// documents are kept up to date, and nothing is created.
+/// documents are kept up to date, and nothing is created. In the lane of removals only the documents are written.
 pub async fn apply(
     context: &Context,
     fetched: &Fetched,
     live: LiveObjects,
     plan: &ServerPlan,
     built: Vec<BuiltObject>,
+    work: &WorkItem<ReconcileKey>,
 ) -> Outcome {
     let Some(documents) = &plan.documents else { return Outcome::default() };
     let mut writer = Writer { context, fetched, plan, live, missing: BTreeSet::new(), outcome: Outcome::default() };
+    // A document that is given up while it is sent could arrive after the next one.
+    work.can_be_given_up(false);
     for object in built.iter().filter(|object| object.kind.is_document) {
         writer.put(object).await;
     }
@@ -66,7 +73,8 @@ pub async fn apply(
     writer.outcome.are_credentials_in_place = written.credentials.is_some();
     let event = publication::remember(context, fetched, written, writer.outcome.is_published);
     writer.outcome.events.extend(event);
-    if fetched.server.is_terminating() {
+    work.can_be_given_up(true);
+    if fetched.server.is_terminating() || work.lane == Lane::Removals {
         return writer.outcome;
     }
     for object in built.iter().filter(|object| !object.kind.is_document) {

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controller::queue::Queue;
 use crate::{
     build::{BuiltKind, CONFIG_MAP, KINDS, Settings},
     cluster::{
@@ -86,6 +87,14 @@ fn server(backend: &str, version: &str, description: &str) -> Value {
     })
 }
 
+/// Reconciles the server in this lane.
+async fn reconciled(context: &Arc<Context>, lane: Lane) -> Result<Duration, Error> {
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add_at(ReconcileKey::Server(crm()), Instant::now(), lane);
+    let work = queue.next().await;
+    reconcile(context, &crm(), &work).await
+}
+
 /// What was written, as `METHOD path` without the API's prefix and the namespace.
 fn writes(api: &FakeApi) -> Vec<String> {
     let write = |request: Request| {
@@ -105,7 +114,7 @@ fn refused(request: &Request, path: &str) -> Answer {
 async fn a_kind_that_the_cluster_lacks_holds_up_nothing() {
     let api = storing(|_| None).await;
     let context = context(&api, "fixed");
-    reconcile(&context, &crm()).await.unwrap();
+    reconciled(&context, Lane::Others).await.unwrap();
     let expected = ["configmaps", "secrets", "serviceaccounts", "services", "deployments"];
     let expected: Vec<String> = expected.map(|plural| format!("POST {plural}")).into();
     assert_eq!(writes(&api), [expected, vec!["PATCH mcpservers/crm/status".into()]].concat());
@@ -115,7 +124,7 @@ async fn a_kind_that_the_cluster_lacks_holds_up_nothing() {
 async fn a_write_that_fails_holds_up_what_needs_the_object_and_nothing_else() {
     let api = storing(|request| refused(request, "serviceaccounts")).await;
     let context = context(&api, "fixed");
-    let error = reconcile(&context, &crm()).await.unwrap_err();
+    let error = reconciled(&context, Lane::Others).await.unwrap_err();
     assert_eq!(error.to_string(), "creating ServiceAccount sales/crm: forbidden (HTTP 403)");
     let expected = ["POST configmaps", "POST secrets", "POST serviceaccounts", "POST services"];
     assert_eq!(writes(&api)[..5], [&expected[..], &["PATCH mcpservers/crm/status"]].concat());
@@ -141,7 +150,7 @@ async fn an_object_that_is_no_longer_built_is_deleted_if_it_is_the_operator_s_ow
         ] {
             let _ = context.owned.answer(&BUDGET.object, budget(name, &format!("uid-of-{name}"), owner, manager));
         }
-        let _ = reconcile(&context, &crm()).await;
+        let _ = reconciled(&context, Lane::Others).await;
         let deletions = writes(&api).into_iter().filter(|write| write.starts_with("DELETE"));
         assert_eq!(deletions.collect::<Vec<_>>(), expected, "{backend}");
     }
@@ -190,7 +199,7 @@ async fn after_a_restart_each_entry_of_the_published_policy_counts_by_itself() {
         context.client_changed(&change);
     }
     // The credentials wait for keys that are not known yet.
-    let _ = reconcile(&context, &crm()).await;
+    let _ = reconciled(&context, Lane::Others).await;
     let memory = context.of_servers.of(&crm());
     let policy = lock(&memory).published.policy.clone().unwrap();
     let clients: Vec<_> = policy.clients.iter().map(|client| (client.id.as_str(), client.tools.len())).collect();
@@ -209,18 +218,18 @@ async fn credentials_that_cannot_be_read_are_not_written_and_hold_up_no_policy()
     })
     .await;
     let context = context(&api, "fixed");
-    let error = reconcile(&context, &crm()).await.unwrap_err();
+    let error = reconciled(&context, Lane::Others).await.unwrap_err();
     assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
     let expected = ["POST configmaps", "POST serviceaccounts", "POST services"];
     assert_eq!(writes(&api)[..3], expected, "a Secret is not written: keys that are in use would be replaced");
     assert!(!writes(&api).iter().any(|write| write.contains("secrets") || write.contains("deployments")));
 
     is_refused.store(false, Ordering::SeqCst);
-    reconcile(&context, &crm()).await.unwrap();
+    reconciled(&context, Lane::Others).await.unwrap();
     is_refused.store(true, Ordering::SeqCst);
     let before = writes(&api).len();
     let _ = context.servers.event(object(server("fixed", "2", "Answers differently.")).into());
-    let error = reconcile(&context, &crm()).await.unwrap_err();
+    let error = reconciled(&context, Lane::Others).await.unwrap_err();
     assert_eq!(error.to_string(), "reading Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
     let later = writes(&api).split_off(before);
     assert!(later.iter().any(|write| write == "PATCH configmaps/crm-policy-v1"), "{later:?}");
@@ -231,18 +240,18 @@ async fn credentials_that_cannot_be_read_are_not_written_and_hold_up_no_policy()
 async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_them_may_not_wait() {
     let api = storing(|_| None).await;
     let context = context(&api, "fixed");
-    reconcile(&context, &crm()).await.unwrap();
+    reconciled(&context, Lane::Others).await.unwrap();
     let before = writes(&api).len();
     tokio::time::pause();
     let change = context.clients.event(client("agent", json!(["ping"])).into()).unwrap();
     context.client_changed(&change);
-    let wait = reconcile(&context, &crm()).await.unwrap();
+    let wait = reconciled(&context, Lane::Others).await.unwrap();
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
     assert_eq!(writes(&api)[before..], [] as [&str; 0]);
 
     tokio::time::resume();
     context.publish(crm(), false);
-    reconcile(&context, &crm()).await.unwrap();
+    reconciled(&context, Lane::Others).await.unwrap();
     assert!(writes(&api)[before..].contains(&"PATCH configmaps/crm-policy-v1".to_owned()));
 }
 
@@ -275,7 +284,7 @@ async fn credentials_are_not_replaced_while_a_served_client_s_key_is_unknown_and
         suspended["spec"]["suspended"] = json!(true);
         let change = context.clients.event(object(suspended).into()).unwrap();
         context.client_changed(&change);
-        reconcile(&context, &crm()).await.unwrap_err();
+        reconciled(&context, Lane::Others).await.unwrap_err();
         let memory = context.of_servers.of(&crm());
         let policy = lock(&memory).published.policy.clone().unwrap();
         assert!(policy.clients.iter().all(|client| client.suspended), "{what}");
@@ -285,8 +294,48 @@ async fn credentials_are_not_replaced_while_a_served_client_s_key_is_unknown_and
         // Once the key is known nothing is held back any more, unless the Secret cannot be read.
         let of_client = context.of_clients.of(&NamespacedName::new("sales", "agent"));
         lock(&of_client).of_client("uid-of-agent").issued.insert("apiKey", Vec::new());
-        let _ = reconcile(&context, &crm()).await;
+        let _ = reconciled(&context, Lane::Others).await;
         let is_written = writes(&api).iter().any(|write| write.contains("secrets"));
         assert_eq!(is_written, !["forbidden", "an error"].contains(&what), "{what}");
     }
+}
+
+/// An API server that creates everything but the ServiceAccount, about which it never answers.
+async fn hanging() -> FakeApi {
+    FakeApi::start(|request| match request.method.as_str() {
+        "GET" => Some(refusal(404)),
+        _ if request.path.contains("serviceaccounts") => None,
+        _ => {
+            let mut object = request.body.clone();
+            object["metadata"]["uid"] = json!("uid");
+            object["metadata"]["resourceVersion"] = json!("2");
+            Some((200, object))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_no_other_write_of_its_server() {
+    let api = hanging().await;
+    let context = context(&api, "fixed");
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add(ReconcileKey::Server(crm()));
+    let work = queue.next().await;
+    let hangs = async {
+        while !writes(&api).contains(&"POST serviceaccounts".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        queue.add_at(ReconcileKey::Server(crm()), Instant::now(), Lane::Removals);
+    };
+    let crm = crm();
+    let (given_up, ()) = tokio::join!(reconcile(&context, &crm, &work), hangs);
+    assert_eq!(given_up.unwrap(), Duration::ZERO);
+    drop(work);
+    let before = writes(&api).len();
+    let _ = context.servers.event(object(server("fixed", "3", "Answers differently.")).into());
+    let removal = queue.next().await;
+    assert_eq!(removal.lane, Lane::Removals);
+    reconcile(&context, &crm, &removal).await.unwrap();
+    assert_eq!(writes(&api)[before..], ["PATCH configmaps/crm-policy-v1", "POST secrets"], "nothing else");
 }

@@ -1,0 +1,86 @@
+//! An admission webhook of one namespace does not answer: no other namespace waits for it, and neither does a suspension in the
+//! namespace itself.
+
+use std::time::{Duration, Instant};
+
+use portcullis_crds::McpClient;
+use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// For how long the API server waits for the webhook.
+const HANG: Duration = Duration::from_secs(9);
+
+/// Lets each write of these kinds in the labelled namespace hang.
+fn webhook(port: u16, resources: &[&str], operations: &[&str]) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "hang"},
+        "webhooks": [{
+            "name": "hang.example.com",
+            "clientConfig": {"url": format!("https://127.0.0.1:{port}/")},
+            "rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": operations, "resources": resources}],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "noisy"}},
+            "failurePolicy": "Ignore", "timeoutSeconds": HANG.as_secs(), "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }],
+    })
+}
+
+/// How long it takes until a suspension is published.
+async fn suspended_after(cluster: &TestCluster, namespace: &str) -> Duration {
+    let client = "reporting-agent";
+    let is = async |suspended: bool| {
+        let policy = cluster.policy(namespace).await?;
+        let entry = policy.clients.iter().find(|entry| entry.id.as_str() == client);
+        expect_eq(entry.map(|entry| entry.suspended), Some(suspended))
+    };
+    cluster.patch::<McpClient>(namespace, client, json!({"spec": {"suspended": false}})).await;
+    until(PATIENCE, async || is(false).await).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let start = Instant::now();
+    cluster.patch::<McpClient>(namespace, client, json!({"spec": {"suspended": true}})).await;
+    until(PATIENCE, async || is(true).await).await;
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn what_hangs_in_one_namespace_delays_no_suspension_in_another() {
+    let cluster = TestCluster::start_with_crm().await;
+    cluster.crm("noisy").await;
+    cluster.until_served("noisy", &["customer-service-agent", "readonly-dashboard", "reporting-agent"]).await;
+    let control = suspended_after(&cluster, "sales").await;
+
+    // Accepts connections, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            connections.push(connection);
+        }
+    });
+    cluster.apply(&webhook(port, &["secrets"], &["CREATE"]).to_string());
+    let waiting: Vec<String> = (0..200)
+        .map(|number| {
+            let spec = json!({"access": [{"serverRef": {"name": "crm"}, "tools": ["*"], "maxRecordsPerQuery": 1}],
+                "credentials": {"apiKey": {"secretName": format!("waiting-{number}-key")}}});
+            json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient",
+                "metadata": {"name": format!("waiting-{number}"), "namespace": "noisy"}, "spec": spec})
+            .to_string()
+        })
+        .collect();
+    cluster.apply(&waiting.join("\n---\n"));
+    let (elsewhere, within) = (suspended_after(&cluster, "sales").await, suspended_after(&cluster, "noisy").await);
+    println!(
+        "suspended after {control:?}; while 200 Secrets hang: elsewhere {elsewhere:?}, in the same namespace {within:?}"
+    );
+    assert!(elsewhere < HANG / 4 && within < HANG / 4, "{control:?} {elsewhere:?} {within:?}");
+
+    // Everything that is written in that namespace hangs, the documents included.
+    cluster.apply(&webhook(port, &["*"], &["CREATE", "UPDATE"]).to_string());
+    cluster.control_plane.kubectl(["label", "mcpclients", "-n", "noisy", "--all", "again=yes"]).unwrap_or_default();
+    let elsewhere = suspended_after(&cluster, "sales").await;
+    println!("while everything hangs: elsewhere {elsewhere:?}");
+    assert!(elsewhere < HANG / 4, "{control:?} {elsewhere:?}");
+}
