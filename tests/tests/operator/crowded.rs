@@ -27,6 +27,20 @@ fn webhook(port: u16, resources: &[&str], operations: &[&str]) -> Value {
     })
 }
 
+/// Two hundred clients, each of which is to have a Secret.
+fn waiting(max_records: u32) -> String {
+    let client = |number: u32| {
+        let access = json!([{"serverRef": {"name": "crm"}, "tools": ["*"], "maxRecordsPerQuery": max_records}]);
+        let name = format!("waiting-{number}");
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient", "metadata": {"name": name, "namespace": "noisy"},
+            "spec": {"access": access, "credentials": {"apiKey": {"secretName": format!("{name}-key")}}},
+        })
+        .to_string()
+    };
+    (0..200).map(client).collect::<Vec<_>>().join("\n---\n")
+}
+
 /// How long it takes until a suspension is published.
 async fn suspended_after(cluster: &TestCluster, namespace: &str) -> Duration {
     let client = "reporting-agent";
@@ -61,25 +75,17 @@ async fn what_hangs_in_one_namespace_delays_no_suspension_in_another() {
         }
     });
     cluster.apply(&webhook(port, &["secrets"], &["CREATE"]).to_string());
-    let waiting: Vec<String> = (0..200)
-        .map(|number| {
-            let spec = json!({"access": [{"serverRef": {"name": "crm"}, "tools": ["*"], "maxRecordsPerQuery": 1}],
-                "credentials": {"apiKey": {"secretName": format!("waiting-{number}-key")}}});
-            json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient",
-                "metadata": {"name": format!("waiting-{number}"), "namespace": "noisy"}, "spec": spec})
-            .to_string()
-        })
-        .collect();
-    cluster.apply(&waiting.join("\n---\n"));
+    cluster.apply(&waiting(1));
     let (elsewhere, within) = (suspended_after(&cluster, "sales").await, suspended_after(&cluster, "noisy").await);
     println!(
         "suspended after {control:?}; while 200 Secrets hang: elsewhere {elsewhere:?}, in the same namespace {within:?}"
     );
     assert!(elsewhere < HANG / 4 && within < HANG / 4, "{control:?} {elsewhere:?} {within:?}");
 
-    // Everything that is written in that namespace hangs, the documents included.
-    cluster.apply(&webhook(port, &["*"], &["CREATE", "UPDATE"]).to_string());
-    cluster.control_plane.kubectl(["label", "mcpclients", "-n", "noisy", "--all", "again=yes"]).unwrap_or_default();
+    // The documents and every status of that namespace hang too.
+    let written = ["configmaps", "secrets", "events", "mcpservers/status", "mcpclients/status"];
+    cluster.apply(&webhook(port, &written, &["CREATE", "UPDATE"]).to_string());
+    cluster.apply(&waiting(2));
     let elsewhere = suspended_after(&cluster, "sales").await;
     println!("while everything hangs: elsewhere {elsewhere:?}");
     assert!(elsewhere < HANG / 4, "{control:?} {elsewhere:?}");
