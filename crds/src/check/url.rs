@@ -55,16 +55,42 @@ fn base(url: &str) -> Result<Uri, String> {
     {
         return Err("must be a host, optionally with a port and a path, and without a user, query or fragment".into());
     }
-    if let Some((_, port)) = authority.rsplit_once(':')
-        && !authority.ends_with(']')
-        && port.parse::<u16>().is_err()
-    {
-        return Err("the port must be a number from 0 to 65535".into());
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    // A sign would be a number too.
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err("the port must be a number from 1 to 65535".into());
+    }
+    if !is_host(host) {
+        return Err("must name its host by a DNS name of ASCII letters, digits, '-', '_' and '.' (write others as punycode), by \
+                    an IPv4 address, or by an IPv6 address in brackets"
+            .into());
     }
     if !path.is_empty() {
         PathTemplate::parse(&format!("/{path}")).map_err(|error| format!("its path {error}"))?;
     }
-    url.parse().map_err(|_| "is not a URL that HTTP clients accept; use ASCII host names (punycode)".into())
+    url.parse().map_err(|_| "is not a URL that HTTP clients accept".into())
+}
+
+/// Whether a host can be resolved, and a certificate can name it.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let is_inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| is_inner(b) || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // A name with a dot at its end is not searched for in other domains.
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -83,15 +109,29 @@ mod tests {
         assert_eq!(target.origin.to_string(), "https://crm.example.com:8443/");
         assert_eq!(target.health.unwrap().to_string(), "https://crm.example.com:8443/healthz?deep=1");
         assert_eq!(checked("https://[fd12::1]/v1", None).unwrap().health, None);
+        for url in ["http://a.svc.cluster.local.:80", "http://A_b.example/", "http://10.0.0.1:8080"] {
+            assert!(checked(url, None).is_ok(), "{url}");
+        }
         for (url, health_path, finding) in [
             ("ftp://a", None, "http.url: must begin with"),
             ("http://", None, "http.url: must be a host"),
             ("http://user@a", None, "http.url: must be a host"),
             ("http://a:99999", None, "http.url: the port must be"),
             ("http://a/../b", None, "http.url: its path has a segment"),
-            ("http://a^b", None, "http.url: is not a URL"),
-            ("http://{host}", None, "http.url: is not a URL"),
-            ("http://ünï.example", None, "http.url: is not a URL"),
+            ("http://a^b", None, "http.url: must name its host"),
+            ("http://{host}", None, "http.url: must name its host"),
+            ("http://ünï.example", None, "http.url: must name its host"),
+            ("http://:80", None, "http.url: must name its host"),
+            ("http://:[::1]", None, "http.url: must name its host"),
+            ("http://[::1", None, "http.url: must name its host"),
+            ("http://[::1]]", None, "http.url: must name its host"),
+            ("http://[fe80::1%25eth0]", None, "http.url: must name its host"),
+            ("http://a..b", None, "http.url: must name its host"),
+            ("http://-a", None, "http.url: must name its host"),
+            ("http://a:", None, "http.url: the port must be"),
+            ("http://a:+80", None, "http.url: the port must be"),
+            ("http://a:0", None, "http.url: the port must be"),
+            ("http://a%20b", None, "http.url: must name its host"),
             ("http://a", Some("/a b"), "http.healthPath: must be a path"),
         ] {
             let found = checked(url, health_path).unwrap_err();

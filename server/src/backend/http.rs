@@ -3,6 +3,8 @@
 //! No redirect is followed and no proxy is used, so that a request goes where the policy says or nowhere. A response is bounded
 //! in size.
 
+#[cfg(test)]
+mod accepted;
 mod client;
 mod health;
 mod request;
