@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     changes,
-    fetch::{Fetched, LiveObjects, child_name},
+    fetch::{Fetched, LiveObjects, child_name, read_late},
     publication,
 };
 use crate::{
@@ -174,7 +174,10 @@ impl Writer<'_> {
         }
         let read = match self.live.take(kind, &name) {
             Some(read) => read,
-            None => self.context.cluster.read(&ObjectRef { resource: kind.resource(), name }).await,
+            None => {
+                let secret = ObjectRef { resource: kind.resource(), name };
+                read_late(self.context, self.fetched, &secret).await
+            }
         };
         let read = read.inspect_err(|error| {
             warn!(server = %self.fetched.name, %error, "{} cannot be read; all else is written without it", kind.kind);

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Secret;
@@ -10,6 +11,7 @@ use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{
     CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
 };
+use tokio::time::timeout;
 
 use crate::{
     build::{CONFIG_MAP, SECRET, config_map_name, credentials_secret_name},
@@ -29,6 +31,11 @@ use crate::{
     sync::lock,
     validate::{CheckedClient, ClientInput, Published, ServerInput},
 };
+
+/// How long the policy waits for the credentials to be read.
+const PROMPT: Duration = Duration::from_secs(1);
+/// How long they are waited for once the policy was written.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What a reconcile reads.
 pub struct Fetched {
@@ -58,24 +65,49 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched,
         resource: SECRET.object.resource(),
         name: child_name(name, credentials_secret_name(&name.name, Version::CURRENT)),
     };
-    let read = context.cluster.read(&secret).await;
+    let read = timeout(PROMPT, context.cluster.read(&secret)).await.ok();
     polling::schedule(context, ReconcileKey::Server(name.clone()));
     let Published { policy, credentials } = remembered(context, &server);
-    if let Ok(found) = &read {
+    if let Some(Ok(found)) = &read {
         let memory = context.of_servers.of(name);
         lock(&memory).secret = Some(SeenSecret::new(&secret.name, found.as_ref().map(|found| &found.metadata)));
     }
-    let credentials = credentials.or_else(|| read.as_ref().ok().cloned().flatten().and_then(credentials_of));
+    let credentials = credentials.or_else(|| credentials_of(read.as_ref()?.as_ref().ok()?.as_ref()?));
     let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
     let clients = clients(context, name, &published);
-    let read = match read {
+    let read = read.map(|read| match read {
         Ok(_) if is_unknown(&published, &clients) => Err(Error::Unknown { object: secret.to_string() }),
         read => read,
-    };
-    let live = LiveObjects([((SECRET.object.kind, secret.name), read)].into());
+    });
+    let live = LiveObjects(read.map(|read| ((SECRET.object.kind, secret.name), read)).into_iter().collect());
     let input =
         ServerInput { server: server.object.clone(), clients, published, fresh_keys: server_keys(random::bytes()) };
     Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live))
+}
+
+/// Reads the credentials after the policy was written, if the answer was late before. If they were unknown to this run they are
+/// remembered, and the next reconcile plans with them.
+///
+/// # Errors
+/// Returns an error if they cannot be read, or this reconcile did not know them.
+pub async fn read_late(
+    context: &Context,
+    fetched: &Fetched,
+    secret: &ObjectRef,
+) -> Result<Option<ReceivedObject>, Error> {
+    let late = || Error::Timeout { doing: format!("reading {secret}"), after: LATE };
+    let found = timeout(LATE, context.cluster.read(secret)).await.map_err(|_| late())??;
+    let published = &fetched.input.published;
+    let known = found.as_ref().filter(|_| published.credentials.is_none()).and_then(credentials_of);
+    if known.is_some() {
+        let memory = context.of_servers.of(&fetched.name);
+        lock(&memory).published.update(Published { policy: None, credentials: known });
+        return Err(late());
+    }
+    match is_unknown(published, &fetched.input.clients) {
+        true => Err(Error::Unknown { object: secret.to_string() }),
+        false => Ok(found),
+    }
 }
 
 /// Whether the credentials must not be written yet: what the servers have of them is unknown, and so is the key of a client that is
@@ -121,7 +153,7 @@ pub fn published_policy(context: &Context, server: &NamespacedName) -> Option<Pu
     PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)
 }
 
-fn credentials_of(secret: ReceivedObject) -> Option<PublishedCredentials> {
+fn credentials_of(secret: &ReceivedObject) -> Option<PublishedCredentials> {
     let secret: Secret = secret.decode().ok()?;
     let data = secret.data?.remove(CREDENTIALS_FILE)?;
     CredentialsReading::parse(std::str::from_utf8(&data.0).ok()?).ok().map(Into::into)

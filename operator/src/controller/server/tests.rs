@@ -339,3 +339,19 @@ async fn a_removal_waits_for_no_other_write_of_its_server() {
     reconcile(&context, &crm, &removal).await.unwrap();
     assert_eq!(writes(&api)[before..], ["PATCH configmaps/crm-policy-v1", "POST secrets"], "nothing else");
 }
+
+#[tokio::test]
+async fn a_policy_does_not_wait_for_credentials_whose_read_is_not_answered() {
+    let api = FakeApi::start(|request| {
+        (!request.path.contains("/secrets/")).then(|| refusal(if request.method == "GET" { 404 } else { 500 }))
+    })
+    .await;
+    let context = context(&api, "fixed");
+    let reconcile = tokio::spawn(async move { reconciled(&context, Lane::Others).await });
+    while !writes(&api).contains(&"POST configmaps".to_owned()) {
+        assert!(!reconcile.is_finished(), "the policy was not written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!reconcile.is_finished(), "the credentials are still waited for");
+    reconcile.abort();
+}
