@@ -6,6 +6,7 @@
 
 mod admission;
 mod allowance;
+mod answers;
 mod arguments;
 mod authenticate;
 mod authorise;
@@ -16,6 +17,7 @@ pub mod fixtures;
 mod limits;
 mod records;
 
+pub use answers::Answers;
 pub use authorise::authorise;
 pub use call::Prepared;
 pub use delivery::Delivery;
@@ -40,6 +42,8 @@ pub struct Guard {
     /// Counts the requests that are not admitted calls. Always in memory, so that a flood of them reaches no store.
     pub allowance: MemoryStore,
     pub in_flight: InFlight,
+    /// The room for answers.
+    pub answers: Answers,
     pub clock: Clock,
     pub metrics: Metrics,
 }

@@ -25,7 +25,7 @@ use crate::{
     backend::{self, AddressPolicy},
     cli::Arguments,
     config::{self, SETTLED_AFTER, Store, StoreSettings},
-    guard::Guard,
+    guard::{Answers, Guard},
     health::Health,
     limiter::{self, Clock, InFlight, MemoryStore},
     mcp::Mcp,
@@ -153,6 +153,7 @@ fn ports(
         audit,
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
+        answers: Answers::default(),
         clock: Clock::start(),
         metrics: metrics.clone(),
     };

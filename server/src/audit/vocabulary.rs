@@ -68,7 +68,7 @@ vocabulary! {
         Global = "global",
         /// Requests by this client that are not admitted calls: refused calls, lists, pings.
         RequestAllowance = "request_allowance",
-        /// Calls in flight by this client.
+        /// Calls in flight by this client, whose answers count until they are read: their number, or their bytes.
         InFlight = "in_flight",
     }
 }

@@ -39,7 +39,7 @@ impl Kind for Fixed {
             Some(text) if text.arguments().next().is_some() => Box::new(Templated { value, text: text.clone() }),
             text => {
                 let text = text.as_ref().map(literal);
-                Box::new(Constant(Arc::new(JsonOutput { value, text, complete: Some(OnceLock::new()) })))
+                Box::new(Constant(Arc::new(JsonOutput { value, text, complete: Some(OnceLock::new()), room: None })))
             }
         })
     }
@@ -58,7 +58,7 @@ impl Work for Constant {
 impl Work for Templated {
     fn prepare(&self, arguments: &Node<'_>) -> Result<Exchange, Unsendable> {
         let text = Some(text::render(&self.text, arguments));
-        let output = JsonOutput { value: self.value.clone(), text, complete: None };
+        let output = JsonOutput { value: self.value.clone(), text, complete: None, room: None };
         Ok(Exchange::Known(Output::Json(Arc::new(output))))
     }
 }

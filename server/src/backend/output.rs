@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::Failure;
 
@@ -24,6 +25,8 @@ pub struct JsonOutput {
     pub value: Option<Bytes>,
     /// The text that the tool has instead of the value as text.
     pub text: Option<String>,
+    /// Its room among the large responses that are received.
+    pub room: Option<OwnedSemaphorePermit>,
     /// For an output that all calls share: the result for clients that may have all of its records, made by the first call.
     pub complete: Option<OnceLock<Result<CompleteResult, Failure>>>,
 }
@@ -47,8 +50,32 @@ pub struct Content {
 }
 
 impl Output {
+    /// The most bytes that a result of it can have. JSON grows to twice its size as a text, and a text to six times.
+    pub fn largest_result(&self) -> usize {
+        let grown = |value: usize, text: usize| value.saturating_mul(3).saturating_add(text.saturating_mul(6)) + 256;
+        match self {
+            Self::Json(output) => {
+                grown(output.value.as_ref().map_or(0, Bytes::len), output.text.as_ref().map_or(0, String::len))
+            }
+            Self::Content(content) => {
+                grown(content.blocks.len() + content.structured.as_ref().map_or(0, String::len), 0)
+            }
+            Self::Opaque(text) => grown(0, text.len()),
+        }
+    }
+
+    /// Whether its result is made once for all calls.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Json(output) if output.complete.is_some())
+    }
+
     /// The output of one call: a JSON value as text.
     pub fn json(value: Bytes) -> Self {
-        Self::Json(Arc::new(JsonOutput { value: Some(value), ..JsonOutput::default() }))
+        Self::json_in(None, value)
+    }
+
+    /// The same, in a room that it keeps.
+    pub fn json_in(room: Option<OwnedSemaphorePermit>, value: Bytes) -> Self {
+        Self::Json(Arc::new(JsonOutput { value: Some(value), room, ..JsonOutput::default() }))
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     audit::record::{LimitName, Record},
     config::Tool,
     limiter::{Admission, Dimension, Dimensions, InFlightGuard, LimitKey, OverLimit, Receipt},
+    net::OverBudget,
     protocol::refusal::Refusal,
 };
 
@@ -17,12 +18,16 @@ impl Guard {
     /// Counts a call as in flight.
     ///
     /// # Errors
-    /// Returns an error if the identity has as many as it may have; it was recorded.
-    pub(super) fn enter(&self, caller: Caller<'_>, tool: &Tool) -> Result<InFlightGuard, Refusal> {
-        let entered = self.in_flight.enter(caller.identity.fingerprint, IN_FLIGHT);
-        entered.ok_or_else(|| {
-            self.refuse_over_limit(caller, Some(tool.name.as_str()), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS)
-        })
+    /// Returns an error if the identity has as many as it may have, or if too much of their answers is unread; it was recorded.
+    pub(super) async fn enter(&self, caller: Caller<'_>, tool: &Tool) -> Result<InFlightGuard, Refusal> {
+        let (identity, name) = (caller.identity.fingerprint, tool.name.as_str());
+        let over = || self.refuse_over_limit(caller, Some(name), LimitName::InFlight, IN_FLIGHT_RETRY_SECONDS);
+        let entered = self.in_flight.enter(identity, IN_FLIGHT).ok_or_else(over)?;
+        match self.answers.admits_call(identity).await {
+            Ok(()) => Ok(entered),
+            Err(OverBudget::OfIdentity) => Err(over()),
+            Err(OverBudget::OfAll) => Err(self.refuse(caller, Refusal::Overloaded, None)),
+        }
     }
 
     /// Takes a call from every limit, or from none. If the store is unavailable, the call is refused before it has an effect.

@@ -9,7 +9,7 @@ use super::{
     Caller, Delivery, Guard, Outcome, Reply,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
-    limits, records,
+    limits,
 };
 use crate::{
     audit::{
@@ -66,29 +66,33 @@ impl Guard {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
         let refused = |refusal: &Refusal| count(outcome_of(refusal));
 
-        let in_flight = self.enter(caller, tool).inspect_err(refused)?;
+        let in_flight = self.enter(caller, tool).await.inspect_err(refused)?;
         let room = self.audit.reserve(caller.snapshot.overflow);
         let room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
         let mut room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;
 
         let output = call.run(tool.timeout, cancellation).await;
-        let max = caller.identity.client.max_records;
-        let (members, truncated) = match output.and_then(|output| records::bound(&output, tool.records.as_ref(), max)) {
-            Ok(bounded) => {
+        let (identity, max) = (caller.identity.fingerprint, caller.identity.client.max_records);
+        let bounded = match output {
+            Ok(output) => self.answers.bound(identity, tool, output, max).await,
+            Err(failure) => Err(failure),
+        };
+        let (members, truncated, share) = match bounded {
+            Ok((bounded, share)) => {
                 count(CallOutcome::Success);
                 let bytes = bounded.members.len() as u64;
                 room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes });
-                (bounded.members, bounded.truncated)
+                (bounded.members, bounded.truncated, share)
             }
             Err(failure) => {
                 count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
                 room.conclude(&CallEnd::Error(failure.record(tool.work.backend())));
                 let text = failure.message(tool.work.backend());
                 let result = ToolResult { text: &text, note: None, structured: None, is_error: true };
-                (result.members().into(), false)
+                (result.members().into(), false, None)
             }
         };
-        Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight }) })
+        Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) })
     }
 
     /// Takes the call from the limits and records its start. The record of a call that writes is written out before its backend

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Audit, Options},
     config::{Snapshot, Tool, Tools, fixtures::factory},
-    guard::Guard,
+    guard::{Answers, Guard},
     identity::{Client, Credential, Identity, Presented},
     limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
@@ -33,6 +33,7 @@ pub fn guard() -> (Guard, Log) {
         audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
+        answers: Answers::default(),
         clock: Clock::start(),
         metrics: Metrics::default(),
     };

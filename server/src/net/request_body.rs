@@ -40,12 +40,17 @@ impl From<OverBudget> for BodyRefusal {
 }
 
 /// Receives a whole body within its bounds. A body in one piece is not copied, and one that is available at once sets no timer
-/// and takes nothing from its `share`.
+/// and takes nothing from its `share`. While another one is waited for, `kept` bytes are kept beside it.
 ///
 /// # Errors
 /// Returns an error if the body is too large (at once if its length is declared), too slow or broken off, or if the budget has
 /// too little left for it.
-pub async fn read_body<B>(mut body: B, bounds: &BodyBounds, share: &mut Share) -> Result<Bytes, BodyRefusal>
+pub async fn read_body<B>(
+    mut body: B,
+    bounds: &BodyBounds,
+    share: &mut Share,
+    kept: impl Fn() -> usize,
+) -> Result<Bytes, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -57,7 +62,9 @@ where
     let mut whole = BytesMut::new();
     loop {
         let received = first.len() + whole.len();
-        let Some(frame) = next_frame(&mut body, bounds, &mut pace, (received, &mut *share)).await? else { break };
+        let Some(frame) = next_frame(&mut body, bounds, &mut pace, (received, &mut *share, &kept)).await? else {
+            break;
+        };
         let Ok(data) = frame.into_data() else { continue };
         if received + data.len() > bounds.max {
             return Err(BodyRefusal::TooLarge);
@@ -82,7 +89,7 @@ async fn next_frame<B>(
     body: &mut B,
     bounds: &BodyBounds,
     began: &mut Option<Instant>,
-    (received, share): (usize, &mut Share),
+    (received, share, kept): (usize, &mut Share, &impl Fn() -> usize),
 ) -> Result<Option<hyper::body::Frame<Bytes>>, BodyRefusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -94,7 +101,9 @@ where
     let frame = match frame.as_mut().now_or_never() {
         Some(frame) => frame,
         None => {
-            share.grow(received)?;
+            if began.is_none() || received > 0 {
+                share.grow(received + kept())?;
+            }
             let began = *began.get_or_insert_with(Instant::now);
             let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
             let until = began + bounds.within.min(GRACE + at_least_rate);

@@ -48,6 +48,8 @@ const BACKLOG: usize = 4096;
 /// A stop accepts no more once there was no connection for this time.
 const LAST_ACCEPT: Duration = Duration::from_millis(5);
 
+/// Bytes that an HTTP/2 connection may send before they are read.
+const WINDOW: u32 = 65_535;
 /// About what hyper keeps of a stream of HTTP/2 beside the bytes of its answer.
 const OF_A_STREAM: usize = 1024;
 
@@ -115,6 +117,9 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
         .http2()
         .max_concurrent_streams(bounds.streams)
         .max_send_buf_size(PIECE)
+        // What arrives before it is read is held by each connection.
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_header_list_size(u32::try_from(bounds.header_block).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(bounds.pending_resets)
         .max_local_error_reset_streams(bounds.pending_resets);

@@ -19,7 +19,7 @@ use crate::{
     guard::Caller,
     identity::Presented,
     mcp::{Answer, Begun},
-    net::{self, AtStop, ConnectionFacts, ResponseBody},
+    net::{self, AtStop, ConnectionFacts, OverBudget, PIECE, ResponseBody},
     protocol::{
         headers::{Header, RequestHeaders},
         refusal::Refusal,
@@ -100,7 +100,7 @@ async fn answer_caller(
     }
     let mut share = bodies.share(caller.identity.fingerprint);
     let post = Post(&headers);
-    let begun = match net::read_body(body, bounds, &mut share).await {
+    let begun = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
         Ok(body) => mcp.begin(caller, &body, &post),
         Err(refusal) => match refuse_body(refusal) {
             Ok(refusal) => Begun::Answer(mcp.refusal(caller, &post, refusal, None)),
@@ -119,7 +119,19 @@ async fn answer_caller(
 fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response<ResponseBody> {
     match answer {
         Answer::Result { response, session, delivery } => {
+            // A call took the bytes of its answer before it was made; what is small and no call is bounded with its connection.
+            let mut share = None;
+            if delivery.is_none() && response.len() > PIECE {
+                let share = share.insert(endpoints.mcp.guard.answers.budget.share(caller.identity.fingerprint));
+                if let Err(over) = share.grow(response.len() + PIECE) {
+                    return refuse_for_room(endpoints, caller, over, None);
+                }
+                share.settle(response.len() + PIECE);
+            }
             let mut response = response::json(StatusCode::OK, response);
+            if let Some(share) = share {
+                response.body_mut().taken_from(share);
+            }
             if let Some(delivery) = delivery {
                 response.body_mut().holding(delivery);
             }
@@ -135,15 +147,28 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
             let mut slot = endpoints.streams.share(caller.identity.fingerprint);
             match slot.grow(1) {
                 Ok(()) => events::respond(messages, AtStop::Finishes, &endpoints.stream, slot),
-                Err(over) => {
-                    let refusal = refuse_stream(over);
-                    let status = message_status(&refusal).as_u16();
-                    let refusal = endpoints.mcp.guard.refuse(caller, refusal, Some(status));
-                    refuse_message(&refusal, refusal.response(Some(&id)))
-                }
+                Err(over) => refuse_for_room(endpoints, caller, over, Some(&id)),
             }
         }
     }
+}
+
+/// About what a head takes in memory.
+fn size_of_head(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 128).sum::<usize>() + 1024
+}
+
+/// The refusal of a request without an effect, for whose answer there is no room.
+fn refuse_for_room(
+    endpoints: &Endpoints,
+    caller: Caller<'_>,
+    over: OverBudget,
+    id: Option<&str>,
+) -> Response<ResponseBody> {
+    let refusal = refuse_stream(over);
+    let status = message_status(&refusal).as_u16();
+    let refusal = endpoints.mcp.guard.refuse(caller, refusal, Some(status));
+    refuse_message(&refusal, refusal.response(id))
 }
 
 fn check_method(method: &Method) -> Result<(), HttpRefusal> {

@@ -36,6 +36,7 @@ const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClients {
     tls: ClientConfig,
     addresses: AddressPolicy,
+    large: response::Large,
 }
 
 type Connector = Establish<HttpsConnector<Dialer>>;
@@ -45,6 +46,7 @@ type Connector = Establish<HttpsConnector<Dialer>>;
 pub struct HttpClient {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
+    large: response::Large,
 }
 
 impl HttpClients {
@@ -54,7 +56,7 @@ impl HttpClients {
         // The provider is named, because a program in which another crate brings a second one has no default.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses })
+        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses, large: response::Large::default() })
     }
 
     /// A client that reports to the breaker whether connections can be made.
@@ -73,7 +75,7 @@ impl HttpClients {
             // connection turned out to be closed.
             .retry_canceled_requests(true)
             .build(connector.clone());
-        HttpClient { client, connector }
+        HttpClient { client, connector, large: self.large.clone() }
     }
 }
 
@@ -95,7 +97,7 @@ impl HttpClient {
             tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
             if error.is_connect() { Failure::Unreachable } else { Failure::Broken }
         })?;
-        response::read(response).await
+        response::read(response, &self.large).await
     }
 
     /// Sends a request, and waits for the head of the response.

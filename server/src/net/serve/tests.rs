@@ -101,7 +101,7 @@ impl Answers {
             }
             _ => {
                 let mut share = self.bodies.share(who);
-                let body = read_body(request.into_body(), &BODY, &mut share).await;
+                let body = read_body(request.into_body(), &BODY, &mut share, || 0).await;
                 ResponseBody::whole(body.map_err(|refusal| match refusal {
                     BodyRefusal::TooLarge => 413_u16,
                     BodyRefusal::TooSlow => 408,
