@@ -2,8 +2,8 @@
 
 use portcullis_tests::PATIENCE;
 use portcullis_tests::backend::{Backend, Gate, Reply};
-use portcullis_tests::http::{Request, send};
-use portcullis_tests::server::{TestServer, post, rpc};
+use portcullis_tests::http::{Connection, Request, send};
+use portcullis_tests::server::{TestServer, call, post, rpc};
 use portcullis_tests::until;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -99,4 +99,43 @@ async fn lists_of_tools_cost_no_memory_for_each_client() {
     }
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 16 * MIB, "{} MiB for 39 lists", grown / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_not_read_hold_the_room_of_one_client_and_of_no_other() {
+    const CALLS: usize = 30;
+    let backend = Backend::start(|_| {
+        // Each quotation mark takes two bytes here, and three times that in a result.
+        let record = "\"".repeat(1000);
+        Reply::Json(200, json!({"items": vec![record; 1900]}))
+    })
+    .await
+    .unwrap();
+    let mut document = document(&backend.url());
+    for client in document["clients"].as_array_mut().unwrap() {
+        client["maxRecordsPerQuery"] = json!(10_000);
+    }
+    let server = start(&document).await;
+    let before = resident(&server);
+    let mut unread = Vec::new();
+    for _ in 0..CALLS {
+        let mut connection = Connection::open(server.listen).await.unwrap();
+        connection.write(&call(AGENT, "find", json!({"query": "x"})).bytes()).await.unwrap();
+        unread.push(connection);
+    }
+    let mut highest = 0;
+    until(PATIENCE, async || {
+        highest = highest.max(resident(&server).saturating_sub(before));
+        match backend.received().len() {
+            0 => Err("no call was made".to_owned()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    // Its own room is free for another client, which reads.
+    let other = server.call(READER, "find", json!({"query": "x"})).await.unwrap();
+    assert_eq!((other.status, other.json()["result"]["isError"].clone()), (200, json!(false)));
+    highest = highest.max(resident(&server).saturating_sub(before));
+    // All of them together have 340 MiB of results.
+    assert!(highest < 150 * MIB, "{} MiB", highest / MIB);
 }
