@@ -7,6 +7,6 @@ mod strict;
 mod structural;
 mod yaml;
 
-pub use strict::decode;
+pub use strict::{decode, decode_published};
 pub use structural::structural_schema;
 pub use yaml::{SyntaxError, single, split, split_each};

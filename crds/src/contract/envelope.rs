@@ -65,6 +65,11 @@ impl Envelope {
         document::decode(self.fields.remove(name).unwrap_or_default(), name)
     }
 
+    /// As [`Envelope::take`], for a field that another release published.
+    pub fn take_published<T: JsonSchema + DeserializeOwned + 'static>(&mut self, name: &str) -> Option<T> {
+        document::decode_published(self.fields.remove(name)?)
+    }
+
     /// Decodes the entries of `clients`, sorted by id. Two entries of one id are both refused: which of them counts would be a
     /// guess.
     ///

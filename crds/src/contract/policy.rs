@@ -74,6 +74,8 @@ pub struct PolicyReading {
     pub is_sealed: bool,
     /// The server's half, or everything in it that cannot be read.
     pub server: Result<ServerHalf, Findings>,
+    /// If it cannot be read: the half as a release with other bounds published it.
+    published: Option<ServerHalf>,
     /// Sorted by id.
     pub clients: Vec<PolicyClient>,
     /// The entries that cannot be read.
@@ -100,13 +102,28 @@ impl PolicyReading {
                 Err(findings)
             }
         };
-        Ok(Self { revision: envelope.revision, is_sealed: envelope.is_sealed, server, clients, refused })
+        let published = if server.is_err() { published_half(text) } else { None };
+        Ok(Self { revision: envelope.revision, is_sealed: envelope.is_sealed, server, published, clients, refused })
     }
+}
+
+/// The server's half of a document whose bounds are those of another release. It is read again, because this is rare.
+fn published_half(text: &str) -> Option<ServerHalf> {
+    let mut envelope = Envelope::open(document::single(text).ok()?).ok()?;
+    let (server, spec) = (envelope.take_published("server")?, envelope.take_published("spec")?);
+    envelope
+        .unknown_fields(&["server", "spec", "clients"])
+        .0
+        .iter()
+        .all(|finding| finding.path == "clients")
+        .then_some(())?;
+    Some(ServerHalf { server, spec })
 }
 
 /// The policy that is in force at a server, as far as it can be read.
 ///
-/// It is never checked again: a later release whose checks are stricter must not lose the last valid half.
+/// It is never checked again, and its bounds need not be those of this release: a later release that is stricter must not lose the
+/// last valid half.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedPolicy {
     pub revision: Revision,
@@ -124,11 +141,11 @@ impl From<&Policy> for PublishedPolicy {
 
 impl From<PolicyReading> for PublishedPolicy {
     fn from(reading: PolicyReading) -> Self {
-        let PolicyReading { revision, server, clients, .. } = reading;
+        let PolicyReading { revision, server, published, clients, .. } = reading;
         let sorted = |mut half: ServerHalf| {
             half.sort();
             Arc::new(half)
         };
-        Self { revision, server: server.ok().map(sorted), clients: clients.into() }
+        Self { revision, server: server.ok().or(published).map(sorted), clients: clients.into() }
     }
 }

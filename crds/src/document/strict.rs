@@ -53,6 +53,16 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
     }
 }
 
+/// Decodes a value that an earlier or later release published: bounds and patterns of the schema are not checked, because that
+/// release may have had others. `None` if there is a field that the type does not have, which may be a restriction, or if a value
+/// cannot be represented.
+pub fn decode_published<T: JsonSchema + DeserializeOwned + 'static>(value: Value) -> Option<T> {
+    let schema = CompiledSchema::of::<T>().ok()?;
+    let mut findings = Findings::default();
+    fields::check(&schema.schema, &value, "", &mut findings);
+    findings.is_empty().then(|| serde_json::from_value(value).ok()).flatten()
+}
+
 /// The schema of a type, compiled once: that takes longer than any use of it.
 struct CompiledSchema {
     schema: Value,

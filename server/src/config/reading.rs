@@ -41,7 +41,7 @@ impl PolicyDocument {
     /// # Errors
     /// Returns an error if the document as a whole is refused.
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
-        let PolicyReading { revision, is_sealed, server, clients, refused } = PolicyReading::parse(text)?;
+        let PolicyReading { revision, is_sealed, server, clients, refused, .. } = PolicyReading::parse(text)?;
         let mut findings = Findings::default();
         let server = server.and_then(check::server_half);
         match &server {

@@ -80,3 +80,30 @@ fn no_default_is_printed() {
     assert_eq!(printed, frozen);
     assert!(Envelope::open(printed).is_ok());
 }
+
+#[test]
+fn a_published_half_that_this_release_would_refuse_stays_the_last_valid_one() {
+    let text = frozen("full-policy.yaml");
+    let mut document = document::single(&text).unwrap();
+    document.as_object_mut().unwrap().remove("revision");
+    // Bounds that another release may have had, and this one does not.
+    for (pointer, value) in [
+        ("/spec/tools/0/description", Value::from("x".repeat(5_000))),
+        ("/spec/limits/global/requests", Value::from(2_000_000)),
+        ("/spec/limits/global/maxShare", Value::from(101)),
+    ] {
+        let mut other = document.clone();
+        *other.pointer_mut(pointer).unwrap() = value.clone();
+        let reading = PolicyReading::parse(&other.to_string()).unwrap();
+        assert!(reading.server.is_err(), "{pointer}");
+        let published = PublishedPolicy::from(reading);
+        let printed = Policy::new(published.server.unwrap(), published.clients.to_vec());
+        let mut printed = document::single(printed.text()).unwrap();
+        printed.as_object_mut().unwrap().remove("revision");
+        assert_eq!(printed, other, "{pointer}");
+    }
+    // An unknown field may be a restriction, which is not to be lost.
+    let mut other = document.clone();
+    other["spec"]["later"] = Value::from(1);
+    assert_eq!(PublishedPolicy::from(PolicyReading::parse(&other.to_string()).unwrap()).server, None);
+}
