@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn every_name_that_the_api_server_accepts_for_an_object_is_one() {
+        for good in ["a", "a.b-c", &"x".repeat(253), &format!("{}.y", "x".repeat(251))] {
+            assert!(good.parse::<ObjectName>().is_ok(), "{good}");
+            assert!(ClientId::of("sales", &NamespacedName::new("team", good)).is_ok(), "{good}");
+        }
+        for bad in ["", "a..b", "a.", ".a", "-a", "a.-b", "A", &"x".repeat(254)] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_client_of_another_namespace_cannot_take_a_local_name() {
         for (namespace, id) in [("sales", "bot"), ("team", "team/bot")] {
             let client = NamespacedName::new(namespace, "bot");

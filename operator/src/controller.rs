@@ -7,6 +7,7 @@ mod client;
 mod collect;
 mod conditions;
 mod context;
+mod failures;
 mod index;
 mod memory;
 mod polling;
@@ -28,9 +29,10 @@ use crate::{
         fence::Fence,
         scope::Scopes,
     },
+    sync::lock,
 };
 use context::{Context, ReconcileKey};
-use memory::Failures;
+use failures::{Failure, Failures, Urgency};
 use queue::{Lane, WorkItem};
 
 /// The longest that one reconcile may take: longer than any one call of the API.
@@ -116,17 +118,44 @@ async fn reconcile(
         }
         Ok((Err(error), _)) if error.is_conflict() => {
             debug!(object = %key, %error, "changed by another party at the same time; reconciling again");
-            Some((failures.pause(key), item.lane))
+            let text = error.to_string();
+            Some((failures.failed(key, context.failure(item, &text, false)).pause, item.lane))
         }
         Ok((Err(error), _)) => {
-            let pause = failures.pause(key);
-            warn!(object = %key, %error, retry_in = ?pause, "could not be reconciled");
+            let retry = failures.failed(key, context.failure(item, &error.to_string(), error.is_permanent()));
+            let pause = retry.pause;
+            match retry.is_news {
+                true => warn!(object = %key, %error, retry_in = ?pause, "could not be reconciled"),
+                false => debug!(object = %key, %error, retry_in = ?pause, "could still not be reconciled"),
+            }
             Some((pause, item.lane))
         }
         Err(_) => {
-            let pause = failures.pause(key);
+            let pause = failures.failed(key, context.failure(item, "timeout", false)).pause;
             warn!(object = %key, retry_in = ?pause, "took longer than {RECONCILE:?}");
             Some((pause, item.lane))
         }
+    }
+}
+
+impl Context {
+    /// A failure of an object's reconcile. What holds back a removal is tried often, and so is a client: its Secrets are not watched.
+    fn failure<'a>(&self, item: &WorkItem<ReconcileKey>, text: &'a str, is_permanent: bool) -> Failure<'a> {
+        let (generation, holds_removal) = match &item.key {
+            ReconcileKey::Client(name) => {
+                (self.clients.get(name).and_then(|client| client.object.metadata.generation), true)
+            }
+            ReconcileKey::Server(name) => {
+                let memory = self.of_servers.known(name);
+                let generation = self.servers.get(name).and_then(|server| server.object.metadata.generation);
+                (generation, memory.is_none_or(|memory| lock(&memory).holds_removal))
+            }
+        };
+        let urgency = match (is_permanent, holds_removal || item.lane == Lane::Removals) {
+            (false, _) => Urgency::Passing,
+            (true, true) => Urgency::Removal,
+            (true, false) => Urgency::Refused,
+        };
+        Failure { text, generation, urgency }
     }
 }

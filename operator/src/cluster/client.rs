@@ -179,6 +179,22 @@ impl Cluster {
         self.write(format!("writing the status of {object}"), self.object(request)).await
     }
 
+    /// Changes these fields of an object's status, and no others: null removes one.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, another object has the name, or the fence is closed.
+    pub async fn patch_status(
+        &self,
+        object: &ObjectRef,
+        uid: Option<&str>,
+        status: Value,
+    ) -> Result<ReceivedObject, Error> {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
+        let request = requests(object).patch_subresource("status", &object.name.name, &parameters, &patch);
+        self.write(format!("writing the status of {object}"), self.object(request)).await
+    }
+
     /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors.
     ///
     /// # Errors

@@ -4,19 +4,18 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use portcullis_crds::{McpClientSpec, NamespacedName};
+use portcullis_crds::{McpClientSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus};
 use tokio::time::Instant;
 
 use super::{
     collect::Publications,
     polling::SeenSecret,
-    server::{Changes, Confirmation},
+    server::{Changes, Confirmation, Corrections},
 };
 use crate::{
-    cluster::{backoff::Backoff, events::EventDraft},
+    cluster::events::EventDraft,
     credentials::{self, IssuedCredential},
     object::Object,
     sync::lock,
@@ -71,8 +70,14 @@ pub struct ServerMemory {
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
     pub uids: BTreeSet<String>,
     pub status_at: Option<Instant>,
+    /// The status that this run wrote, or found to be right.
+    pub status: Option<McpServerStatus>,
+    /// Whether something that was taken away from a client is not in the cluster yet.
+    pub holds_removal: bool,
     /// When drift was last corrected. That bounds how often an object is corrected that another party keeps changing.
     pub corrected_at: Option<Instant>,
+    /// Which corrections were reported.
+    pub corrections: Corrections,
     /// What was last reported to each client; `None` before the first report.
     pub reports: Option<HashMap<NamespacedName, ServerReport>>,
     /// The clients that wait for the first report.
@@ -90,6 +95,8 @@ pub struct ClientMemory {
     /// Whether one of its credentials could not be read or created when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
+    /// The status that this run wrote, or found to be right.
+    pub status: Option<McpClientStatus>,
     /// Since when it waits for pods to confirm its access.
     pub waiting_since: Option<Instant>,
     /// The servers that it no longer names, and whose pods have not all confirmed that.
@@ -103,6 +110,7 @@ impl ClientMemory {
             uid.clone_into(&mut self.uid);
             self.issued.clear();
             self.secrets.clear();
+            self.status = None;
         }
         self
     }
@@ -145,27 +153,5 @@ impl<K: Eq + Hash + Clone, V: Default> Memories<K, V> {
 
     pub fn forget(&self, key: &K) -> Option<Arc<Mutex<V>>> {
         lock(&self.0).remove(key)
-    }
-}
-
-/// The pauses between the attempts of what fails.
-#[derive(Debug)]
-pub struct Failures<K>(Mutex<HashMap<K, Backoff>>);
-
-impl<K> Default for Failures<K> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash + Clone> Failures<K> {
-    /// Counts a failure, and returns how long to wait until the next attempt.
-    pub fn pause(&self, key: &K) -> Duration {
-        let first = || Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        lock(&self.0).entry(key.clone()).or_insert_with(first).next_pause()
-    }
-
-    pub fn succeeded(&self, key: &K) {
-        lock(&self.0).remove(key);
     }
 }

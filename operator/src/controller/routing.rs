@@ -32,22 +32,37 @@ impl Context {
         let (Some(server), old) = (change.new.as_ref().or(change.old.as_ref()), &change.old) else { return };
         let is_only_status =
             change.new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old));
+        let name = server.namespaced_name();
         if is_only_status {
+            let memory = self.of_servers.known(&name);
+            if memory.is_some_and(|memory| {
+                lock(&memory).status.as_ref().is_some_and(|status| server.status.as_ref() != Some(status))
+            }) {
+                // Somebody else changed the status.
+                self.queue.add(ReconcileKey::Server(name));
+            }
             return;
         }
         match old {
-            Some(_) => self.publish(server.namespaced_name(), false),
+            Some(_) => self.publish(name, false),
             // A new server has granted nothing yet.
-            None => self.queue.add(ReconcileKey::Server(server.namespaced_name())),
+            None => self.queue.add(ReconcileKey::Server(name)),
         }
     }
 
     pub fn client_changed(&self, change: &Change<ClientObject>) {
         let Some(client) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        let name = client.namespaced_name();
         if change.new.as_ref().zip(change.old.as_ref()).is_some_and(|(new, old)| is_same_but_status(new, old)) {
+            let memory = self.of_clients.known(&name);
+            if memory.is_some_and(|memory| {
+                lock(&memory).status.as_ref().is_some_and(|status| client.status.as_ref() != Some(status))
+            }) {
+                // Somebody else changed the status.
+                self.queue.add(ReconcileKey::Client(name));
+            }
             return;
         }
-        let name = client.namespaced_name();
         let old = change.old.as_ref().map(|old| &old.object.spec);
         let new = change.new.as_ref().map(|new| &new.object.spec);
         let servers: Vec<NamespacedName> = match self.index.change(&name, old, new) {

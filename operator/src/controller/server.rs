@@ -3,6 +3,7 @@
 mod apply;
 mod changes;
 mod confirmation;
+mod corrections;
 mod fetch;
 mod pods;
 mod publication;
@@ -22,6 +23,7 @@ use super::{
 use crate::{build, cluster::Error, sync::lock, validate};
 pub use changes::Changes;
 pub use confirmation::Confirmation;
+pub use corrections::Corrections;
 use fetch::Fetched;
 use status::RECHECK;
 
@@ -78,6 +80,10 @@ async fn take_steps(
         // The pods are told at once; another reconcile, which has time, does the rest.
         pods::follow(context, &fetched, status::occasion(&outcome));
         lock(&memory).events.append(&mut outcome.events);
+        if outcome.problem.is_some() {
+            // The status says that it failed.
+            context.queue.add(ReconcileKey::Server(name.clone()));
+        }
         return outcome.problem.map_or(Ok(Duration::ZERO), Err);
     }
     outcome.events.splice(0..0, std::mem::take(&mut lock(&memory).events));
@@ -89,7 +95,12 @@ async fn take_steps(
     } else {
         status::report(context, &fetched, &plan, &outcome).await?
     };
-    outcome.problem.map_or(Ok(again), Err)
+    let Some(problem) = outcome.problem else { return Ok(again) };
+    if again < RECHECK {
+        // A status that is to be written, or a pod that will lag, does not wait for the next attempt.
+        context.queue.add_at(ReconcileKey::Server(name.clone()), Instant::now() + again, Lane::Others);
+    }
+    Err(problem)
 }
 
 /// Whether keys of clients that were applied together with a new server are still being created: a first policy with all of

@@ -59,6 +59,11 @@ impl Kubelet {
         self.pods[pod].lock().unwrap().is_stuck = true;
     }
 
+    /// From now on the pod takes up changes again.
+    pub fn release(&self, pod: &str) {
+        self.pods[pod].lock().unwrap().is_stuck = false;
+    }
+
     /// Syncs every pod once: one that was nudged takes up what is published.
     pub async fn sync(&self, cluster: &TestCluster, namespace: &str) {
         for (name, served) in &self.pods {

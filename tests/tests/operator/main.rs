@@ -15,4 +15,5 @@ mod late;
 mod refused;
 mod restored;
 mod scale;
+mod status;
 mod tampered;

@@ -69,13 +69,15 @@ pub async fn report(
         return Ok(APPLIED_TOGETHER - age);
     }
     let spec = client.object.spec.as_ref().ok();
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    let previous = lock(&memory).status.clone().or_else(|| client.status.clone());
     let input = StatusInput {
         generation: metadata.generation,
         spec,
         findings,
         credentials: applied,
         servers,
-        previous: client.status.as_ref(),
+        previous: previous.as_ref(),
         now,
     };
     let expires_in = spec.and_then(|spec| spec.expires_at.as_ref()).map(|at| at.0.duration_since(now));
@@ -147,19 +149,28 @@ fn wait_for_pods(context: &Context, client: &ClientObject, status: &McpClientSta
 }
 
 async fn write(context: &Context, client: &ClientObject, status: McpClientStatus) -> Result<Duration, Error> {
-    if client.status.as_ref() == Some(&status) {
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    let live = client.status.as_ref();
+    if live.is_some_and(|live| status::is_written(live, &status, |status| &mut status.conditions)) {
+        lock(&memory).status = Some(status);
         return Ok(RECHECK);
     }
-    let memory = context.of_clients.of(&client.object.namespaced_name());
     let now = Instant::now();
     let status_at = lock(&memory).status_at;
     if let Some(at) = status_at.map(|at| at + PACE).filter(|at| *at > now) {
         return Ok(at - now);
     }
-    lock(&memory).status_at = Some(now);
-    let before = client.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let before = {
+        let mut memory = lock(&memory);
+        memory.status_at = Some(now);
+        memory.status.replace(status.clone()).or_else(|| live.cloned())
+    };
+    let before = before.map(|status| status.conditions).unwrap_or_default();
     let metadata = &client.object.metadata;
     let store = (&*context.clients, Context::client_changed as fn(&Context, &_));
-    status::write::<McpClient, _>(context, store, metadata, &status, before, &status.conditions).await?;
-    Ok(RECHECK)
+    let written = status::write::<McpClient, _>(context, store, metadata, &status, &before, &status.conditions).await;
+    if written.is_err() {
+        lock(&memory).status = None;
+    }
+    written.map(|()| RECHECK)
 }

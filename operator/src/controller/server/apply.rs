@@ -201,9 +201,16 @@ impl Writer<'_> {
         };
         self.outcome.is_published |= object.kind.is_document;
         if before == Some(desired) {
-            info!(server = %self.fetched.name, kind, name = object.name(), "{what}");
-            lock(&memory).corrected_at = Some(Instant::now());
-            self.outcome.events.push(EventDraft::warning(Reason::DriftCorrected, format!("{kind} {what}")));
+            let now = Instant::now();
+            let report = {
+                let mut memory = lock(&memory);
+                memory.corrected_at = Some(now);
+                memory.corrections.report(format!("{kind} {} {what}", object.name()), now)
+            };
+            if let Some(report) = report {
+                info!(server = %self.fetched.name, "{report}");
+                self.outcome.events.push(EventDraft::warning(Reason::DriftCorrected, report));
+            }
         } else {
             info!(server = %self.fetched.name, kind, name = object.name(), "written");
         }

@@ -60,6 +60,7 @@ pub async fn report(
     if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
         return Ok(AWAITED);
     }
+    let previous = lock(&context.of_servers.of(&fetched.name)).status.clone().or_else(|| fetched.server.status.clone());
     let unwritten = unwritten(context, fetched, plan, outcome);
     let deployment = context.owned.get(&DEPLOYMENT.object, &fetched.name);
     let deployment: Option<Deployment> = deployment.and_then(|object| serde_json::from_value(object.value()).ok());
@@ -75,9 +76,10 @@ pub async fn report(
         problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
         deployment: deployment.as_ref(),
         pods: &pods,
-        previous: fetched.server.status.as_ref(),
+        previous: previous.as_ref(),
         now,
     };
+    lock(&context.of_servers.of(&fetched.name)).holds_removal = holds_removal(context, fetched, &unwritten);
     let assessment = assess(&input);
     let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
     report_to_clients(context, fetched, plan, &confirmations, &unwritten);
@@ -112,12 +114,26 @@ fn unwritten(context: &Context, fetched: &Fetched, plan: &ServerPlan, outcome: &
     clients
 }
 
+/// Whether one of the entries that are not as they were planned is in the cluster: what it grants may have been taken away.
+fn holds_removal(context: &Context, fetched: &Fetched, unwritten: &BTreeSet<ClientId>) -> bool {
+    if unwritten.is_empty() {
+        return false;
+    }
+    let live = published_policy(context, &fetched.name);
+    let published = &fetched.input.published;
+    let policy = live.iter().chain(&published.policy).flat_map(|policy| policy.clients.iter().map(|client| &client.id));
+    let keys = published.credentials.iter().flat_map(|published| published.clients.iter().map(|client| &client.id));
+    policy.chain(keys).any(|client| unwritten.contains(client))
+}
+
 /// Writes the status if it changed and may be written now. Returns how long until it may be written.
 async fn write(context: &Context, fetched: &Fetched, status: McpServerStatus) -> Result<Duration, Error> {
-    if fetched.server.status.as_ref() == Some(&status) {
+    let memory = context.of_servers.of(&fetched.name);
+    let live = fetched.server.status.as_ref();
+    if live.is_some_and(|live| status::is_written(live, &status, |status| &mut status.conditions)) {
+        lock(&memory).status = Some(status);
         return Ok(RECHECK);
     }
-    let memory = context.of_servers.of(&fetched.name);
     let (status_at, published_at) = {
         let memory = lock(&memory);
         (memory.status_at, memory.publications.last())
@@ -128,10 +144,17 @@ async fn write(context: &Context, fetched: &Fetched, status: McpServerStatus) ->
     if let Some(at) = not_before.into_iter().flatten().max().filter(|at| *at > now) {
         return Ok(at - now);
     }
-    lock(&memory).status_at = Some(now);
-    let before = fetched.server.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let before = {
+        let mut memory = lock(&memory);
+        memory.status_at = Some(now);
+        memory.status.replace(status.clone()).or_else(|| live.cloned())
+    };
+    let before = before.map(|status| status.conditions).unwrap_or_default();
     let metadata = &fetched.input.server.metadata;
     let store = (&*context.servers, Context::server_changed as fn(&Context, &_));
-    status::write::<McpServer, _>(context, store, metadata, &status, before, &status.conditions).await?;
-    Ok(RECHECK)
+    let written = status::write::<McpServer, _>(context, store, metadata, &status, &before, &status.conditions).await;
+    if written.is_err() {
+        lock(&memory).status = None;
+    }
+    written.map(|()| RECHECK)
 }
