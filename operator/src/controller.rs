@@ -105,7 +105,9 @@ async fn reconcile(
     let key = &item.key;
     let work = async {
         match key {
-            ReconcileKey::Client(name) => (client::reconcile(context, name).await, context.clients.get(name).is_some()),
+            ReconcileKey::Client(name) => {
+                (client::reconcile(context, name, item.lane).await, context.clients.get(name).is_some())
+            }
             ReconcileKey::Server(name) => {
                 (server::reconcile(context, name, item).await, context.servers.get(name).is_some())
             }

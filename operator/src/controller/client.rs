@@ -8,20 +8,25 @@ use std::time::Duration;
 
 use portcullis_crds::NamespacedName;
 
-use super::context::Context;
+use super::{context::Context, queue::Lane};
 use crate::{cluster::Error, validate::CheckedClient};
 use apply::Applied;
 use status::RECHECK;
 
-/// Reconciles one client. Returns how long it may be left alone if nothing happens to it.
+/// Reconciles one client. In the lane of removals nothing is written that could hang: the servers are told what was taken away, and
+/// another reconcile does the rest. Returns how long it may be left alone if nothing happens to it.
 ///
 /// # Errors
 /// Returns an error if the API server refuses. What is known was passed on to the client's servers even so.
-pub async fn reconcile(context: &Context, name: &NamespacedName) -> Result<Duration, Error> {
+pub async fn reconcile(context: &Context, name: &NamespacedName, lane: Lane) -> Result<Duration, Error> {
     let Some(fetched) = fetch::fetch(context, name).await else {
         context.of_clients.forget(name);
         return Ok(RECHECK);
     };
+    if lane == Lane::Removals {
+        apply::take_away(context, &fetched);
+        return Ok(Duration::ZERO);
+    }
     let checked = CheckedClient::new(fetched.client.object.clone());
     let client = fetched.client.clone();
     // A credential is random: it is built only if it is written.

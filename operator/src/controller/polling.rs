@@ -76,7 +76,7 @@ pub(super) async fn poll(context: &Context, key: &ReconcileKey) {
             }
         };
         if !is_same {
-            context.queue.add(key.clone());
+            context.queue.add_at(key.clone(), Instant::now(), Lane::Removals);
         }
     }
     schedule(context, key.clone());

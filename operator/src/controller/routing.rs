@@ -1,6 +1,6 @@
 //! Which reconciles a change of a watched object starts, and when.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::NamespacedName;
@@ -19,7 +19,7 @@ use crate::{
         received::ReceivedObject,
         store::{Change, Stored},
     },
-    credentials::{NEW_KEY, RECONCILE},
+    credentials::{self, NEW_KEY, RECONCILE},
     object::Spec,
     sync::lock,
 };
@@ -70,7 +70,17 @@ impl Context {
             // It is unknown which servers the client named: any of them may have published access for it.
             None => self.servers.all().iter().map(|server| server.namespaced_name()).collect(),
         };
-        self.queue.add(ReconcileKey::Client(name));
+        let asks = |change: Option<&Arc<ClientObject>>| {
+            let client = &change?.object;
+            let before =
+                client.credentials().map(|it| credentials::requested(it).filter_map(|it| it.revoke_before.cloned()));
+            Some((before.map(Iterator::collect::<Vec<_>>), asked(&client.metadata)))
+        };
+        let lane = match (asks(change.old.as_ref()), asks(change.new.as_ref())) {
+            (Some(old), Some(new)) if old != new => Lane::Removals,
+            _ => Lane::Others,
+        };
+        self.queue.add_at(ReconcileKey::Client(name), Instant::now(), lane);
         let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
         let takes_nothing_away = match (old, new) {
             (None, Some(Ok(_))) => true,
@@ -145,15 +155,16 @@ impl Context {
     }
 }
 
+/// The values of the annotations by which a resource asks for something.
+fn asked(metadata: &ObjectMeta) -> [Option<String>; 2] {
+    [NEW_KEY, RECONCILE].map(|name| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned())
+}
+
 /// Whether nothing that a reconcile reads has changed, as after the operator's own write of the status.
 ///
 /// The specs are compared too: once a cluster was restored from a backup, a generation is given to another spec.
 fn is_same_but_status<S: Spec + PartialEq, T>(new: &CustomObject<S, T>, old: &CustomObject<S, T>) -> bool {
     let (new, old) = (&new.object, &old.object);
-    let asked = |metadata: &ObjectMeta| {
-        let value = |name| metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
-        [NEW_KEY, RECONCILE].map(value)
-    };
     let is_same = |a: &ObjectMeta, b: &ObjectMeta| {
         (&a.uid, a.generation, &a.deletion_timestamp) == (&b.uid, b.generation, &b.deletion_timestamp)
             && asked(a) == asked(b)

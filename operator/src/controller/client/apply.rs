@@ -50,6 +50,17 @@ pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
     all
 }
 
+/// Takes from the client's servers what is no longer in its Secret, or was revoked.
+pub fn take_away(context: &Context, fetched: &Fetched) {
+    for FetchedSecret { kind, revocation, live, former, .. } in &fetched.secrets {
+        let Ok(live) = live else { continue };
+        let metadata = &fetched.client.object.metadata;
+        if !matches!(plan(kind, metadata, revocation, live.as_ref()), Plan::Keep { .. }) {
+            unlearn(context, &fetched.client, kind, revocation, former.as_ref());
+        }
+    }
+}
+
 /// A Secret that cannot be read changes nothing: whatever was known of it stays.
 async fn apply_secret(
     context: &Context,
