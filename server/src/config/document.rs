@@ -63,9 +63,12 @@ struct Unsettled<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Contents {
     digest: [u8; 32],
-    /// What changes when the file is written: its inode, and its modification time.
-    written: (u64, i64, i64),
+    /// What changes when the file is written.
+    written: Written,
 }
+
+/// The inode of a file, and its modification time in seconds and nanoseconds.
+type Written = (u64, i64, i64);
 
 /// Why a document, or a part of it, was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +221,7 @@ impl From<io::Error> for Unreadable {
 }
 
 /// Reads the whole file, and when it was written. Never waits, and stops at the bound, whatever is at the path.
-fn read(path: &Path) -> Result<(Vec<u8>, (u64, i64, i64)), Unreadable> {
+fn read(path: &Path) -> Result<(Vec<u8>, Written), Unreadable> {
     // Without NONBLOCK, opening a pipe would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?);
