@@ -30,6 +30,9 @@ use status::RECHECK;
 /// How long the first publication of a server waits for the keys of clients that were applied together with it.
 const FIRST_KEYS: Duration = Duration::from_millis(500);
 
+/// The longest that a removal which failed waits until its failure is in the status.
+const FAILURE_REPORT: Duration = Duration::from_secs(2);
+
 /// Reconciles one server, once no changes are being collected. In the lane of removals only its documents are written. Returns how
 /// long it may be left alone if nothing happens to it.
 ///
@@ -80,9 +83,10 @@ async fn take_steps(
         // The pods are told at once; another reconcile, which has time, does the rest.
         pods::follow(context, &fetched, status::occasion(&outcome));
         lock(&memory).events.append(&mut outcome.events);
-        if outcome.problem.is_some() {
-            // The status says that it failed.
-            context.queue.add(ReconcileKey::Server(name.clone()));
+        if outcome.problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
+            // It is tried again in this lane, so that no other reconcile says that it failed.
+            let report = status::report(context, &fetched, &plan, &outcome);
+            let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
         }
         return outcome.problem.map_or(Ok(Duration::ZERO), Err);
     }
