@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 use crate::{
     Duration, Findings,
     contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec},
+    schema::Budget,
 };
 
 pub use tool::{CheckedTool, CheckedToolKind, RequestTemplates};
@@ -112,6 +113,7 @@ fn backends(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::BackendNa
 fn tools(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::ToolName, CheckedTool)> {
     let mut names = BTreeSet::new();
     let mut checked = Vec::new();
+    let mut budget = Budget::default();
     for (n, tool) in spec.tools.iter().enumerate() {
         let (at, name) = (format!("spec.tools[{n}]"), &tool.name);
         if !names.insert(name) {
@@ -120,7 +122,7 @@ fn tools(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::ToolName, Ch
         if !TIMEOUTS.contains(&tool.timeout) {
             findings.add(format!("{at}.timeout"), format!("must be from {} to {}", TIMEOUTS.start(), TIMEOUTS.end()));
         }
-        checked.extend(tool::check(tool, spec, &at, findings).map(|tool| (name.clone(), tool)));
+        checked.extend(tool::check(tool, spec, &mut budget, &at, findings).map(|tool| (name.clone(), tool)));
     }
     checked
 }

@@ -11,6 +11,7 @@ mod arguments;
 mod authenticate;
 mod authorise;
 mod call;
+mod checks;
 mod delivery;
 #[cfg(test)]
 pub mod fixtures;
@@ -20,6 +21,7 @@ mod records;
 pub use answers::Answers;
 pub use authorise::authorise;
 pub use call::Prepared;
+pub use checks::Checks;
 pub use delivery::Delivery;
 
 use bytes::Bytes;
@@ -42,6 +44,8 @@ pub struct Guard {
     /// Counts the requests that are not admitted calls. Always in memory, so that a flood of them reaches no store.
     pub allowance: MemoryStore,
     pub in_flight: InFlight,
+    /// The checks of arguments that take long.
+    pub checks: Checks,
     /// The room for answers.
     pub answers: Answers,
     pub clock: Clock,

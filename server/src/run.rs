@@ -25,7 +25,7 @@ use crate::{
     backend::{self, AddressPolicy},
     cli::Arguments,
     config::{self, SETTLED_AFTER, Store, StoreSettings},
-    guard::{Answers, Guard},
+    guard::{Answers, Checks, Guard},
     health::Health,
     limiter::{self, Clock, InFlight, MemoryStore},
     mcp::Mcp,
@@ -150,6 +150,7 @@ fn ports(
         pod_uid: arguments.pod_uid.clone(),
     };
     let guard = Guard {
+        checks: Checks::default(),
         audit,
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),

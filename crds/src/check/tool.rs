@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Findings,
     contract::{HttpTool, Records, ServerSpec, StaticTool, Tool, ToolKind},
-    schema::InputSchema,
+    schema::{Budget, InputSchema},
     template::{JsonTemplate, PathTemplate, Template},
 };
 
@@ -38,10 +38,16 @@ pub struct RequestTemplates {
 }
 
 /// Checks a tool; `None` if a part of it cannot be parsed or compiled.
-pub(super) fn check(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) -> Option<CheckedTool> {
+pub(super) fn check(
+    tool: &Tool,
+    spec: &ServerSpec,
+    budget: &mut Budget,
+    at: &str,
+    findings: &mut Findings,
+) -> Option<CheckedTool> {
     backend(tool, spec, at, findings);
     let arguments = Declared(&tool.input_schema.0);
-    let schema = InputSchema::compile(&tool.input_schema.0);
+    let schema = InputSchema::compile(&tool.input_schema.0, budget);
     let schema = schema.map_err(|error| findings.add(format!("{at}.inputSchema"), error)).ok();
     let kind = match &tool.kind {
         ToolKind::Http(http) => request(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http),

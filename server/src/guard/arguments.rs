@@ -2,13 +2,20 @@
 
 use std::borrow::Cow;
 
+use portcullis_crds::schema::{Exhausted, Instance, Json, Number, Shape, Steps, Violation};
+
+use super::checks::PendingCheck;
 use crate::{
     backend::Unsendable,
     config::Tool,
     identity::Client,
-    protocol::strict::{Json, Node},
+    protocol::strict::{self, Node},
 };
 
+/// The steps of a check on a thread that serves: less than a millisecond. Ordinary arguments take hundreds.
+const AT_ONCE: Steps = Steps::new(20_000);
+/// The steps of any check: what the largest arguments take with an ordinary schema, several times.
+const AT_MOST: Steps = Steps::new(4_000_000);
 /// The most bytes of a call's arguments, as they were sent.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -17,7 +24,7 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct InvalidArguments {
     /// For the caller.
     pub message: String,
-    /// For the audit log: the keyword of the schema, or `maxBytes`, `unsendable` or `schema`.
+    /// For the audit log: the keyword of the schema, or `complexity`, `maxBytes` or `unsendable`.
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,
@@ -29,7 +36,7 @@ pub struct InvalidArguments {
 /// Returns an error if they are not an object, or too large.
 pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, InvalidArguments> {
     match arguments {
-        None => Ok(Node { raw: "{}", value: Json::Object(Vec::new()) }),
+        None => Ok(Node { raw: "{}", value: strict::Json::Object(Vec::new()) }),
         Some(node) if node.as_object().is_none() => Err(invalid("type", "Invalid arguments: they must be an object")),
         Some(node) if node.raw.len() > MAX_BYTES => {
             Err(invalid("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
@@ -41,7 +48,7 @@ pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, InvalidArguments
 /// Sets the argument that limits the records to the client's maximum, if it is absent or higher.
 pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, text: &'a mut String) -> Node<'a> {
     let Some(limit) = tool.records.as_ref().and_then(|records| records.limit.as_ref()) else { return arguments };
-    let Json::Object(members) = &mut arguments.value else { return arguments };
+    let strict::Json::Object(members) = &mut arguments.value else { return arguments };
     let value = match limit.maximum {
         Some(maximum) if maximum < u64::from(client.max_records) => {
             *text = maximum.to_string();
@@ -49,7 +56,7 @@ pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, tex
         }
         _ => client.max_records_text.as_str(),
     };
-    let bound = Node { raw: value, value: Json::Number(value) };
+    let bound = Node { raw: value, value: strict::Json::Number(value) };
     match members.iter_mut().find(|(name, _)| *name == limit.name) {
         Some((_, node)) if is_higher(node, client.max_records) => *node = bound,
         Some(_) => {}
@@ -61,24 +68,54 @@ pub fn limited<'a>(mut arguments: Node<'a>, tool: &Tool, client: &'a Client, tex
 fn is_higher(node: &Node<'_>, maximum: u32) -> bool {
     match &node.value {
         // A double is exact enough to compare with 32 bits, and is read from every form of a JSON number.
-        Json::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number > f64::from(maximum)),
+        strict::Json::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number > f64::from(maximum)),
         _ => false,
     }
 }
 
-/// Checks the arguments against the schema of the tool.
+/// Checks the arguments against the schema of the tool. Returns what is to be checked elsewhere, if it takes long.
 ///
 /// # Errors
 /// Returns the first violation.
-pub fn validate(arguments: &Node<'_>, tool: &Tool) -> Result<(), InvalidArguments> {
-    let Some(schema) = &tool.schema else { return Ok(()) };
-    schema.validate(&arguments.to_value()).map_err(|violation| {
-        let keyword = keyword(&violation.keyword);
-        let at = if violation.instance_path.is_empty() { "/" } else { &violation.instance_path };
-        let schema = &violation.schema_path;
-        let message = format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {schema})");
-        InvalidArguments { message, keyword, path: violation.schema_path }
-    })
+pub fn validate(arguments: &Node<'_>, tool: &Tool) -> Result<Option<PendingCheck>, InvalidArguments> {
+    let Some(schema) = &tool.schema else { return Ok(None) };
+    let instance = Instance::new(arguments);
+    match schema.check(&instance, AT_ONCE) {
+        Ok(verdict) => verdict.map(|()| None).map_err(Into::into),
+        Err(Exhausted) => Ok(Some(PendingCheck { schema: schema.clone(), arguments: instance, steps: AT_MOST })),
+    }
+}
+
+impl From<Violation> for InvalidArguments {
+    fn from(violation: Violation) -> Self {
+        let Violation { keyword, instance_path, schema_path } = violation;
+        let at = if instance_path.is_empty() { "/" } else { &instance_path };
+        let message = format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {schema_path})");
+        Self { message, keyword, path: schema_path }
+    }
+}
+
+impl From<Exhausted> for InvalidArguments {
+    fn from(_: Exhausted) -> Self {
+        let message = "Invalid arguments: checking them against the tool's schema takes too long; send fewer or less nested values";
+        invalid("complexity", message)
+    }
+}
+
+impl Json for Node<'_> {
+    fn shape(&self) -> Shape<'_, Self> {
+        match &self.value {
+            strict::Json::Null => Shape::Null,
+            strict::Json::Bool(value) => Shape::Bool(*value),
+            // The parser accepts no number that is not finite.
+            strict::Json::Number(digits) => Number::parse(digits).map_or(Shape::Null, Shape::Number),
+            strict::Json::String(text) => Shape::String(text),
+            strict::Json::Array(items) => Shape::Array(items),
+            strict::Json::Object(members) => {
+                Shape::Object(members.iter().map(|(name, value)| (&**name, value)).collect())
+            }
+        }
+    }
 }
 
 impl From<Unsendable> for InvalidArguments {
@@ -93,47 +130,6 @@ impl From<Unsendable> for InvalidArguments {
 
 fn invalid(keyword: &'static str, message: &str) -> InvalidArguments {
     InvalidArguments { message: message.to_owned(), keyword, path: "/".to_owned() }
-}
-
-/// The keywords of draft 2020-12 that a value can violate.
-const KEYWORDS: [&str; 33] = [
-    "$dynamicRef",
-    "$ref",
-    "additionalProperties",
-    "allOf",
-    "anyOf",
-    "const",
-    "contains",
-    "contentEncoding",
-    "contentMediaType",
-    "dependentRequired",
-    "dependentSchemas",
-    "enum",
-    "exclusiveMaximum",
-    "exclusiveMinimum",
-    "format",
-    "if",
-    "items",
-    "maxContains",
-    "maxItems",
-    "maxLength",
-    "maxProperties",
-    "maximum",
-    "minContains",
-    "minItems",
-    "minLength",
-    "minProperties",
-    "minimum",
-    "multipleOf",
-    "not",
-    "oneOf",
-    "pattern",
-    "required",
-    "type",
-];
-
-fn keyword(keyword: &str) -> &'static str {
-    KEYWORDS.into_iter().find(|known| *known == keyword).unwrap_or("schema")
 }
 
 #[cfg(test)]

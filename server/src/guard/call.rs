@@ -9,6 +9,7 @@ use super::{
     Caller, Delivery, Guard, Outcome, Reply,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
+    checks::PendingCheck,
     limits,
 };
 use crate::{
@@ -30,6 +31,8 @@ pub struct Prepared<'a> {
     began: Instant,
     tool: &'a Tool,
     shape: Option<ArgumentShape>,
+    /// The arguments, if it takes long to check them.
+    check: Option<PendingCheck>,
     call: PreparedCall<'a>,
 }
 
@@ -54,19 +57,24 @@ impl Guard {
         let shape = snapshot.records_arguments.then(|| tool.declared.shape_of(&sent, &snapshot.digest_key));
         let mut limit = String::new();
         let arguments = arguments::limited(sent, tool, identity.client, &mut limit);
-        arguments::validate(&arguments, tool).map_err(invalid)?;
+        let check = arguments::validate(&arguments, tool).map_err(invalid)?;
         let call = tool.work.prepare(&arguments).map_err(|unsendable| invalid(unsendable.into()))?;
-        Ok(Prepared { began, tool, shape, call })
+        Ok(Prepared { began, tool, shape, check, call })
     }
 
     /// The second half: audit room, limits, backend, records. Nothing is refused after the backend was called. If this future is
     /// dropped after the start of the call was recorded, the end is recorded as `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
-        let Prepared { began, tool, shape, call } = prepared;
+        let Prepared { began, tool, shape, check, call } = prepared;
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
         let refused = |refusal: &Refusal| count(outcome_of(refusal));
 
         let in_flight = self.enter(caller, tool).await.inspect_err(refused)?;
+        if let Some(check) = check {
+            let verdict = self.checks.run(caller.identity.fingerprint, check).await;
+            let verdict = verdict.map_err(Into::into).and_then(|verdict| verdict.map_err(Into::into));
+            verdict.map_err(|invalid| self.refuse_arguments(caller, tool, invalid, began))?;
+        }
         let room = self.audit.reserve(caller.snapshot.overflow);
         let room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
         let mut room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Audit, Options},
     config::{Snapshot, Tool, Tools, fixtures::factory},
-    guard::{Answers, Guard},
+    guard::{Answers, Checks, Guard},
     identity::{Client, Credential, Identity, Presented},
     limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
@@ -30,6 +30,7 @@ static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
 pub fn guard() -> (Guard, Log) {
     let log = Log::default();
     let guard = Guard {
+        checks: Checks::default(),
         audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),

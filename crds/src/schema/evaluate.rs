@@ -1,0 +1,496 @@
+//! Decides whether a value is valid, in bounded steps.
+//!
+//! What is found out about a value by a schema that is referred to is remembered, so that a schema which branches and refers to
+//! itself takes time in proportion to its size and that of the value, and not to the number of ways through it. The first violation
+//! is located afterwards, on one way down.
+
+use std::collections::HashMap;
+
+use super::{
+    Violation,
+    equality::{are_unique, hashes},
+    instance::{Instance, ItemId, Value},
+    node::{Contains, Keyword, Members, Node, NodeId, TYPES},
+    number::Number,
+    pattern::StateSets,
+    steps::{Exhausted, Steps},
+};
+
+/// How many schemas may be in progress: values nest 64 deep, and each is judged by a few schemas because of one another.
+const MAX_DEPTH: usize = 400;
+const ROOT: NodeId = 0;
+
+/// The check of one value.
+pub(super) struct Evaluation<'a> {
+    nodes: &'a [Node],
+    instance: &'a Instance,
+    steps: Steps,
+    depth: usize,
+    known: HashMap<(NodeId, ItemId), bool>,
+    /// The hash of each item, once one is needed.
+    hashes: Option<Vec<u64>>,
+    sets: StateSets,
+}
+
+type Result<T> = std::result::Result<T, Exhausted>;
+
+impl<'a> Evaluation<'a> {
+    pub fn new(nodes: &'a [Node], instance: &'a Instance, steps: Steps) -> Self {
+        let (known, sets) = (HashMap::new(), StateSets::default());
+        Self { nodes, instance, steps, depth: 0, known, hashes: None, sets }
+    }
+
+    /// Returns the first violation.
+    pub fn run(mut self) -> Result<std::result::Result<(), Violation>> {
+        if self.is_valid(ROOT, Instance::ROOT)? {
+            return Ok(Ok(()));
+        }
+        self.violation(ROOT, Instance::ROOT).map(Err)
+    }
+
+    fn node(&self, node: NodeId) -> &'a Node {
+        &self.nodes[node as usize]
+    }
+
+    fn is_valid(&mut self, node: NodeId, item: ItemId) -> Result<bool> {
+        self.steps.take(1)?;
+        let Node { keywords, is_shared, .. } = self.node(node);
+        if *is_shared {
+            self.steps.take(4)?;
+            if let Some(known) = self.known.get(&(node, item)) {
+                return Ok(*known);
+            }
+        }
+        if self.depth >= MAX_DEPTH {
+            return Err(Exhausted);
+        }
+        self.depth += 1;
+        let mut is_valid = true;
+        for keyword in keywords {
+            if !self.holds(keyword, node, item)? {
+                is_valid = false;
+                break;
+            }
+        }
+        self.depth -= 1;
+        if *is_shared {
+            self.known.insert((node, item), is_valid);
+        }
+        Ok(is_valid)
+    }
+
+    fn all_valid(&mut self, nodes: &[NodeId], item: ItemId) -> Result<bool> {
+        for node in nodes {
+            if !self.is_valid(*node, item)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many of the schemas hold; no more than `most` are counted.
+    fn count(&mut self, nodes: &[NodeId], item: ItemId, most: usize) -> Result<usize> {
+        let mut count = 0;
+        for node in nodes {
+            count += usize::from(self.is_valid(*node, item)?);
+            if count >= most {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    fn holds(&mut self, keyword: &'a Keyword, node: NodeId, item: ItemId) -> Result<bool> {
+        self.steps.take(1)?;
+        match keyword {
+            Keyword::AllOf(nodes) => return self.all_valid(nodes, item),
+            Keyword::AnyOf(nodes) => return Ok(self.count(nodes, item, 1)? == 1),
+            Keyword::OneOf(nodes) => return Ok(self.count(nodes, item, 2)? == 1),
+            Keyword::Not(child) => return Ok(!self.is_valid(*child, item)?),
+            Keyword::Ref(target, _) => return self.is_valid(*target, item),
+            Keyword::If { condition, then, otherwise } => {
+                let branch = if self.is_valid(*condition, item)? { then } else { otherwise };
+                return branch.map_or(Ok(true), |branch| self.is_valid(branch, item));
+            }
+            Keyword::Nothing => return Ok(false),
+            Keyword::Type(bits) => return Ok(bits_of(&self.instance.value(item)) & bits != 0),
+            Keyword::Enum(values) | Keyword::Const(values) => {
+                let (instance, all) = (self.instance, &mut self.hashes);
+                return values.contain((instance, item), &mut self.steps, |steps| {
+                    if all.is_none() {
+                        *all = Some(hashes(instance, steps)?);
+                    }
+                    Ok(all.as_ref().map_or(0, |all| all[item as usize]))
+                });
+            }
+            _ => {}
+        }
+        match self.instance.value(item) {
+            Value::Number(number) => Ok(number_holds(keyword, number)),
+            Value::String(text) => self.text_holds(keyword, text),
+            Value::Array(items) => self.array_holds(keyword, node, item, items),
+            Value::Object(members) => self.object_holds(keyword, node, item, members),
+            Value::Null | Value::Bool(_) => Ok(true),
+        }
+    }
+
+    fn text_holds(&mut self, keyword: &Keyword, text: &str) -> Result<bool> {
+        match keyword {
+            Keyword::MaxLength(most) => Ok(self.length(text)? <= *most),
+            Keyword::MinLength(least) => Ok(self.length(text)? >= *least),
+            Keyword::Pattern(pattern) => pattern.is_match(text, &mut self.sets, &mut self.steps),
+            Keyword::Format(format) => {
+                self.steps.take(1 + text.len().saturating_mul(format.steps()) / 8)?;
+                Ok(format.is_valid(text))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// In characters (code points).
+    fn length(&mut self, text: &str) -> Result<u64> {
+        self.steps.read(text)?;
+        Ok(text.chars().count() as u64)
+    }
+
+    fn array_holds(
+        &mut self,
+        keyword: &'a Keyword,
+        node: NodeId,
+        item: ItemId,
+        items: std::ops::Range<ItemId>,
+    ) -> Result<bool> {
+        let count = items.len() as u64;
+        match keyword {
+            Keyword::MaxItems(most) => Ok(count <= *most),
+            Keyword::MinItems(least) => Ok(count >= *least),
+            Keyword::UniqueItems => {
+                if self.hashes.is_none() {
+                    self.hashes = Some(hashes(self.instance, &mut self.steps)?);
+                }
+                let hashes = self.hashes.as_deref().unwrap_or_default();
+                are_unique(self.instance, items, hashes, &mut self.steps)
+            }
+            Keyword::PrefixItems(_) | Keyword::Items(..) => Ok(self.wrong_item(keyword, items)?.is_none()),
+            Keyword::Contains(contains) => self.contains(contains, items),
+            Keyword::UnevaluatedItems(child) => {
+                let mut evaluated = vec![false; items.len()];
+                self.steps.take(items.len())?;
+                self.evaluated_items(node, item, &items, &mut evaluated)?;
+                for (item, _) in items.zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
+                    if !self.is_valid(*child, item)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn contains(&mut self, contains: &Contains, items: std::ops::Range<ItemId>) -> Result<bool> {
+        let mut found = 0;
+        for item in items {
+            // Without a maximum, it is enough to have found enough.
+            if found >= contains.min && contains.max.is_none_or(|max| found > max) {
+                break;
+            }
+            found += u64::from(self.is_valid(contains.node, item)?);
+        }
+        Ok(found >= contains.min && contains.max.is_none_or(|max| found <= max))
+    }
+
+    fn object_holds(
+        &mut self,
+        keyword: &'a Keyword,
+        node: NodeId,
+        item: ItemId,
+        members: super::instance::Members<'a>,
+    ) -> Result<bool> {
+        let count = u64::from(members.count());
+        match keyword {
+            Keyword::MaxProperties(most) => Ok(count <= *most),
+            Keyword::MinProperties(least) => Ok(count >= *least),
+            Keyword::Required(names) => {
+                self.steps.take(names.len())?;
+                Ok(names.iter().all(|name| members.find(name).is_some()))
+            }
+            Keyword::DependentRequired(all) => {
+                self.steps.take(all.iter().map(|(_, names)| 1 + names.len()).sum())?;
+                let has = |name: &str| members.find(name).is_some();
+                Ok(all.iter().all(|(name, names)| !has(name) || names.iter().all(|name| has(name))))
+            }
+            Keyword::Members(of) => Ok(self.wrong_member(of, members)?.is_none()),
+            Keyword::PropertyNames(child) => {
+                for n in 0..members.count() {
+                    if !self.is_valid(*child, members.name_id(n))? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Keyword::DependentSchemas(_) => Ok(self.wrong_dependent(keyword, item, members)?.is_none()),
+            Keyword::UnevaluatedProperties(child) => {
+                let mut evaluated = vec![false; members.count() as usize];
+                self.steps.take(evaluated.len())?;
+                self.evaluated_members(node, item, members, &mut evaluated)?;
+                for (n, _) in (0..).zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
+                    if !self.is_valid(*child, members.value_id(n))? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The first item that its schema refuses, and the schema.
+    fn wrong_item(&mut self, keyword: &Keyword, items: std::ops::Range<ItemId>) -> Result<Option<(NodeId, ItemId)>> {
+        match keyword {
+            Keyword::PrefixItems(nodes) => {
+                for (node, item) in nodes.iter().zip(items) {
+                    if !self.is_valid(*node, item)? {
+                        return Ok(Some((*node, item)));
+                    }
+                }
+            }
+            Keyword::Items(from, node, _) => {
+                for item in items.skip(*from as usize) {
+                    if !self.is_valid(*node, item)? {
+                        return Ok(Some((*node, item)));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// The first member that one of its schemas refuses: the schema, the member, and whether no property or pattern names it.
+    fn wrong_member(
+        &mut self,
+        of: &Members,
+        members: super::instance::Members<'a>,
+    ) -> Result<Option<(NodeId, ItemId, bool)>> {
+        for n in 0..members.count() {
+            let (name, value) = (members.name(n), members.value_id(n));
+            let (schemas, is_additional) = self.schemas_of(of, name)?;
+            for node in schemas {
+                if !self.is_valid(node, value)? {
+                    return Ok(Some((node, value, is_additional)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The schemas of a member, and whether that is the one of additional members.
+    fn schemas_of(&mut self, of: &Members, name: &str) -> Result<(Vec<NodeId>, bool)> {
+        self.steps.take(1)?;
+        self.steps.read(name)?;
+        let property = of.properties.binary_search_by(|(known, _)| (**known).cmp(name));
+        let mut schemas: Vec<_> = property.ok().map(|n| of.properties[n].1).into_iter().collect();
+        for (pattern, node) in &of.patterns {
+            if pattern.is_match(name, &mut self.sets, &mut self.steps)? {
+                schemas.push(*node);
+            }
+        }
+        let is_additional = schemas.is_empty();
+        if is_additional {
+            schemas.extend(of.additional);
+        }
+        Ok((schemas, is_additional))
+    }
+
+    fn wrong_dependent(
+        &mut self,
+        keyword: &Keyword,
+        item: ItemId,
+        members: super::instance::Members<'a>,
+    ) -> Result<Option<NodeId>> {
+        let Keyword::DependentSchemas(all) = keyword else { return Ok(None) };
+        for (name, node) in all {
+            self.steps.take(1)?;
+            if members.find(name).is_some() && !self.is_valid(*node, item)? {
+                return Ok(Some(*node));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The schemas that are applied to the same value, and hold for it.
+    fn applied(&mut self, keyword: &Keyword, item: ItemId) -> Result<Vec<NodeId>> {
+        let candidates = match keyword {
+            Keyword::Not(_) => return Ok(Vec::new()),
+            Keyword::If { condition, then, otherwise } if self.is_valid(*condition, item)? => {
+                let _ = otherwise;
+                [Some(*condition), *then].into_iter().flatten().collect()
+            }
+            Keyword::If { otherwise, .. } => otherwise.iter().copied().collect(),
+            Keyword::DependentSchemas(all) => match self.instance.value(item) {
+                Value::Object(members) => {
+                    all.iter().filter(|(name, _)| members.find(name).is_some()).map(|(_, node)| *node).collect()
+                }
+                _ => Vec::new(),
+            },
+            keyword => keyword.in_place(),
+        };
+        let mut applied = Vec::new();
+        for node in candidates {
+            if self.is_valid(node, item)? {
+                applied.push(node);
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Marks the members that the schema has evaluated, apart from `unevaluatedProperties` of the schema that asks.
+    fn evaluated_members(
+        &mut self,
+        node: NodeId,
+        item: ItemId,
+        members: super::instance::Members<'a>,
+        evaluated: &mut [bool],
+    ) -> Result<()> {
+        for keyword in &self.node(node).keywords {
+            self.steps.take(1)?;
+            if let Keyword::Members(of) = keyword {
+                for (n, is_evaluated) in (0..).zip(&mut *evaluated) {
+                    let (schemas, _) = self.schemas_of(of, members.name(n))?;
+                    *is_evaluated |= !schemas.is_empty();
+                }
+            }
+            for child in self.applied(keyword, item)? {
+                if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedProperties(_))) {
+                    evaluated.fill(true);
+                } else {
+                    self.evaluated_members(child, item, members, evaluated)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the items that the schema has evaluated, apart from `unevaluatedItems` of the schema that asks.
+    fn evaluated_items(
+        &mut self,
+        node: NodeId,
+        item: ItemId,
+        items: &std::ops::Range<ItemId>,
+        evaluated: &mut [bool],
+    ) -> Result<()> {
+        for keyword in &self.node(node).keywords {
+            self.steps.take(1)?;
+            match keyword {
+                Keyword::PrefixItems(nodes) => evaluated.iter_mut().take(nodes.len()).for_each(|it| *it = true),
+                Keyword::Items(..) => evaluated.fill(true),
+                Keyword::Contains(contains) => {
+                    for (item, is_evaluated) in items.clone().zip(&mut *evaluated) {
+                        *is_evaluated |= self.is_valid(contains.node, item)?;
+                    }
+                }
+                _ => {}
+            }
+            for child in self.applied(keyword, item)? {
+                if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedItems(_))) {
+                    evaluated.fill(true);
+                } else {
+                    self.evaluated_items(child, item, items, evaluated)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The violation of a schema that does not hold.
+    fn violation(&mut self, mut node: NodeId, mut item: ItemId) -> Result<Violation> {
+        loop {
+            let mut wrong = None;
+            for keyword in &self.node(node).keywords {
+                if !self.holds(keyword, node, item)? {
+                    wrong = Some(keyword);
+                    break;
+                }
+            }
+            let Some(keyword) = wrong else { return Ok(self.violation_of(node, item, "schema")) };
+            match self.below(keyword, item)? {
+                Ok((child, at)) if !matches!(*self.node(child).keywords, [Keyword::Nothing]) => {
+                    (node, item) = (child, at)
+                }
+                Ok(_) => return Ok(self.violation_of(node, item, keyword.name())),
+                Err(name) => return Ok(self.violation_of(node, item, name)),
+            }
+        }
+    }
+
+    /// The schema and the value that are the reason why a keyword does not hold; the keyword's name if it is the reason itself.
+    fn below(
+        &mut self,
+        keyword: &'a Keyword,
+        item: ItemId,
+    ) -> Result<std::result::Result<(NodeId, ItemId), &'static str>> {
+        let value = self.instance.value(item);
+        let found = match (keyword, value) {
+            (Keyword::Ref(target, _), _) => Some((*target, item)),
+            (Keyword::AllOf(nodes), _) => {
+                let mut wrong = None;
+                for node in nodes {
+                    if !self.is_valid(*node, item)? {
+                        wrong = Some((*node, item));
+                        break;
+                    }
+                }
+                wrong
+            }
+            (Keyword::If { condition, then, otherwise }, _) => {
+                let branch = if self.is_valid(*condition, item)? { then } else { otherwise };
+                branch.map(|branch| (branch, item))
+            }
+            (Keyword::Members(of), Value::Object(members)) => match self.wrong_member(of, members)? {
+                Some((node, _, true)) if matches!(*self.node(node).keywords, [Keyword::Nothing]) => {
+                    return Ok(Err("additionalProperties"));
+                }
+                wrong => wrong.map(|(node, value, _)| (node, value)),
+            },
+            (Keyword::DependentSchemas(_), Value::Object(members)) => {
+                self.wrong_dependent(keyword, item, members)?.map(|node| (node, item))
+            }
+            (Keyword::PrefixItems(_) | Keyword::Items(..), Value::Array(items)) => self.wrong_item(keyword, items)?,
+            _ => None,
+        };
+        Ok(found.ok_or(keyword.name()))
+    }
+
+    fn violation_of(&self, node: NodeId, item: ItemId, keyword: &'static str) -> Violation {
+        Violation {
+            keyword,
+            instance_path: self.instance.pointer(item),
+            schema_path: format!("{}/{keyword}", self.node(node).pointer),
+        }
+    }
+}
+
+fn bits_of(value: &Value<'_>) -> u8 {
+    let bit = |name: &str| TYPES.iter().position(|known| *known == name).map_or(0, |n| 1 << n);
+    match value {
+        Value::Null => bit("null"),
+        Value::Bool(_) => bit("boolean"),
+        Value::Number(number) if number.is_integer() => bit("integer") | bit("number"),
+        Value::Number(_) => bit("number"),
+        Value::String(_) => bit("string"),
+        Value::Array(_) => bit("array"),
+        Value::Object(_) => bit("object"),
+    }
+}
+
+fn number_holds(keyword: &Keyword, number: Number) -> bool {
+    match keyword {
+        Keyword::MultipleOf(divisor) => number.is_multiple_of(*divisor),
+        Keyword::Maximum(most) => number.compare(*most).is_le(),
+        Keyword::ExclusiveMaximum(most) => number.compare(*most).is_lt(),
+        Keyword::Minimum(least) => number.compare(*least).is_ge(),
+        Keyword::ExclusiveMinimum(least) => number.compare(*least).is_gt(),
+        _ => true,
+    }
+}

@@ -1,0 +1,119 @@
+//! Checks of arguments that take long: on threads of their own, so that they never hold one that serves.
+//!
+//! How many run at once is bounded, they yield to everything else of the process, and one identity has no more than one of them in
+//! progress: its others wait for that one, and nobody else does.
+
+use std::{collections::HashMap, sync::Arc, thread};
+
+use parking_lot::Mutex;
+use portcullis_crds::schema::{Exhausted, InputSchema, Instance, Steps, Violation};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::fingerprint::Fingerprint;
+
+/// How much longer than other threads these wait for a processor.
+const NICENESS: i32 = 10;
+
+/// The threads, and who waits for them. Clones share them.
+#[derive(Clone)]
+pub struct Checks {
+    running: Arc<Semaphore>,
+    by_identity: Arc<Mutex<HashMap<Fingerprint, Arc<Semaphore>>>>,
+}
+
+/// Arguments that are not judged yet.
+#[derive(Debug)]
+pub struct PendingCheck {
+    pub schema: InputSchema,
+    pub arguments: Instance,
+    pub steps: Steps,
+}
+
+type Verdict = Result<Result<(), Violation>, Exhausted>;
+
+impl Default for Checks {
+    /// For half of the processors, and at least one.
+    fn default() -> Self {
+        let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { running: Arc::new(Semaphore::new((processors / 2).max(1))), by_identity: Arc::default() }
+    }
+}
+
+impl Checks {
+    /// Judges the arguments, after the earlier ones of the same identity. If this future is dropped, a check that runs goes on to
+    /// its end, which its steps bound.
+    pub async fn run(&self, identity: Fingerprint, check: PendingCheck) -> Verdict {
+        let own = Arc::clone(self.by_identity.lock().entry(identity).or_insert_with(|| Arc::new(Semaphore::new(1))));
+        let _forget = Forget { checks: self, identity };
+        // Neither semaphore is ever closed.
+        let Ok(own) = own.acquire_owned().await else { return Err(Exhausted) };
+        let Ok(running) = Arc::clone(&self.running).acquire_owned().await else { return Err(Exhausted) };
+        let (sender, verdict) = oneshot::channel();
+        let work = move || {
+            let _ = rustix::process::nice(NICENESS);
+            let PendingCheck { schema, arguments, steps } = check;
+            let verdict = schema.check(&arguments, steps);
+            drop((own, running));
+            let _ = sender.send(verdict);
+        };
+        if thread::Builder::new().name("check".into()).spawn(work).is_err() {
+            return Err(Exhausted);
+        }
+        verdict.await.unwrap_or(Err(Exhausted))
+    }
+}
+
+/// Forgets an identity that nobody waits for any longer.
+struct Forget<'a> {
+    checks: &'a Checks,
+    identity: Fingerprint,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        let mut all = self.checks.by_identity.lock();
+        // A check that runs has a permit, which holds the semaphore.
+        if all.get(&self.identity).is_some_and(|own| Arc::strong_count(own) == 1) {
+            all.remove(&self.identity);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A check that takes this many steps before it gives up: every member is compared with a pattern.
+    fn check(steps: u64) -> PendingCheck {
+        let schema = json!({"type": "object", "patternProperties": {"(a?){500}b": true}});
+        let schema = schema.as_object().map(|schema| InputSchema::compile(schema, &mut Default::default())).unwrap();
+        let arguments: Value =
+            (0..500).map(|n| (format!("{n}{}", "a".repeat(500)), json!(1))).collect::<serde_json::Map<_, _>>().into();
+        PendingCheck { schema: schema.unwrap(), arguments: Instance::new(&arguments), steps: Steps::new(steps) }
+    }
+
+    #[tokio::test]
+    async fn the_checks_of_one_identity_wait_for_each_other_and_hold_up_no_other_one() {
+        let checks = Checks { running: Arc::new(Semaphore::new(2)), by_identity: Arc::default() };
+        let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
+        let long: Vec<_> = (0..8).map(|_| checks.run(one, check(400_000))).collect();
+        let long = futures::future::join_all(long);
+        tokio::pin!(long);
+        // All of the first identity have begun, and the other one's is over before they are.
+        tokio::select! {
+            biased;
+            _ = &mut long => panic!("eight long checks cannot be over first"),
+            verdict = async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                checks.run(other, check(1_000)).await
+            } => assert_eq!(verdict, Err(Exhausted)),
+        }
+        assert!(long.await.iter().all(|verdict| *verdict == Err(Exhausted)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(checks.by_identity.lock().len() <= 1, "what nobody waits for is forgotten with the next check");
+    }
+}
