@@ -27,5 +27,7 @@ pub use common::{Backend, PreparedCall, ToolWork};
 pub use factory::Factory;
 pub use failure::Failure;
 pub use health::{Check, Status};
+#[cfg(test)]
+pub use http::RequestTemplate;
 pub use kind::{Exchange, Kind, Unsendable, Work};
 pub use output::{CompleteResult, Content, JsonOutput, Output};

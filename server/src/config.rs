@@ -5,6 +5,8 @@
 //! grants: access requires a key in the credentials and a client in the policy, with the same id and the same UID, and a policy
 //! whose server half is refused grants its clients nothing new.
 
+#[cfg(test)]
+mod accepted;
 mod document;
 #[cfg(test)]
 pub mod fixtures;

@@ -28,6 +28,9 @@ pub(super) struct Refused {
     pub message: String,
 }
 
+/// A keyword by its name, made from its value.
+type Named<T> = (&'static str, fn(T) -> Keyword);
+
 type Result<T> = std::result::Result<T, Refused>;
 
 pub(super) fn compile(schema: &Value, budget: &mut Budget) -> Result<Vec<Node>> {
@@ -172,7 +175,7 @@ impl Compiler<'_> {
             let at = below(at, "enum");
             all.push(Keyword::Enum(self.values(list(values, &at).map(|_| values)?, &at)?));
         }
-        let numbers: [(&str, fn(Number) -> Keyword); 5] = [
+        let numbers: [Named<Number>; 5] = [
             ("multipleOf", Keyword::MultipleOf),
             ("maximum", Keyword::Maximum),
             ("exclusiveMaximum", Keyword::ExclusiveMaximum),
@@ -188,7 +191,7 @@ impl Compiler<'_> {
             }
             all.push(keyword(number));
         }
-        let counts: [(&str, fn(u64) -> Keyword); 6] = [
+        let counts: [Named<u64>; 6] = [
             ("maxLength", Keyword::MaxLength),
             ("minLength", Keyword::MinLength),
             ("maxItems", Keyword::MaxItems),
@@ -220,18 +223,17 @@ impl Compiler<'_> {
 
     /// What decides about the members of an object.
     fn members(&mut self, schema: &Map<String, Value>, at: &str, all: &mut Vec<Keyword>) -> Result<()> {
-        let mut members = Members::default();
-        members.properties = self.children(schema, "properties", at)?.into();
-        members.properties.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut properties = self.children(schema, "properties", at)?;
+        properties.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut patterns = Vec::new();
         for (pattern, node) in self.children(schema, "patternProperties", at)? {
             let at = below(&below(at, "patternProperties"), &pattern);
             patterns.push((self.pattern(&pattern, &at)?, node));
         }
-        members.patterns = patterns.into();
-        members.additional = self.child(schema, "additionalProperties", at)?;
+        let additional = self.child(schema, "additionalProperties", at)?;
         if ["properties", "patternProperties", "additionalProperties"].iter().any(|name| schema.contains_key(*name)) {
-            all.push(Keyword::Members(members));
+            let (properties, patterns) = (properties.into(), patterns.into());
+            all.push(Keyword::Members(Members { properties, patterns, additional }));
         }
         if let Some(node) = self.child(schema, "propertyNames", at)? {
             all.push(Keyword::PropertyNames(node));
@@ -283,7 +285,7 @@ impl Compiler<'_> {
     }
 
     fn combinations(&mut self, schema: &Map<String, Value>, at: &str, all: &mut Vec<Keyword>) -> Result<()> {
-        let lists: [(&str, fn(Box<[NodeId]>) -> Keyword); 3] =
+        let lists: [Named<Box<[NodeId]>>; 3] =
             [("allOf", Keyword::AllOf), ("anyOf", Keyword::AnyOf), ("oneOf", Keyword::OneOf)];
         for (name, keyword) in lists {
             if schema.contains_key(name) {

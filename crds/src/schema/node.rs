@@ -7,6 +7,9 @@ use super::{equality::Values, format::Format, number::Number, pattern::Pattern};
 /// The number of a node in its schema.
 pub(super) type NodeId = u32;
 
+/// Names of members.
+pub(super) type Names = Box<[Box<str>]>;
+
 /// A schema, or a part of one.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -40,8 +43,8 @@ pub(super) enum Keyword {
     UniqueItems,
     MaxProperties(u64),
     MinProperties(u64),
-    Required(Box<[Box<str>]>),
-    DependentRequired(Box<[(Box<str>, Box<[Box<str>]>)]>),
+    Required(Names),
+    DependentRequired(Box<[(Box<str>, Names)]>),
     Members(Members),
     PropertyNames(NodeId),
     PrefixItems(Box<[NodeId]>),

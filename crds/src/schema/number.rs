@@ -52,7 +52,7 @@ impl Number {
         if shift >= 0 {
             let power = power_of_ten(shift.unsigned_abs(), divisor.digits);
             // Both factors are below the divisor, which has at most 64 bits.
-            return (value.digits % divisor.digits) * power % divisor.digits == 0;
+            return ((value.digits % divisor.digits) * power).is_multiple_of(divisor.digits);
         }
         // The divisor in units of the value; if it has more than 128 bits, it is greater than the value.
         let scaled = 10_u128.checked_pow(shift.unsigned_abs()).and_then(|power| power.checked_mul(divisor.digits));

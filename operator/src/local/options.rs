@@ -62,7 +62,7 @@ mod tests {
         for (text, error) in [
             ("http://x", "must be NAME=URL, such as crm-api=http://127.0.0.1:8080"),
             ("api=x:1", "the URL must begin with http:// or https://"),
-            ("api=http://a:99999", "the URL the port must be a number from 0 to 65535"),
+            ("api=http://a:99999", "the URL the port must be a number from 1 to 65535"),
         ] {
             assert_eq!(backend(text).as_ref().map_err(String::as_str), Err(error), "{text}");
         }

@@ -3,14 +3,13 @@
 //! No redirect is followed and no proxy is used, so that a request goes where the policy says or nowhere. A response is bounded
 //! in size.
 
-#[cfg(test)]
-mod accepted;
 mod client;
 mod health;
 mod request;
 mod response;
 
 pub use client::HttpClients;
+pub use request::RequestTemplate;
 
 use futures::{FutureExt, future::BoxFuture};
 use portcullis_crds::{
@@ -19,7 +18,7 @@ use portcullis_crds::{
     contract::ToolKind,
 };
 
-use self::{client::HttpClient, request::RequestTemplate};
+use self::client::HttpClient;
 use super::kind::{Exchange, Kind, Unsendable, Work};
 use crate::protocol::strict::Node;
 

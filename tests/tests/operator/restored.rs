@@ -44,6 +44,7 @@ fn stop(folder: &Path, name: &'static str) -> Stopped {
 }
 
 impl Stopped {
+    #[expect(clippy::zombie_processes, reason = "the scripts of the cluster end it")]
     /// Its identity is written where the scripts of the cluster look for it, so that they end it.
     fn start(self) {
         let log =

@@ -78,7 +78,7 @@ fn patterns_share_their_budget_and_their_classes() {
     let classes = (0..100_000).take_while(|n| patterns.compile(&format!(r"(?i)[\p{{L}}{n}]")).is_ok()).count();
     assert!((100..2_000).contains(&classes), "{classes}");
     let nested = format!("{}\\p{{L}}{}", "[".repeat(60), "]".repeat(60));
-    assert_eq!(Patterns::default().compile(&nested.repeat(40)).is_err(), false);
+    assert!(Patterns::default().compile(&nested.repeat(40)).is_ok());
 }
 
 fn patterns() -> impl Strategy<Value = String> {

@@ -8,12 +8,8 @@ use portcullis_crds::{
 use proptest::{prelude::*, sample};
 use serde_json::json;
 
-use super::request::RequestTemplate;
-use crate::{
-    config::{PolicyDocument, Tools, fixtures::factory},
-    metrics::Metrics,
-    protocol::strict,
-};
+use super::{PolicyDocument, Tools, fixtures::factory};
+use crate::{backend::RequestTemplate, metrics::Metrics, protocol::strict};
 
 const PIECES: [&str; 48] = [
     "",
