@@ -147,6 +147,26 @@ fn limits(spec: &ServerSpec, replicas: u16, findings: &mut Findings) {
     }
 }
 
+/// Names as a finding lists them: the first ones, so that the findings grow with what is wrong and not with what is allowed too.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    /// In bytes.
+    const LONGEST: usize = 400;
+    let (mut list, mut left_out) = (String::new(), 0_usize);
+    for name in names {
+        if list.len() + name.len() > LONGEST {
+            left_out += 1;
+            continue;
+        }
+        list.push_str(if list.is_empty() { "" } else { ", " });
+        list.push_str(name);
+    }
+    match left_out {
+        0 if list.is_empty() => "none".to_owned(),
+        0 => list,
+        _ => format!("{list} and {left_out} more"),
+    }
+}
+
 /// Checks that each of `replicas` pods can admit at least one call of a limit.
 pub fn share(rate: Rate, replicas: u16, at: &str, findings: &mut Findings) {
     if rate.requests < u32::from(replicas) {

@@ -44,10 +44,25 @@ pub struct Budget {
 pub struct Violation {
     /// The keyword of the schema that refuses them, such as `maxLength`.
     pub keyword: &'static str,
-    /// Where in the arguments, as a JSON pointer. It may contain names that the caller chose.
+    /// Where in the arguments, as a JSON pointer, which is cut if it is long. It may contain names that the caller chose.
     pub instance_path: String,
-    /// Where in the schema, as a JSON pointer. It contains nothing from the caller.
+    /// Where in the schema, as a JSON pointer, which is cut if it is long. It contains nothing from the caller.
     pub schema_path: String,
+}
+
+/// Whether a schema is of draft 7. One whose dialect is not supported is refused, and is none of it.
+pub(crate) fn is_draft_7(schema: &Map<String, Value>) -> bool {
+    compile::is_draft_7(schema.get("$schema")).unwrap_or(false)
+}
+
+/// A pointer or a reference as messages and records have it: what is long is cut.
+fn shortened(text: &str) -> String {
+    /// In bytes.
+    const LONGEST: usize = 512;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(LONGEST)])
 }
 
 impl Budget {
@@ -58,6 +73,14 @@ impl Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self { nodes_left: Self::NODES, patterns: Patterns::default() }
+    }
+}
+
+impl Budget {
+    /// Whether a text that matches the pattern has at most so many characters, all of them of classes of at most `widest`
+    /// characters. `false` if the pattern cannot be compiled with what is left of the budget.
+    pub(crate) fn is_closed_pattern(&mut self, pattern: &str, longest: usize, widest: usize) -> bool {
+        self.patterns.compile(pattern).is_ok_and(|pattern| pattern.is_closed(longest, widest))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::Findings;
+use super::listed;
+use crate::{Findings, schema};
 
 /// The properties of a tool's `inputSchema`, as templates and other fields refer to them.
 #[derive(Clone, Copy)]
@@ -12,6 +13,11 @@ impl<'a> Declared<'a> {
     /// The schema of an argument.
     pub fn get(self, name: &str) -> Option<&'a Value> {
         self.0.get("properties")?.get(name)
+    }
+
+    /// Whether `$ref` makes everything beside it in the schema of an argument void, as in draft 7.
+    pub fn hides_neighbours(self, property: &Value) -> bool {
+        property.get("$ref").is_some() && schema::is_draft_7(self.0)
     }
 
     pub fn is_required(self, name: &str) -> bool {
@@ -31,8 +37,7 @@ impl<'a> Declared<'a> {
     /// The message about an argument that is not declared.
     pub fn undeclared(self, name: &str) -> String {
         let known = self.0.get("properties").and_then(Value::as_object);
-        let known: Vec<_> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = listed(known.into_iter().flat_map(Map::keys).map(String::as_str));
         format!("`{name}` is not a property of inputSchema; its properties: {known}")
     }
 }
@@ -66,6 +71,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn findings_grow_with_what_is_wrong_and_not_with_what_is_declared() {
+        let names: Map<String, Value> = (0..4_000).map(|n| (format!("p{n:04}"), json!({}))).collect();
+        let schema = json!({"properties": names});
+        let mut findings = Findings::default();
+        let undeclared: Vec<_> = (0..4_000).map(|n| format!("u{n}")).collect();
+        Declared(schema.as_object().unwrap()).check(undeclared.iter().map(String::as_str), "at", &mut findings);
+        assert!(findings.to_string().len() < 4_000 * 600);
+        let first = &findings.0[0].message;
+        assert!(first.starts_with("`u0` is not a property of inputSchema; its properties: p0000, p0001, "), "{first}");
+        assert!(first.ends_with("p0055, p0056 and 3943 more"), "{first}");
+    }
+
+    #[test]
+    fn in_draft_7_a_reference_hides_what_is_beside_it() {
+        let property = json!({"$ref": "#/definitions/x", "enum": ["a"]});
+        for (dialect, is_hidden) in [
+            (json!("http://json-schema.org/draft-07/schema#"), true),
+            (json!("https://json-schema.org/draft/2020-12/schema"), false),
+        ] {
+            let schema = json!({"$schema": dialect});
+            assert_eq!(Declared(schema.as_object().unwrap()).hides_neighbours(&property), is_hidden);
+        }
+    }
 
     #[test]
     fn the_limit_argument_must_accept_every_maximum() {

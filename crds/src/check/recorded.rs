@@ -1,43 +1,25 @@
 //! Which arguments may appear with their value in the audit log: those that cannot contain free text.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::Value;
+
+use crate::schema::Budget;
 
 /// The longest string that may be recorded, in characters.
 pub(super) const LONGEST: usize = 64;
 /// A character class with more members than this admits free text.
 const WIDEST_CLASS: usize = 80;
 
-/// Whether an argument with this schema cannot contain free text.
-pub(super) fn is_closed(property: &Value) -> bool {
+/// Whether an argument with this schema cannot contain free text. A pattern closes it if it covers the whole string (patterns of
+/// JSON Schema are not anchored), bounds its length, and has no wide character class; it draws on the budget of the schemas, in
+/// which it was compiled already.
+pub(super) fn is_closed(property: &Value, budget: &mut Budget) -> bool {
     let kind = property.get("type").and_then(Value::as_str);
     let text = |name: &str| property.get(name).and_then(Value::as_str);
     property.get("enum").is_some_and(Value::is_array)
         || matches!(kind, Some("boolean" | "integer"))
         || (kind == Some("string")
-            && (text("format") == Some("uuid") || text("pattern").is_some_and(is_closed_pattern)))
-}
-
-/// Whether a pattern covers the whole string (patterns of JSON Schema are not anchored), bounds its length, and has no wide
-/// character class.
-fn is_closed_pattern(pattern: &str) -> bool {
-    let Ok(pattern) = regex_syntax::parse(pattern) else { return false };
-    let properties = pattern.properties();
-    properties.look_set_prefix().contains(Look::Start)
-        && properties.look_set_suffix().contains(Look::End)
-        && properties.maximum_len().is_some_and(|length| length <= LONGEST)
-        && !has_wide_class(&pattern)
-}
-
-fn has_wide_class(pattern: &Hir) -> bool {
-    match pattern.kind() {
-        HirKind::Class(Class::Unicode(class)) => class.iter().map(|range| range.len()).sum::<usize>() > WIDEST_CLASS,
-        HirKind::Class(Class::Bytes(class)) => class.iter().map(|range| range.len()).sum::<usize>() > WIDEST_CLASS,
-        HirKind::Repetition(repetition) => has_wide_class(&repetition.sub),
-        HirKind::Capture(capture) => has_wide_class(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(has_wide_class),
-        HirKind::Empty | HirKind::Literal(_) | HirKind::Look(_) => false,
-    }
+            && (text("format") == Some("uuid")
+                || text("pattern").is_some_and(|pattern| budget.is_closed_pattern(pattern, LONGEST, WIDEST_CLASS))))
 }
 
 #[cfg(test)]
@@ -55,8 +37,9 @@ mod tests {
             json!({"type": "string", "format": "uuid"}),
             json!({"type": "string", "pattern": "^c-[0-9]{4}$"}),
             json!({"type": "string", "pattern": "^(?:lead|won)$"}),
+            json!({"type": "string", "pattern": r"^\d{4}(-\d{2}){0,2}$|^none$"}),
         ] {
-            assert!(is_closed(&closed), "{closed}");
+            assert!(is_closed(&closed, &mut Budget::default()), "{closed}");
         }
         for open in [
             json!({"type": "string"}),
@@ -67,10 +50,16 @@ mod tests {
             json!({"type": "string", "pattern": "^.{1,20}$"}),
             json!({"type": "string", "pattern": "^[^x]{1,20}$"}),
             json!({"type": "string", "pattern": "^a|b$"}),
+            json!({"type": "string", "pattern": "(^a$)?"}),
+            json!({"type": "string", "pattern": "(?m)^a$"}),
+            json!({"type": "string", "pattern": r"^\p{L}{3}$"}),
+            json!({"type": "string", "pattern": "^(a*)*$"}),
+            json!({"type": "string", "pattern": format!("^{}$", "a".repeat(65))}),
+            json!({"type": "string", "pattern": "("}),
             json!({"type": "string", "pattern": "^[a-z]{1,65}$"}),
             json!({"type": "string", "format": "email"}),
         ] {
-            assert!(!is_closed(&open), "{open}");
+            assert!(!is_closed(&open, &mut Budget::default()), "{open}");
         }
     }
 }

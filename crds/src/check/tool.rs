@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     arguments::{Declared, limit_argument},
-    recorded,
+    listed, recorded,
 };
 use crate::{
     Findings,
@@ -56,7 +56,7 @@ pub(super) fn check(
     if let Some(declared) = &tool.records {
         records(declared, arguments, &format!("{at}.records"), findings);
     }
-    recorded_values(tool, arguments, &format!("{at}.audit.values"), findings);
+    recorded_values(tool, arguments, budget, &format!("{at}.audit.values"), findings);
     Some(CheckedTool { schema: schema?, kind: kind? })
 }
 
@@ -65,8 +65,8 @@ fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) {
     let name = &tool.backend;
     match spec.backends.iter().find(|backend| backend.name == *name) {
         None => {
-            let known: Vec<_> = spec.backends.iter().map(|backend| backend.name.as_str()).collect();
-            let message = format!("`{name}` is not a backend of this server; its backends: {}", known.join(", "));
+            let known = listed(spec.backends.iter().map(|backend| backend.name.as_str()));
+            let message = format!("`{name}` is not a backend of this server; its backends: {known}");
             findings.add(format!("{at}.backend"), message);
         }
         Some(backend) if backend.kind.as_str() != tool.kind.as_str() => {
@@ -145,11 +145,11 @@ fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut 
     }
 }
 
-fn recorded_values(tool: &Tool, arguments: Declared<'_>, at: &str, findings: &mut Findings) {
+fn recorded_values(tool: &Tool, arguments: Declared<'_>, budget: &mut Budget, at: &str, findings: &mut Findings) {
     for (n, name) in tool.audit.iter().flat_map(|audit| &audit.values).enumerate() {
         match arguments.get(name) {
             None => findings.add(format!("{at}[{n}]"), arguments.undeclared(name)),
-            Some(property) if !recorded::is_closed(property) => {
+            Some(property) if arguments.hides_neighbours(property) || !recorded::is_closed(property, budget) => {
                 let message = format!(
                     "`{name}` can contain free text; only booleans, integers, enums, strings with `format: uuid`, and strings \
                      with a `pattern` that begins with ^, ends with $ and admits at most {} characters of a narrow class may be \

@@ -3,7 +3,7 @@
 //! Everything that a schema may take is bounded here: its nodes, values and patterns draw on one budget with those of all other
 //! schemas of the server. A schema that refers to itself without going down in the value is refused, since it means nothing.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Map, Value};
 
@@ -14,10 +14,13 @@ use super::{
     instance::escape,
     node::{Contains, Keyword, Members, Node, NodeId, TYPES},
     number::Number,
+    shortened,
 };
 
 /// How deep a schema may nest. Its arrays and objects are twice as deep.
 const MAX_DEPTH: usize = 64;
+/// How many bytes of the pointer of a schema count as much as a keyword.
+const POINTER_BYTES: usize = 64;
 const DRAFT_2020: &str = "https://json-schema.org/draft/2020-12/schema";
 const DRAFT_7: &str = "http://json-schema.org/draft-07/schema";
 
@@ -31,10 +34,13 @@ pub(super) struct Refused {
 /// A keyword by its name, made from its value.
 type Named<T> = (&'static str, fn(T) -> Keyword);
 
+/// The tokens of the pointer of each anchor. Pointers would repeat long names.
+type Anchors<'a> = HashMap<&'a str, Vec<Cow<'a, str>>>;
+
 type Result<T> = std::result::Result<T, Refused>;
 
 pub(super) fn compile(schema: &Value, budget: &mut Budget) -> Result<Vec<Node>> {
-    let is_draft_7 = dialect(schema)?;
+    let is_draft_7 = is_draft_7(schema.get("$schema"))?;
     let mut compiler = Compiler {
         root: schema,
         is_draft_7,
@@ -55,9 +61,9 @@ pub(super) fn compile(schema: &Value, budget: &mut Budget) -> Result<Vec<Node>> 
     Ok(nodes)
 }
 
-/// Whether the schema is of draft 7.
-fn dialect(schema: &Value) -> Result<bool> {
-    match schema.get("$schema").map(|dialect| dialect.as_str().map(|text| text.trim_end_matches('#'))) {
+/// Whether `$schema` is that of draft 7.
+pub(super) fn is_draft_7(dialect: Option<&Value>) -> Result<bool> {
+    match dialect.map(|dialect| dialect.as_str().map(|text| text.trim_end_matches('#'))) {
         None | Some(Some(DRAFT_2020)) => Ok(false),
         Some(Some(DRAFT_7)) => Ok(true),
         Some(_) => {
@@ -76,8 +82,8 @@ struct Compiler<'a> {
     known: HashMap<String, NodeId>,
     /// The schemas that were referred to and are not compiled yet: in turn, so that references take no stack.
     pending: Vec<(NodeId, &'a Value, String)>,
-    /// The pointer of each anchor, once one is asked for.
-    anchors: Option<HashMap<String, String>>,
+    /// Once one is asked for.
+    anchors: Option<Anchors<'a>>,
     depth: usize,
 }
 
@@ -94,7 +100,8 @@ impl Compiler<'_> {
 
     fn reserve(&mut self, pointer: &str) -> Result<NodeId> {
         let id = self.nodes.len() as NodeId;
-        self.take(1, pointer)?;
+        // Each schema below a long name has that name in its pointer.
+        self.take(1 + pointer.len() / POINTER_BYTES, pointer)?;
         self.nodes.push(Node { pointer: pointer.into(), keywords: Box::default(), is_shared: false });
         self.known.insert(pointer.to_owned(), id);
         Ok(id)
@@ -127,7 +134,10 @@ impl Compiler<'_> {
                 let most = Budget::NODES;
                 refuse(
                     pointer,
-                    format!("exceeds what all schemas of a server may have together ({most} keywords and values)"),
+                    format!(
+                        "exceeds what all schemas of a server may have together ({most} keywords and values; a schema counts once \
+                         more for each {POINTER_BYTES} bytes of its path)"
+                    ),
                 )
             }
         }
@@ -344,11 +354,13 @@ impl Compiler<'_> {
         let Some(fragment) = reference.strip_prefix('#') else {
             return refuse(
                 at,
-                format!("refers to `{reference}`; only references inside the document (#…) are allowed"),
+                format!("refers to `{}`; only references inside the document (#…) are allowed", shortened(reference)),
             );
         };
-        let missing =
-            || Refused { pointer: at.to_owned(), message: format!("refers to `{reference}`, which does not exist") };
+        let missing = || Refused {
+            pointer: shortened(at),
+            message: format!("refers to `{}`, which does not exist", shortened(reference)),
+        };
         let pointer = match decoded(fragment) {
             Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => pointer,
             Some(anchor) => self.anchor(&anchor).ok_or_else(missing)?,
@@ -366,28 +378,35 @@ impl Compiler<'_> {
 
     fn anchor(&mut self, name: &str) -> Option<String> {
         let root = self.root;
-        let anchors = self.anchors.get_or_insert_with(|| {
+        if self.anchors.is_none() {
             let mut anchors = HashMap::new();
-            find_anchors(root, "", &mut anchors);
-            anchors
-        });
-        anchors.get(name).cloned()
+            find_anchors(root, &mut Vec::new(), &mut anchors);
+            self.anchors = Some(anchors);
+        }
+        let tokens = self.anchors.as_ref()?.get(name)?;
+        Some(tokens.iter().map(|token| format!("/{}", escape(token))).collect())
     }
 }
 
-/// Every `$anchor` and `$dynamicAnchor`, except in data.
-fn find_anchors(value: &Value, at: &str, anchors: &mut HashMap<String, String>) {
+/// Every `$anchor` and `$dynamicAnchor`, except in data. `at` has the tokens of the pointer of the value.
+fn find_anchors<'v>(value: &'v Value, at: &mut Vec<Cow<'v, str>>, anchors: &mut Anchors<'v>) {
     match value {
         Value::Object(map) => {
             for name in ["$anchor", "$dynamicAnchor"].iter().filter_map(|keyword| map.get(*keyword)?.as_str()) {
-                anchors.entry(name.to_owned()).or_insert_with(|| at.to_owned());
+                anchors.entry(name).or_insert_with(|| at.clone());
             }
             for (name, child) in map.iter().filter(|(name, _)| !DATA.contains(&name.as_str())) {
-                find_anchors(child, &below(at, name), anchors);
+                at.push(Cow::Borrowed(name));
+                find_anchors(child, at, anchors);
+                at.pop();
             }
         }
         Value::Array(all) => {
-            all.iter().enumerate().for_each(|(n, child)| find_anchors(child, &below(at, &n.to_string()), anchors));
+            for (n, child) in all.iter().enumerate() {
+                at.push(Cow::Owned(n.to_string()));
+                find_anchors(child, at, anchors);
+                at.pop();
+            }
         }
         _ => {}
     }
@@ -397,7 +416,7 @@ fn find_anchors(value: &Value, at: &str, anchors: &mut HashMap<String, String>) 
 pub(super) const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 fn refuse<T>(pointer: &str, message: impl Into<String>) -> Result<T> {
-    Err(Refused { pointer: pointer.to_owned(), message: message.into() })
+    Err(Refused { pointer: shortened(pointer), message: message.into() })
 }
 
 fn below(at: &str, token: &str) -> String {

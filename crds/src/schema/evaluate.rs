@@ -4,7 +4,7 @@
 //! itself takes time in proportion to its size and that of the value, and not to the number of ways through it. The first violation
 //! is located afterwards, on one way down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Violation,
@@ -13,6 +13,7 @@ use super::{
     node::{Contains, Keyword, Members, Node, NodeId, TYPES},
     number::Number,
     pattern::StateSets,
+    shortened,
     steps::{Exhausted, Steps},
 };
 
@@ -176,7 +177,7 @@ impl<'a> Evaluation<'a> {
             Keyword::UnevaluatedItems(child) => {
                 let mut evaluated = vec![false; items.len()];
                 self.steps.take(items.len())?;
-                self.evaluated_items(node, item, &items, &mut evaluated)?;
+                self.evaluated_items((node, item), &items, &mut evaluated, &mut HashSet::new())?;
                 for (item, _) in items.zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
                     if !self.is_valid(*child, item)? {
                         return Ok(false);
@@ -233,7 +234,7 @@ impl<'a> Evaluation<'a> {
             Keyword::UnevaluatedProperties(child) => {
                 let mut evaluated = vec![false; members.count() as usize];
                 self.steps.take(evaluated.len())?;
-                self.evaluated_members(node, item, members, &mut evaluated)?;
+                self.evaluated_members((node, item), members, &mut evaluated, &mut HashSet::new())?;
                 for (n, _) in (0..).zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
                     if !self.is_valid(*child, members.value_id(n))? {
                         return Ok(false);
@@ -345,14 +346,18 @@ impl<'a> Evaluation<'a> {
         Ok(applied)
     }
 
-    /// Marks the members that the schema has evaluated, apart from `unevaluatedProperties` of the schema that asks.
+    /// Marks the members that the schema has evaluated, apart from `unevaluatedProperties` of the schema that asks. A schema that was
+    /// `asked` already marks the same ones again.
     fn evaluated_members(
         &mut self,
-        node: NodeId,
-        item: ItemId,
+        (node, item): (NodeId, ItemId),
         members: super::instance::Members<'a>,
         evaluated: &mut [bool],
+        asked: &mut HashSet<NodeId>,
     ) -> Result<()> {
+        if !asked.insert(node) {
+            return Ok(());
+        }
         for keyword in &self.node(node).keywords {
             self.steps.take(1)?;
             if let Keyword::Members(of) = keyword {
@@ -365,21 +370,25 @@ impl<'a> Evaluation<'a> {
                 if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedProperties(_))) {
                     evaluated.fill(true);
                 } else {
-                    self.evaluated_members(child, item, members, evaluated)?;
+                    self.evaluated_members((child, item), members, evaluated, asked)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Marks the items that the schema has evaluated, apart from `unevaluatedItems` of the schema that asks.
+    /// Marks the items that the schema has evaluated, apart from `unevaluatedItems` of the schema that asks. A schema that was `asked`
+    /// already marks the same ones again.
     fn evaluated_items(
         &mut self,
-        node: NodeId,
-        item: ItemId,
+        (node, item): (NodeId, ItemId),
         items: &std::ops::Range<ItemId>,
         evaluated: &mut [bool],
+        asked: &mut HashSet<NodeId>,
     ) -> Result<()> {
+        if !asked.insert(node) {
+            return Ok(());
+        }
         for keyword in &self.node(node).keywords {
             self.steps.take(1)?;
             match keyword {
@@ -396,7 +405,7 @@ impl<'a> Evaluation<'a> {
                 if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedItems(_))) {
                     evaluated.fill(true);
                 } else {
-                    self.evaluated_items(child, item, items, evaluated)?;
+                    self.evaluated_items((child, item), items, evaluated, asked)?;
                 }
             }
         }
@@ -465,8 +474,8 @@ impl<'a> Evaluation<'a> {
     fn violation_of(&self, node: NodeId, item: ItemId, keyword: &'static str) -> Violation {
         Violation {
             keyword,
-            instance_path: self.instance.pointer(item),
-            schema_path: format!("{}/{keyword}", self.node(node).pointer),
+            instance_path: shortened(&self.instance.pointer(item)),
+            schema_path: shortened(&format!("{}/{keyword}", self.node(node).pointer)),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod automaton;
 mod class;
+mod closed;
 mod compile;
 
 use std::{collections::HashMap, sync::Arc};

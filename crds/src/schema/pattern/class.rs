@@ -38,6 +38,8 @@ const SPACE: &[(char, char)] = &[
 /// A set of characters.
 #[derive(Debug)]
 pub(super) struct Class {
+    /// The number of its characters.
+    pub size: usize,
     ascii: u128,
     /// Sorted, without overlaps.
     ranges: Box<[(char, char)]>,
@@ -62,7 +64,8 @@ impl Class {
     pub fn new(ranges: Vec<(char, char)>) -> Self {
         let contains = |c: char| ranges.iter().any(|(from, to)| (*from..=*to).contains(&c));
         let ascii = (0_u8..128).filter(|b| contains(char::from(*b))).fold(0, |bits, b| bits | 1 << b);
-        Self { ascii, ranges: ranges.into() }
+        let size = ranges.iter().map(|(from, to)| (u32::from(*to) - u32::from(*from)) as usize + 1).sum();
+        Self { size, ascii, ranges: ranges.into() }
     }
 
     pub fn contains(&self, character: char) -> bool {

@@ -84,6 +84,25 @@ fn what_branches_again_and_again_is_judged_within_the_steps_of_its_size() {
         compile(json!({"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": defs})).unwrap();
     assert!(steps(&nested, &json!({"x": {"a": 1, "b": 2}})) < 10_000);
 
+    // What was evaluated is asked once, over definitions that refer twice to the next one.
+    let mut defs: Map<String, Value> = (0..20)
+        .map(|n| {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            (format!("d{n}"), json!({"allOf": [next, next]}))
+        })
+        .collect();
+    defs.insert("d20".into(), json!({"properties": {"a": true}, "prefixItems": [true]}));
+    let asked = compile(json!({"type": "object", "$defs": defs, "properties": {"x": {"$ref": "#/$defs/d0",
+        "unevaluatedProperties": false, "unevaluatedItems": false}}}))
+    .unwrap();
+    for (value, is_valid) in
+        [(json!({"a": 1}), true), (json!({"b": 1}), false), (json!([1]), true), (json!([1, 2]), false)]
+    {
+        let value = json!({"x": value});
+        assert_eq!(check(&asked, &value).is_ok(), is_valid);
+        assert!(steps(&asked, &value) < 2_000);
+    }
+
     let unique = compile(json!({"type": "object", "properties": {"x": {"uniqueItems": true}}})).unwrap();
     let objects: Vec<Value> = (0..4_000).map(|n| json!({"a": n})).collect();
     assert!(steps(&unique, &json!({"x": objects})) < 200_000);
@@ -109,6 +128,25 @@ fn all_schemas_of_a_server_share_what_they_may_take() {
     let many = json!({"type": "object", "properties": {"x": {"enum": (0..10_000).collect::<Vec<_>>()}}});
     let refused = (0..100).find_map(|_| compile(&many).err());
     assert!(refused.unwrap().contains("what all schemas of a server may have together"));
+}
+
+#[test]
+fn what_repeats_a_long_name_counts_for_as_much_as_it_takes() {
+    let inner: Map<String, Value> = (0..1_000).map(|n| (n.to_string(), json!({"$anchor": format!("a{n}")}))).collect();
+    let below = |name: usize| json!({"type": "object", "properties": {"n".repeat(name): {"properties": inner}}});
+    assert!(compile(below(100)).is_ok());
+    let refused = compile(below(30_000)).unwrap_err();
+    assert!(refused.contains("for each 64 bytes of its path") && refused.len() < 1_000, "{refused}");
+
+    let mut anchored = below(30_000);
+    anchored["properties"] = json!({"x": {"$ref": "#a5"}});
+    anchored["$defs"] = json!({"n".repeat(30_000): inner});
+    let schema = compile(anchored).unwrap();
+    assert_eq!(check(&schema, &json!({"x": 1})), Ok(()));
+    // What is said of a long path is short.
+    let long = compile(json!({"type": "object", "properties": {"n".repeat(30_000): {"minimum": 1}}})).unwrap();
+    let Violation { instance_path, schema_path, .. } = check(&long, &json!({"n".repeat(30_000): 0})).unwrap_err();
+    assert!(instance_path.len() < 600 && schema_path.len() < 600);
 }
 
 #[test]
