@@ -1,11 +1,13 @@
 //! What is to be reconciled, and when: one entry for each key, the earliest time wins, and no key is worked on twice at once.
 //!
-//! There are two lanes, each with a bound of its own for all keys and for those of one namespace: what hangs in a namespace delays
-//! no other one, and removals of access wait for nothing else. A key that is added while it is worked on is given out again
+//! There are two lanes, each with bounds of its own for all keys and for those of one namespace: what hangs in a namespace delays no
+//! other one, and removals of access wait for nothing else. A key that is added while it is worked on is given out again
 //! afterwards, so that no change is lost.
 
+mod lane;
+
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -16,29 +18,11 @@ use tokio::{
 };
 
 use crate::sync::lock;
+pub use lane::Lane;
+use lane::Waiting;
 
 /// After a panic a key is left alone this long: the same input would panic again.
 const AFTER_PANIC: Duration = Duration::from_secs(30);
-
-/// What is worked on at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Publications that take access away.
-    Removals,
-    Others,
-}
-
-impl Lane {
-    const ALL: [Self; 2] = [Self::Removals, Self::Others];
-
-    /// How many keys are worked on at once, and how many of one namespace.
-    fn bounds(self) -> (usize, usize) {
-        match self {
-            Self::Removals => (64, 4),
-            Self::Others => (64, 8),
-        }
-    }
-}
 
 /// What can be scheduled.
 pub trait Key: Ord + Hash + Clone {
@@ -59,18 +43,6 @@ struct Inner<K> {
     in_progress: HashMap<K, InProgress>,
 }
 
-/// The keys of one lane that are not worked on.
-#[derive(Debug)]
-struct Waiting<K> {
-    lane: Lane,
-    by_namespace: HashMap<String, BTreeSet<(Instant, K)>>,
-    /// The first time of each namespace that is within its bound.
-    first: BTreeSet<(Instant, String)>,
-    first_of: HashMap<String, Instant>,
-    running: usize,
-    running_in: HashMap<String, usize>,
-}
-
 #[derive(Debug)]
 struct InProgress {
     /// When it is to be given out again.
@@ -87,19 +59,21 @@ pub struct WorkItem<K: Key> {
     preempted: Arc<Notify>,
     /// Whether the rest of the work can be given up for a removal.
     can_be_given_up: watch::Sender<bool>,
+    room: Arc<Room<K>>,
+}
+
+/// Room in a lane. It is taken until this is dropped: a request that goes on after the work on its key was given up keeps it.
+#[derive(Debug)]
+pub struct Room<K: Key> {
+    lane: Lane,
+    namespace: String,
+    begun: Instant,
     queue: Arc<Queue<K>>,
 }
 
-impl<K> Default for Queue<K> {
+impl<K: Key> Default for Queue<K> {
     fn default() -> Self {
-        let lanes = Lane::ALL.map(|lane| Waiting {
-            lane,
-            by_namespace: HashMap::new(),
-            first: BTreeSet::new(),
-            first_of: HashMap::new(),
-            running: 0,
-            running_in: HashMap::new(),
-        });
+        let lanes = Lane::ALL.map(Waiting::new);
         let inner = Inner { lanes, by_key: HashMap::new(), in_progress: HashMap::new() };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
@@ -156,26 +130,29 @@ impl<K: Key> Queue<K> {
         let mut inner = self.lock();
         let mut later: Option<Instant> = None;
         for lane in Lane::ALL {
-            match inner.lanes[lane as usize].first() {
-                Some((at, key)) if at <= now => {
-                    let waiting = &mut inner.lanes[lane as usize];
-                    waiting.remove(at, &key);
-                    waiting.count(key.namespace(), 1);
-                    inner.by_key.remove(&key);
-                    let preempted = Arc::new(Notify::new());
-                    let work = InProgress { again: None, preempted: Arc::clone(&preempted) };
-                    inner.in_progress.insert(key.clone(), work);
-                    return Ok(WorkItem {
-                        key,
-                        lane,
-                        preempted,
-                        can_be_given_up: watch::Sender::new(lane != Lane::Removals),
-                        queue: Arc::clone(self),
-                    });
+            let waiting = &mut inner.lanes[lane as usize];
+            let key = match waiting.next(now) {
+                Ok(key) => key,
+                Err(at) => {
+                    later = [later, at].into_iter().flatten().min();
+                    continue;
                 }
-                Some((at, _)) => later = Some(later.map_or(at, |known| known.min(at))),
-                None => {}
+            };
+            waiting.begin(key.namespace(), now);
+            if let Some((at, _)) = inner.by_key.remove(&key) {
+                inner.lanes[lane as usize].remove(at, &key);
             }
+            let preempted = Arc::new(Notify::new());
+            inner.in_progress.insert(key.clone(), InProgress { again: None, preempted: Arc::clone(&preempted) });
+            drop(inner);
+            let room = Room { lane, namespace: key.namespace().to_owned(), begun: now, queue: Arc::clone(self) };
+            return Ok(WorkItem {
+                key,
+                lane,
+                room: Arc::new(room),
+                preempted,
+                can_be_given_up: watch::Sender::new(lane != Lane::Removals),
+            });
         }
         Err(later)
     }
@@ -185,58 +162,13 @@ impl<K: Key> Queue<K> {
     }
 }
 
-impl<K: Key> Waiting<K> {
-    /// The earliest key of a namespace that is within its bound.
-    fn first(&self) -> Option<(Instant, K)> {
-        if self.running >= self.lane.bounds().0 {
-            return None;
-        }
-        let (_, namespace) = self.first.first()?;
-        self.by_namespace.get(namespace)?.first().cloned()
-    }
-
-    fn insert(&mut self, at: Instant, key: K) {
-        let namespace = key.namespace().to_owned();
-        self.by_namespace.entry(namespace.clone()).or_default().insert((at, key));
-        self.refresh(&namespace);
-    }
-
-    fn remove(&mut self, at: Instant, key: &K) {
-        let namespace = key.namespace();
-        if let Some(keys) = self.by_namespace.get_mut(namespace) {
-            keys.remove(&(at, key.clone()));
-            if keys.is_empty() {
-                self.by_namespace.remove(namespace);
-            }
-        }
-        self.refresh(namespace);
-    }
-
-    /// Counts the start or the end of work in a namespace.
-    fn count(&mut self, namespace: &str, change: isize) {
-        let running = self.running_in.entry(namespace.to_owned()).or_default();
-        *running = running.saturating_add_signed(change);
-        if *running == 0 {
-            self.running_in.remove(namespace);
-        }
-        self.running = self.running.saturating_add_signed(change);
-        self.refresh(namespace);
-    }
-
-    fn refresh(&mut self, namespace: &str) {
-        if let Some(at) = self.first_of.remove(namespace) {
-            self.first.remove(&(at, namespace.to_owned()));
-        }
-        let is_within = self.running_in.get(namespace).is_none_or(|running| *running < self.lane.bounds().1);
-        let first = self.by_namespace.get(namespace).and_then(BTreeSet::first);
-        if let Some((at, _)) = first.filter(|_| is_within) {
-            self.first.insert((*at, namespace.to_owned()));
-            self.first_of.insert(namespace.to_owned(), *at);
-        }
-    }
-}
-
 impl<K: Key> WorkItem<K> {
+    /// The room that the work takes.
+    #[cfg(test)]
+    pub fn room(&self) -> Arc<Room<K>> {
+        Arc::clone(&self.room)
+    }
+
     /// Sets whether the work can be given up for a removal from here on. Removals themselves begin with no.
     pub fn can_be_given_up(&self, is_possible: bool) {
         self.can_be_given_up.send_replace(is_possible);
@@ -252,112 +184,23 @@ impl<K: Key> WorkItem<K> {
 
 impl<K: Key> Drop for WorkItem<K> {
     fn drop(&mut self) {
-        let mut inner = self.queue.lock();
-        let again = inner.in_progress.remove(&self.key).and_then(|work| work.again);
-        inner.lanes[self.lane as usize].count(self.key.namespace(), -1);
-        drop(inner);
+        let queue = &self.room.queue;
+        let again = queue.lock().in_progress.remove(&self.key).and_then(|work| work.again);
         if let Some((at, lane)) = again {
-            self.queue.add_at(self.key.clone(), at, lane);
+            queue.add_at(self.key.clone(), at, lane);
         }
         if std::thread::panicking() {
-            self.queue.add_at(self.key.clone(), Instant::now() + AFTER_PANIC, Lane::Others);
+            queue.add_at(self.key.clone(), Instant::now() + AFTER_PANIC, Lane::Others);
         }
+    }
+}
+
+impl<K: Key> Drop for Room<K> {
+    fn drop(&mut self) {
+        self.queue.lock().lanes[self.lane as usize].end(&self.namespace, self.begun, Instant::now());
         self.queue.changed.notify_one();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    impl Key for &'static str {
-        /// What is before the slash.
-        fn namespace(&self) -> &str {
-            self.split('/').next().unwrap_or_default()
-        }
-    }
-
-    fn seconds(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_earliest_time_wins_and_keys_are_given_out_in_the_order_of_their_times() {
-        let queue = Arc::new(Queue::default());
-        let start = Instant::now();
-        queue.add_at("late", start + seconds(3), Lane::Others);
-        queue.add_at("moved", start + seconds(9), Lane::Others);
-        queue.add_at("moved", start + seconds(2), Lane::Others);
-        queue.add_at("moved", start + seconds(5), Lane::Others);
-        queue.add("now");
-        let mut given = Vec::new();
-        for _ in 0..3 {
-            let item = queue.next().await;
-            given.push((item.key, start.elapsed().as_secs()));
-        }
-        assert_eq!(given, [("now", 0), ("moved", 2), ("late", 3)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_that_is_added_during_its_work_is_given_out_again_afterwards() {
-        let queue = Arc::new(Queue::default());
-        queue.add("a");
-        let first = queue.next().await;
-        queue.add("a");
-        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "not while it is worked on");
-        drop(first);
-        assert_eq!(queue.next().await.key, "a");
-        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "once");
-    }
-
-    /// All keys that are due, taken and kept.
-    async fn take(queue: &Arc<Queue<&'static str>>) -> Vec<WorkItem<&'static str>> {
-        let mut items = Vec::new();
-        while let Ok(item) = tokio::time::timeout(seconds(1), queue.next()).await {
-            items.push(item);
-        }
-        items
-    }
-
-    fn keys(items: &[WorkItem<&'static str>]) -> Vec<&'static str> {
-        items.iter().map(|item| item.key).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_namespace_whose_work_hangs_holds_a_share_and_delays_no_other_and_no_removal() {
-        let queue = Arc::new(Queue::default());
-        for key in [
-            "noisy/1", "noisy/2", "noisy/3", "noisy/4", "noisy/5", "noisy/6", "noisy/7", "noisy/8", "noisy/9",
-            "noisy/x",
-        ] {
-            queue.add(key);
-        }
-        let mut hanging = take(&queue).await;
-        assert_eq!(hanging.len(), Lane::Others.bounds().1);
-        queue.add("quiet/a");
-        queue.add_at("noisy/x", Instant::now(), Lane::Removals);
-        let more = take(&queue).await;
-        assert_eq!(keys(&more), ["noisy/x", "quiet/a"], "its own removal does not wait for it either");
-        drop(hanging.remove(0));
-        assert_eq!(keys(&take(&queue).await), ["noisy/9"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_removal_preempts_the_work_on_its_key_and_nothing_else_does() {
-        let queue = Arc::new(Queue::default());
-        queue.add("a/a");
-        let item = queue.next().await;
-        queue.add("a/a");
-        assert!(tokio::time::timeout(seconds(1), item.given_up()).await.is_err());
-        queue.add_at("a/a", Instant::now(), Lane::Removals);
-        item.can_be_given_up(false);
-        assert!(tokio::time::timeout(seconds(1), item.given_up()).await.is_err());
-        queue.add_at("a/a", Instant::now(), Lane::Removals);
-        item.can_be_given_up(true);
-        assert!(tokio::time::timeout(seconds(1), item.given_up()).await.is_ok());
-        drop(item);
-        let item = queue.next().await;
-        assert_eq!((item.key, item.lane), ("a/a", Lane::Removals));
-        assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "once");
-    }
-}
+mod tests;
