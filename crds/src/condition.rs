@@ -80,6 +80,9 @@ vocabulary! {
         PolicyPublished,
         /// An object was changed by somebody else, and was restored.
         DriftCorrected,
+        /// A pod has the labels of the server and was not created by its Deployment. It counts nowhere, and the Service may send
+        /// calls to it.
+        ForeignPod,
     }
 }
 

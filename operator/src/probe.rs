@@ -98,10 +98,9 @@ impl Prober {
     ) {
         let mut state = self.lock();
         state.reap();
-        let live = || pods.iter().filter(|pod| !pod.is_terminating);
-        let uids: HashSet<&str> = live().map(|pod| pod.uid.as_str()).collect();
+        let uids: HashSet<&str> = pods.iter().map(|pod| pod.uid.as_str()).collect();
         state.pods.retain(|uid, probe| probe.server != *server || uids.contains(uid.as_str()));
-        for pod in live() {
+        for pod in pods {
             match state.pods.get(&pod.uid).filter(|probe| !probe.task.is_finished()) {
                 Some(probe) => probe.retarget(pod, revisions, occasion),
                 None => {
@@ -136,6 +135,7 @@ impl Prober {
             uid: pod.uid.clone(),
             admin: pod.admin.clone(),
             restarts: pod.restarts,
+            is_terminating: pod.is_terminating,
             revisions: revisions.clone(),
             publications: 0,
             checks: 0,
@@ -188,6 +188,7 @@ impl Probe {
             let next = ProbeTarget {
                 admin: pod.admin.clone(),
                 restarts: pod.restarts,
+                is_terminating: pod.is_terminating,
                 revisions: revisions.clone(),
                 publications: target.publications + u64::from(occasion == Occasion::Published),
                 checks: target.checks + u64::from(occasion == Occasion::InDoubt),

@@ -44,6 +44,10 @@ fn rules(kinds: &[BuiltKind]) -> Vec<Rule> {
             &["The pods that it queries and annotates, so that kubelet refreshes their files."],
             ("", &["pods"], &["list", "watch", "patch"]),
         ),
+        rule(
+            &["The ReplicaSets that those pods name: a pod counts only if it was created by the server's Deployment."],
+            ("apps", &["replicasets"], &["get"]),
+        ),
         rule(&["What it reports to `kubectl describe`."], ("events.k8s.io", &["events"], &["create"])),
     ]);
     rules

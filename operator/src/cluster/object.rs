@@ -12,7 +12,13 @@ use portcullis_crds::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 
-use super::{labels, ownership::controller_uid, pod_trouble::PodTrouble, received::ReceivedObject, store::Stored};
+use super::{
+    labels,
+    ownership::{controller, controller_uid, is_of_apps},
+    pod_trouble::PodTrouble,
+    received::ReceivedObject,
+    store::Stored,
+};
 use crate::object::{Object, Spec, Undecodable};
 
 pub type ServerObject = CustomObject<McpServerSpec, McpServerStatus>;
@@ -139,12 +145,30 @@ pub struct ObservedPod {
     pub running_since: Option<Timestamp>,
     /// What keeps it from taking calls, as far as its status says.
     pub trouble: Option<PodTrouble>,
-    /// Whether it was deleted, or ended.
+    /// The ReplicaSet that controls it.
+    pub replica_set: Option<ReplicaSetRef>,
+    /// Whether it was deleted. Until its containers end it may still serve.
     pub is_terminating: bool,
+    /// Whether all of its containers ended for good.
+    pub has_ended: bool,
     /// How often its container was restarted: a new process may serve something else.
     pub restarts: i32,
     /// The value of [`SYNC_ANNOTATION`].
     pub sync: Option<String>,
+}
+
+/// A ReplicaSet as its pods name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaSetRef {
+    pub name: String,
+    pub uid: String,
+}
+
+impl ReplicaSetRef {
+    fn of(pod: &ObjectMeta) -> Option<Self> {
+        let owner = controller(pod).filter(|owner| owner.kind == "ReplicaSet" && is_of_apps(owner))?;
+        Some(Self { name: owner.name.clone(), uid: owner.uid.clone() })
+    }
 }
 
 impl ObservedPod {
@@ -175,7 +199,9 @@ impl From<Pod> for ObservedPod {
             name: name(&metadata),
             version: version(&metadata),
             server: server(&metadata),
-            is_terminating: has_ended || metadata.deletion_timestamp.is_some(),
+            replica_set: ReplicaSetRef::of(&metadata),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+            has_ended,
             uid: metadata.uid.unwrap_or_default(),
             admin: status.pod_ip.filter(|ip| !ip.is_empty()).zip(port),
             is_ready: status.conditions.is_some_and(|all| {

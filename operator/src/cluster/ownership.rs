@@ -18,10 +18,19 @@ pub fn controller_reference<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -
     }
 }
 
+/// An object's controller.
+pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
+    object.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
 /// The UID of an object's controller.
 pub fn controller_uid(object: &ObjectMeta) -> Option<&str> {
-    let mut owners = object.owner_references.iter().flatten();
-    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+    controller(object).map(|owner| owner.uid.as_str())
+}
+
+/// Whether an owner is a Deployment, a ReplicaSet or another kind of that group.
+pub fn is_of_apps(owner: &OwnerReference) -> bool {
+    owner.api_version.starts_with("apps/")
 }
 
 /// Whether `owner` is the controller of an object. UIDs are compared: an owner that was deleted and made again under its

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     collect::Publications,
     polling::SeenSecret,
-    server::{Changes, Confirmation, Corrections},
+    server::{Changes, Confirmation, Corrections, Strangers},
 };
 use crate::{
     cluster::events::EventDraft,
@@ -69,6 +69,7 @@ pub struct ServerMemory {
     pub desired: HashMap<(&'static str, String), u64>,
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
     pub uids: BTreeSet<String>,
+    pub strangers: Strangers,
     pub status_at: Option<Instant>,
     /// The status that this run wrote, or found to be right.
     pub status: Option<McpServerStatus>,

@@ -8,6 +8,7 @@ mod fetch;
 mod pods;
 mod publication;
 mod reports;
+mod standing;
 mod status;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use changes::Changes;
 pub use confirmation::Confirmation;
 pub use corrections::Corrections;
 use fetch::Fetched;
+pub use standing::Strangers;
 use status::RECHECK;
 
 /// How long the first publication of a server waits for the keys of clients that were applied together with it.

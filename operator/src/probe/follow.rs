@@ -114,6 +114,9 @@ impl Follower {
     }
 
     async fn nudge(&mut self, target: &ProbeTarget) {
+        if target.is_terminating {
+            return;
+        }
         self.nudges += 1;
         let revision = target.revisions.policy.as_deref().unwrap_or_default();
         let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), self.nudges);

@@ -35,6 +35,8 @@ pub struct ProbeTarget {
     pub admin: Option<(String, u16)>,
     /// A process that was restarted is queried again.
     pub restarts: i32,
+    /// kubelet no longer refreshes the files of a pod that is being deleted: a nudge would be in vain.
+    pub is_terminating: bool,
     pub revisions: Revisions,
     /// How many publications the pod has been followed through. Just after one it cannot be current, and is nudged before it is
     /// queried.

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 /// The pods of server `crm` in one namespace.
 pub struct Kubelet {
     pods: BTreeMap<String, Arc<Mutex<Served>>>,
+    /// By UID.
+    strangers: BTreeMap<String, Arc<Mutex<Served>>>,
     tasks: JoinSet<()>,
 }
 
@@ -37,7 +39,7 @@ impl Kubelet {
             if names.len() == count { Ok(names) } else { Err(format!("{} pods", names.len())) }
         })
         .await;
-        let mut kubelet = Self { pods: BTreeMap::new(), tasks: JoinSet::new() };
+        let mut kubelet = Self { pods: BTreeMap::new(), strangers: BTreeMap::new(), tasks: JoinSet::new() };
         for ((name, uid), host) in names.into_iter().zip(1..) {
             let address = Ipv4Addr::new(127, 77, n, host);
             let report = report(cluster, namespace, &uid).await;
@@ -48,6 +50,27 @@ impl Kubelet {
             kubelet.pods.insert(name, served);
         }
         kubelet
+    }
+
+    /// Makes a pod ready that is not the server's own. It always reports to serve what is published if `answers`, and otherwise
+    /// nothing at all.
+    pub async fn stranger(
+        &mut self,
+        cluster: &TestCluster,
+        namespace: &str,
+        pod: &Pod,
+        address: Ipv4Addr,
+        answers: bool,
+    ) {
+        let (name, uid) = (pod.metadata.name.clone().unwrap(), pod.metadata.uid.clone().unwrap());
+        if answers {
+            let report = report(cluster, namespace, &uid).await;
+            let served = Arc::new(Mutex::new(Served { report, is_stuck: false }));
+            let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
+            self.tasks.spawn(serve(listener, Arc::clone(&served)));
+            self.strangers.insert(uid, served);
+        }
+        ready(cluster, namespace, &name, address).await;
     }
 
     pub fn pods(&self) -> Vec<String> {
@@ -66,6 +89,10 @@ impl Kubelet {
 
     /// Syncs every pod once: one that was nudged takes up what is published.
     pub async fn sync(&self, cluster: &TestCluster, namespace: &str) {
+        for (uid, served) in &self.strangers {
+            let new = report(cluster, namespace, uid).await;
+            served.lock().unwrap().report = new;
+        }
         for (name, served) in &self.pods {
             let pod = cluster.api::<Pod>(namespace).get(name).await.unwrap();
             let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");

@@ -16,4 +16,5 @@ mod refused;
 mod restored;
 mod scale;
 mod status;
+mod strangers;
 mod tampered;

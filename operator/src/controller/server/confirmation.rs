@@ -37,6 +37,8 @@ pub struct Confirmations<'a> {
     problem: Option<&'a Error>,
     unwritten: &'a BTreeSet<ClientId>,
     counted: Vec<&'a Pod>,
+    /// Those that are leaving: what they do not serve is not in force, and they confirm nothing.
+    leaving: Vec<&'a Pod>,
     /// What is said while no pod counts.
     no_pods: Confirmation,
     /// What is said of each client for which nothing is missing.
@@ -55,6 +57,7 @@ impl<'a> Confirmations<'a> {
             problem: input.problem,
             unwritten: input.unwritten,
             counted: counted(input.pods),
+            leaving: input.pods.iter().filter(|pod| pod.is_leaving && pod.counts()).collect(),
             no_pods: Confirmation {
                 is_stalled: no_pods.status == ConditionStatus::False,
                 synced: no_pods,
@@ -77,10 +80,11 @@ impl<'a> Confirmations<'a> {
                 is_unserved: false,
             };
         }
-        if self.counted.is_empty() {
+        let pods = self.counted.iter().chain(&self.leaving).copied();
+        let behind: Vec<&Pod> = pods.filter(|pod| pod.behind.contains(client)).collect();
+        if self.counted.is_empty() && behind.is_empty() {
             return self.no_pods.clone();
         }
-        let behind: Vec<&Pod> = self.counted.iter().copied().filter(|pod| pod.behind.contains(client)).collect();
         match of_pods(&behind, "its access") {
             Some(synced) => {
                 Confirmation { is_stalled: synced.reason == Reason::PodLagging, synced, is_unserved: false }
@@ -124,7 +128,7 @@ fn unwritten(problem: Option<&Error>) -> ConditionState {
 }
 
 fn counted(pods: &[Pod]) -> Vec<&Pod> {
-    pods.iter().filter(|pod| pod.counts()).collect()
+    pods.iter().filter(|pod| !pod.is_leaving && pod.counts()).collect()
 }
 
 /// While no pod takes calls, nothing is enforced. If that is what the spec wants, nothing has to be confirmed either.
@@ -159,7 +163,10 @@ fn named(pods: &[&Pod]) -> String {
 }
 
 fn serving(pod: &Pod) -> String {
-    let name = &pod.name;
+    let name = match pod.is_leaving {
+        true => format!("{}, which is not gone yet,", pod.name),
+        false => pod.name.clone(),
+    };
     let Some(serves) = &pod.serves else { return format!("pod {name} has not reported what it serves") };
     let part = |revision: &Option<String>| revision.as_deref().map_or("none", short).to_owned();
     format!("pod {name} serves policy {}, credentials {}", part(&serves.policy), part(&serves.credentials))

@@ -11,6 +11,7 @@ use portcullis_crds::{
 use super::{
     changes::{Behind, Changes},
     fetch::Fetched,
+    standing::{self, Standing},
 };
 use crate::{
     build::{CONFIG_MAP, SECRET},
@@ -28,6 +29,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Pod {
     pub name: String,
+    /// Whether it is no longer one of those that are to be. What it serves counts until it is gone, and only against what is said.
+    pub is_leaving: bool,
     pub is_ready: bool,
     pub is_running: bool,
     pub trouble: Option<PodTrouble>,
@@ -63,7 +66,8 @@ pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Publi
     published.update(lock(&memory).published.clone());
     if let Some(documents) = published.both() {
         let restored = restored(fetched.server.status.as_ref());
-        context.prober.follow(&fetched.name, &revisions(documents), occasion, &fetched.pods, &restored);
+        let pods: Vec<Arc<ObservedPod>> = own(context, fetched).map(|(pod, _)| pod).collect();
+        context.prober.follow(&fetched.name, &revisions(documents), occasion, &pods, &restored);
     }
     published
 }
@@ -73,7 +77,16 @@ fn revisions((policy, credentials): (&PublishedPolicy, &PublishedCredentials)) -
     Revisions { policy: Some(policy.revision.to_string()), credentials: Some(credentials.revision.to_string()) }
 }
 
-/// The pods that run, with what they report.
+/// The pods that are the server's own and have not ended, and whether each is leaving.
+fn own(context: &Context, fetched: &Fetched) -> impl Iterator<Item = (Arc<ObservedPod>, bool)> {
+    let live = fetched.pods.iter().filter(|pod| !pod.has_ended);
+    live.filter_map(|pod| match standing::of(context, fetched, pod) {
+        Standing::Foreign => None,
+        standing => Some((Arc::clone(pod), standing == Standing::Leaving)),
+    })
+}
+
+/// The server's own pods, with what they report.
 pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Timestamp) -> Vec<Pod> {
     let memory = context.of_servers.of(&fetched.name);
     let changes = {
@@ -82,8 +95,7 @@ pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Ti
         DocumentChanges { policy: of(CONFIG_MAP.object.kind), credentials: of(SECRET.object.kind) }
     };
     let target = published.both().map(revisions);
-    let live = fetched.pods.iter().filter(|pod| !pod.is_terminating);
-    let pod = |pod: &Arc<ObservedPod>| {
+    let pod = |(pod, is_leaving): (Arc<ObservedPod>, bool)| {
         let report = context.prober.report(&pod.uid);
         let is_awaited = report.as_ref().is_some_and(|report| {
             pod.admin.is_some() && !report.is_asked && report.followed_since.elapsed() < FIRST_ANSWER
@@ -96,6 +108,7 @@ pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Ti
         let since = since.max(pod.running_since).unwrap_or(now);
         Pod {
             name: pod.name.name.clone(),
+            is_leaving,
             is_ready: pod.is_ready,
             is_running: pod.is_running,
             trouble: pod.trouble.clone(),
@@ -106,7 +119,7 @@ pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Ti
             behind,
         }
     };
-    live.map(pod).collect()
+    own(context, fetched).map(pod).collect()
 }
 
 /// What the latest revisions of both documents changed.

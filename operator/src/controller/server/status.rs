@@ -17,10 +17,11 @@ use super::{
     fetch::{Fetched, published_policy},
     pods::{Pod, follow, pods},
     reports::report_to_clients,
+    standing,
 };
 use crate::{
     build::DEPLOYMENT,
-    cluster::Error,
+    cluster::{Error, events::EventDraft},
     controller::{
         context::Context,
         status::{self, PACE},
@@ -29,7 +30,7 @@ use crate::{
     sync::lock,
     validate::ServerPlan,
 };
-use content::{assess, content};
+use content::{assess, content, is_foreign};
 pub use input::StatusInput;
 
 /// How often each server is reconciled: Secrets are not watched.
@@ -50,12 +51,15 @@ pub async fn report(
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
     let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
+    let (unsure, owners) = standing::read_owners(context, fetched).await;
     let published = follow(context, fetched, occasion(outcome));
     let now = Timestamp::now();
     let pods = pods(context, fetched, &published, now);
+    let (foreign, news, settles) = standing::foreign(context, fetched);
     let metadata = &fetched.input.server.metadata;
-    for event in &outcome.events {
-        context.events.write::<McpServer>(metadata, event).await;
+    let foreign_events = news.iter().map(|pod| EventDraft::warning(Reason::ForeignPod, is_foreign(pod)));
+    for event in outcome.events.iter().cloned().chain(foreign_events) {
+        context.events.write::<McpServer>(metadata, &event).await;
     }
     if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
         return Ok(AWAITED);
@@ -73,9 +77,10 @@ pub async fn report(
         is_in_place,
         unwritten: &unwritten,
         // A conflict with another party's write is not a problem: the next reconcile resolves it.
-        problem: outcome.problem.as_ref().filter(|problem| !problem.is_conflict()),
+        problem: outcome.problem.as_ref().or(owners.as_ref().err()).filter(|problem| !problem.is_conflict()),
         deployment: deployment.as_ref(),
         pods: &pods,
+        foreign: &foreign,
         previous: previous.as_ref(),
         now,
     };
@@ -84,8 +89,9 @@ pub async fn report(
     let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
     report_to_clients(context, fetched, plan, &confirmations, &unwritten);
     let again = write(context, fetched, content(&input, &assessment)).await?;
-    let lags_in = pods.iter().filter_map(Pod::lags_in).min();
-    Ok(again.min(lags_in.map_or(RECHECK, |left| left + Duration::from_millis(100))))
+    owners?;
+    let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
+    Ok([lags_in, unsure, settles].into_iter().flatten().fold(again, Duration::min))
 }
 
 /// Why the pods are looked at, as far as the documents are a reason.

@@ -17,8 +17,9 @@ use crate::{
     },
 };
 
-/// How many pods a status names.
+/// How many pods a status names, and how many of those that are not the server's own.
 const NAMED_PODS: usize = 16;
+const NAMED_STRANGERS: usize = 3;
 
 /// How the server is.
 pub struct Assessment {
@@ -102,8 +103,10 @@ fn ready(
         let message = format!("{}; {failure}", rollout.pods());
         return (ConditionState::no(Reason::PodsNotReady, message), true);
     }
-    let trouble = rollout.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
-    let message = format!("{}{trouble}", rollout.pods());
+    let trouble = rollout.trouble.iter().cloned();
+    let strangers = input.foreign.iter().take(NAMED_STRANGERS).map(|pod| is_foreign(pod));
+    let words: Vec<String> = std::iter::once(rollout.pods()).chain(trouble).chain(strangers).collect();
+    let message = words.join("; ");
     match rollout.is_available {
         true if input.is_scaled_to_zero() => {
             (ConditionState::of_reason(ConditionStatus::True, Reason::ScaledToZero), false)
@@ -116,13 +119,21 @@ fn ready(
     }
 }
 
+/// What is said of a pod that is somebody else's.
+pub fn is_foreign(pod: &str) -> String {
+    format!(
+        "pod {pod} has the labels of this server and was not created for it: it is not asked what it serves, and the Service may \
+         send calls to it"
+    )
+}
+
 fn pods(input: &StatusInput<'_>) -> PodStatus {
     let mut all: Vec<&Pod> = input.pods.iter().collect();
     // Those that are behind first, and then in an order that does not change by itself.
     all.sort_by(|a, b| (a.behind_for.is_none(), &a.name).cmp(&(b.behind_for.is_none(), &b.name)));
-    let total = all.len();
-    let ready = all.iter().filter(|pod| pod.is_ready).count();
-    let current = all.iter().filter(|pod| pod.behind_for.is_none()).count();
+    let ours = || all.iter().filter(|pod| !pod.is_leaving);
+    let (total, ready) = (ours().count(), ours().filter(|pod| pod.is_ready).count());
+    let current = ours().filter(|pod| pod.behind_for.is_none()).count();
     let desired = input.replicas.map_or(total, usize::from);
     PodStatus {
         total: count(total),

@@ -28,6 +28,8 @@ pub struct StatusInput<'a> {
     pub problem: Option<&'a Error>,
     pub deployment: Option<&'a Deployment>,
     pub pods: &'a [Pod],
+    /// The names of the pods that have the server's labels and are not its own.
+    pub foreign: &'a [String],
     /// The status before: of it only times are kept.
     pub previous: Option<&'a McpServerStatus>,
     pub now: Timestamp,

@@ -34,7 +34,8 @@ impl Rollout {
             is_stale || is_incomplete(&status, wanted)
         });
         let is_available = available >= desired && !is_stale;
-        let mut troubled: Vec<&Pod> = input.pods.iter().filter(|pod| pod.trouble.is_some()).collect();
+        let mut troubled: Vec<&Pod> =
+            input.pods.iter().filter(|pod| !pod.is_leaving && pod.trouble.is_some()).collect();
         troubled.sort_by_key(|pod| &pod.name);
         let is_failed = !is_stale && (is_rolling || !is_available);
         let failure = status.conditions.iter().flatten().find(|condition| is_failed && is_failure(condition));

@@ -39,6 +39,7 @@ fn plan() -> ServerPlan {
 fn pod(name: &str, serves: Option<&str>, behind_for: Option<u64>) -> Pod {
     Pod {
         name: name.into(),
+        is_leaving: false,
         is_ready: true,
         is_running: true,
         trouble: None,
@@ -72,6 +73,7 @@ fn content_with(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerSt
         problem: None,
         deployment: Some(&deployment),
         pods,
+        foreign: &[],
         previous: None,
         now: Timestamp::UNIX_EPOCH,
     };
