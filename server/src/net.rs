@@ -18,7 +18,7 @@ mod tracked_body;
 pub use bounds::{AnswerBounds, BodyBounds, Bounds, StreamBounds};
 pub use budget::{Budget, OverBudget, Share};
 pub use facts::ConnectionFacts;
-pub use listener::{Accepted, AcceptedTcp, Listener};
+pub use listener::{Accepted, AcceptedTcp, Listener, Stream};
 pub use registry::Connections;
 pub use request_body::{BodyRefusal, read_body};
 pub use response_body::{AtStop, Held, LiveStream, ResponseBody};

@@ -43,8 +43,12 @@ pub(super) struct Activity {
     writes: AtomicU64,
     /// Whether the peer is to be told to send its next request on another connection.
     draining: AtomicBool,
-    /// Whether the connection is to end when its requests have.
+    /// Whether the process stops: what is not established is given up.
     ending: AtomicBool,
+    /// The state in which the connection is to be closed, if it is still in it.
+    closable: Mutex<Option<ConnectionState>>,
+    /// Whether the system has bytes of the peer that were not read yet.
+    has_unread: AtomicBool,
     /// The connection's task. The waker of a task does not change, so it is stored once.
     waker: OnceLock<Waker>,
     /// Wakes the streams that wait for `ending`.
@@ -178,11 +182,27 @@ impl Activity {
         self.draining.load(Relaxed)
     }
 
-    /// Asks the connection to end when its requests have.
+    /// The process stops: as [`Activity::drain`], and a connection that is not established yet is given up.
     pub(super) fn end(&self) {
         self.ending.store(true, Relaxed);
         self.drain();
         self.stop.notify_waiters();
+    }
+
+    /// Asks the connection to close, unless something happens before it does.
+    pub(super) fn close(&self, state: ConnectionState) {
+        *self.closable.lock() = Some(state);
+        self.wake();
+    }
+
+    /// Whether the socket is to report unread bytes.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_draining() && self.closable.lock().is_some()
+    }
+
+    /// A read waits for the peer, although the system may have received more meanwhile.
+    pub(super) fn read_waits(&self, has_unread: bool) {
+        self.has_unread.store(has_unread, Relaxed);
     }
 
     fn wake(&self) {
@@ -191,20 +211,17 @@ impl Activity {
         }
     }
 
-    /// Whether hyper is to be told to shut down gracefully; for the connection's task, each time that it is polled.
+    /// Whether hyper is to be told to shut down gracefully; for the connection's task, each time that it was polled.
     ///
-    /// On HTTP/2 that sends GOAWAY and loses nothing. On HTTP/1 it closes an idle connection, and one whose next request has not
-    /// arrived completely, so it waits for the end, and for the head of that request.
+    /// On HTTP/2 that sends GOAWAY and loses nothing. On HTTP/1 it closes the connection without notice, so it waits until no request
+    /// is under way: each answer says `Connection: close`, and hyper closes the connection after it.
     pub(super) fn is_to_shut_down(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
-        if self.is_http2.load(Relaxed) {
-            return self.is_draining();
+        if !self.is_draining() {
+            return false;
         }
-        self.ending.load(Relaxed) && !matches!(self.state(), ConnectionState::ReadingHead { .. })
-    }
-
-    pub(super) fn is_http2(&self) -> bool {
         self.is_http2.load(Relaxed)
+            || (!self.has_unread.load(Relaxed) && self.closable.lock().is_some_and(|state| state == self.state()))
     }
 
     /// Waits until the connection is to end.

@@ -13,13 +13,14 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::{
     Bounds,
     activity::{Activity, ConnectionState},
+    socket::LINGER,
 };
 
-/// At a stop: how long a head whose first bytes just arrived may take. A half-sent request that is older delays nothing.
-const HEAD_AT_STOP: Duration = Duration::from_millis(500);
-/// At a stop: how long a connection without a request may take to close by itself, which on HTTP/2 needs an answer of the peer.
-const CLOSE_AT_STOP: Duration = Duration::from_millis(100);
-const CLOSE_AT_STOP_HTTP2: Duration = Duration::from_secs(1);
+/// At a stop: how long a connection may have no complete head of a request before it is closed. Whoever was not told may be sending
+/// one.
+const REQUEST_AT_STOP: Duration = Duration::from_millis(500);
+/// How long a connection that is to be closed may take to end by itself, which on HTTP/2 needs an answer of the peer.
+const CLOSE: Duration = LINGER.saturating_add(Duration::from_millis(500));
 /// At a stop: how long a peer may leave the rest of an answer unread.
 const UNREAD_AT_STOP: Duration = Duration::from_secs(10);
 /// How long the tasks of connections that were cut off may take to end.
@@ -75,6 +76,8 @@ struct Entry {
     /// The last observed state, and the last observed write that waited, each with the time of its first observation.
     state: (ConnectionState, Instant),
     waiting: (Option<u64>, Instant),
+    /// The state in which the connection was told to close, and when.
+    closing: Option<(ConnectionState, Instant)>,
 }
 
 impl Entry {
@@ -89,33 +92,44 @@ impl Entry {
         (state, waiting)
     }
 
-    /// Whether one state, or one write, has lasted for too long.
-    fn is_overdue(&mut self, bounds: &Bounds, now: Instant) -> bool {
-        let (state, waiting) = self.observe(now);
-        let lasts_too_long = match state {
-            ConnectionState::Answering => false,
-            ConnectionState::ReadingHead { .. } => now - self.state.1 > bounds.headers_within,
-            ConnectionState::Idle { .. } => now - self.state.1 > bounds.idle,
-        };
-        let is_stalled = waiting.is_some() && now - self.waiting.1 > bounds.write_stall
-            || self.activity.is_read_too_slowly(bounds.write_stall, bounds.least_rate, now);
-        lasts_too_long || is_stalled
-    }
-
-    /// Whether a stop, which began to close connections at `began`, waits for this one in vain: no request is in flight.
-    fn delays_stop(&mut self, began: Instant, now: Instant) -> bool {
+    /// Closes a connection that has been idle for too long, and cuts off one whose state, or one write, has lasted for too long.
+    fn close_if_overdue(&mut self, bounds: &Bounds, now: Instant) {
         let (state, waiting) = self.observe(now);
         let lasted = now.saturating_duration_since(self.state.1);
+        let is_stalled = waiting.is_some() && now - self.waiting.1 > bounds.write_stall
+            || self.activity.is_read_too_slowly(bounds.write_stall, bounds.least_rate, now);
         match state {
-            ConnectionState::Answering => false,
-            ConnectionState::ReadingHead { .. } => lasted >= HEAD_AT_STOP,
-            ConnectionState::Idle { .. } => {
-                let within = match waiting {
-                    Some(_) => UNREAD_AT_STOP,
-                    None if self.activity.is_http2() => CLOSE_AT_STOP_HTTP2,
-                    None => CLOSE_AT_STOP,
-                };
-                lasted.min(now.saturating_duration_since(began)) >= within
+            _ if is_stalled => self.abort(),
+            ConnectionState::ReadingHead { .. } if lasted > bounds.headers_within => self.abort(),
+            ConnectionState::Idle { .. } if lasted > bounds.idle => {
+                self.activity.drain();
+                self.close(CLOSE, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// At a stop: closes a connection that has no request.
+    fn close_at_stop(&mut self, now: Instant) {
+        let (state, waiting) = self.observe(now);
+        let lasted = now.saturating_duration_since(self.state.1);
+        if state != ConnectionState::Answering && lasted >= REQUEST_AT_STOP {
+            self.close(if waiting.is_some() { UNREAD_AT_STOP } else { CLOSE }, now);
+        }
+    }
+
+    /// Closes a connection if nothing happens on it before, and cuts it off if it does not end within the time.
+    fn close(&mut self, within: Duration, now: Instant) {
+        let (state, _) = self.state;
+        match self.closing {
+            Some((closing, since)) if closing == state => {
+                if now.saturating_duration_since(since) >= within {
+                    self.abort();
+                }
+            }
+            _ => {
+                self.closing = Some((state, now));
+                self.activity.close(state);
             }
         }
     }
@@ -158,8 +172,8 @@ impl Connections {
         registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
         let activity = Arc::<Activity>::default();
-        let entry =
-            Entry { activity: activity.clone(), task: None, state: (activity.state(), now), waiting: (None, now) };
+        let state = (activity.state(), now);
+        let entry = Entry { activity: activity.clone(), task: None, state, waiting: (None, now), closing: None };
         if registry.is_ending {
             activity.end();
         } else if registry.is_draining {
@@ -186,9 +200,7 @@ impl Connections {
             tick.tick().await;
             let now = Instant::now();
             for entry in self.0.registry.lock().open.values_mut() {
-                if entry.is_overdue(bounds, now) {
-                    entry.abort();
-                }
+                entry.close_if_overdue(bounds, now);
             }
         }
     }
@@ -225,11 +237,7 @@ impl Connections {
                     all_finished &= open.values().all(|entry| entry.activity.state() != ConnectionState::Answering);
                     open.values().for_each(Entry::abort);
                 }
-                for entry in open.values_mut() {
-                    if entry.delays_stop(began, now) {
-                        entry.abort();
-                    }
-                }
+                open.values_mut().for_each(|entry| entry.close_at_stop(now));
             }
             let _ = tokio::time::timeout(INSPECT_AT_STOP, changed).await;
         }

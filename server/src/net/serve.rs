@@ -20,10 +20,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Accepted, Bounds, Budget, ConnectionFacts, Listener, ResponseBody,
+    Accepted, Bounds, Budget, ConnectionFacts, Listener, ResponseBody, Stream,
     registry::{Connections, Slot},
     socket::Socket,
     tracked_body::{PIECE, TrackedBody},
@@ -45,8 +44,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The most connections that are accepted at once when a stop begins: those that the system has established already.
 const BACKLOG: usize = 4096;
-/// A stop accepts no more once there was no connection for this time.
-const LAST_ACCEPT: Duration = Duration::from_millis(5);
+/// A stop accepts no more once there was no connection for this time: longer than a round trip in a cluster, so that those which are
+/// being established are among them.
+const LAST_ACCEPT: Duration = Duration::from_millis(50);
 
 /// Bytes that an HTTP/2 connection may send before they are read.
 const WINDOW: u32 = 65_535;
@@ -95,10 +95,9 @@ pub async fn serve<L: Listener, H: Handler>(
         cannot_accept = false;
         open(accepted);
     };
-    // Closing the listener would reset these, with the requests that were sent on them.
     connections.drain();
+    listener.refuse_new();
     for _ in 0..BACKLOG {
-        // The time lets the runtime learn of them.
         let Ok(Ok(accepted)) = tokio::time::timeout(LAST_ACCEPT, listener.accept()).await else { break };
         open(accepted);
     }
@@ -148,10 +147,17 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    async fn serve<S>(self, stream: S, facts: ConnectionFacts)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn serve<S: Stream>(self, stream: S, facts: ConnectionFacts) {
+        let (socket, remains) = Socket::new(stream, self.slot.activity.clone());
+        self.serve_socket(socket, facts).await;
+        if self.slot.activity.is_draining() {
+            // In memory of its own, which a connection that is in use does not need.
+            Box::pin(remains.linger()).await;
+        }
+    }
+
+    /// Serves a connection until it ends.
+    async fn serve_socket<S: Stream>(&self, socket: Socket<S>, facts: ConnectionFacts) {
         let (activity, facts) = (&self.slot.activity, Arc::new(facts));
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = activity.begin(request.version() == Version::HTTP_2);
@@ -169,21 +175,17 @@ impl<H: Handler> Connection<H> {
                 Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
             }
         });
-        let socket = TokioIo::new(Socket { stream, activity: activity.clone() });
-        let mut connection = pin!(self.builder.serve_connection(socket, service));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(socket), service));
         let mut is_shutting_down = false;
         let ended = poll_fn(|cx| {
-            loop {
-                if !is_shutting_down && activity.is_to_shut_down(cx) {
-                    is_shutting_down = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                let polled = Pin::new(&mut connection).poll(cx);
-                // The first request may have shown that this is HTTP/2.
-                if polled.is_ready() || is_shutting_down || !activity.is_to_shut_down(cx) {
-                    return polled;
-                }
+            // What has arrived is read first; a first request may show that this is HTTP/2.
+            let polled = Pin::new(&mut connection).poll(cx);
+            if polled.is_ready() || is_shutting_down || !activity.is_to_shut_down(cx) {
+                return polled;
             }
+            is_shutting_down = true;
+            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).poll(cx)
         });
         // Errors here are caused by the peer: malformed heads (answered by hyper), resets, timeouts.
         if let Err(error) = ended.await {

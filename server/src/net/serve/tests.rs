@@ -1,5 +1,6 @@
 //! A server of a few fixed answers, and what its tests share.
 
+mod closing;
 mod connections;
 mod http2;
 mod listeners;
@@ -14,7 +15,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
     task::JoinHandle,

@@ -1,0 +1,188 @@
+//! A stop loses no request: what a peer sends while its connection is closed is answered, or the peer sees a clean end and the request
+//! was never begun.
+
+use super::*;
+
+const LAST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nlast";
+
+/// What a peer reads until the connection ends. A reset is an error: it destroys what the peer has not read, and does not show that
+/// nothing was done.
+async fn read_to_clean_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    ended.expect("the server must close the connection").expect("not reset");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends without letting the server run: this test has one thread.
+fn send_at_once(stream: TcpStream, bytes: &[u8]) -> TcpStream {
+    let mut stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    std::io::Write::write_all(&mut stream, bytes).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_behind_the_last_answer_is_not_begun_and_does_not_destroy_that_answer() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let mut stream = server.get("/held").await;
+    server.held.until_started().await;
+    // More than the server reads ahead: what is left in the system would reset the connection when it is closed.
+    let behind = format!("POST /held HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n{}", "x".repeat(300_000));
+    stream.write_all(behind.as_bytes()).await.unwrap();
+    server.connections.drain();
+    server.held.release();
+    let answer = read_to_clean_end(&mut stream).await;
+    assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("released"), "{answer}");
+    assert_eq!(*server.held.started.borrow(), 1, "the second request is not begun");
+    stream.write_all(b"and more").await.expect("not reset afterwards either");
+    drop(stream);
+    server.until_connections(0).await;
+}
+
+/// Connections that have been idle for so long that a stop closes them at once.
+async fn idle_for_long(server: &Server, count: usize) -> Vec<TcpStream> {
+    let mut idle = Vec::new();
+    for _ in 0..count {
+        let mut stream = server.connect().await;
+        echo(&mut stream, "before").await;
+        idle.push(stream);
+    }
+    // The pause is what is tested.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    idle
+}
+
+#[tokio::test]
+async fn a_request_that_has_arrived_when_an_idle_connection_is_to_be_closed_is_answered() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let idle = idle_for_long(&server, 20).await;
+    let sent: Vec<_> = idle.into_iter().map(|stream| send_at_once(stream, LAST)).collect();
+    // The connections are told to close before the runtime has heard of the requests.
+    let mut ending = pin!(server.connections.end(PATIENCE));
+    assert!(futures::poll!(&mut ending).is_pending());
+    for mut stream in sent {
+        let answer = read_to_clean_end(&mut stream).await;
+        assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("last"), "{answer}");
+    }
+    assert!(ending.await);
+}
+
+#[tokio::test]
+async fn whoever_sends_a_request_while_idle_connections_are_closed_is_answered_or_sees_a_clean_end() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let idle = idle_for_long(&server, 150).await;
+    server.stop.send(PATIENCE).unwrap();
+    let callers: Vec<_> = (1..)
+        .zip(idle)
+        .map(|(n, mut stream)| {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(n)).await;
+                stream.write_all(LAST).await.unwrap();
+                read_to_clean_end(&mut stream).await
+            })
+        })
+        .collect();
+    for caller in callers {
+        let answer = caller.await.unwrap();
+        assert!(answer.is_empty() || answer.ends_with("last"), "{answer}");
+    }
+    assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_after_the_end_of_a_connection_does_not_reset_it() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let (mut known, mut new) = (server.connect().await, server.connect().await);
+    echo(&mut known, "before").await;
+    server.until_connections(2).await;
+    server.stop.send(PATIENCE).unwrap();
+    for stream in [&mut known, &mut new] {
+        assert_eq!(read_to_clean_end(stream).await, "");
+        for _ in 0..3 {
+            stream.write_all(LAST).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(read_to_clean_end(stream).await, "");
+    }
+    drop((known, new));
+    assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_too_long_ends_in_the_same_way() {
+    let server = server(|bounds| bounds.idle = Duration::from_millis(100)).await;
+    let mut stream = server.connect().await;
+    echo(&mut stream, "before").await;
+    assert_eq!(read_to_clean_end(&mut stream).await, "");
+    stream.write_all(LAST).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    stream.write_all(LAST).await.unwrap();
+    assert_eq!(read_to_clean_end(&mut stream).await, "");
+    // A peer that does not close its side is cut off.
+    server.until_connections(0).await;
+}
+
+#[tokio::test]
+async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let mut callers = Vec::new();
+    for _ in 0..8 {
+        let mut stream = server.connect().await;
+        callers.push(tokio::spawn(async move {
+            loop {
+                stream.write_all(LAST).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"last") {
+                    assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed without an answer");
+                }
+                if String::from_utf8_lossy(&answer).contains("connection: close") {
+                    return read_to_clean_end(&mut stream).await;
+                }
+            }
+        }));
+    }
+    // Also of one that has connected and has not sent its first request yet.
+    let mut new = server.connect().await;
+    server.until_connections(9).await;
+    server.stop.send(PATIENCE).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    new.write_all(LAST).await.unwrap();
+    assert!(read_to_clean_end(&mut new).await.ends_with("last"));
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), "");
+    }
+    assert!(server.task.await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_connects_and_sends_while_the_listener_closes_is_answered_or_not_connected() {
+    let server = server(|_| {}).await;
+    let address = server.address;
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut answered = 0;
+                // Connected anew for each request, until that is refused.
+                while let Ok(Ok(mut stream)) =
+                    tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await
+                {
+                    stream.write_all(LAST).await.unwrap();
+                    let mut answer = Vec::new();
+                    while !answer.ends_with(b"last") {
+                        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed without an answer");
+                    }
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.stop.send(PATIENCE).unwrap();
+    for caller in callers {
+        assert!(caller.await.unwrap() > 0);
+    }
+    assert!(server.task.await.unwrap());
+}
