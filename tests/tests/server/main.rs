@@ -28,5 +28,6 @@ mod revisions;
 mod rmcp_client;
 mod sessions;
 mod stop;
+mod stop_under_load;
 mod sweep;
 mod vocabulary;

@@ -186,3 +186,53 @@ async fn whoever_connects_and_sends_while_the_listener_closes_is_answered_or_not
     }
     assert!(server.task.await.unwrap());
 }
+
+/// Frames of HTTP/2: a request for `/` on a stream, the acknowledgement of a ping.
+fn http2_request(stream: u8) -> Vec<u8> {
+    // GET, http, / and the authority `x`, in one block that ends the stream.
+    let block = [0x82, 0x86, 0x84, 0x41, 1, b'x'];
+    [&[0, 0, 6, 1, 5, 0, 0, 0, stream], &block[..]].concat()
+}
+
+fn http2_pong(payload: &[u8]) -> Vec<u8> {
+    [&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload].concat()
+}
+
+/// The next frame: its type, its stream and its payload.
+async fn frame(stream: &mut TcpStream) -> io::Result<(u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await?;
+    let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    stream.read_exact(&mut payload).await?;
+    Ok((head[3], u32::from_be_bytes(head[5..].try_into().unwrap()), payload))
+}
+
+#[tokio::test]
+async fn a_request_of_http_2_that_crosses_the_first_goaway_is_done_and_the_last_one_names_it() {
+    const HEADERS: u8 = 1;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    stream.write_all(&http2_request(1)).await.unwrap();
+    while frame(&mut stream).await.unwrap().0 != HEADERS {}
+    server.connections.drain();
+    let (mut seen, mut ping) = (Vec::new(), Vec::new());
+    while let Ok((kind, id, payload)) = frame(&mut stream).await {
+        match kind {
+            HEADERS => seen.push(format!("an answer on {id}")),
+            GOAWAY => {
+                let last = u32::from_be_bytes(payload[..4].try_into().unwrap());
+                seen.push(format!("GOAWAY after {last}"));
+            }
+            PING => ping = payload,
+            _ => {}
+        }
+        if seen == [format!("GOAWAY after {}", u32::MAX >> 1)] && !ping.is_empty() {
+            stream.write_all(&http2_request(3)).await.unwrap();
+            stream.write_all(&http2_pong(&std::mem::take(&mut ping))).await.unwrap();
+        }
+    }
+    assert_eq!(seen, ["GOAWAY after 2147483647", "an answer on 3", "GOAWAY after 3"]);
+}
