@@ -28,6 +28,7 @@ lint: ## Formatting, clippy, the licences and sources of dependencies, and shell
 generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from the code
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md --contract docs/contract.md
 	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
+	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-operator --lib metrics::reference
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
 e2e: ## The whole system on a real node (needs root)

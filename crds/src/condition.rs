@@ -76,6 +76,8 @@ vocabulary! {
         Suspended,
         /// The client's `expiresAt` has passed, and every pod refuses it.
         Expired,
+        /// The operator failed on this object by a mistake of its own, more than once. It tries again; its log has more.
+        InternalError,
         /// The policy was written to its ConfigMap.
         PolicyPublished,
         /// An object was changed by somebody else, and was restored.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -22,7 +23,7 @@ struct Cli {
 enum Command {
     /// Reconcile the McpServers and McpClients of a cluster: that of the kubeconfig, or that of this pod. Run one at a time;
     /// there is no leader election yet
-    Run(Image),
+    Run(Run),
     /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
     Rbac,
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
@@ -33,6 +34,15 @@ enum Command {
     Render(Render),
     /// Serve the manifests in a folder on this machine, without a cluster
     Local(local::Options),
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    settings: Image,
+    /// The address that serves /livez, /readyz and /metrics; port 0 selects a free port
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
 }
 
 #[derive(Args)]
@@ -80,8 +90,8 @@ pub fn main() -> ExitCode {
 /// The text that the command prints.
 fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
     Ok(match command {
-        Command::Run(settings) => {
-            run::run(settings.into())?;
+        Command::Run(Run { settings, listen }) => {
+            run::run(settings.into(), listen)?;
             String::new()
         }
         Command::Rbac => rbac::manifests(),

@@ -4,7 +4,6 @@
 //! operator's is never touched. What the objects mean is left to the rooms above.
 
 pub mod apply;
-pub mod backoff;
 pub mod client;
 pub mod drift;
 pub mod error;

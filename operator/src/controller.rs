@@ -8,32 +8,44 @@ mod collect;
 mod conditions;
 mod context;
 mod failures;
+mod health;
 mod index;
 mod memory;
+mod panicked;
 mod polling;
 mod queue;
 mod routing;
 mod server;
 mod status;
+mod tasks;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{task::JoinSet, time::Instant};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
+    backoff::spread,
     build::{KINDS, Settings},
     cluster::{
-        backoff::spread,
         client::{Cluster, ConnectError},
         fence::Fence,
         scope::Scopes,
     },
+    endpoint,
+    metrics::{ReconcileResult, Task},
+    supervise::caught,
     sync::lock,
 };
 use context::{Context, ReconcileKey};
 use failures::{Failure, Failures, Urgency};
 use queue::{Lane, WorkItem};
+use tasks::Tasks;
 
 /// The longest that one reconcile may take: longer than any one call of the API.
 const RECONCILE: Duration = Duration::from_secs(60);
@@ -48,47 +60,60 @@ pub enum Error {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// What it no longer sees it would no longer revoke.
-    #[error("a watch ended: {0}")]
-    WatchEnded(String),
+    #[error("the operator cannot go on: {0}")]
+    GaveUp(String),
 }
 
-/// Runs until `stop` completes. Whatever fails meanwhile is tried again.
+/// Runs until `stop` completes, with probes and metrics at `listen`. Whatever fails meanwhile is tried again.
 ///
 /// # Errors
-/// Returns an error if no client of the API can be made, or a watch ends.
-pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), Error> {
+/// Returns an error if no client of the API can be made, or a task ends again and again.
+pub async fn run(settings: Settings, listen: SocketAddr, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let context = Context::new(Cluster::connect(Fence::open()).await?, settings, KINDS, Scopes::all());
-    let mut watches = context.watch();
+    let mut tasks = Tasks::default();
+    let pages = Arc::clone(&context);
+    tasks.keep(&context.supervisor, Task::Endpoint, move |_| {
+        endpoint::serve(listen, Arc::clone(&pages), pages.supervisor.metrics().clone())
+    });
+    context.watch(&mut tasks);
+    drive(&context, &mut tasks);
     tokio::select! {
         () = stop => {
             info!("stopping");
             Ok(())
         }
-        () = work(&context) => Ok(()),
-        Some(ended) = watches.join_next() => {
-            Err(Error::WatchEnded(ended.err().map(|error| error.to_string()).unwrap_or_default()))
-        }
+        why = tasks.gave_up() => Err(Error::GaveUp(why)),
     }
 }
 
-/// Reconciles what is due, for ever.
-async fn work(context: &Arc<Context>) {
+/// Reconciles what is due, for as long as the tasks run.
+fn drive(context: &Arc<Context>, tasks: &mut Tasks) {
+    let failures: Arc<Failures<ReconcileKey>> = Arc::default();
+    let driven = Arc::clone(context);
+    tasks.keep(&context.supervisor, Task::Driver, move |is_again| {
+        work(Arc::clone(&driven), Arc::clone(&failures), is_again)
+    });
+}
+
+/// Reconciles what is due, for ever. After a panic of the driver itself everything is.
+async fn work(context: Arc<Context>, failures: Arc<Failures<ReconcileKey>>, is_again: bool) {
     while tokio::time::timeout(SYNC, context.synced()).await.is_err() {
         warn!("not everything could be listed yet: nothing is published before");
     }
     info!("everything was seen; reconciling");
-    let failures: Arc<Failures<ReconcileKey>> = Arc::default();
+    if is_again {
+        context.keys().into_iter().for_each(|key| context.queue.add(key));
+    }
+    context.is_driven.store(true, Relaxed);
     let mut tasks = JoinSet::new();
     loop {
-        while let Some(ended) = tasks.try_join_next() {
-            if let Err(error) = ended {
-                error!(%error, "a reconcile panicked; its object is left alone for a while");
-            }
-        }
+        while tasks.try_join_next().is_some() {}
         let item = context.queue.next().await;
-        let (context, failures) = (Arc::clone(context), Arc::clone(&failures));
+        #[cfg(test)]
+        crate::supervise::faults::point(&format!("driver at {}", item.key));
+        let (context, failures) = (Arc::clone(&context), Arc::clone(&failures));
         tasks.spawn(async move {
-            if let Some((pause, lane)) = reconcile(&context, &item, &failures).await {
+            if let Some((pause, lane)) = work_on(&context, &item, &failures).await {
                 context.queue.add_at(item.key.clone(), Instant::now() + pause, lane);
             }
         });
@@ -96,48 +121,67 @@ async fn work(context: &Arc<Context>) {
 }
 
 /// Reconciles one object. Returns how long it may be left alone if nothing happens to it, and the lane in which it goes on; `None`
-/// if it no longer exists.
-async fn reconcile(
+/// if it no longer exists. A panic is a failure of this object only.
+async fn work_on(
     context: &Context,
     item: &WorkItem<ReconcileKey>,
     failures: &Failures<ReconcileKey>,
 ) -> Option<(Duration, Lane)> {
-    let key = &item.key;
-    let work = async {
-        match key {
-            ReconcileKey::Client(name) => {
-                (client::reconcile(context, name, item.lane).await, context.clients.get(name).is_some())
-            }
-            ReconcileKey::Server(name) => {
-                (server::reconcile(context, name, item).await, context.servers.get(name).is_some())
-            }
+    let began = Instant::now();
+    let (result, again) = match caught(reconcile(context, item, failures)).await {
+        Ok(ended) => ended,
+        Err(why) => {
+            let retry = failures.failed(&item.key, context.failure(item, &why, false));
+            panicked::report(context, &item.key, &why, retry).await;
+            (ReconcileResult::Panicked, Some((retry.pause, item.lane)))
         }
     };
-    match tokio::time::timeout(RECONCILE, work).await {
-        Ok((Ok(again), exists)) => {
-            failures.succeeded(key);
-            exists.then(|| (if again >= SPREAD_FROM { spread(again) } else { again }, Lane::Others))
+    context.supervisor.metrics().reconciled(item.key.kind(), result, began.elapsed());
+    again
+}
+
+async fn reconcile(
+    context: &Context,
+    item: &WorkItem<ReconcileKey>,
+    failures: &Failures<ReconcileKey>,
+) -> (ReconcileResult, Option<(Duration, Lane)>) {
+    let key = &item.key;
+    let work = async {
+        #[cfg(test)]
+        crate::supervise::faults::point(&format!("reconcile of {key}"));
+        match key {
+            ReconcileKey::Client(name) => client::reconcile(context, name, item.lane).await,
+            ReconcileKey::Server(name) => server::reconcile(context, name, item).await,
         }
-        Ok((Err(error), _)) if error.is_conflict() => {
+    };
+    let (result, pause) = match tokio::time::timeout(RECONCILE, work).await {
+        Ok(Ok(again)) => {
+            failures.succeeded(key);
+            let pause = if again >= SPREAD_FROM { spread(again) } else { again };
+            return (ReconcileResult::Success, context.exists(key).then_some((pause, Lane::Others)));
+        }
+        Ok(Err(error)) if error.is_conflict() => {
             debug!(object = %key, %error, "changed by another party at the same time; reconciling again");
             let text = error.to_string();
-            Some((failures.failed(key, context.failure(item, &text, false)).pause, item.lane))
+            (ReconcileResult::Conflict, failures.failed(key, context.failure(item, &text, false)).pause)
         }
-        Ok((Err(error), _)) => {
-            let retry = failures.failed(key, context.failure(item, &error.to_string(), error.is_permanent()));
+        Ok(Err(error)) => {
+            let is_permanent = error.is_permanent();
+            let retry = failures.failed(key, context.failure(item, &error.to_string(), is_permanent));
             let pause = retry.pause;
             match retry.is_news {
                 true => warn!(object = %key, %error, retry_in = ?pause, "could not be reconciled"),
                 false => debug!(object = %key, %error, retry_in = ?pause, "could still not be reconciled"),
             }
-            Some((pause, item.lane))
+            (if is_permanent { ReconcileResult::Refused } else { ReconcileResult::Failed }, pause)
         }
         Err(_) => {
             let pause = failures.failed(key, context.failure(item, "timeout", false)).pause;
             warn!(object = %key, retry_in = ?pause, "took longer than {RECONCILE:?}");
-            Some((pause, item.lane))
+            (ReconcileResult::Timeout, pause)
         }
-    }
+    };
+    (result, Some((pause, item.lane)))
 }
 
 impl Context {
@@ -161,3 +205,6 @@ impl Context {
         Failure { text, generation, urgency }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! left to the modules around them: [`controller`] and [`probe`] on a cluster, [`local`] on one machine, [`render`] and
 //! [`manifests`] on files.
 
+pub mod backoff;
 pub mod build;
 pub mod cli;
 pub mod cluster;
@@ -11,13 +12,16 @@ pub mod condition;
 pub mod controller;
 pub mod crds;
 pub mod credentials;
+pub mod endpoint;
 pub mod local;
 pub mod manifests;
+pub mod metrics;
 pub mod object;
 pub mod probe;
 pub mod random;
 pub mod rbac;
 pub mod render;
 pub mod run;
+pub mod supervise;
 pub mod sync;
 pub mod validate;

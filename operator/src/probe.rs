@@ -19,12 +19,13 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
-use tracing::error;
 
 pub use pod::{LAG, PodReport, Revisions};
 
 use crate::{
     cluster::{Cluster, object::ObservedPod},
+    metrics::Task,
+    supervise::{Supervisor, TaskName},
     sync::lock,
 };
 use pod::ProbeTarget;
@@ -57,6 +58,7 @@ pub enum Occasion {
 /// Follows all pods of all servers.
 pub struct Prober {
     cluster: Cluster,
+    supervisor: Supervisor,
     permits: Arc<Semaphore>,
     /// The permits of each namespace that has pods.
     of_namespace: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -81,10 +83,14 @@ struct Probe {
 }
 
 impl Prober {
-    pub fn new(cluster: Cluster, on_report: impl Fn(NamespacedName) + Send + Sync + 'static) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        supervisor: Supervisor,
+        on_report: impl Fn(NamespacedName) + Send + Sync + 'static,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(CONCURRENT_QUERIES));
         let on_report = Arc::new(on_report);
-        Self { cluster, permits, of_namespace: Mutex::default(), on_report, state: Mutex::default() }
+        Self { cluster, supervisor, permits, of_namespace: Mutex::default(), on_report, state: Mutex::default() }
     }
 
     /// Sets what the pods of a server are to serve, and which pods there are.
@@ -97,7 +103,7 @@ impl Prober {
         restored: &Restored,
     ) {
         let mut state = self.lock();
-        state.reap();
+        while state.tasks.try_join_next().is_some() {}
         let uids: HashSet<&str> = pods.iter().map(|pod| pod.uid.as_str()).collect();
         state.pods.retain(|uid, probe| probe.server != *server || uids.contains(uid.as_str()));
         for pod in pods {
@@ -148,9 +154,14 @@ impl Prober {
             permits: [self.permits_of(&server.namespace), Arc::clone(&self.permits)],
             on_report: Arc::clone(&self.on_report),
             report: Arc::clone(&report),
-            nudges: follow::nudges_so_far(pod.sync.as_deref()),
+            nudges: follow::nudges_so_far(pod.sync.as_deref()).into(),
         };
-        let task = tasks.spawn(follower.run(targets));
+        let (supervisor, name) = (self.supervisor.clone(), TaskName::new(Task::Follower, pod.name.to_string()));
+        let follower = Arc::new(follower);
+        let task = tasks.spawn(async move {
+            // It looks at its target from the start, so that after a panic nothing is missed.
+            supervisor.run(name, || Arc::clone(&follower).run(targets.clone())).await;
+        });
         Probe { server: server.clone(), target: sender, report, task }
     }
 
@@ -166,19 +177,6 @@ impl Prober {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl State {
-    /// Takes out the tasks that ended. One that panicked is started again when its server is next reconciled.
-    fn reap(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                error!(%error, "a pod is no longer followed; it is followed again with the next reconcile");
-            }
-        }
     }
 }
 
@@ -206,3 +204,6 @@ impl Drop for Probe {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! `run` as a process: its log, its threads, and its end by SIGTERM or Ctrl-C.
 
-use std::io;
+use std::{backtrace::Backtrace, io, net::SocketAddr};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use crate::{build::Settings, controller};
@@ -20,8 +21,9 @@ pub enum Error {
 ///
 /// # Errors
 /// Returns an error if the system or the cluster's configuration does not let it start, or it cannot go on.
-pub fn run(settings: Settings) -> Result<(), Error> {
+pub fn run(settings: Settings, listen: SocketAddr) -> Result<(), Error> {
     start_log();
+    log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -32,7 +34,7 @@ pub fn run(settings: Settings) -> Result<(), Error> {
                 _ = interrupt.recv() => {}
             }
         };
-        Ok(controller::run(settings, stop).await?)
+        Ok(controller::run(settings, listen, stop).await?)
     })
 }
 
@@ -44,4 +46,12 @@ fn start_log() {
     let filter =
         filter.unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off,kube_runtime=off,portcullis_operator=info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// A panic is a line of the log like all others. Who caught it says what follows.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        error!(location, backtrace = %Backtrace::capture(), "{}", panic.payload_as_str().unwrap_or("a panic"));
+    }));
 }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, received::ReceivedObject, scope::Scope};
+use crate::metrics::{self, ApiVerb, Code, Metrics};
 
 /// A request of the API that could be built.
 type Built = Result<http::Request<Vec<u8>>, request::Error>;
@@ -28,7 +29,7 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 pub(super) const WATCH: u32 = 60;
 /// How long a connection may be silent while an answer is due. A watch sends something at least when its time is over; a
 /// connection that is silent for longer was lost, and would hide every later revocation.
-const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
+pub(super) const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
 
 /// Why there is no client of the API.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,28 @@ pub enum ConnectError {
 pub struct Cluster {
     client: Client,
     fence: Fence,
+    metrics: Metrics,
+}
+
+/// A request that is counted once it ends, also if nobody waits for its answer any longer.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    verb: ApiVerb,
+    resource: metrics::ApiResource,
+    code: Code,
+}
+
+impl Counted<'_> {
+    fn ended<T>(mut self, result: Result<T, kube::Error>) -> Result<T, kube::Error> {
+        self.code = result.as_ref().map_or_else(Code::of, |_| Code::Success);
+        result
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.requested(self.verb, self.resource, self.code);
+    }
 }
 
 /// Names one object; printed as `Kind namespace/name`.
@@ -81,7 +104,16 @@ impl Cluster {
     }
 
     pub fn new(client: Client, fence: Fence) -> Self {
-        Self { client, fence }
+        Self { client, fence, metrics: Metrics::default() }
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The same cluster for writes that another fence admits.
+    pub fn with_fence(&self, fence: Fence) -> Self {
+        Self { fence, ..self.clone() }
     }
 
     /// An object as it is now; `None` if it does not exist.
@@ -89,7 +121,8 @@ impl Cluster {
     /// # Errors
     /// Returns an error if the API server refuses or does not answer.
     pub async fn read(&self, object: &ObjectRef) -> Result<Option<ReceivedObject>, Error> {
-        let request = self.object(requests(object).get(&object.name.name, &GetParams::default()));
+        let request = requests(object).get(&object.name.name, &GetParams::default());
+        let request = self.object(ApiVerb::Get, object, request);
         match call(format!("reading {object}"), CALL, request).await {
             Ok(read) => Ok(Some(read)),
             Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
@@ -103,7 +136,8 @@ impl Cluster {
     /// Returns an error if the API server refuses or does not answer.
     pub async fn read_metadata(&self, object: &ObjectRef) -> Result<Option<ObjectMeta>, Error> {
         let request = requests(object).get_metadata(&object.name.name, &GetParams::default());
-        match call(format!("reading the metadata of {object}"), CALL, self.object(request)).await {
+        match call(format!("reading the metadata of {object}"), CALL, self.object(ApiVerb::Get, object, request)).await
+        {
             Ok(read) => Ok(Some(read.metadata)),
             Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
             Err(error) => Err(error),
@@ -131,7 +165,9 @@ impl Cluster {
     pub async fn serves(&self, resource: &ApiResource) -> Result<bool, Error> {
         let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
         let doing = format!("looking for the kind {}", resource.kind);
-        match call(doing, CALL, pinned_kind(&self.client, &kind)).await {
+        let counted = self.counted(ApiVerb::Discover, &resource.plural);
+        let discovery = async { counted.ended(pinned_kind(&self.client, &kind).await) };
+        match call(doing, CALL, discovery).await {
             Ok(_) => Ok(true),
             Err(Error::Api { source, .. }) if is_missing(&source) => Ok(false),
             Err(error) => Err(error),
@@ -145,7 +181,7 @@ impl Cluster {
     pub async fn create(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let request = requests(object).create(&parameters, value.to_string().into_bytes());
-        self.write(format!("creating {object}"), self.object(request)).await
+        self.write(format!("creating {object}"), self.object(ApiVerb::Create, object, request)).await
     }
 
     /// Checks whether an object could be created, and creates none. If the name is taken that is a conflict, after everything
@@ -156,7 +192,9 @@ impl Cluster {
     pub async fn try_create(&self, object: &ObjectRef, value: Value) -> Result<(), Error> {
         let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
         let request = requests(object).create(&parameters, value.to_string().into_bytes());
-        self.write(format!("creating {object}"), self.text(request)).await.map(drop)
+        self.write(format!("creating {object}"), self.text(ApiVerb::Create, &object.resource.plural, request))
+            .await
+            .map(drop)
     }
 
     /// Applies `value` to an object (server-side apply).
@@ -166,7 +204,7 @@ impl Cluster {
     pub async fn apply(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
         let request = requests(object).patch(&object.name.name, &parameters, &patch);
-        self.write(format!("applying {object}"), self.object(request)).await
+        self.write(format!("applying {object}"), self.object(ApiVerb::Patch, object, request)).await
     }
 
     /// Applies `value` to the status of an object (server-side apply).
@@ -176,7 +214,7 @@ impl Cluster {
     pub async fn apply_status(&self, object: &ObjectRef, value: Value) -> Result<ReceivedObject, Error> {
         let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(value));
         let request = requests(object).patch_subresource("status", &object.name.name, &parameters, &patch);
-        self.write(format!("writing the status of {object}"), self.object(request)).await
+        self.write(format!("writing the status of {object}"), self.object(ApiVerb::Patch, object, request)).await
     }
 
     /// Changes these fields of an object's status, and no others: null removes one.
@@ -192,7 +230,7 @@ impl Cluster {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
         let request = requests(object).patch_subresource("status", &object.name.name, &parameters, &patch);
-        self.write(format!("writing the status of {object}"), self.object(request)).await
+        self.write(format!("writing the status of {object}"), self.object(ApiVerb::Patch, object, request)).await
     }
 
     /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors.
@@ -203,7 +241,9 @@ impl Cluster {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let request = requests(object).patch_metadata(&object.name.name, &parameters, &patch);
-        self.write(format!("{doing} {object}"), self.text(request)).await.map(drop)
+        self.write(format!("{doing} {object}"), self.text(ApiVerb::Patch, &object.resource.plural, request))
+            .await
+            .map(drop)
     }
 
     /// Changes these fields of an object, and no others (JSON merge patch). `doing` describes the call in errors.
@@ -213,7 +253,7 @@ impl Cluster {
     pub async fn merge(&self, doing: &str, object: &ObjectRef, patch: Value) -> Result<ReceivedObject, Error> {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let request = requests(object).patch(&object.name.name, &parameters, &Patch::Merge(patch));
-        self.write(format!("{doing} {object}"), self.object(request)).await
+        self.write(format!("{doing} {object}"), self.object(ApiVerb::Patch, object, request)).await
     }
 
     /// Deletes an object, unless another one has its name by then.
@@ -224,25 +264,41 @@ impl Cluster {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = requests(object).delete(&object.name.name, &parameters);
-        self.write(format!("deleting {object}"), self.text(request)).await.map(drop)
+        self.write(format!("deleting {object}"), self.text(ApiVerb::Delete, &object.resource.plural, request))
+            .await
+            .map(drop)
     }
 
-    /// The answer to a request of a watch, as text.
-    pub(super) async fn text(&self, request: Built) -> Result<String, kube::Error> {
-        self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+    /// The answer to a request, as text.
+    pub(super) async fn text(&self, verb: ApiVerb, plural: &str, request: Built) -> Result<String, kube::Error> {
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let counted = self.counted(verb, plural);
+        counted.ended(self.client.request_text(request).await)
     }
 
     /// The answer to a request of a watch, while it arrives.
-    pub(super) async fn lines(&self, request: Built) -> Result<impl AsyncBufRead + Unpin + use<>, kube::Error> {
+    pub(super) async fn lines(
+        &self,
+        plural: &str,
+        request: Built,
+    ) -> Result<impl AsyncBufRead + Unpin + use<>, kube::Error> {
         let mut request = request.map_err(kube::Error::BuildRequest)?;
         // Since Kubernetes 1.37 each event is compressed by itself, which the client's decompression does not read.
         request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-        self.client.request_stream(request).await
+        let counted = self.counted(ApiVerb::Watch, plural);
+        counted.ended(self.client.request_stream(request).await)
     }
 
     /// The object that a request is answered with.
-    async fn object(&self, request: Built) -> Result<ReceivedObject, kube::Error> {
-        ReceivedObject::parse(&self.text(request).await?).map_err(kube::Error::SerdeError)
+    async fn object(&self, verb: ApiVerb, object: &ObjectRef, request: Built) -> Result<ReceivedObject, kube::Error> {
+        let text = self.text(verb, &object.resource.plural, request).await?;
+        ReceivedObject::parse(&text).map_err(kube::Error::SerdeError)
+    }
+
+    /// Until it has ended, nobody has received an answer.
+    fn counted(&self, verb: ApiVerb, plural: &str) -> Counted<'_> {
+        let resource = metrics::ApiResource::of(plural);
+        Counted { metrics: &self.metrics, verb, resource, code: Code::Unanswered }
     }
 
     /// Every write passes here.

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
+use kube::core::ApiResource;
 use portcullis_crds::NamespacedName;
-use tokio::task::JoinSet;
 
 use super::{
     client::Cluster,
     kind::{ObjectKind, Retrieval},
     labels,
     object::OwnedObject,
-    presence::{CHECK_EVERY, Presence},
+    presence::Presence,
     received::ReceivedObject,
     scope::Scopes,
     store::{Change, Store},
     watch::Watch,
 };
+use crate::supervise::Supervisor;
+
+/// A watch, and the store that it keeps up to date.
+pub struct OwnedWatch {
+    pub watch: Watch,
+    pub store: Arc<Store<OwnedObject>>,
+}
 
 /// A store for each watched kind.
 pub struct OwnedObjects(Vec<WatchedKind>);
@@ -38,29 +45,24 @@ impl OwnedObjects {
         Self(stores.collect())
     }
 
-    /// Starts all watches in `tasks`. `changed` is called with each change after it is in its store, `appeared` when the
-    /// cluster comes to have a kind that it lacked.
-    pub fn watch(
-        &self,
-        cluster: &Cluster,
-        scopes: &Scopes,
-        tasks: &mut JoinSet<()>,
-        changed: impl Fn(Change<OwnedObject>) + Clone + Send + Sync + 'static,
-        appeared: impl Fn() + Clone + Send + Sync + 'static,
-    ) {
+    /// The watches that keep the stores up to date.
+    pub fn watches(&self, cluster: &Cluster, scopes: &Scopes, supervisor: &Supervisor) -> Vec<OwnedWatch> {
+        let mut watches = Vec::new();
         for WatchedKind { kind, store, presence } in &self.0 {
-            let resource = kind.resource();
             for scope in scopes.iter().cloned() {
-                let (cluster, resource, presence) = (cluster.clone(), resource.clone(), presence.clone());
-                let label_selector = Some(labels::server_selector());
-                let watch = Watch { cluster, resource, scope, label_selector, presence };
-                tasks.spawn(watch.run(Arc::clone(store), |object| Some(object.into()), changed.clone()));
-            }
-            if let Some(presence) = presence.clone() {
-                let (cluster, appeared) = (cluster.clone(), appeared.clone());
-                tasks.spawn(async move { presence.follow(&cluster, &resource, CHECK_EVERY, appeared).await });
+                let watch = Watch::new(cluster, supervisor, kind.resource(), scope)
+                    .of_label(Some(labels::server_selector()))
+                    .if_served(presence.clone());
+                watches.push(OwnedWatch { watch, store: Arc::clone(store) });
             }
         }
+        watches
+    }
+
+    /// The kinds that the cluster may lack.
+    pub fn uncertain(&self) -> Vec<(ApiResource, Arc<Presence>)> {
+        let presence = |watched: &WatchedKind| Some((watched.kind.resource(), watched.presence.clone()?));
+        self.0.iter().filter_map(presence).collect()
     }
 
     /// Returns once every kind was listed that each cluster has.

@@ -6,7 +6,8 @@ use kube::core::ApiResource;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::client::Cluster;
+use super::client::{CALL, Cluster};
+use crate::supervise::Progress;
 
 /// How often the operator checks whether the cluster has a kind.
 pub const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -34,8 +35,16 @@ impl Presence {
 
     /// Keeps this up to date for ever, with a pause of `every` between checks; calls `appeared` each time that the cluster
     /// comes to have the kind.
-    pub async fn follow(&self, cluster: &Cluster, resource: &ApiResource, every: Duration, appeared: impl Fn()) {
+    pub async fn follow(
+        &self,
+        cluster: &Cluster,
+        resource: &ApiResource,
+        every: Duration,
+        progress: &Progress,
+        appeared: impl Fn(),
+    ) {
         loop {
+            progress.within((CALL + every) * 2);
             match cluster.serves(resource).await {
                 Ok(is_served) => {
                     if self.0.send_replace(is_served) != is_served {

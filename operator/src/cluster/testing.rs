@@ -150,12 +150,33 @@ pub fn refusal(code: u16) -> (u16, Value) {
 /// Keeps the objects that it is sent, as far as a reconcile needs that: what is created is read back, and has a UID, a
 /// resourceVersion and its creator's managedFields. `refuse` is asked first.
 pub async fn storing(mut refuse: impl FnMut(&Request) -> Answer + Send + 'static) -> FakeApi {
+    let mut kept = kept();
+    FakeApi::start(move |request| refuse(request).or_else(|| Some(kept(request)))).await
+}
+
+/// Lists these objects, each with its plural, and keeps what it is sent as [`storing`] does. Watches are not answered.
+pub async fn listing(objects: Vec<(&'static str, Value)>) -> FakeApi {
+    let mut kept = kept();
+    FakeApi::start(move |request| {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let is_list = request.method == "GET" && !path.contains("/namespaces/");
+        if request.is_watch() {
+            return None;
+        }
+        if !is_list {
+            return Some(kept(request));
+        }
+        let items: Vec<&Value> =
+            objects.iter().filter(|(plural, _)| path.ends_with(plural)).map(|(_, it)| it).collect();
+        Some((200, json!({"metadata": {"resourceVersion": "9"}, "items": items})))
+    })
+    .await
+}
+
+fn kept() -> impl FnMut(&Request) -> (u16, Value) + Send {
     let mut objects = std::collections::BTreeMap::<String, Value>::new();
     let mut version = 0;
-    FakeApi::start(move |request| {
-        if let Some(refused) = refuse(request) {
-            return Some(refused);
-        }
+    move |request| {
         version += 1;
         let path = request.path.split('?').next().unwrap_or_default().trim_end_matches("/status").to_owned();
         let answer = match request.method.as_str() {
@@ -172,7 +193,6 @@ pub async fn storing(mut refuse: impl FnMut(&Request) -> Answer + Send + 'static
             "DELETE" => objects.remove(&path),
             _ => objects.get(&path).cloned(),
         };
-        Some(answer.map_or_else(|| refusal(404), |object| (200, object)))
-    })
-    .await
+        answer.map_or_else(|| refusal(404), |object| (200, object))
+    }
 }

@@ -11,26 +11,32 @@ use std::{
 use futures::AsyncBufReadExt;
 use kube::{
     api::{ListParams, WatchParams},
-    core::{ApiResource, Status},
+    core::{ApiResource, Status, request},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{
-    backoff::Backoff,
-    client::{Cluster, WATCH, requests_in},
+    client::{Cluster, SILENCE, WATCH, requests_in},
     error::message,
     presence::Presence,
     received::ReceivedObject,
     scope::Scope,
     store::{Change, Store, Stored},
 };
+use crate::{
+    backoff::Backoff,
+    metrics::{self, ApiVerb, Task, WatchRestart},
+    supervise::{Progress, Supervisor, TaskName, caught_call},
+};
 
 /// How many objects are requested at once.
 const PAGE: u32 = 500;
 /// A watch that ends earlier than this did not end by its time.
 const ON_TIME: Duration = Duration::from_secs(WATCH as u64 - 1);
+/// A watch of which nothing was heard for this long is stuck: no request of it may take half as long.
+const STUCK: Duration = Duration::from_secs(2 * SILENCE.as_secs() + 30);
 /// After a watch that lasted this long the next one begins with little delay.
 const RELIABLE: Duration = Duration::from_secs(5);
 
@@ -43,6 +49,7 @@ pub struct Watch {
     pub label_selector: Option<String>,
     /// Whether the cluster has the kind, if it may lack it.
     pub presence: Option<Arc<Presence>>,
+    progress: Progress,
 }
 
 /// One page of a list, whose objects are not read yet.
@@ -82,30 +89,72 @@ enum Lost {
     EndedEarly,
     #[error("the resourceVersions went backwards: the cluster was restored")]
     Restored,
+    #[error("the API server does not answer")]
+    Silent(#[from] tokio::time::error::Elapsed),
     #[error("the answer is not one of the API: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 
+impl Lost {
+    fn reason(&self) -> WatchRestart {
+        match self {
+            Self::Api(_) => WatchRestart::Refused,
+            Self::Broken(_) | Self::EndedEarly | Self::Silent(_) => WatchRestart::Broken,
+            Self::Restored => WatchRestart::Restored,
+            Self::Unreadable(_) => WatchRestart::Unreadable,
+        }
+    }
+}
+
 impl Watch {
-    /// Feeds `store` for ever; `changed` is called with each change after it is in the store. What `view` refuses is left out.
+    /// A watch of all objects of a kind that every cluster has.
+    pub fn new(cluster: &Cluster, supervisor: &Supervisor, resource: ApiResource, scope: Scope) -> Self {
+        let progress = supervisor.progress(name(&resource, &scope));
+        progress.is_unready("not listed yet");
+        Self { cluster: cluster.clone(), resource, scope, label_selector: None, presence: None, progress }
+    }
+
+    /// Of those only with this label, if any.
+    pub fn of_label(self, label_selector: Option<String>) -> Self {
+        Self { label_selector, ..self }
+    }
+
+    /// The cluster may lack the kind.
+    pub fn if_served(self, presence: Option<Arc<Presence>>) -> Self {
+        Self { presence, ..self }
+    }
+
+    pub fn name(&self) -> TaskName {
+        name(&self.resource, &self.scope)
+    }
+
+    /// Feeds `store` for ever; `changed` is called with each change after it is in the store. What `view` refuses is left out. If
+    /// this is called again, after a panic, it is unknown which changes were passed on: every object is.
     pub async fn run<V: Stored>(
         self,
         store: Arc<Store<V>>,
+        is_again: bool,
         view: impl Fn(ReceivedObject) -> Option<V>,
         changed: impl Fn(Change<V>),
     ) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let mut is_doubtful = is_again;
         loop {
             if let Some(presence) = &self.presence {
+                self.progress.waits();
+                self.progress.is_ready();
                 presence.served().await;
             }
-            let Err(lost) = self.until_lost(&store, &view, &changed, &mut backoff).await;
+            let lost = self.until_lost(&store, &view, &changed, &mut is_doubtful, &mut backoff).await;
+            let Err(lost) = lost;
+            self.progress.is_unready(&lost.to_string());
+            self.cluster.metrics().watch_restarted(metrics::ApiResource::of(&self.resource.plural), lost.reason());
             let pause = backoff.next_pause();
             let resource = &self.resource.plural;
             if self.presence.is_some() && status_code(&lost) == Some(404) {
                 debug!(resource, "the cluster no longer has the kind");
                 store.replace(&self.scope, store.begin_list(), Vec::new()).into_iter().for_each(&changed);
-            } else if matches!(lost, Lost::EndedEarly | Lost::Broken(_)) {
+            } else if lost.reason() == WatchRestart::Broken {
                 debug!(resource, %lost, "the watch broke; everything is listed again");
             } else {
                 warn!(resource, error = %lost, retry_in = ?pause, "cannot watch {resource}{}", hint(&lost));
@@ -123,11 +172,19 @@ impl Watch {
         store: &Store<V>,
         view: &impl Fn(ReceivedObject) -> Option<V>,
         changed: &impl Fn(Change<V>),
+        is_doubtful: &mut bool,
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, Lost> {
         let start = store.begin_list();
         let (version, list) = self.list().await?;
-        store.replace(&self.scope, start, list.into_iter().filter_map(view).collect()).into_iter().for_each(changed);
+        let list = list.into_iter().filter_map(|object| self.viewed(view, object)).collect();
+        store.replace(&self.scope, start, list).into_iter().for_each(changed);
+        if std::mem::take(is_doubtful) {
+            let all = store.all().into_iter().filter(|object| self.scope.contains(&object.namespaced_name()));
+            all.for_each(|object| changed(Change { old: None, new: Some(object) }));
+        }
+        #[cfg(test)]
+        crate::supervise::faults::point(&self.name().to_string());
         let mut position = Position::new(version);
         loop {
             let started = Instant::now();
@@ -150,7 +207,7 @@ impl Watch {
         parameters.limit = Some(PAGE);
         let mut objects = Vec::new();
         loop {
-            let text = self.cluster.text(requests.list(&parameters)).await?;
+            let text = self.text(requests.list(&parameters)).await?;
             let Page { metadata, items } = serde_json::from_str(&text)?;
             objects.extend(items.into_iter().flatten().filter_map(|item| self.received(item)));
             match metadata.next.filter(|next| !next.is_empty()) {
@@ -165,7 +222,7 @@ impl Watch {
         let label_selector = self.label_selector.clone();
         let parameters = ListParams { label_selector, limit: Some(1), ..ListParams::default() };
         let request = requests_in(&self.resource, &self.scope).list_metadata(&parameters);
-        let text = self.cluster.text(request).await?;
+        let text = self.text(request).await?;
         let Page { metadata, .. } = serde_json::from_str(&text)?;
         Ok(metadata.resource_version)
     }
@@ -182,10 +239,15 @@ impl Watch {
         let parameters =
             WatchParams { label_selector, timeout: Some(WATCH), bookmarks: true, ..WatchParams::default() };
         let requests = requests_in(&self.resource, &self.scope);
-        let mut lines = self.cluster.lines(requests.watch(&parameters, &position.version)).await?;
+        let request = requests.watch(&parameters, &position.version);
+        self.progress.within(STUCK);
+        let lines = self.cluster.lines(&self.resource.plural, request);
+        let mut lines = tokio::time::timeout(SILENCE, lines).await??;
+        self.progress.is_ready();
         let mut line = String::new();
         loop {
             line.clear();
+            self.progress.within(STUCK);
             if lines.read_line(&mut line).await? == 0 {
                 return Ok(());
             }
@@ -198,19 +260,64 @@ impl Watch {
             position.advance(received.metadata.resource_version.as_deref())?;
             match kind {
                 "ADDED" | "MODIFIED" => {
-                    view(received).and_then(|object| store.event(object)).into_iter().for_each(changed);
+                    self.viewed(view, received).and_then(|object| store.event(object)).into_iter().for_each(changed);
                 }
-                "DELETED" => view(received).and_then(|object| store.remove(&object)).into_iter().for_each(changed),
+                "DELETED" => {
+                    let object = self.viewed(view, received);
+                    object.and_then(|object| store.remove(&object)).into_iter().for_each(changed);
+                }
                 // A bookmark carries a version only.
                 _ => {}
             }
         }
     }
 
+    /// The answer to a list.
+    async fn text(&self, request: Result<http::Request<Vec<u8>>, request::Error>) -> Result<String, Lost> {
+        self.progress.within(STUCK);
+        let text = self.cluster.text(ApiVerb::List, &self.resource.plural, request);
+        Ok(tokio::time::timeout(SILENCE, text).await??)
+    }
+
     fn received(&self, object: &RawValue) -> Option<ReceivedObject> {
         let received = ReceivedObject::parse(object.get());
-        received.inspect_err(|error| warn!(resource = self.resource.plural, %error, "an object has no metadata")).ok()
+        let report = |error: &serde_json::Error| {
+            self.skip();
+            warn!(resource = self.resource.plural, %error, "an object has no metadata");
+        };
+        received.inspect_err(report).ok()
     }
+
+    /// What is kept of an object. If that panics it concerns this object only, which is left out.
+    fn viewed<V>(&self, view: &impl Fn(ReceivedObject) -> Option<V>, received: ReceivedObject) -> Option<V> {
+        let (namespace, name) = (received.metadata.namespace.clone(), received.metadata.name.clone());
+        let viewed = caught_call(|| {
+            #[cfg(test)]
+            crate::supervise::faults::point(&format!("view of {}", name.as_deref().unwrap_or_default()));
+            view(received)
+        });
+        let viewed = viewed.unwrap_or_else(|why| {
+            error!(resource = self.resource.plural, namespace, name, why, "an object cannot be read; it is left out");
+            self.cluster.metrics().restarted(Task::Change);
+            None
+        });
+        if viewed.is_none() {
+            self.skip();
+        }
+        viewed
+    }
+
+    fn skip(&self) {
+        self.cluster.metrics().skipped(metrics::ApiResource::of(&self.resource.plural));
+    }
+}
+
+fn name(resource: &ApiResource, scope: &Scope) -> TaskName {
+    let of = match scope {
+        Scope::All => resource.plural.clone(),
+        Scope::Namespace(namespace) => format!("{} in {namespace}", resource.plural),
+    };
+    TaskName::new(Task::Watch, of)
 }
 
 /// The version from which a watch goes on.

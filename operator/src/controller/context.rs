@@ -1,18 +1,22 @@
 //! What every reconcile works with: the cluster, the watched objects, what is remembered, and the queue.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::ApiResource;
 use portcullis_crds::{McpClient, McpServer, NamespacedName};
-use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
+    health::LastPage,
     index::Index,
     memory::{ClientMemory, Memories, ServerMemory},
     polling,
     queue::{Key, Queue},
+    tasks::Tasks,
 };
 use crate::{
     build::{BuiltKind, Settings},
@@ -20,14 +24,17 @@ use crate::{
         Cluster,
         events::Events,
         labels,
-        object::{ClientObject, ObservedPod, ServerObject},
+        object::{ClientObject, ObservedPod, OwnedObject, ServerObject},
         owned::OwnedObjects,
+        presence::CHECK_EVERY,
         received::ReceivedObject,
         scope::Scopes,
         store::{Change, Store, Stored},
         watch::Watch,
     },
+    metrics::{Kind, Task},
     probe::Prober,
+    supervise::{Supervisor, TaskName, caught_call},
 };
 
 /// What is reconciled. Of those that are due at the same time clients come first: servers publish what they make.
@@ -39,8 +46,21 @@ pub enum ReconcileKey {
 
 impl Key for ReconcileKey {
     fn namespace(&self) -> &str {
+        &self.name().namespace
+    }
+}
+
+impl ReconcileKey {
+    pub fn name(&self) -> &NamespacedName {
         match self {
-            Self::Client(name) | Self::Server(name) => &name.namespace,
+            Self::Client(name) | Self::Server(name) => name,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Client(_) => Kind::McpClient,
+            Self::Server(_) => Kind::McpServer,
         }
     }
 }
@@ -55,6 +75,7 @@ impl fmt::Display for ReconcileKey {
 }
 
 pub struct Context {
+    pub supervisor: Supervisor,
     pub cluster: Cluster,
     pub settings: Settings,
     /// The kinds of objects that are built.
@@ -71,6 +92,9 @@ pub struct Context {
     pub prober: Prober,
     pub of_servers: Memories<NamespacedName, ServerMemory>,
     pub of_clients: Memories<NamespacedName, ClientMemory>,
+    /// Whether the driver gives out what is due.
+    pub is_driven: AtomicBool,
+    pub last_page: LastPage,
     scopes: Scopes,
 }
 
@@ -78,9 +102,12 @@ impl Context {
     pub fn new(cluster: Cluster, settings: Settings, kinds: &'static [BuiltKind], scopes: Scopes) -> Arc<Self> {
         let queue: Arc<Queue<ReconcileKey>> = Arc::default();
         let of_prober = Arc::clone(&queue);
+        let supervisor = Supervisor::new(cluster.metrics().clone());
+        let on_report = move |server| of_prober.add(ReconcileKey::Server(server));
         Arc::new(Self {
             events: Events::new(cluster.clone()),
-            prober: Prober::new(cluster.clone(), move |server| of_prober.add(ReconcileKey::Server(server))),
+            prober: Prober::new(cluster.clone(), supervisor.clone(), on_report),
+            supervisor,
             cluster,
             settings,
             kinds,
@@ -93,33 +120,51 @@ impl Context {
             index: Index::default(),
             of_servers: Memories::default(),
             of_clients: Memories::default(),
+            is_driven: AtomicBool::new(false),
+            last_page: LastPage::default(),
             scopes,
         })
     }
 
-    /// Starts all watches. None of them ends by itself; all of them end with the set.
-    pub fn watch(self: &Arc<Self>) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
+    /// Starts all watches, and the poller of Secrets. All of them end with the set.
+    pub fn watch(self: &Arc<Self>, tasks: &mut Tasks) {
         let (servers, clients) = (ApiResource::erase::<McpServer>(&()), ApiResource::erase::<McpClient>(&()));
-        self.watch_kind(&mut tasks, servers, None, &self.servers, any, Self::server_changed);
-        self.watch_kind(&mut tasks, clients, None, &self.clients, any, Self::client_changed);
+        self.watch_kind(tasks, servers, None, &self.servers, any, Self::server_changed);
+        self.watch_kind(tasks, clients, None, &self.clients, any, Self::client_changed);
         let pods = ApiResource::erase::<Pod>(&());
-        self.watch_kind(&mut tasks, pods, Some(labels::server_selector()), &self.pods, pod, Self::pod_changed);
-        let (changed, appeared) = (Arc::clone(self), Arc::clone(self));
-        self.owned.watch(
-            &self.cluster,
-            &self.scopes,
-            &mut tasks,
-            move |change| changed.owned_object_changed(&change),
-            move || appeared.kind_appeared(),
-        );
-        tasks.spawn(polling::poll_secrets(Arc::clone(self)));
-        tasks
+        self.watch_kind(tasks, pods, Some(labels::server_selector()), &self.pods, pod, Self::pod_changed);
+        for watched in self.owned.watches(&self.cluster, &self.scopes, &self.supervisor) {
+            let context = Arc::clone(self);
+            let name = watched.watch.name();
+            tasks.keep(&self.supervisor, name, move |is_again| {
+                let context = Arc::clone(&context);
+                let changed = move |change: Change<OwnedObject>| {
+                    context.pass_on(&change, |change| context.owned_object_changed(change));
+                };
+                watched.watch.clone().run(Arc::clone(&watched.store), is_again, |object| Some(object.into()), changed)
+            });
+        }
+        for (resource, presence) in self.owned.uncertain() {
+            let context = Arc::clone(self);
+            let progress = self.supervisor.progress(TaskName::new(Task::Presence, resource.plural.clone()));
+            tasks.keep(&self.supervisor, TaskName::new(Task::Presence, resource.plural.clone()), move |_| {
+                let (context, resource) = (Arc::clone(&context), resource.clone());
+                let (presence, progress) = (Arc::clone(&presence), progress.clone());
+                async move {
+                    let appeared = || context.kind_appeared();
+                    presence.follow(&context.cluster, &resource, CHECK_EVERY, &progress, appeared).await;
+                }
+            });
+        }
+        let (context, progress) = (Arc::clone(self), self.supervisor.progress(Task::SecretPoller));
+        tasks.keep(&self.supervisor, Task::SecretPoller, move |is_again| {
+            polling::poll_secrets(Arc::clone(&context), progress.clone(), is_again)
+        });
     }
 
     fn watch_kind<V: Stored>(
         self: &Arc<Self>,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
         resource: ApiResource,
         label_selector: Option<String>,
         store: &Arc<Store<V>>,
@@ -127,10 +172,46 @@ impl Context {
         changed: fn(&Self, &Change<V>),
     ) {
         for scope in self.scopes.iter().cloned() {
-            let (cluster, resource, label_selector) = (self.cluster.clone(), resource.clone(), label_selector.clone());
-            let watch = Watch { cluster, resource, scope, label_selector, presence: None };
-            let context = Arc::clone(self);
-            tasks.spawn(watch.run(Arc::clone(store), view, move |change| changed(&context, &change)));
+            let watch =
+                Watch::new(&self.cluster, &self.supervisor, resource.clone(), scope).of_label(label_selector.clone());
+            let (context, store) = (Arc::clone(self), Arc::clone(store));
+            tasks.keep(&self.supervisor, watch.name(), move |is_again| {
+                let context = Arc::clone(&context);
+                let passed_on = move |change: Change<V>| {
+                    context.pass_on(&change, |change| changed(&context, change));
+                };
+                watch.clone().run(Arc::clone(&store), is_again, view, passed_on)
+            });
+        }
+    }
+
+    /// Starts the reconciles that follow from a change. If that panics, it concerns this object only: it is reconciled itself.
+    fn pass_on<V: Stored>(&self, change: &Change<V>, changed: impl FnOnce(&Change<V>)) {
+        let Err(why) = caught_call(|| changed(change)) else { return };
+        let Some(object) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        let name = object.namespaced_name();
+        error!(object = %name, why, "a change could not be passed on; the object is reconciled itself");
+        self.supervisor.metrics().restarted(Task::Change);
+        for key in [
+            object.server().map(ReconcileKey::Server),
+            Some(ReconcileKey::Client(name.clone())),
+            Some(ReconcileKey::Server(name)),
+        ] {
+            key.into_iter().filter(|key| self.exists(key)).for_each(|key| self.queue.add(key));
+        }
+    }
+
+    /// All that can be reconciled.
+    pub fn keys(&self) -> Vec<ReconcileKey> {
+        let clients = self.clients.all().into_iter().map(|client| ReconcileKey::Client(client.namespaced_name()));
+        let servers = self.servers.all().into_iter().map(|server| ReconcileKey::Server(server.namespaced_name()));
+        clients.chain(servers).collect()
+    }
+
+    pub fn exists(&self, key: &ReconcileKey) -> bool {
+        match key {
+            ReconcileKey::Client(name) => self.clients.get(name).is_some(),
+            ReconcileKey::Server(name) => self.servers.get(name).is_some(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{cluster::backoff::Backoff, sync::lock};
+use crate::{backoff::Backoff, sync::lock};
 
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(200);
@@ -49,6 +49,8 @@ impl Urgency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     pub pause: Duration,
+    /// How often it has failed like this.
+    pub times: u32,
     /// Whether it is new, or was last logged long ago.
     pub is_news: bool,
 }
@@ -63,6 +65,7 @@ struct Known {
     generation: Option<i64>,
     urgency: Urgency,
     backoff: Backoff,
+    times: u32,
     logged_at: Instant,
 }
 
@@ -85,13 +88,15 @@ impl<K: Eq + Hash + Clone> Failures<K> {
             if is_news {
                 known.logged_at = now;
             }
-            return Retry { pause: known.backoff.next_pause(), is_news };
+            known.times += 1;
+            return Retry { pause: known.backoff.next_pause(), times: known.times, is_news };
         }
         let Failure { text, generation, urgency } = failure;
         let mut backoff = Backoff::new(FIRST, urgency.longest());
         let pause = backoff.next_pause();
-        all.insert(key.clone(), Known { text: text.to_owned(), generation, urgency, backoff, logged_at: now });
-        Retry { pause, is_news: true }
+        let known = Known { text: text.to_owned(), generation, urgency, backoff, times: 1, logged_at: now };
+        all.insert(key.clone(), known);
+        Retry { pause, times: 1, is_news: true }
     }
 
     pub fn succeeded(&self, key: &K) {

@@ -58,6 +58,8 @@ pub struct ServerMemory {
     pub first_seen: Option<Instant>,
     /// What this run published last, each document as soon as it was written.
     pub published: Published,
+    /// When this run published last, if not every pod has confirmed that yet.
+    pub unconfirmed_since: Option<Instant>,
     /// The Secret with its credentials.
     pub secret: Option<SeenSecret>,
     pub publications: Publications,

@@ -9,16 +9,20 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Obje
 use portcullis_crds::NamespacedName;
 use tokio::{
     sync::Semaphore,
+    task::JoinSet,
     time::{Instant, sleep},
 };
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::{
     context::{Context, ReconcileKey},
     queue::Lane,
 };
 use crate::{
-    cluster::{ObjectRef, backoff::spread},
+    backoff::spread,
+    cluster::ObjectRef,
+    metrics::Task,
+    supervise::{Progress, caught},
     sync::lock,
 };
 
@@ -28,6 +32,8 @@ const POLL: Duration = Duration::from_secs(30);
 const PACE: Duration = Duration::from_millis(25);
 /// How many requests may be without an answer.
 const AT_ONCE: usize = 8;
+/// How long the poller may wait for one of them: each has a timeout.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// A Secret as it was last read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +55,27 @@ pub fn schedule(context: &Context, key: ReconcileKey) {
     context.polls.add_at(key, Instant::now() + spread(POLL), Lane::Others);
 }
 
-/// Polls, for ever.
-pub async fn poll_secrets(context: Arc<Context>) {
+/// Polls, for ever. After a panic of the poller itself all are polled; one in a poll concerns only that one.
+pub async fn poll_secrets(context: Arc<Context>, progress: Progress, is_again: bool) {
+    if is_again {
+        context.keys().into_iter().for_each(|key| schedule(&context, key));
+    }
     let permits = Arc::new(Semaphore::new(AT_ONCE));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+    let mut polls = JoinSet::new();
+    loop {
+        progress.within(LONGEST_WAIT);
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        progress.waits();
         let item = context.polls.next().await;
+        progress.within(LONGEST_WAIT);
+        while polls.try_join_next().is_some() {}
         let context = Arc::clone(&context);
-        tokio::spawn(async move {
-            poll(&context, &item.key).await;
+        polls.spawn(async move {
+            if let Err(why) = caught(poll(&context, &item.key)).await {
+                error!(object = %item.key, why, "a poll of Secrets failed; it is tried again");
+                context.supervisor.metrics().restarted(Task::SecretPoll);
+                schedule(&context, item.key.clone());
+            }
             drop((item, permit));
         });
         sleep(PACE).await;
@@ -65,6 +84,8 @@ pub async fn poll_secrets(context: Arc<Context>) {
 
 /// Polls the Secrets of one client or server. One that no longer exists is not polled again.
 pub(super) async fn poll(context: &Context, key: &ReconcileKey) {
+    #[cfg(test)]
+    crate::supervise::faults::point(&format!("poll of {key}"));
     let Some(secrets) = secrets(context, key) else { return };
     for seen in secrets {
         let secret = ObjectRef::of::<Secret>(seen.name.clone());

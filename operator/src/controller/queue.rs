@@ -17,12 +17,9 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use crate::sync::lock;
+use crate::{metrics::LaneState, sync::lock};
 pub use lane::Lane;
-use lane::Waiting;
-
-/// After a panic a key is left alone this long: the same input would panic again.
-const AFTER_PANIC: Duration = Duration::from_secs(30);
+use lane::{LANES, Waiting};
 
 /// What can be scheduled.
 pub trait Key: Ord + Hash + Clone {
@@ -37,7 +34,7 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    /// In the order of [`Lane::ALL`].
+    /// In the order of [`LANES`].
     lanes: [Waiting<K>; 2],
     by_key: HashMap<K, (Instant, Lane)>,
     in_progress: HashMap<K, InProgress>,
@@ -45,6 +42,7 @@ struct Inner<K> {
 
 #[derive(Debug)]
 struct InProgress {
+    since: Instant,
     /// When it is to be given out again.
     again: Option<(Instant, Lane)>,
     preempted: Arc<Notify>,
@@ -73,7 +71,7 @@ pub struct Room<K: Key> {
 
 impl<K: Key> Default for Queue<K> {
     fn default() -> Self {
-        let lanes = Lane::ALL.map(Waiting::new);
+        let lanes = LANES.map(Waiting::new);
         let inner = Inner { lanes, by_key: HashMap::new(), in_progress: HashMap::new() };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
@@ -129,7 +127,7 @@ impl<K: Key> Queue<K> {
     fn due(self: &Arc<Self>, now: Instant) -> Result<WorkItem<K>, Option<Instant>> {
         let mut inner = self.lock();
         let mut later: Option<Instant> = None;
-        for lane in Lane::ALL {
+        for lane in LANES {
             let waiting = &mut inner.lanes[lane as usize];
             let key = match waiting.next(now) {
                 Ok(key) => key,
@@ -143,7 +141,8 @@ impl<K: Key> Queue<K> {
                 inner.lanes[lane as usize].remove(at, &key);
             }
             let preempted = Arc::new(Notify::new());
-            inner.in_progress.insert(key.clone(), InProgress { again: None, preempted: Arc::clone(&preempted) });
+            let work = InProgress { since: now, again: None, preempted: Arc::clone(&preempted) };
+            inner.in_progress.insert(key.clone(), work);
             drop(inner);
             let room = Room { lane, namespace: key.namespace().to_owned(), begun: now, queue: Arc::clone(self) };
             return Ok(WorkItem {
@@ -155,6 +154,26 @@ impl<K: Key> Queue<K> {
             });
         }
         Err(later)
+    }
+
+    /// The lanes, for the metrics.
+    pub fn lanes(&self) -> Vec<(Lane, LaneState)> {
+        let (now, inner) = (Instant::now(), self.lock());
+        LANES.into_iter().zip(inner.lanes.iter().map(|waiting| waiting.state(now))).collect()
+    }
+
+    /// For how long a key has been due that could have been given out.
+    pub fn overdue(&self) -> Duration {
+        let (now, inner) = (Instant::now(), self.lock());
+        let since = inner.lanes.iter().filter_map(Waiting::overdue_since).min();
+        since.map(|since| now.duration_since(since)).unwrap_or_default()
+    }
+
+    /// For how long the oldest of the keys that are worked on has been worked on.
+    pub fn longest_work(&self) -> Duration {
+        let (now, inner) = (Instant::now(), self.lock());
+        let since = inner.in_progress.values().map(|work| work.since).min();
+        since.map(|since| now.duration_since(since)).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
@@ -188,9 +207,6 @@ impl<K: Key> Drop for WorkItem<K> {
         let again = queue.lock().in_progress.remove(&self.key).and_then(|work| work.again);
         if let Some((at, lane)) = again {
             queue.add_at(self.key.clone(), at, lane);
-        }
-        if std::thread::panicking() {
-            queue.add_at(self.key.clone(), Instant::now() + AFTER_PANIC, Lane::Others);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod log;
 
+use crate::supervise::caught;
+
 use std::{
     fs::{self, OpenOptions},
     io,
@@ -15,7 +17,7 @@ use std::{
 use portcullis_crds::NamespacedName;
 use tokio::{
     process::{Child, ChildStdin, Command},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -55,38 +57,47 @@ pub(super) enum Event {
 
 /// A server's process. It is killed when this is dropped.
 pub(super) struct Process {
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Process {
     /// Starts the process once those `before` it have ended: a port may still belong to one of them.
-    pub fn start(program: Program, before: Vec<JoinHandle<()>>, events: mpsc::UnboundedSender<Event>) -> Self {
-        let (stop, stopped) = oneshot::channel();
+    pub fn start(mut program: Program, before: Vec<JoinHandle<()>>, events: mpsc::UnboundedSender<Event>) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             for earlier in before {
                 let _ = earlier.await;
             }
-            keep(program, events, stopped).await;
+            // A panic in here ends the process too; it is restarted as if it had ended by itself.
+            while let Err(why) = caught(keep(&mut program, &events, &mut stopped)).await {
+                let _ = events.send(Event::Ended { server: program.server.clone(), why, pause: LONGEST_PAUSE });
+                tokio::select! {
+                    () = is_stopped(&mut stopped) => return,
+                    () = sleep(LONGEST_PAUSE) => {}
+                }
+            }
         });
         Self { stop, task }
     }
 
     /// Stops it, by force if it does not stop in time.
     pub async fn stop(self) {
-        let _ = self.stop.send(());
+        self.stop.send_replace(true);
         let _ = self.task.await;
     }
 }
 
 /// Keeps the process running until it is stopped.
-async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut stopped: oneshot::Receiver<()>) {
+async fn keep(program: &mut Program, events: &mpsc::UnboundedSender<Event>, stopped: &mut watch::Receiver<bool>) {
     let mut pause = FIRST_PAUSE;
     let mut admin = SocketAddr::from(([127, 0, 0, 1], 0));
     loop {
         let began = Instant::now();
         let from = fs::metadata(&program.log).map_or(0, |log| log.len());
-        let why = match spawn(&program, admin) {
+        #[cfg(test)]
+        crate::supervise::faults::point(&format!("process of {}", program.binary.display()));
+        let why = match spawn(program, admin) {
             Err(error) => format!("{}: {error}", program.binary.display()),
             Ok(mut child) => {
                 // Kept open: waiting for a child closes its input otherwise.
@@ -99,7 +110,7 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
-                    _ = &mut stopped => return end(child, input).await,
+                    () = is_stopped(stopped) => return end(child, input).await,
                     () = listening => return,
                     status = child.wait() => {
                         match (status, log::last_line(&program.log, from)) {
@@ -114,11 +125,16 @@ async fn keep(mut program: Program, events: mpsc::UnboundedSender<Event>, mut st
         pause = if began.elapsed() >= LONG_RUN { FIRST_PAUSE } else { pause };
         let _ = events.send(Event::Ended { server: program.server.clone(), why, pause });
         tokio::select! {
-            _ = &mut stopped => return,
+            () = is_stopped(stopped) => return,
             () = sleep(pause) => {}
         }
         pause = LONGEST_PAUSE.min(pause * 2);
     }
+}
+
+/// Waits until the process is to stop, or is dropped.
+async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
 }
 
 fn spawn(program: &Program, admin: SocketAddr) -> io::Result<Child> {
@@ -157,6 +173,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::supervise::faults;
 
     const SOON: Duration = Duration::from_secs(60);
 
@@ -207,6 +224,18 @@ mod tests {
             };
             assert_eq!((why.as_str(), pause), ("exit status: 3: no luck", expected));
         }
+        process.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_task_panics_is_reported_and_restarted() {
+        let folder = tempfile::tempdir().unwrap();
+        faults::plan(&format!("process of {}", folder.path().join("server").display()), 1);
+        let (process, mut events) = start(folder.path(), &format!("{LISTENS}; read nothing"));
+        let event = timeout(SOON, events.recv()).await.unwrap();
+        assert!(matches!(event, Some(Event::Ended { why, .. }) if why == "it panicked: planned by a test"));
+        let event = timeout(SOON, events.recv()).await.unwrap();
+        assert!(matches!(event, Some(Event::Listening { .. })));
         process.stop().await;
     }
 

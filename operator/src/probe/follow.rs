@@ -1,7 +1,10 @@
 //! Brings one pod to its target, and again to each new one.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -34,12 +37,12 @@ pub(super) struct Follower {
     pub on_report: Arc<dyn Fn(NamespacedName) + Send + Sync>,
     pub report: Arc<Mutex<PodReport>>,
     /// How often the pod was nudged. It is part of the annotation, for the same value again would not be an update.
-    pub nudges: u64,
+    pub nudges: AtomicU64,
 }
 
 impl Follower {
     /// Runs until the pod is no longer followed.
-    pub async fn run(mut self, mut targets: watch::Receiver<ProbeTarget>) {
+    pub async fn run(self: Arc<Self>, mut targets: watch::Receiver<ProbeTarget>) {
         let mut publications = 0;
         loop {
             let target = targets.borrow_and_update().clone();
@@ -59,7 +62,9 @@ impl Follower {
     }
 
     /// Returns once the pod serves its target, or if it has no address.
-    async fn bring(&mut self, target: &ProbeTarget, is_published: bool) {
+    async fn bring(&self, target: &ProbeTarget, is_published: bool) {
+        #[cfg(test)]
+        crate::supervise::faults::point(&format!("follower of {}", target.pod));
         let Some((address, port)) = &target.admin else { return };
         let start = Instant::now();
         let mut nudging_since = None;
@@ -113,13 +118,13 @@ impl Follower {
         is_current
     }
 
-    async fn nudge(&mut self, target: &ProbeTarget) {
+    async fn nudge(&self, target: &ProbeTarget) {
         if target.is_terminating {
             return;
         }
-        self.nudges += 1;
+        let nudges = self.nudges.fetch_add(1, Relaxed) + 1;
         let revision = target.revisions.policy.as_deref().unwrap_or_default();
-        let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), self.nudges);
+        let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), nudges);
         let metadata = json!({"uid": target.uid, "annotations": {SYNC_ANNOTATION: value}});
         let pod = ObjectRef::of::<Pod>(target.pod.clone());
         if let Err(error) = self.cluster.patch_metadata("nudging", &pod, metadata).await {

@@ -62,9 +62,9 @@ impl TestCluster {
         self.start_operator_with(&[]);
     }
 
-    /// Starts an operator with these arguments after `run`.
+    /// Starts an operator with these arguments after `run`. Its port is free: tests have operators at the same time.
     pub fn start_operator_with(&mut self, arguments: &[&str]) {
-        let arguments = [&["run"], arguments].concat();
+        let arguments = [&["run", "--listen", "127.0.0.1:0"], arguments].concat();
         let environment = [("KUBECONFIG", self.kubeconfig.to_str().unwrap())];
         self.operator = Some(Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap());
     }

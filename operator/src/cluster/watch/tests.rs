@@ -9,14 +9,16 @@ use crate::cluster::{
     scope::Scopes,
     testing::{FakeApi, list, list_in, refusal},
 };
+use crate::supervise::faults;
 
 fn config_maps(api: &FakeApi, scope: Scope, presence: Option<Arc<Presence>>) -> Watch {
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
-    Watch { cluster: Cluster::new(api.client(), Fence::open()), resource, scope, label_selector: None, presence }
+    let cluster = Cluster::new(api.client(), Fence::open());
+    Watch::new(&cluster, &Supervisor::default(), resource, scope).if_served(presence)
 }
 
 async fn run(watch: Watch, store: &Arc<Store<OwnedObject>>) {
-    watch.run(Arc::clone(store), |object| Some(object.into()), |_| ()).await;
+    watch.run(Arc::clone(store), false, |object| Some(object.into()), |_| ()).await;
 }
 
 /// Waits until the store holds exactly these.
@@ -110,7 +112,7 @@ async fn the_watches_of_two_namespaces_feed_one_store_and_each_lists_its_own() {
     let mut watches = tokio::task::JoinSet::new();
     for scope in scopes.iter() {
         let watch = config_maps(&api, scope.clone(), None);
-        watches.spawn(watch.run(Arc::clone(&store), |object| Some(object.into()), |_| ()));
+        watches.spawn(watch.run(Arc::clone(&store), false, |object| Some(object.into()), |_| ()));
     }
     holds(&store, &["marketing/a", "sales/a"]).await;
     store.synced().await;
@@ -132,9 +134,10 @@ async fn a_kind_that_the_cluster_lacks_is_looked_for_and_watched_once_it_is_ther
     let (store, presence) = (Arc::new(Store::new(&Scopes::all())), Arc::new(Presence::default()));
     let watch = config_maps(&api, Scope::All, Some(Arc::clone(&presence)));
     let (cluster, resource) = (watch.cluster.clone(), watch.resource.clone());
+    let progress = Supervisor::default().progress(Task::Presence);
     let (sender, mut appeared) = tokio::sync::mpsc::unbounded_channel();
     tokio::select! {
-        () = presence.follow(&cluster, &resource, Duration::from_millis(20), || sender.send(()).unwrap_or_default()) => {}
+        () = presence.follow(&cluster, &resource, Duration::from_millis(20), &progress, || sender.send(()).unwrap_or_default()) => {}
         () = run(watch, &store) => {}
         () = holds(&store, &["sales/a"]) => {}
     }
@@ -142,4 +145,75 @@ async fn a_kind_that_the_cluster_lacks_is_looked_for_and_watched_once_it_is_ther
     assert_eq!(appeared.try_recv(), Ok(()));
     let paths: Vec<String> = api.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths[..2], ["/api/v1", "/api/v1"], "nothing is listed before");
+}
+
+#[tokio::test]
+async fn after_a_panic_everything_is_listed_and_passed_on_again() {
+    let api = FakeApi::start(|request| (!request.is_watch()).then(|| list_in("panics", "5", &["a", "b"]))).await;
+    let (supervisor, store) = (Supervisor::default(), Arc::new(Store::new(&Scopes::all())));
+    let watch = config_maps(&api, Scope::Namespace("panics".into()), None);
+    assert_eq!(watch.name().to_string(), "watch configmaps in panics");
+    faults::plan("watch configmaps in panics", 2);
+    let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    let task = supervisor.keep(watch.name(), |is_again| {
+        let sender = sender.clone();
+        let changed = move |change: Change<OwnedObject>| {
+            sender.send((is_again, change.new.unwrap().namespaced_name().to_string())).unwrap();
+        };
+        watch.clone().run(Arc::clone(&store), is_again, |object| Some(object.into()), changed)
+    });
+    let passed_on = async {
+        let mut passed_on = Vec::new();
+        while passed_on.len() < 6 {
+            passed_on.push(changes.recv().await.unwrap());
+        }
+        passed_on.sort();
+        passed_on
+    };
+    let both = |is_again| ["panics/a", "panics/b"].map(|name| (is_again, name.to_owned()));
+    let again = [both(true)[0].clone(), both(true)[0].clone(), both(true)[1].clone(), both(true)[1].clone()];
+    tokio::select! {
+        gave_up = task => panic!("{gave_up}"),
+        passed_on = passed_on => assert_eq!(passed_on, [&both(false)[..], &again].concat()),
+    }
+    assert_eq!(supervisor.metrics().restarts(Task::Watch), 2);
+}
+
+#[tokio::test]
+async fn an_object_at_which_the_operator_panics_takes_no_other_one_with_it() {
+    let api = FakeApi::start(|request| (!request.is_watch()).then(|| list("5", &["cursed", "good"]))).await;
+    let store = Arc::new(Store::new(&Scopes::all()));
+    let watch = config_maps(&api, Scope::All, None);
+    let metrics = watch.cluster.metrics().clone();
+    faults::plan("view of cursed", 1);
+    tokio::select! {
+        () = run(watch, &store) => {}
+        () = holds(&store, &["sales/good"]) => {}
+    }
+    assert_eq!(metrics.restarts(Task::Change), 1);
+}
+
+#[tokio::test]
+async fn a_watch_says_whether_it_is_live_and_is_never_stuck_because_the_api_server_is_away() {
+    let api = FakeApi::in_turn(vec![refusal(500), list("5", &["a"])]).await;
+    let (supervisor, store) = (Supervisor::default(), Arc::new(Store::new(&Scopes::all())));
+    let cluster = Cluster::new(api.client(), Fence::open());
+    let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+    let watch = Watch::new(&cluster, &supervisor, resource, Scope::All);
+    let unready = || supervisor.unready().join("; ");
+    assert_eq!(unready(), "watch configmaps: not listed yet, for 0 s");
+    let seen = async {
+        while !unready().contains("an error (HTTP 500)") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(supervisor.stuck(), [] as [String; 0]);
+        holds(&store, &["sales/a"]).await;
+    };
+    tokio::select! {
+        () = run(watch, &store) => {}
+        () = seen => {}
+    }
+    // The watch itself is never answered: within its time that is no reason to be restarted.
+    assert!(!unready().is_empty());
+    assert_eq!(supervisor.stuck(), [] as [String; 0]);
 }

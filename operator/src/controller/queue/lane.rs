@@ -8,6 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::time::{Duration, Instant};
 
 use super::Key;
+pub use crate::metrics::Lane;
+use crate::metrics::LaneState;
+
+/// In the order of their numbers.
+pub(super) const LANES: [Lane; 2] = [Lane::Removals, Lane::Others];
 
 /// From this age on, work is taken to hang.
 pub(super) const HANGS: Duration = Duration::from_secs(1);
@@ -15,18 +20,6 @@ pub(super) const HANGS: Duration = Duration::from_secs(1);
 const APART: Duration = Duration::from_secs(60);
 /// How many namespaces are remembered to be apart before those are looked for that no longer are.
 const REMEMBERED: usize = 1000;
-
-/// What is worked on at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// Publications that take access away.
-    Removals,
-    Others,
-}
-
-impl Lane {
-    pub(super) const ALL: [Self; 2] = [Self::Removals, Self::Others];
-}
 
 /// With which namespaces one is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +129,25 @@ impl<K: Key> Waiting<K> {
         let oldest = self.begun.keys().next().filter(|_| !self.by_namespace.is_empty());
         let aged = oldest.map(|(begun, _)| *begun + HANGS);
         Err([later, aged].into_iter().flatten().min())
+    }
+
+    /// Since when a key could have been given out.
+    pub fn overdue_since(&self) -> Option<Instant> {
+        let pools = Pool::ALL.into_iter().zip(&self.pools);
+        let open = pools.filter(|(pool, namespaces)| namespaces.running < pool.bounds(self.lane).0);
+        let first = |namespaces: &Namespaces| {
+            let due = namespaces.due.iter().map(|(_, at, _)| *at);
+            due.chain(namespaces.later.first().map(|(at, _)| *at)).min()
+        };
+        open.filter_map(|(_, namespaces)| first(namespaces)).min()
+    }
+
+    pub fn state(&self, now: Instant) -> LaneState {
+        let due = self.by_namespace.values().map(|keys| keys.iter().take_while(|(at, _)| *at <= now).count());
+        let first = self.by_namespace.values().filter_map(|keys| keys.first()).map(|(at, _)| *at).min();
+        let oldest = first.map(|at| now.duration_since(at)).unwrap_or_default();
+        let running = self.pools.iter().map(|namespaces| namespaces.running).sum();
+        LaneState { depth: due.sum(), oldest, running }
     }
 
     pub fn insert(&mut self, at: Instant, key: K) {

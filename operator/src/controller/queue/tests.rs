@@ -83,7 +83,7 @@ async fn a_namespace_whose_work_hangs_holds_a_share_and_delays_no_other_and_no_r
 
 #[tokio::test(start_paused = true)]
 async fn what_hangs_in_any_number_of_namespaces_delays_others_for_a_second_once_and_never_again() {
-    for lane in Lane::ALL {
+    for lane in LANES {
         let queue = Arc::new(Queue::default());
         add(&queue, 40, 100, lane);
         let hanging = take(&queue).await;

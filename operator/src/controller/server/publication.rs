@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::condition::Reason;
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::{
@@ -26,6 +27,7 @@ pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_pub
     let mut event = None;
     if is_published {
         memory.publications.published();
+        memory.unconfirmed_since = Some(Instant::now());
         if let Some(policy) = &written.policy {
             let (revision, clients) = (&policy.revision, policy.clients.len());
             info!(server = %fetched.name, %revision, clients, "published");

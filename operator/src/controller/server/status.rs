@@ -85,6 +85,7 @@ pub async fn report(
         now,
     };
     lock(&context.of_servers.of(&fetched.name)).holds_removal = holds_removal(context, fetched, &unwritten);
+    count_confirmation(context, fetched, is_in_place, &pods);
     let assessment = assess(&input);
     let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
     report_to_clients(context, fetched, plan, &confirmations, &unwritten);
@@ -92,6 +93,15 @@ pub async fn report(
     owners?;
     let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
     Ok([lags_in, unsure, settles].into_iter().flatten().fold(again, Duration::min))
+}
+
+/// Counts how long the pods took, once all that take calls serve what is published.
+fn count_confirmation(context: &Context, fetched: &Fetched, is_in_place: bool, pods: &[Pod]) {
+    let counted: Vec<&Pod> = pods.iter().filter(|pod| pod.counts()).collect();
+    if is_in_place && !counted.is_empty() && counted.iter().all(|pod| pod.behind_for.is_none()) {
+        let since = lock(&context.of_servers.of(&fetched.name)).unconfirmed_since.take();
+        since.into_iter().for_each(|since| context.supervisor.metrics().confirmed(since.elapsed()));
+    }
 }
 
 /// Why the pods are looked at, as far as the documents are a reason.

@@ -1,0 +1,225 @@
+//! What `run` says about itself over HTTP: `/livez`, `/readyz` and `/metrics`.
+//!
+//! Anybody in the cluster may connect, so that nothing that is said is about one object, and nobody can keep others from an answer:
+//! each connection has one request and little time, and while there are too many the oldest is closed for the newest. Nothing that
+//! the operator does depends on it: while the address cannot be had, everything else goes on.
+
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
+use tracing::{debug, error, info};
+
+use crate::{
+    metrics::{Metrics, Task},
+    supervise::caught,
+};
+
+/// How many connections there may be at once.
+const CONNECTIONS: usize = 64;
+/// How long one may last.
+const CONNECTION: Duration = Duration::from_secs(5);
+/// The longest head of a request, in bytes. hyper takes no less.
+const HEAD: usize = 8192;
+/// The pause before the address is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The pause after an accept that failed: usually too many files are open, and trying again at once closes none of them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The media type of texts.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub status: StatusCode,
+    pub media_type: &'static str,
+    pub text: String,
+}
+
+impl Page {
+    /// `ok`, or what is wrong, one line each.
+    pub fn of_problems(problems: &[String]) -> Self {
+        let (status, lines) = match problems {
+            [] => (StatusCode::OK, "ok".to_owned()),
+            problems => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n")),
+        };
+        Self { status, media_type: TEXT, text: lines + "\n" }
+    }
+}
+
+/// Makes the pages.
+pub trait Pages: Send + Sync + 'static {
+    /// The page at a path; `None` if there is none.
+    fn page(&self, path: &str) -> Option<Page>;
+}
+
+/// Serves for ever.
+pub async fn serve(address: SocketAddr, pages: Arc<impl Pages>, metrics: Metrics) {
+    let mut has_failed = false;
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(error) if !has_failed => {
+                has_failed = true;
+                error!(%address, %error, again_in = ?AGAIN, "no probes and metrics: cannot listen; see `--listen`");
+            }
+            Err(error) => debug!(%address, %error, "still cannot listen"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "serving /livez, /readyz and /metrics");
+    }
+    accept(listener, pages, metrics).await;
+}
+
+async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics) {
+    let mut tasks = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = listener.accept().await;
+        while tasks.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        match accepted {
+            Ok((stream, _)) => {
+                if open.len() >= CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                let (pages, metrics) = (Arc::clone(&pages), metrics.clone());
+                open.push_back(tasks.spawn(async move {
+                    if let Err(why) = caught(connection(stream, pages)).await {
+                        error!(why, "a request for probes or metrics failed by a mistake of the operator");
+                        metrics.restarted(Task::Connection);
+                    }
+                }));
+            }
+            Err(error) => {
+                debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, pages: Arc<impl Pages>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = respond(&request, &*pages);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(CONNECTION);
+    let served = tokio::time::timeout(CONNECTION, builder.serve_connection(TokioIo::new(stream), service)).await;
+    if let Ok(Err(error)) = served {
+        debug!(%error, "a connection for probes or metrics ended early");
+    }
+}
+
+fn respond(request: &Request<Incoming>, pages: &impl Pages) -> Response<Full<Bytes>> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let page = match pages.page(request.uri().path()) {
+        Some(page) if is_read => page,
+        Some(_) => Page { status: StatusCode::METHOD_NOT_ALLOWED, media_type: TEXT, text: "Use GET.\n".into() },
+        None => {
+            let text = "There are /livez, /readyz and /metrics.\n".into();
+            Page { status: StatusCode::NOT_FOUND, media_type: TEXT, text }
+        }
+    };
+    let mut response = Response::new(Full::from(page.text));
+    *response.status_mut() = page.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.media_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    struct Fixed;
+
+    impl Pages for Fixed {
+        fn page(&self, path: &str) -> Option<Page> {
+            assert_ne!(path, "/panic");
+            (path == "/livez").then(|| Page::of_problems(&[]))
+        }
+    }
+
+    async fn started() -> (JoinSet<()>, SocketAddr, Metrics) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, metrics) = (listener.local_addr().unwrap(), Metrics::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::new(Fixed), metrics.clone()));
+        (tasks, address, metrics)
+    }
+
+    /// The first line of the answer, and the last; empty if there is none.
+    async fn answer(address: SocketAddr, request: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("the connection must end");
+        let line = |line: Option<&str>| line.unwrap_or_default().to_owned();
+        (line(answer.lines().next()), line(answer.lines().last()))
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_and_one_that_panics_takes_nothing_with_it() {
+        let (_tasks, address, metrics) = started().await;
+        let text = |first: &str, last: &str| (first.to_owned(), last.to_owned());
+        for (request, expected) in [
+            ("GET /livez", text("HTTP/1.1 200 OK", "ok")),
+            ("GET /panic", text("", "")),
+            ("POST /livez", text("HTTP/1.1 405 Method Not Allowed", "Use GET.")),
+            ("GET /", text("HTTP/1.1 404 Not Found", "There are /livez, /readyz and /metrics.")),
+            ("GET /livez?verbose", text("HTTP/1.1 200 OK", "ok")),
+        ] {
+            assert_eq!(answer(address, request).await, expected, "{request}");
+        }
+        assert_eq!(metrics.restarts(Task::Connection), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_all_connections_keeps_nobody_from_an_answer() {
+        let (_tasks, address, _) = started().await;
+        let mut held = Vec::new();
+        for _ in 0..3 * CONNECTIONS {
+            held.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(answer(address, "GET /livez").await.1, "ok");
+        let first = timeout(PATIENCE, held[0].read(&mut [0])).await.expect("the oldest must be closed");
+        assert!(matches!(first, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_waited_for() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(address, Arc::new(Fixed), Metrics::default()));
+        assert!(timeout(Duration::from_millis(100), tasks.join_next()).await.is_err(), "it goes on");
+        drop(taken);
+        let answered = async {
+            while TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, answered).await.unwrap();
+        assert_eq!(answer(address, "GET /livez").await.1, "ok");
+    }
+}
