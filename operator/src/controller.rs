@@ -123,7 +123,7 @@ async fn work(context: Arc<Context>, failures: Arc<Failures<ReconcileKey>>, is_a
 /// Reconciles one object. Returns how long it may be left alone if nothing happens to it, and the lane in which it goes on; `None`
 /// if it no longer exists. A panic is a failure of this object only.
 async fn work_on(
-    context: &Context,
+    context: &Arc<Context>,
     item: &WorkItem<ReconcileKey>,
     failures: &Failures<ReconcileKey>,
 ) -> Option<(Duration, Lane)> {
@@ -141,7 +141,7 @@ async fn work_on(
 }
 
 async fn reconcile(
-    context: &Context,
+    context: &Arc<Context>,
     item: &WorkItem<ReconcileKey>,
     failures: &Failures<ReconcileKey>,
 ) -> (ReconcileResult, Option<(Duration, Lane)>) {
@@ -150,7 +150,7 @@ async fn reconcile(
         #[cfg(test)]
         crate::supervise::faults::point(&format!("reconcile of {key}"));
         match key {
-            ReconcileKey::Client(name) => client::reconcile(context, name, item.lane).await,
+            ReconcileKey::Client(name) => client::reconcile(context, name, item).await,
             ReconcileKey::Server(name) => server::reconcile(context, name, item).await,
         }
     };

@@ -50,6 +50,7 @@ pub struct DesiredObject {
     lists: ListRules,
     value: Value,
     is_document: bool,
+    is_fenced: bool,
     known_uids: BTreeSet<String>,
 }
 
@@ -68,13 +69,20 @@ impl DesiredObject {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let name = NamespacedName { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
         let object = ObjectRef { resource: kind.resource(), name };
-        Self { object, lists: kind.lists, value, is_document: false, known_uids: BTreeSet::new() }
+        Self { object, lists: kind.lists, value, is_document: false, is_fenced: false, known_uids: BTreeSet::new() }
     }
 
     /// Pods read the object by its name and nothing else is in it: what another party adds is removed, and if it cannot be changed
     /// it is deleted and created again.
     pub fn document(mut self) -> Self {
         self.is_document = true;
+        self
+    }
+
+    /// A write replaces only the version of the object that it was made for, and is a conflict otherwise: one that was given up has
+    /// no effect after a later one.
+    pub fn fenced(mut self, is_fenced: bool) -> Self {
+        self.is_fenced = is_fenced;
         self
     }
 
@@ -115,17 +123,17 @@ impl DesiredObject {
         }
         let added = self.is_document.then(|| added_data(&self.value, &live)).flatten();
         if let Some((field, patch)) = added {
-            self.remove(cluster, &live, patch).await?;
+            self.remove(cluster, &mut live, patch).await?;
             first.get_or_insert(field);
         }
         let field = first.or_else(|| drift(&self.value, &live, FIELD_MANAGER, self.lists));
         let Some(field) = field else { return Ok(Applied::Unchanged) };
-        let object = match self.patch(cluster, &live).await {
+        let object = match self.patch(cluster, &mut live).await {
             // Another party's annotations may take all the room that there is.
             Err(error) if self.is_document && error.is_invalid() => {
                 let Some(patch) = added_annotations(&self.value, &live) else { return Err(error) };
-                self.remove(cluster, &live, patch).await?;
-                self.patch(cluster, &live).await?
+                self.remove(cluster, &mut live, patch).await?;
+                self.patch(cluster, &mut live).await?
             }
             patched => patched?,
         };
@@ -140,24 +148,31 @@ impl DesiredObject {
         cluster.create(&self.object, self.value.clone()).await.map(Applied::Created)
     }
 
-    async fn patch(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
+    async fn patch(&self, cluster: &Cluster, live: &mut Value) -> Result<ReceivedObject, Error> {
         if let Some(managed_fields) = as_applied(live, FIELD_MANAGER) {
             let metadata = json!({
                 "uid": live["metadata"]["uid"],
                 "resourceVersion": live["metadata"]["resourceVersion"],
                 "managedFields": managed_fields,
             });
-            cluster.patch_metadata("taking over the fields of", &self.object, metadata).await?;
+            let version = cluster.patch_metadata("taking over the fields of", &self.object, metadata).await?;
+            live["metadata"]["resourceVersion"] = version.into();
         }
         let mut value = self.value.clone();
         value["metadata"]["uid"] = live["metadata"]["uid"].clone();
+        let version = &live["metadata"]["resourceVersion"];
+        if self.is_fenced && !version.is_null() {
+            value["metadata"]["resourceVersion"] = version.clone();
+        }
         cluster.apply(&self.object, value).await
     }
 
     /// Removes what another party added.
-    async fn remove(&self, cluster: &Cluster, live: &Value, mut patch: Value) -> Result<(), Error> {
+    async fn remove(&self, cluster: &Cluster, live: &mut Value, mut patch: Value) -> Result<(), Error> {
         patch["metadata"]["uid"] = live["metadata"]["uid"].clone();
-        cluster.merge("removing what was added to", &self.object, patch).await.map(drop)
+        let object = cluster.merge("removing what was added to", &self.object, patch).await?;
+        live["metadata"]["resourceVersion"] = object.metadata.resource_version.into();
+        Ok(())
     }
 
     /// The owner of the live object. One that is of this operator's own kinds is another resource that wants the same name.
@@ -187,7 +202,7 @@ impl DesiredObject {
             "resourceVersion": live["metadata"]["resourceVersion"],
             "ownerReferences": owners,
         });
-        cluster.patch_metadata("taking back", &self.object, metadata).await
+        cluster.patch_metadata("taking back", &self.object, metadata).await.map(drop)
     }
 
     /// Deletes the object and creates it again. Pods keep what they have mounted in between.

@@ -233,17 +233,23 @@ impl Cluster {
         self.write(format!("writing the status of {object}"), self.object(ApiVerb::Patch, object, request)).await
     }
 
-    /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors.
+    /// Changes these fields of an object's metadata, and no others. `doing` describes the call in errors. Returns the object's
+    /// resourceVersion afterwards, if the answer has it.
     ///
     /// # Errors
     /// Returns an error if the API server refuses or does not answer, or the fence is closed.
-    pub async fn patch_metadata(&self, doing: &str, object: &ObjectRef, metadata: Value) -> Result<(), Error> {
+    pub async fn patch_metadata(
+        &self,
+        doing: &str,
+        object: &ObjectRef,
+        metadata: Value,
+    ) -> Result<Option<String>, Error> {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let request = requests(object).patch_metadata(&object.name.name, &parameters, &patch);
-        self.write(format!("{doing} {object}"), self.text(ApiVerb::Patch, &object.resource.plural, request))
-            .await
-            .map(drop)
+        let doing = format!("{doing} {object}");
+        let written = self.write(doing, self.text(ApiVerb::Patch, &object.resource.plural, request)).await?;
+        Ok(ReceivedObject::parse(&written).ok().and_then(|written| written.metadata.resource_version))
     }
 
     /// Changes these fields of an object, and no others (JSON merge patch). `doing` describes the call in errors.
@@ -376,7 +382,7 @@ mod tests {
                 cluster.create(&object, value.clone()).await.map(drop),
                 cluster.apply(&object, value.clone()).await.map(drop),
                 cluster.apply_status(&object, value.clone()).await.map(drop),
-                cluster.patch_metadata("annotating", &object, json!({})).await,
+                cluster.patch_metadata("annotating", &object, json!({})).await.map(drop),
                 cluster.delete(&object, "uid").await,
             ]
         };

@@ -7,8 +7,12 @@ mod status;
 use std::time::Duration;
 
 use portcullis_crds::NamespacedName;
+use tracing::debug;
 
-use super::{context::Context, queue::Lane};
+use super::{
+    context::{Context, ReconcileKey},
+    queue::{Lane, WorkItem},
+};
 use crate::{cluster::Error, validate::CheckedClient};
 use apply::Applied;
 use status::RECHECK;
@@ -18,7 +22,22 @@ use status::RECHECK;
 ///
 /// # Errors
 /// Returns an error if the API server refuses. What is known was passed on to the client's servers even so.
-pub async fn reconcile(context: &Context, name: &NamespacedName, lane: Lane) -> Result<Duration, Error> {
+pub async fn reconcile(
+    context: &Context,
+    name: &NamespacedName,
+    work: &WorkItem<ReconcileKey>,
+) -> Result<Duration, Error> {
+    tokio::select! {
+        result = take_steps(context, name, work.lane) => result,
+        // What is revoked waits for no Secret that is being written: what was being sent replaces nothing that was written later.
+        () = work.given_up() => {
+            debug!(client = %name, "given up for a removal");
+            Ok(Duration::ZERO)
+        }
+    }
+}
+
+async fn take_steps(context: &Context, name: &NamespacedName, lane: Lane) -> Result<Duration, Error> {
     let Some(fetched) = fetch::fetch(context, name).await else {
         context.of_clients.forget(name);
         return Ok(RECHECK);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     collect::Publications,
     polling::SeenSecret,
-    server::{Changes, Confirmation, Corrections, Strangers},
+    server::{Changes, Confirmation, Corrections, DocumentGate, Strangers},
 };
 use crate::{
     cluster::events::EventDraft,
@@ -60,6 +60,10 @@ pub struct ServerMemory {
     pub published: Published,
     /// When this run published last, if not every pod has confirmed that yet.
     pub unconfirmed_since: Option<Instant>,
+    /// What this run sent last.
+    pub sent: Published,
+    /// Through which the writes of each document pass, by the name of its object.
+    pub gates: HashMap<String, Arc<DocumentGate>>,
     /// The Secret with its credentials.
     pub secret: Option<SeenSecret>,
     pub publications: Publications,
@@ -85,6 +89,22 @@ pub struct ServerMemory {
     pub reports: Option<HashMap<NamespacedName, ServerReport>>,
     /// The clients that wait for the first report.
     pub awaited_by: BTreeSet<NamespacedName>,
+}
+
+impl ServerMemory {
+    /// What was sent and is not what was published last, as far as it is known.
+    pub fn unanswered(&self) -> Published {
+        let Published { policy, credentials } = &self.sent;
+        let published = &self.published;
+        let is_other_policy =
+            policy.as_ref().map(|it| &it.revision) != published.policy.as_ref().map(|it| &it.revision);
+        let are_other_credentials =
+            credentials.as_ref().map(|it| &it.revision) != published.credentials.as_ref().map(|it| &it.revision);
+        Published {
+            policy: policy.clone().filter(|_| is_other_policy),
+            credentials: credentials.clone().filter(|_| are_other_credentials),
+        }
+    }
 }
 
 /// What is remembered of one client.

@@ -183,7 +183,6 @@ impl<K: Key> Queue<K> {
 
 impl<K: Key> WorkItem<K> {
     /// The room that the work takes.
-    #[cfg(test)]
     pub fn room(&self) -> Arc<Room<K>> {
         Arc::clone(&self.room)
     }

@@ -4,14 +4,16 @@ mod apply;
 mod changes;
 mod confirmation;
 mod corrections;
+mod documents;
 mod fetch;
+mod object_write;
 mod pods;
 mod publication;
 mod reports;
 mod standing;
 mod status;
 
-use std::time::Duration;
+use std::{mem, sync::Arc, time::Duration};
 
 use portcullis_crds::NamespacedName;
 use tokio::time::Instant;
@@ -25,6 +27,7 @@ use crate::{build, cluster::Error, sync::lock, validate};
 pub use changes::Changes;
 pub use confirmation::Confirmation;
 pub use corrections::Corrections;
+pub use documents::DocumentGate;
 use fetch::Fetched;
 pub use standing::Strangers;
 use status::RECHECK;
@@ -41,7 +44,7 @@ const FAILURE_REPORT: Duration = Duration::from_secs(2);
 /// # Errors
 /// Returns the first error of a write; everything that does not depend on that write was done.
 pub async fn reconcile(
-    context: &Context,
+    context: &Arc<Context>,
     name: &NamespacedName,
     work: &WorkItem<ReconcileKey>,
 ) -> Result<Duration, Error> {
@@ -51,8 +54,8 @@ pub async fn reconcile(
     }
     let result = tokio::select! {
         result = take_steps(context, name, work) => result,
-        // A removal waits for no other write of its own server. What was being sent may still take effect; the next reconcile
-        // finds it, as after the end of the process.
+        // A removal waits for no other write of its own server. Writes of documents go on; another one that was being sent may still
+        // take effect, and the next reconcile finds it, as after the end of the process.
         () = work.given_up() => {
             debug!(server = %name, "given up for a removal");
             Ok(Duration::ZERO)
@@ -66,25 +69,32 @@ pub async fn reconcile(
 
 /// Reconciles one server now.
 async fn take_steps(
-    context: &Context,
+    context: &Arc<Context>,
     name: &NamespacedName,
     work: &WorkItem<ReconcileKey>,
 ) -> Result<Duration, Error> {
-    let Some((fetched, live)) = fetch::fetch(context, name).await else {
-        forget(context, name);
-        return Ok(RECHECK);
+    let (fetched, plan, mut outcome) = loop {
+        // The plan of a removal is carried out as far as an earlier write allows, even if another removal waits.
+        work.can_be_given_up(work.lane != Lane::Removals);
+        let Some((fetched, live)) = fetch::fetch(context, name).await else {
+            forget(context, name);
+            return Ok(RECHECK);
+        };
+        if is_too_early(context, &fetched) {
+            return Ok(FIRST_KEYS / 10);
+        }
+        let plan = Arc::new(validate::server(&fetched.input));
+        let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
+        let fetched = Arc::new(fetched);
+        let outcome = apply::apply(context, &fetched, live, &plan, objects, work).await;
+        if !outcome.is_outdated {
+            break (fetched, plan, outcome);
+        }
     };
-    if is_too_early(context, &fetched) {
-        return Ok(FIRST_KEYS / 10);
-    }
-    let plan = validate::server(&fetched.input);
-    let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
-    let mut outcome = apply::apply(context, &fetched, live, &plan, objects, work).await;
     let memory = context.of_servers.of(name);
     if work.lane == Lane::Removals {
         // The pods are told at once; another reconcile, which has time, does the rest.
         pods::follow(context, &fetched, status::occasion(&outcome));
-        lock(&memory).events.append(&mut outcome.events);
         if outcome.problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
             // It is tried again in this lane, so that no other reconcile says that it failed.
             let report = status::report(context, &fetched, &plan, &outcome);
@@ -92,7 +102,7 @@ async fn take_steps(
         }
         return outcome.problem.map_or(Ok(Duration::ZERO), Err);
     }
-    outcome.events.splice(0..0, std::mem::take(&mut lock(&memory).events));
+    outcome.events = mem::take(&mut lock(&memory).events);
     let again = if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
         pods::follow(context, &fetched, status::occasion(&outcome));

@@ -150,7 +150,7 @@ async fn create(
     let record = IssueRecord::new(issued.id(), revocation, Timestamp::now());
     let secret = serde_json::to_value(credentials::secret(kind, metadata, &name.name, data, Some(&record)))?;
     let live = live.map(serde_json::to_value).transpose()?;
-    let applied = DesiredObject::new(&SECRET.object, secret).apply(&context.cluster, live).await?;
+    let applied = DesiredObject::new(&SECRET.object, secret).fenced(true).apply(&context.cluster, live).await?;
     if let Some(written) = applied.written() {
         see(context, client, kind, SeenSecret::new(name, Some(&written.metadata)));
     }

@@ -8,6 +8,7 @@ use std::sync::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{Findings, condition::Reason};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         context::ReconcileKey,
         memory::{ReportBasis, ServerReport},
         polling,
-        queue::Lane,
+        queue::{Lane, Queue},
         server::Confirmation,
     },
     credentials,
@@ -87,9 +88,17 @@ fn report(context: &Context, is_pending: bool) {
     lock(&memory).reports.get_or_insert_default().insert(name("bot"), report);
 }
 
+/// Reconciles a client in this lane.
+async fn reconciled(context: &Context, name: &NamespacedName, lane: Lane) -> Result<Duration, Error> {
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add_at(ReconcileKey::Client(name.clone()), Instant::now(), lane);
+    let work = queue.next().await;
+    reconcile(context, name, &work).await
+}
+
 /// The server reports on the client once it has its key.
 async fn report_with_key(context: &Context) {
-    reconcile(context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(context, &name("bot"), Lane::Others).await.unwrap();
     report(context, false);
 }
 
@@ -109,10 +118,10 @@ async fn a_status_waits_for_a_report_on_the_client_as_it_is_now() {
     let api = storing(|_| None).await;
     let context = context(&api, json!({}));
     report(&context, false);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(statuses(&api), [] as [Value; 0], "the report is about a client without the key");
     report(&context, true);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     let synced = |n: usize| state_of(&statuses(&api)[n]["servers"][0]["conditions"], "PolicySynced");
     assert_eq!(synced(0), (json!("Unknown"), json!("NoPods")));
 
@@ -121,7 +130,7 @@ async fn a_status_waits_for_a_report_on_the_client_as_it_is_now() {
     edited.object.metadata.resource_version = Some("1000".into());
     let change = context.clients.answer(edited).unwrap();
     context.client_changed(&change);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(statuses(&api).len(), 1, "the report is about the spec before");
 }
 
@@ -132,14 +141,14 @@ async fn a_client_waits_for_a_server_that_its_status_lists_and_its_spec_no_longe
     let context = context(&api, listed);
     let _ = context.servers.answer(object("McpServer", "wiki", json!({}), json!({})).into());
     report(&context, false);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     report(&context, false);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(statuses(&api), [] as [Value; 0]);
     let wiki = context.of_servers.of(&name("wiki"));
     assert_eq!(lock(&wiki).awaited_by, [name("bot")].into(), "its first report reconciles the client");
     lock(&wiki).reports = Some([].into());
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(statuses(&api)[0]["serversReady"], json!("1/1"));
 }
 
@@ -152,7 +161,7 @@ async fn a_secret_that_cannot_be_read_is_reported_at_once_only_if_no_key_is_in_f
         let context = context(&api, status.clone());
         report(&context, false);
         for writes in writes {
-            let error = reconcile(&context, &name("bot"), Lane::Others).await.unwrap_err();
+            let error = reconciled(&context, &name("bot"), Lane::Others).await.unwrap_err();
             assert_eq!(error.to_string(), "reading Secret sales/bot-key: forbidden (HTTP 403)");
             assert_eq!(statuses(&api).len(), writes, "{status}");
         }
@@ -198,7 +207,7 @@ async fn an_edit_that_the_answer_to_a_status_write_shows_first_is_not_lost() {
     let context = context(&api, json!({}));
     report_with_key(&context).await;
     while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(context.clients.event(ReceivedObject::parse(&edited().to_string()).unwrap().into()), None);
     let mut due = Vec::new();
     while let Ok(item) = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await {
@@ -219,7 +228,7 @@ async fn a_client_that_the_api_server_no_longer_has_loses_its_access_before_the_
         let context = context(&api, json!({}));
         report_with_key(&context).await;
         while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
-        reconcile(&context, &name("bot"), Lane::Others).await.unwrap_err();
+        reconciled(&context, &name("bot"), Lane::Others).await.unwrap_err();
         assert_eq!(context.clients.get(&name("bot")).is_some(), exists);
         let is_due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
         assert_eq!(is_due, !exists);
@@ -291,11 +300,11 @@ async fn what_is_no_longer_in_its_secret_is_taken_from_the_servers_whether_or_no
                 lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
             }
             let before = api.requests().len();
-            reconcile(&context, &name("bot"), Lane::Removals).await.unwrap();
+            reconciled(&context, &name("bot"), Lane::Removals).await.unwrap();
             let taken_away = if what == "as it was" || expected.is_none() { is_known.then_some(1) } else { Some(0) };
             assert_eq!(issued(&context), taken_away, "{what}, known: {is_known}");
             assert!(api.requests()[before..].iter().all(|request| request.method == "GET"), "nothing that could hang");
-            let _ = reconcile(&context, &name("bot"), Lane::Others).await;
+            let _ = reconciled(&context, &name("bot"), Lane::Others).await;
             assert_eq!(issued(&context), expected.or(is_known.then_some(1)), "{what}, known: {is_known}");
         }
     }
@@ -322,7 +331,7 @@ async fn a_server_is_told_of_a_revoked_key_before_a_new_one_is_created() {
         .await;
         let context = context_of_api.get_or_init(|| context(&api, status));
         report(context, false);
-        reconcile(context, &name("bot"), Lane::Others).await.unwrap();
+        reconciled(context, &name("bot"), Lane::Others).await.unwrap();
         assert_eq!((lock(&while_created).clone(), issued(context)), (vec![expected], Some(1)));
     }
 }
@@ -364,7 +373,7 @@ async fn a_secret_that_was_not_touched_is_polled_by_its_metadata_alone_and_one_t
     .await;
     let context = context(&api, json!({}));
     report(&context, false);
-    reconcile(&context, &name("bot"), Lane::Others).await.unwrap();
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
     let before = api.requests().len();
     for (touched, is_due) in [(1, false), (1, false), (2, true)] {
@@ -375,4 +384,36 @@ async fn a_secret_that_was_not_touched_is_polled_by_its_metadata_alone_and_one_t
     }
     let requests = api.requests().split_off(before);
     assert_eq!(requests.len(), 3, "nothing but the polls: {requests:?}");
+}
+
+#[tokio::test]
+async fn a_revocation_waits_for_no_secret_of_the_client_that_is_being_written() {
+    let api = storing(|_| None).await;
+    let context = context(&api, json!({}));
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
+    let secret = api.requests().into_iter().find(|request| request.method == "POST").unwrap().body;
+    // The Secret was emptied, and the write of a new key is not answered.
+    let emptied = {
+        let mut secret = secret;
+        secret["metadata"]["uid"] = json!("uid-of-secret");
+        secret["metadata"]["resourceVersion"] = json!("7");
+        secret["data"] = json!({});
+        secret
+    };
+    let api = FakeApi::start(move |request| (request.method == "GET").then(|| (200, emptied.clone()))).await;
+    let context = super::tests::context(&api, json!({}));
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add(ReconcileKey::Client(name("bot")));
+    let work = queue.next().await;
+    let hangs = async {
+        while !api.requests().iter().any(|request| request.method == "PATCH") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        queue.add_at(ReconcileKey::Client(name("bot")), Instant::now(), Lane::Removals);
+    };
+    let bot = name("bot");
+    let (given_up, ()) = tokio::join!(reconcile(&context, &bot, &work), hangs);
+    assert_eq!(given_up.unwrap(), Duration::ZERO);
+    let sent = api.requests().into_iter().find(|request| request.method == "PATCH").unwrap().body;
+    assert_eq!(sent["metadata"]["resourceVersion"], "7", "what was sent replaces nothing that is written later");
 }

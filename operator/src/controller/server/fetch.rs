@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -67,7 +68,8 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched,
     };
     let read = timeout(PROMPT, context.cluster.read(&secret)).await.ok();
     polling::schedule(context, ReconcileKey::Server(name.clone()));
-    let Published { policy, credentials } = remembered(context, &server);
+    let found = read.as_ref().and_then(|read| read.as_ref().ok()?.as_ref());
+    let Published { policy, credentials } = remembered(context, &server, found);
     if let Some(Ok(found)) = &read {
         let memory = context.of_servers.of(name);
         lock(&memory).secret = Some(SeenSecret::new(&secret.name, found.as_ref().map(|found| &found.metadata)));
@@ -118,15 +120,27 @@ fn is_unknown(published: &Published, clients: &[ClientInput]) -> bool {
     published.credentials.is_none() && clients.iter().any(|client| client.credentials.is_none() && is_served(client))
 }
 
-/// What this run published last for the server.
-fn remembered(context: &Context, server: &ServerObject) -> Published {
-    let memory = context.of_servers.of(&server.object.namespaced_name());
+/// What this run published last for the server. What it sent counts if that is found in the cluster, even if nobody waited for the
+/// answer.
+fn remembered(context: &Context, server: &ServerObject, secret: Option<&ReceivedObject>) -> Published {
+    let name = server.object.namespaced_name();
+    let memory = context.of_servers.of(&name);
     let mut memory = lock(&memory);
     // Another server of the same name starts with nothing.
     if memory.uid != server.object.uid() {
-        *memory = ServerMemory { awaited_by: std::mem::take(&mut memory.awaited_by), ..ServerMemory::default() };
+        *memory = ServerMemory {
+            awaited_by: mem::take(&mut memory.awaited_by),
+            gates: mem::take(&mut memory.gates),
+            ..ServerMemory::default()
+        };
         memory.uid = server.object.uid().to_owned();
     }
+    let Published { policy, credentials } = memory.unanswered();
+    let policy =
+        policy.filter(|sent| published_policy(context, &name).is_some_and(|found| found.revision == sent.revision));
+    let credentials =
+        credentials.filter(|sent| secret.and_then(credentials_of).is_some_and(|found| found.revision == sent.revision));
+    memory.published.update(Published { policy, credentials });
     memory.published.clone()
 }
 

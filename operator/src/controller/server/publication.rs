@@ -11,34 +11,59 @@ use super::{
     fetch::Fetched,
 };
 use crate::{
-    build::{BuiltObject, CONFIG_MAP, SECRET},
+    build::{BuiltKind, BuiltObject, CONFIG_MAP, SECRET},
     cluster::events::EventDraft,
     controller::context::Context,
     sync::lock,
     validate::{Published, ServerPlan},
 };
 
-/// Remembers the documents that are in place now. Each document counts by itself: what clients had is what was written last, even
-/// if the other document could not be written. Returns the event of a new policy.
-pub fn remember(context: &Context, fetched: &Fetched, written: Published, is_published: bool) -> Option<EventDraft> {
+/// Remembers what is being sent: if it is found in the cluster later, this run published it, whatever became of the answer.
+pub fn sending(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &BuiltKind) {
+    if let Some(document) = document(plan, kind) {
+        let memory = context.of_servers.of(&fetched.name);
+        lock(&memory).sent.update(document);
+    }
+}
+
+/// Remembers a document that is in place now. Each counts by itself: what clients had is what was written last, even if the other
+/// document could not be written.
+pub fn remember(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &BuiltKind, is_published: bool) {
+    let Some(document) = document(plan, kind) else { return };
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
-    let before = &fetched.input.published;
-    let mut event = None;
+    // Meanwhile another server may have taken the name.
+    if memory.uid != fetched.input.server.uid() {
+        return;
+    }
     if is_published {
         memory.publications.published();
         memory.unconfirmed_since = Some(Instant::now());
-        if let Some(policy) = &written.policy {
+        if let Some(policy) = &document.policy {
             let (revision, clients) = (&policy.revision, policy.clients.len());
             info!(server = %fetched.name, %revision, clients, "published");
-            if before.policy.as_ref().is_none_or(|before| before.revision != *revision) {
+            let before = fetched.input.published.policy.as_ref();
+            if before.is_none_or(|before| before.revision != *revision) {
                 let note = format!("policy {} with {clients} clients", revision.short());
-                event = Some(EventDraft::normal(Reason::PolicyPublished, note));
+                memory.events.push(EventDraft::normal(Reason::PolicyPublished, note));
             }
         }
     }
-    memory.published.update(written);
-    event
+    memory.published.update(document);
+}
+
+/// One of the planned documents.
+fn document(plan: &ServerPlan, kind: &BuiltKind) -> Option<Published> {
+    let documents = plan.documents.as_ref()?;
+    match kind.object.kind {
+        kind if kind == CONFIG_MAP.object.kind => {
+            Some(Published { policy: Some((&documents.policy).into()), credentials: None })
+        }
+        kind if kind == SECRET.object.kind => {
+            Some(Published { policy: None, credentials: Some((&documents.credentials).into()) })
+        }
+        _ => None,
+    }
 }
 
 /// What the revisions of a document changed, with the one that `object` contains; `None` if the object is not a document. `live` is

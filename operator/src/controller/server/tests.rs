@@ -59,16 +59,16 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-fn object(value: Value) -> ReceivedObject {
+pub(super) fn object(value: Value) -> ReceivedObject {
     ReceivedObject::parse(&value.to_string()).unwrap()
 }
 
-fn crm() -> NamespacedName {
+pub(super) fn crm() -> NamespacedName {
     NamespacedName { namespace: "sales".into(), name: "crm".into() }
 }
 
 /// What the operator has watched so far: one server.
-fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
+pub(super) fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
     let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
     let cluster = Cluster::new(api.client(), Fence::open());
     let context = Context::new(cluster, settings, WITH_BOTH, Scopes::all());
@@ -76,7 +76,7 @@ fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
     context
 }
 
-fn server(backend: &str, version: &str, description: &str) -> Value {
+pub(super) fn server(backend: &str, version: &str, description: &str) -> Value {
     json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpServer",
         "metadata": {"name": "crm", "namespace": "sales", "uid": "uid-of-crm", "generation": 1, "resourceVersion": version},
@@ -88,7 +88,7 @@ fn server(backend: &str, version: &str, description: &str) -> Value {
 }
 
 /// Reconciles the server in this lane.
-async fn reconciled(context: &Arc<Context>, lane: Lane) -> Result<Duration, Error> {
+pub(super) async fn reconciled(context: &Arc<Context>, lane: Lane) -> Result<Duration, Error> {
     let queue: Arc<Queue<ReconcileKey>> = Arc::default();
     queue.add_at(ReconcileKey::Server(crm()), Instant::now(), lane);
     let work = queue.next().await;
@@ -96,7 +96,7 @@ async fn reconciled(context: &Arc<Context>, lane: Lane) -> Result<Duration, Erro
 }
 
 /// What was written, as `METHOD path` without the API's prefix and the namespace.
-fn writes(api: &FakeApi) -> Vec<String> {
+pub(super) fn writes(api: &FakeApi) -> Vec<String> {
     let write = |request: Request| {
         let path = request.path.split('?').next().unwrap_or_default();
         let name = path.rsplit("/sales/").next().unwrap_or_default().to_owned();
@@ -159,7 +159,7 @@ async fn an_object_that_is_no_longer_built_is_deleted_if_it_is_the_operator_s_ow
 }
 
 /// The published policy of an earlier run: the server's half, and one entry for each of these clients with these further fields.
-fn published(clients: &[(&str, &str)]) -> ReceivedObject {
+pub(super) fn published(clients: &[(&str, &str)]) -> ReceivedObject {
     let entry = |(name, more): &(&str, &str)| {
         format!(
             "{{id: {name}, uid: uid-of-{name}, tools: [ping], maxRecordsPerQuery: 1, limits: [{{requests: 60, per: 1m}}]{more}}}"
@@ -181,7 +181,7 @@ clients: [{}]",
 }
 
 /// A client of the server. It cannot be decoded if `tools` is not a list.
-fn client(name: &str, tools: Value) -> ReceivedObject {
+pub(super) fn client(name: &str, tools: Value) -> ReceivedObject {
     let metadata = json!({"name": name, "namespace": "sales", "uid": format!("uid-of-{name}"), "resourceVersion": "1"});
     let access = json!([{"serverRef": {"name": "crm"}, "tools": tools, "maxRecordsPerQuery": 1}]);
     let spec = json!({"access": access, "credentials": {"apiKey": {"secretName": format!("{name}-key")}}});

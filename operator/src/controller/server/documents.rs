@@ -1,0 +1,169 @@
+//! The writes of a server's documents.
+//!
+//! Each is a task of its own. So neither document waits for the other one, and a reconcile can be given up for a removal while a
+//! write hangs. A document has one write at a time: a later one waits until the earlier one ended, or gives it up if it takes
+//! access away. What was given up has no effect after the later one, because each replaces only the version that it was made for.
+
+use std::{
+    panic,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    task::AbortHandle,
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::debug;
+
+use super::{
+    object_write::{ObjectWrite, Written},
+    pods, publication,
+};
+use crate::{
+    build::BuiltKind,
+    cluster::Error,
+    controller::{
+        context::ReconcileKey,
+        queue::{Lane, Room, WorkItem},
+    },
+    probe::Occasion,
+    sync::lock,
+};
+
+/// How long both documents are waited for before the pods are told of the one that was written, and before another removal may
+/// begin.
+const BOTH: Duration = Duration::from_millis(200);
+/// How long a removal waits for an earlier write of its document. After each that was given up the next one gets twice as long, so
+/// that removals which come one after another do not keep a slow API server from taking any of them.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often that is doubled: to longer than a call can take.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// Lets one write of a document at a time through.
+#[derive(Debug, Default)]
+pub struct DocumentGate {
+    gate: Arc<AsyncMutex<()>>,
+    current: Mutex<Current>,
+}
+
+/// The write that passed the gate last.
+#[derive(Debug, Default)]
+struct Current {
+    begun: Option<Instant>,
+    /// `None` if it must not be given up.
+    task: Option<AbortHandle>,
+    /// How many were given up one after another.
+    given_up: u32,
+}
+
+impl DocumentGate {
+    fn enter(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.gate).try_lock_owned().ok()
+    }
+
+    fn began(&self, task: AbortHandle) {
+        let mut current = lock(&self.current);
+        current.begun = Some(Instant::now());
+        current.task = Some(task);
+    }
+
+    fn ended(&self) {
+        lock(&self.current).given_up = 0;
+    }
+
+    fn must_not_be_given_up(&self) {
+        lock(&self.current).task = None;
+    }
+
+    /// Waits until the current write ended. A removal gives it up after a while.
+    async fn wait(&self, lane: Lane) {
+        let mut free = pin!(Arc::clone(&self.gate).lock_owned());
+        if lane == Lane::Removals {
+            let patience_ends = {
+                let current = lock(&self.current);
+                let patience = PATIENCE * 2_u32.pow(current.given_up.min(MAX_DOUBLINGS));
+                current.begun.map_or_else(Instant::now, |begun| begun + patience)
+            };
+            if timeout_at(patience_ends, &mut free).await.is_ok() {
+                return;
+            }
+            let mut current = lock(&self.current);
+            if let Some(task) = current.task.take() {
+                current.given_up += 1;
+                task.abort();
+            }
+        }
+        drop(free.await);
+    }
+}
+
+/// Writes the documents, and returns how each write ended: with `None` if an earlier write of the document had to be waited for.
+pub async fn write(
+    writes: Vec<ObjectWrite>,
+    work: &WorkItem<ReconcileKey>,
+) -> Vec<(&'static BuiltKind, Result<Option<Written>, Error>)> {
+    let Some(any) = writes.first() else { return Vec::new() };
+    let (context, fetched) = (Arc::clone(&any.context), Arc::clone(&any.fetched));
+    let mut all = pin!(join_all(writes.into_iter().map(|write| write_one(write, work))));
+    if let Ok(ends) = timeout(BOTH, &mut all).await {
+        return ends;
+    }
+    let mut published = fetched.input.published.clone();
+    published.update(lock(&context.of_servers.of(&fetched.name)).published.clone());
+    if published != fetched.input.published {
+        pods::follow(&context, &fetched, Occasion::Published);
+    }
+    work.can_be_given_up(true);
+    all.await
+}
+
+async fn write_one(
+    write: ObjectWrite,
+    work: &WorkItem<ReconcileKey>,
+) -> (&'static BuiltKind, Result<Option<Written>, Error>) {
+    let kind = write.object.kind;
+    let memory = write.context.of_servers.of(&write.fetched.name);
+    let gate = Arc::clone(lock(&memory).gates.entry(write.object.name().to_owned()).or_default());
+    let Some(entered) = gate.enter() else {
+        gate.wait(work.lane).await;
+        return (kind, Ok(None));
+    };
+    let task = tokio::spawn(write_alone(write, Arc::clone(&gate), entered, work.room()));
+    gate.began(task.abort_handle());
+    let end = match task.await {
+        Ok(end) => end.map(Some),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            // It was given up.
+            Err(_) => Ok(None),
+        },
+    };
+    (kind, end)
+}
+
+/// Writes one document. What came of it is remembered, whether or not the reconcile that began it still goes on.
+async fn write_alone(
+    write: ObjectWrite,
+    gate: Arc<DocumentGate>,
+    _entered: OwnedMutexGuard<()>,
+    _room: Arc<Room<ReconcileKey>>,
+) -> Result<Written, Error> {
+    let (context, fetched, plan) = (Arc::clone(&write.context), Arc::clone(&write.fetched), Arc::clone(&write.plan));
+    let (kind, name) = (write.object.kind, write.name());
+    publication::sending(&context, &fetched, &plan, kind);
+    let end = write.run(|| gate.must_not_be_given_up()).await;
+    gate.ended();
+    match &end {
+        Ok(Written::InPlace { is_new }) => publication::remember(&context, &fetched, &plan, kind, *is_new),
+        Ok(Written::Absent) => {}
+        Err(error) => debug!(object = %name, %error, "not written"),
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! What becomes of writes of documents that hang, against a fake API server. That a real one refuses what was sent for an earlier
+//! version is tested in `tests/tests/operator`.
+
+use serde_json::{Value, json};
+
+use super::super::{
+    reconcile,
+    tests::{client, context, crm, object, published, reconciled},
+};
+use super::{super::object_write::FENCED_ATTEMPTS, *};
+use crate::{
+    build::CONFIG_MAP,
+    cluster::testing::{Answer, FakeApi, Request, refusal},
+    controller::{context::Context, queue::Queue},
+};
+
+/// An API server in which nothing exists, and that takes all that is created; `answer` is asked first, and gives no answer with
+/// `Some(None)`.
+async fn api(mut answer: impl FnMut(&Request) -> Option<Answer> + Send + 'static) -> FakeApi {
+    FakeApi::start(move |request| {
+        answer(request).unwrap_or_else(|| match request.method.as_str() {
+            "GET" => Some(refusal(404)),
+            _ => Some((200, as_written(request.body.clone(), "8"))),
+        })
+    })
+    .await
+}
+
+fn as_written(mut object: Value, version: &str) -> Value {
+    object["metadata"]["uid"] = json!("uid");
+    object["metadata"]["resourceVersion"] = json!(version);
+    object
+}
+
+fn is_write(request: &Request, plural: &str) -> bool {
+    request.method != "GET" && request.path.contains(&format!("/{plural}"))
+}
+
+/// A server with a published policy of a client, and with that client.
+fn served(api: &FakeApi) -> Arc<Context> {
+    let context = context(api, "fixed");
+    let mut policy: Value = serde_json::from_str(published(&[("bot", "")]).json()).unwrap();
+    policy["metadata"]["resourceVersion"] = json!("7");
+    let _ = context.owned.answer(&CONFIG_MAP.object, object(policy));
+    edit_client(&context, 1, |_| {});
+    let bot = context.of_clients.of(&portcullis_crds::NamespacedName::new("sales", "bot"));
+    lock(&bot).of_client("uid-of-bot").issued.insert("apiKey", Vec::new());
+    context
+}
+
+/// Changes the client, and schedules what follows from that.
+fn edit_client(context: &Context, generation: u64, change: impl FnOnce(&mut Value)) {
+    let mut edited: Value = serde_json::from_str(client("bot", json!(["ping"])).json()).unwrap();
+    edited["metadata"]["generation"] = json!(generation);
+    edited["metadata"]["resourceVersion"] = json!(generation.to_string());
+    change(&mut edited);
+    if let Some(change) = context.clients.event(object(edited).into()) {
+        context.client_changed(&change);
+    }
+}
+
+/// Starts a reconcile of the server in this lane.
+fn start(context: &Arc<Context>, lane: Lane) -> (Arc<Queue<ReconcileKey>>, tokio::task::JoinHandle<()>) {
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add_at(ReconcileKey::Server(crm()), Instant::now(), lane);
+    let (context, theirs) = (Arc::clone(context), Arc::clone(&queue));
+    let task = tokio::spawn(async move {
+        let work = theirs.next().await;
+        let _ = reconcile(&context, &crm(), &work).await;
+    });
+    (queue, task)
+}
+
+async fn until(api: &FakeApi, is_there: impl Fn(&[Request]) -> bool) {
+    let there = async {
+        while !is_there(&api.requests()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let seen = || api.requests().into_iter().map(|request| (request.method, request.path)).collect::<Vec<_>>();
+    assert!(timeout(Duration::from_secs(60), there).await.is_ok(), "{:?}", seen());
+}
+
+/// The policies that were sent.
+fn policies(requests: &[Request]) -> Vec<String> {
+    let sent = requests.iter().filter(|request| is_write(request, "configmaps"));
+    sent.filter_map(|request| request.body["data"]["policy.yaml"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn removals_are_written_at_once_one_after_another_while_a_write_of_the_credentials_hangs() {
+    let api = api(|request| is_write(request, "secrets").then_some(None)).await;
+    let context = served(&api);
+    let records =
+        |records: u64| move |client: &mut Value| client["spec"]["access"][0]["maxRecordsPerQuery"] = json!(records);
+    edit_client(&context, 2, records(100));
+    let (queue, first) = start(&context, Lane::Others);
+    until(&api, |requests| requests.iter().any(|request| is_write(request, "secrets"))).await;
+    let begun = Instant::now();
+    for generation in 3..7 {
+        edit_client(&context, generation, records(100 - generation));
+        queue.add_at(ReconcileKey::Server(crm()), Instant::now(), Lane::Removals);
+        let is_written = format!("maxRecordsPerQuery: {}", 100 - generation);
+        let context = Arc::clone(&context);
+        let work = queue.next().await;
+        assert_eq!(work.lane, Lane::Removals);
+        tokio::spawn(async move {
+            let _ = reconcile(&context, &crm(), &work).await;
+        });
+        until(&api, |requests| policies(requests).iter().any(|policy| policy.contains(&is_written))).await;
+    }
+    first.await.unwrap();
+    let given_up = lock(&lock(&context.of_servers.of(&crm())).gates["crm-credentials-v1"].current).given_up;
+    assert!(given_up <= 3, "the credentials get more and more time: {given_up} in {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_removal_gives_up_an_earlier_write_of_its_document_that_hangs_and_that_has_no_effect_after_it() {
+    let mut seen = 0;
+    let api = api(move |request| {
+        seen += usize::from(is_write(request, "configmaps"));
+        let hangs = is_write(request, "configmaps") && seen == 1;
+        hangs.then_some(None)
+    })
+    .await;
+    let context = served(&api);
+    let (_, first) = start(&context, Lane::Others);
+    until(&api, |requests| !policies(requests).is_empty()).await;
+    first.abort();
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    let _ = reconciled(&context, Lane::Removals).await;
+    let requests = api.requests();
+    let versions: Vec<&Value> = requests
+        .iter()
+        .filter(|request| is_write(request, "configmaps"))
+        .map(|request| &request.body["metadata"]["resourceVersion"])
+        .collect();
+    assert_eq!(versions, ["7", "7"], "whichever comes first, the other one is refused");
+    assert_eq!(
+        policies(&requests).iter().map(|policy| policy.contains("suspended: true")).collect::<Vec<_>>(),
+        [false, true]
+    );
+}
+
+#[tokio::test]
+async fn another_party_that_writes_all_the_time_holds_up_no_removal() {
+    let live = as_written(serde_json::from_str(published(&[("bot", "")]).json()).unwrap(), "7");
+    let api = api(move |request| {
+        let is_fenced = !request.body["metadata"]["resourceVersion"].is_null();
+        match request.path.contains("/configmaps") {
+            true if request.method == "GET" => Some(Some((200, live.clone()))),
+            true if is_fenced => Some(Some(refusal(409))),
+            _ => None,
+        }
+    })
+    .await;
+    let context = served(&api);
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    let _ = reconciled(&context, Lane::Removals).await;
+    let memory = context.of_servers.of(&crm());
+    let policy = lock(&memory).published.policy.clone().unwrap();
+    assert!(policy.clients.iter().all(|client| client.suspended));
+    let sent = api.requests().iter().filter(|request| is_write(request, "configmaps")).count();
+    assert_eq!(sent, FENCED_ATTEMPTS + 1);
+}
+
+#[tokio::test]
+async fn what_was_sent_and_is_found_later_was_published_even_if_nobody_waited_for_the_answer() {
+    let api = api(|request| is_write(request, "configmaps").then_some(None)).await;
+    let context = served(&api);
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    let (_, removal) = start(&context, Lane::Removals);
+    until(&api, |requests| !policies(requests).is_empty()).await;
+    removal.abort();
+    let sent = api.requests().into_iter().find(|request| is_write(request, "configmaps")).unwrap().body;
+    let _ = context.owned.answer(&CONFIG_MAP.object, object(as_written(sent, "9")));
+    // The client asks for access again, in a spec that has errors: it keeps what it had.
+    edit_client(&context, 3, |client| client["spec"]["access"][0]["tools"] = json!("all"));
+    let (fetched, _) = super::super::fetch::fetch(&context, &crm()).await.unwrap();
+    assert!(fetched.input.published.policy.unwrap().clients.iter().all(|client| client.suspended));
+}
+
+/// 40 namespaces in which no write is answered, and one in which a client is suspended.
+#[tokio::test]
+async fn namespaces_in_which_every_write_hangs_delay_no_suspension_in_another_one() {
+    let api = api(|request| request.path.contains("/noisy-").then_some(None)).await;
+    let context = served(&api);
+    for namespace in 0..40 {
+        for name in 0..8 {
+            let mut noisy = super::super::tests::server("fixed", "1", "Answers.");
+            noisy["metadata"]["namespace"] = json!(format!("noisy-{namespace}"));
+            noisy["metadata"]["name"] = json!(format!("crm-{name}"));
+            noisy["metadata"]["uid"] = json!(format!("uid-of-{namespace}-{name}"));
+            let change = context.servers.event(object(noisy).into()).unwrap();
+            let name = change.new.as_ref().unwrap().object.namespaced_name();
+            context.queue.add_at(ReconcileKey::Server(name), Instant::now(), Lane::Removals);
+        }
+    }
+    let worker = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move {
+            loop {
+                let work = context.queue.next().await;
+                let context = Arc::clone(&context);
+                tokio::spawn(async move {
+                    if let ReconcileKey::Server(name) = &work.key {
+                        let _ = reconcile(&context, name, &work).await;
+                    }
+                });
+            }
+        })
+    };
+    until(&api, |requests| requests.iter().filter(|request| request.path.contains("/noisy-")).count() >= 40).await;
+    let begun = Instant::now();
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    until(&api, |requests| policies(requests).iter().any(|policy| policy.contains("suspended: true"))).await;
+    worker.abort();
+    assert!(begun.elapsed() < Duration::from_secs(8), "no write that hangs had ended: {:?}", begun.elapsed());
+}
