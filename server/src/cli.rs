@@ -9,12 +9,16 @@ use crate::audit::Sink;
 /// The exit code of a server that stopped and lost an audit record.
 pub const RECORDS_LOST: u8 = 3;
 
+/// The exit code of a server of which a part failed and could not be started again.
+pub const PART_FAILED: u8 = 4;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped, and every audit record was written
   1  could not start
   2  the command line is wrong
-  3  stopped, and at least one audit record was lost";
+  3  stopped, and at least one audit record was lost
+  4  a part of the server failed and could not be started again";
 
 /// Serves MCP to agents, and guards every call by the policy.
 #[derive(Parser, Clone, Debug)]

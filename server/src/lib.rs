@@ -20,4 +20,5 @@ pub mod protocol;
 pub mod run;
 pub mod session;
 pub mod stop;
+pub mod supervise;
 pub mod transport;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use portcullis_server::{
-    cli::{Arguments, RECORDS_LOST},
+    cli::{Arguments, PART_FAILED, RECORDS_LOST},
     run::{self, AuditLogEnd},
 };
 use tokio::runtime::Runtime;
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(AuditLogEnd::Complete) => ExitCode::SUCCESS,
         Ok(AuditLogEnd::RecordsLost) => RECORDS_LOST.into(),
+        // It was said when it failed.
+        Err(run::RunError::Failed(_)) => PART_FAILED.into(),
         Err(error) => {
             eprintln!("portcullis-server: {error}");
             ExitCode::FAILURE

@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     net::{self, Bounds, Connections},
     stop::StopSignals,
+    supervise::{self, Part},
     transport::{AdminPort, Endpoints, MainPort},
 };
 
@@ -55,12 +56,14 @@ pub enum RunError {
     Signals(io::Error),
     #[error("cannot serve: {0}")]
     Descriptors(#[from] TooFew),
+    #[error("stopped, because {0} failed")]
+    Failed(Part),
 }
 
 /// Serves until a signal or the end of standard input stops it. Returns whether every audit record was written.
 ///
 /// # Errors
-/// Returns an error if the server cannot start.
+/// Returns an error if the server cannot start, or a part of it failed and could not be started again.
 pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let descriptors = Descriptors::raise()?;
     let instance = format!("{}-{:08x}", arguments.instance, random());
@@ -77,7 +80,7 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
         limit_stores: limiter::Stores::default(),
         settled_after: SETTLED_AFTER,
     }));
-    let reloads = Reloads { audit: audit.clone(), metrics: metrics.clone(), log };
+    let reloads = Arc::new(Reloads { audit: audit.clone(), metrics: metrics.clone(), log });
     load(&store, &reloads).await;
     let (main, admin) = ports(&arguments, &store, &audit, metrics);
 
@@ -91,7 +94,11 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     };
     record(&audit, &started);
 
-    let watching = tokio::spawn(config::watch(store, arguments.config.clone(), move |reload| reloads.report(reload)));
+    let directory = arguments.config.clone();
+    let reloading = tokio::spawn(supervise::keep(Part::Reloads, move || {
+        let reloads = reloads.clone();
+        config::watch(store.clone(), directory.clone(), move |reload| reloads.report(reload))
+    }));
     let (stop_main, main_stopped) = watch::channel(None);
     let (stop_admin, admin_stopped) = watch::channel(None);
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
@@ -105,15 +112,14 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     }
     let bounds = Bounds { connections: bounds.connections.min(descriptors.main), ..bounds };
     let serving = net::serve(main_port, main, bounds, connections.clone(), asked(main_stopped));
-    let main = Port { connections, stop: stop_main, serving: tokio::spawn(serving) };
+    let main = Port::new(connections, stop_main, serving);
     let connections = Connections::default();
     let bounds = Bounds { connections: descriptors.admin, ..Bounds::admin() };
     let serving = net::serve(admin_port, admin, bounds, connections.clone(), asked(admin_stopped));
-    let admin = Port { connections, stop: stop_admin, serving: tokio::spawn(serving) };
+    let admin = Port::new(connections, stop_admin, serving);
     let settle = Duration::from_secs(arguments.drain);
-    let ended = Shutdown { signals, main, admin, stopping, audit, settle }.run().await;
-    watching.abort();
-    Ok(ended)
+    let (end, failed) = Shutdown { signals, main, admin, stopping, audit, reloading, settle }.run().await;
+    failed.map_or(Ok(end), |part| Err(RunError::Failed(part)))
 }
 
 /// Loads the documents for the first time. Those that do not state their revision are waited for, because the server would have

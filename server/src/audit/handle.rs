@@ -116,6 +116,12 @@ impl Audit {
         ProgramLog::new(self.0.clone(), level)
     }
 
+    /// Waits until the writer has failed and is not started again. From then on the log is blocked.
+    pub async fn failed(&self) {
+        // The sender lives as long as the queue.
+        let _ = self.0.failed.subscribe().wait_for(|has_failed| *has_failed).await;
+    }
+
     /// Writes everything that waits and ends the writer. Blocks the thread for at most `within`; returns whether everything was
     /// written.
     pub fn stop(&self, within: Duration) -> bool {
@@ -124,6 +130,9 @@ impl Audit {
         waiting.stopping = true;
         self.0.wake.notify_all();
         while !waiting.stopped {
+            if *self.0.failed.borrow() {
+                return false;
+            }
             if self.0.wake.wait_until(&mut waiting, until).timed_out() {
                 return waiting.stopped;
             }

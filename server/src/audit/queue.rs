@@ -65,6 +65,8 @@ pub(super) struct Queue {
     pub wake: Condvar,
     /// The number of the last written record.
     pub written: watch::Sender<u64>,
+    /// Whether the writer failed, and is not started again.
+    pub failed: watch::Sender<bool>,
 }
 
 /// What waits for the writer.
@@ -105,6 +107,7 @@ impl Queue {
             waiting: Mutex::default(),
             wake: Condvar::new(),
             written: watch::Sender::new(0),
+            failed: watch::Sender::new(false),
         }
     }
 
@@ -146,6 +149,14 @@ impl Queue {
 
     pub(super) fn end_write(&self) {
         self.write_began.store(0, Ordering::Relaxed);
+    }
+
+    /// The writer has failed: the log counts as blocked from now on, and nobody waits for it.
+    pub(super) fn fail(&self) {
+        self.write_began.store(1, Ordering::Relaxed);
+        self.failed.send_replace(true);
+        let _waiting = self.lock();
+        self.wake.notify_all();
     }
 
     fn nanos(&self) -> u64 {

@@ -113,6 +113,12 @@ impl<T> Document<T> {
         self.refused.is_some()
     }
 
+    /// Forgets which bytes were read, so that they are parsed again.
+    pub fn forget_read(&mut self) {
+        self.read = None;
+        self.unsettled = None;
+    }
+
     /// Whether the file contains something that does not count yet: it is to be read again after [`SETTLED_AFTER`].
     pub fn is_unsettled(&self) -> bool {
         self.unsettled.is_some()

@@ -105,10 +105,18 @@ impl Loader {
         if policy.is_loaded {
             self.load_server_half();
         }
+        #[cfg(test)]
+        crate::supervise::faults::point(&format!("reload of {}", self.settings.directory.display()));
         let is_changed = policy.is_loaded || credentials.is_loaded;
         let swapped = if is_changed { self.snapshot() } else { None };
         let is_unsettled = self.policy.is_unsettled() || self.credentials.is_unsettled();
         Reload { policy, credentials, swapped, is_unsettled }
+    }
+
+    /// Forgets what was read, after a reload that panicked: it may have read what did not come into force.
+    pub fn forget_read(&mut self) {
+        self.policy.forget_read();
+        self.credentials.forget_read();
     }
 
     /// Whether the policy, or a part of it, is refused.

@@ -1,8 +1,12 @@
 //! The snapshot in force. A reload replaces it; requests that hold the earlier one keep it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -12,6 +16,9 @@ use super::{
     snapshot::Snapshot,
 };
 
+/// Both documents count as refused if nothing was read for this long: whatever reads them every two seconds hangs or is gone.
+const STALE: Duration = Duration::from_secs(15);
+
 /// Holds the snapshot, and replaces it when the files have changed.
 pub struct Store {
     current: ArcSwapOption<Snapshot>,
@@ -19,6 +26,9 @@ pub struct Store {
     // Outside of the mutex, so that they can be read during a reload.
     policy_error: AtomicBool,
     credentials_error: AtomicBool,
+    created: Instant,
+    /// When the last reload ended, in milliseconds after `created`.
+    reloaded_at: AtomicU64,
 }
 
 /// Which documents, or parts of them, are refused.
@@ -36,6 +46,8 @@ impl Store {
             loader: Mutex::new(Loader::new(settings)),
             policy_error: AtomicBool::new(false),
             credentials_error: AtomicBool::new(false),
+            created: Instant::now(),
+            reloaded_at: AtomicU64::new(0),
         }
     }
 
@@ -45,18 +57,34 @@ impl Store {
     }
 
     pub fn errors(&self) -> DocumentErrors {
-        DocumentErrors { policy: self.policy_error.load(Relaxed), credentials: self.credentials_error.load(Relaxed) }
+        let is_stale = self.is_stale(Instant::now());
+        DocumentErrors {
+            policy: is_stale || self.policy_error.load(Relaxed),
+            credentials: is_stale || self.credentials_error.load(Relaxed),
+        }
     }
 
-    /// Reads the files, and puts in force what changed. Blocks while the documents are parsed.
+    fn is_stale(&self, now: Instant) -> bool {
+        now.duration_since(self.created).saturating_sub(Duration::from_millis(self.reloaded_at.load(Relaxed))) > STALE
+    }
+
+    /// Reads the files, and puts in force what changed. Blocks while the documents are parsed. After a panic both documents count as
+    /// refused until they were read again as a whole.
     pub fn reload(&self) -> Reload {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
-        let reload = loader.reload();
+        let reload = catch_unwind(AssertUnwindSafe(|| loader.reload())).unwrap_or_else(|panic| {
+            loader.forget_read();
+            self.policy_error.store(true, Relaxed);
+            self.credentials_error.store(true, Relaxed);
+            resume_unwind(panic)
+        });
         if let Some(snapshot) = &reload.swapped {
             self.current.store(Some(snapshot.clone()));
         }
         self.policy_error.store(loader.is_policy_refused(), Relaxed);
         self.credentials_error.store(loader.are_credentials_refused(), Relaxed);
+        let since = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.reloaded_at.store(since, Relaxed);
         reload
     }
 }

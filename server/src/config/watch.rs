@@ -83,7 +83,41 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::config::{Change, StoreSettings};
+    use crate::{
+        config::{Change, StoreSettings},
+        supervise::{Part, keep},
+    };
+
+    #[tokio::test]
+    async fn a_watch_that_panics_is_started_again_and_misses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(StoreSettings::of(directory.path())));
+        let (sender, mut reloads) = mpsc::unbounded_channel();
+        let mut panics = 2;
+        let kept = keep(Part::Reloads, || {
+            let (sender, is_to_panic) = (sender.clone(), panics > 0);
+            panics -= i32::from(is_to_panic);
+            watch(store.clone(), directory.path().to_owned(), move |reload| {
+                assert!(!is_to_panic, "planned");
+                sender.send(reload.policy).unwrap();
+            })
+        });
+        let change = async {
+            tokio::time::timeout(POLL * 10, reloads.recv()).await.expect("it must go on").unwrap();
+            fs::write(directory.path().join("policy.yaml"), "no policy").unwrap();
+            loop {
+                let change =
+                    tokio::time::timeout(POLL * 10, reloads.recv()).await.expect("a change must be seen").unwrap();
+                if change != Change::default() {
+                    return change;
+                }
+            }
+        };
+        tokio::select! {
+            part = kept => panic!("{part} was given up"),
+            change = change => assert!(change.refused.is_some()),
+        }
+    }
 
     #[tokio::test]
     async fn a_directory_that_replaces_another_is_watched() {

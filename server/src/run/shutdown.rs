@@ -13,6 +13,10 @@ use std::{
     time::Duration,
 };
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use portcullis_crds::contract::LONGEST_TIMEOUT;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -21,6 +25,7 @@ use crate::{
     audit::{Audit, record::Record},
     net::Connections,
     stop::{StopReason, StopSignals},
+    supervise::Part,
 };
 
 /// How long requests in flight may take beyond the longest timeout of a tool: their bodies are still received, and their answers
@@ -49,8 +54,20 @@ pub struct Port {
     pub connections: Connections,
     /// How long its requests in flight may take, once it is to stop.
     pub stop: watch::Sender<Option<Duration>>,
-    /// Returns whether all requests were finished.
-    pub serving: JoinHandle<bool>,
+    /// Whether all requests were finished.
+    pub serving: Shared<BoxFuture<'static, bool>>,
+}
+
+impl Port {
+    /// Runs what serves the port.
+    pub fn new(
+        connections: Connections,
+        stop: watch::Sender<Option<Duration>>,
+        serving: impl Future<Output = bool> + Send + 'static,
+    ) -> Self {
+        let serving = tokio::spawn(serving).map(|finished| finished.unwrap_or(false)).boxed().shared();
+        Self { connections, stop, serving }
+    }
 }
 
 /// What a stop needs.
@@ -61,22 +78,36 @@ pub struct Shutdown {
     /// Set when the server is no longer ready.
     pub stopping: Arc<AtomicBool>,
     pub audit: Audit,
+    /// Returns if the reload of the documents cannot be started again.
+    pub reloading: JoinHandle<Part>,
     /// How long new calls are still served after SIGTERM, until load balancers have removed this server.
     pub settle: Duration,
 }
 
 impl Shutdown {
-    /// Waits for a reason to stop, and stops. A further signal ends whatever is waited for.
-    pub async fn run(self) -> AuditLogEnd {
-        let Self { mut signals, main, admin, stopping, audit, settle } = self;
-        let reason = signals.next().await;
+    /// Waits for a reason to stop, and stops. A further signal ends whatever is waited for. Also returns the part that failed, if that
+    /// was the reason.
+    pub async fn run(self) -> (AuditLogEnd, Option<Part>) {
+        let Self { mut signals, main, admin, stopping, audit, mut reloading, settle } = self;
+        let reason = tokio::select! {
+            reason = signals.next() => Ok(reason),
+            _ = &mut reloading => Err(Part::Reloads),
+            () = audit.failed() => Err(Part::AuditLog),
+            _ = main.serving.clone() => Err(Part::MainPort),
+            _ = admin.serving.clone() => Err(Part::AdminPort),
+        };
+        reloading.abort();
+        if let Err(part) = reason {
+            last_words(format!("{part} failed, and cannot be started again; the server stops"));
+        }
         record(&audit, &Record::ServerStopping);
         stopping.store(true, Relaxed);
         main.connections.drain();
         admin.connections.drain();
         let (settle, within) = match reason {
-            StopReason::Terminated => (settle, LONGEST_TIMEOUT.to_std() + BEYOND_TIMEOUT),
-            StopReason::Interrupted => (Duration::ZERO, INTERRUPTED),
+            Ok(StopReason::Terminated) => (settle, LONGEST_TIMEOUT.to_std() + BEYOND_TIMEOUT),
+            // What is in force may be out of date: nothing is served for longer than calls need.
+            Ok(StopReason::Interrupted) | Err(_) => (Duration::ZERO, INTERRUPTED),
         };
         let is_hurried = settle > Duration::ZERO && tokio::time::timeout(settle, signals.next()).await.is_ok();
         let Port { connections, stop, mut serving } = main;
@@ -88,16 +119,17 @@ impl Shutdown {
                 serving.await
             }
         };
-        if !finished.unwrap_or(false) {
+        if !finished {
             tracing::warn!("calls that were still running were cut off");
         }
         admin.stop.send_replace(Some(if is_hurried { Duration::ZERO } else { ADMIN }));
         let _ = admin.serving.await;
         if !audit.stop(FLUSH) {
-            last_words("the last audit records could not be written");
-            return AuditLogEnd::RecordsLost;
+            last_words("the last audit records could not be written".to_owned());
+            return (AuditLogEnd::RecordsLost, reason.err());
         }
-        if audit.dropped() > 0 { AuditLogEnd::RecordsLost } else { AuditLogEnd::Complete }
+        let end = if audit.dropped() > 0 { AuditLogEnd::RecordsLost } else { AuditLogEnd::Complete };
+        (end, reason.err())
     }
 }
 
@@ -107,7 +139,7 @@ pub async fn asked(mut stopped: watch::Receiver<Option<Duration>>) -> Duration {
     stopped.wait_for(Option::is_some).await.ok().and_then(|within| *within).unwrap_or_default()
 }
 
-fn last_words(text: &'static str) {
+fn last_words(text: String) {
     let (written, done) = mpsc::channel::<()>();
     thread::spawn(move || {
         eprintln!("portcullis-server: {text}");

@@ -15,6 +15,7 @@ use crate::{
     },
     net::ConnectionFacts,
     protocol::headers::Pairs,
+    supervise::faults,
 };
 
 fn store(directory: &TempDir) -> Store {
@@ -54,6 +55,33 @@ fn a_policy_whose_server_half_is_refused_still_removes_clients() {
     store.reload();
     assert_eq!(in_force(&store), (vec!["greet".to_owned()], 0));
     assert!(!store.errors().policy);
+}
+
+#[test]
+fn a_reload_that_panics_is_seen_in_the_errors_and_made_again_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    write(&directory, CREDENTIALS_FILE, &credentials(&["a", "b"]));
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({})), client("b", &json!({}))]));
+    store.reload();
+    write(&directory, POLICY_FILE, &policy(&[client("a", &json!({}))]));
+    faults::plan(&format!("reload of {}", directory.path().display()), 2);
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| store.reload())).is_err());
+        assert_eq!(store.errors(), DocumentErrors { policy: true, credentials: true });
+        assert_eq!(in_force(&store).1, 2, "the last one stays in force");
+    }
+    store.reload();
+    assert_eq!((store.errors(), in_force(&store).1), (DocumentErrors::default(), 1), "the removal is not lost");
+}
+
+#[test]
+fn documents_that_nobody_reads_any_longer_are_seen_in_the_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    store.reload();
+    let now = Instant::now();
+    assert_eq!([now, now + STALE * 2].map(|now| store.is_stale(now)), [false, true]);
 }
 
 #[test]

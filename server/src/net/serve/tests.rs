@@ -85,6 +85,7 @@ impl Answers {
                 body.taken_from(self.bodies.share(who));
                 body
             }
+            "/panic" => panic!("planned by a test"),
             "/peer" => ResponseBody::whole(connection.peer.ip().to_string()),
             "/held" => {
                 self.held.until_released().await;

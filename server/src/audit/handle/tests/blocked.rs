@@ -22,6 +22,45 @@ fn record_calls(audit: &Audit, most: usize) -> usize {
         .count()
 }
 
+/// Panics at the next writes, so many of them, after it took a part of each.
+struct Panicking(Sink, usize);
+
+impl Write for Panicking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(left) = self.1.checked_sub(1) {
+            self.1 = left;
+            panic!("planned by a test");
+        }
+        self.0.write(&bytes[..bytes.len().min(100)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_panics_goes_on_where_it_was() {
+    let sink = Sink::default();
+    let audit = Audit::start(Box::new(Panicking(sink.clone(), 3)), Options::new("pod-1")).unwrap();
+    assert_eq!(record_calls(&audit, 20), 20);
+    assert!(audit.stop(PATIENCE));
+    let lines = sink.lines();
+    assert_no_gap(&lines);
+    assert_eq!((lines.len(), audit.dropped()), (40, 0));
+    assert_eq!(audit.failed().now_or_never(), None);
+}
+
+#[test]
+fn a_writer_that_panics_again_and_again_blocks_the_log_and_is_waited_for_by_nobody() {
+    let audit = Audit::start(Box::new(Panicking(Sink::default(), usize::MAX)), Options::new("pod-1")).unwrap();
+    record_calls(&audit, 1);
+    wait_until("the writer is given up", || audit.failed().now_or_never().is_some());
+    wait_until("the log is blocked", || audit.is_blocked());
+    assert_eq!(audit.reserve(OnOverflow::Refuse).err(), Some(Blocked));
+    assert!(!audit.stop(PATIENCE), "its records are lost");
+}
+
 #[test]
 fn a_blocked_sink_refuses_calls_without_waiting_and_loses_no_record() {
     let sink = Sink::default();

@@ -125,3 +125,15 @@ async fn bodies_that_stall_hold_a_bounded_part_of_one_identity_and_of_all() {
     wait_until("both shares are given back", || server.bodies.held() == 0).await;
     let _held = (held("a").await, held("b").await);
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_takes_its_connection_with_it_and_nothing_else() {
+    let server = server(|_| {}).await;
+    let mut other = server.get("/held").await;
+    for _ in 0..3 {
+        assert_eq!(server.exchange(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    }
+    server.until_connections(1).await;
+    server.held.release();
+    read_until(&mut other, "released").await;
+}
