@@ -5,6 +5,7 @@
 
 mod floors;
 mod links;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 
