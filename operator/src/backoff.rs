@@ -19,6 +19,11 @@ impl Backoff {
         Self { first, longest, failures: 0 }
     }
 
+    /// Changes the bound. How often it failed so far still counts.
+    pub fn bound(&mut self, longest: Duration) {
+        self.longest = longest;
+    }
+
     /// Counts one more failure, and returns how long to wait: between half of the doubled time and all of it.
     pub fn next_pause(&mut self) -> Duration {
         let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);

@@ -156,7 +156,10 @@ async fn reconcile(
     };
     let (result, pause) = match tokio::time::timeout(RECONCILE, work).await {
         Ok(Ok(again)) => {
-            failures.succeeded(key);
+            // In the lane of removals only a part was done.
+            if item.lane != Lane::Removals {
+                failures.succeeded(key);
+            }
             let pause = if again >= SPREAD_FROM { spread(again) } else { again };
             return (ReconcileResult::Success, context.exists(key).then_some((pause, Lane::Others)));
         }

@@ -77,7 +77,11 @@ fn plan_with(input: &ServerInput, half: &Arc<ServerHalf>, findings: Findings) ->
     for request in requests(input, Some(half)) {
         let grant = admission.admit(&request).map(|rule| Grant::new(&request, rule, half));
         let result = grant.and_then(|grant| grant.is_enforceable().then_some(grant).ok_or(Refusal::LimitBelowReplicas));
-        if let Ok(grant) = &result {
+        let has_none = request.input.credentials.as_ref().is_some_and(Vec::is_empty);
+        let is_left_out = has_none && input.is_credentials_document_stuck;
+        if let Ok(grant) = &result
+            && !is_left_out
+        {
             entries.push(Entry::new(grant.policy_client(&request), &request, &input.published));
         }
         decisions.insert(request.name(), ClientDecision { findings: request.findings, result });

@@ -37,6 +37,7 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
         server: server.into(),
         clients: clients.collect(),
         published: Published::default(),
+        is_credentials_document_stuck: false,
         fresh_keys: server_keys([7; 64]),
     }
 }

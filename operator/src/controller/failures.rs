@@ -1,7 +1,7 @@
 //! How long to wait after a failure, and whether it is worth a warning.
 //!
 //! What may pass is tried again soon. What would be refused again is tried less and less often, unless it holds back something that
-//! was taken away from a client. An object that changed, or that fails in another way, starts over.
+//! was taken away from a client. An object that changed, or that fails in a way that it has not failed in yet, starts over.
 
 use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
@@ -13,6 +13,8 @@ use crate::{backoff::Backoff, sync::lock};
 const FIRST: Duration = Duration::from_millis(200);
 /// How often a failure that stays the same is logged as a warning.
 const REMIND: Duration = Duration::from_secs(600);
+/// How many ways to fail are remembered of an object. One that fails in more ways slows down whatever comes next.
+const MOST_TEXTS: usize = 8;
 
 /// What failed.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +63,15 @@ pub struct Failures<K>(Mutex<HashMap<K, Known>>);
 
 #[derive(Debug)]
 struct Known {
-    text: String,
     generation: Option<i64>,
-    urgency: Urgency,
+    /// Each way in which this generation failed.
+    seen: Vec<Seen>,
     backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Seen {
+    text: String,
     times: u32,
     logged_at: Instant,
 }
@@ -78,29 +85,46 @@ impl<K> Default for Failures<K> {
 impl<K: Eq + Hash + Clone> Failures<K> {
     /// Counts a failure.
     pub fn failed(&self, key: &K, failure: Failure<'_>) -> Retry {
-        let now = Instant::now();
-        let mut all = lock(&self.0);
-        let is_same = |known: &&mut Known| {
-            known.text == failure.text && (known.generation, known.urgency) == (failure.generation, failure.urgency)
-        };
-        if let Some(known) = all.get_mut(key).filter(is_same) {
-            let is_news = now.duration_since(known.logged_at) >= REMIND;
-            if is_news {
-                known.logged_at = now;
-            }
-            known.times += 1;
-            return Retry { pause: known.backoff.next_pause(), times: known.times, is_news };
-        }
         let Failure { text, generation, urgency } = failure;
-        let mut backoff = Backoff::new(FIRST, urgency.longest());
-        let pause = backoff.next_pause();
-        let known = Known { text: text.to_owned(), generation, urgency, backoff, times: 1, logged_at: now };
-        all.insert(key.clone(), known);
-        Retry { pause, times: 1, is_news: true }
+        let mut all = lock(&self.0);
+        let known = all.entry(key.clone()).or_insert_with(|| Known::new(generation));
+        if known.generation != generation {
+            *known = Known::new(generation);
+        }
+        let (times, is_news) = known.count(text);
+        known.backoff.bound(urgency.longest());
+        Retry { pause: known.backoff.next_pause(), times, is_news }
     }
 
     pub fn succeeded(&self, key: &K) {
         lock(&self.0).remove(key);
+    }
+}
+
+impl Known {
+    fn new(generation: Option<i64>) -> Self {
+        Self { generation, seen: Vec::new(), backoff: Backoff::new(FIRST, Urgency::Passing.longest()) }
+    }
+
+    /// Returns how often it failed in this way, and whether that is to be logged. A way that was not seen before starts the
+    /// backoff over.
+    fn count(&mut self, text: &str) -> (u32, bool) {
+        let now = Instant::now();
+        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.text == text) {
+            seen.times += 1;
+            let is_due = now.duration_since(seen.logged_at) >= REMIND;
+            if is_due {
+                seen.logged_at = now;
+            }
+            return (seen.times, is_due);
+        }
+        match self.seen.len() < MOST_TEXTS {
+            true => self.backoff.reset(),
+            // Texts that are never the same start nothing over.
+            false => drop(self.seen.remove(0)),
+        }
+        self.seen.push(Seen { text: text.to_owned(), times: 1, logged_at: now });
+        (1, true)
     }
 }
 
@@ -140,6 +164,22 @@ mod tests {
         pause_after(&failures, 14, refused("webhook", 2));
         failures.succeeded(&"crm");
         assert!(pause_after(&failures, 1, refused("webhook", 2)) <= FIRST);
+    }
+
+    /// Two parts of one reconcile that fail in turn must not start each other over.
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_take_turns_slow_down_as_one_does_and_each_is_news_once() {
+        for texts in [2, 50] {
+            let failures = Failures::default();
+            let mut retries = Vec::new();
+            for n in 0..40 {
+                retries.push(failures.failed(&"crm", refused(&format!("failure {}", n % texts), 1)));
+            }
+            assert!(retries.last().unwrap().pause >= Urgency::Refused.longest() / 2, "{texts}: {retries:?}");
+        }
+        let failures = Failures::default();
+        let news = ["a", "b", "a", "b", "a"].map(|text| failures.failed(&"crm", refused(text, 1)).is_news);
+        assert_eq!(news, [true, true, false, false, false]);
     }
 
     #[tokio::test(start_paused = true)]

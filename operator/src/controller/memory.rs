@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cluster::events::EventDraft,
-    credentials::{self, IssuedCredential},
+    credentials::{self, IssueRecord, IssuedCredential},
     object::Object,
     sync::lock,
     validate::{ClientOutcome, Published},
@@ -66,6 +66,8 @@ pub struct ServerMemory {
     pub gates: HashMap<String, Arc<DocumentGate>>,
     /// The Secret with its credentials.
     pub secret: Option<SeenSecret>,
+    /// Whether its credentials could not be written when they were last to be.
+    pub is_secret_stuck: bool,
     pub publications: Publications,
     /// What the latest revisions of each document changed, by the kind of its object.
     pub changes: HashMap<&'static str, Changes>,
@@ -113,6 +115,8 @@ pub struct ClientMemory {
     pub uid: String,
     /// What was issued to it of each kind of credential, by the kind's field; a kind is missing before it was first read.
     pub issued: BTreeMap<&'static str, Vec<IssuedCredential>>,
+    /// The record of what was issued, by the kind's field, as it was last read or written; `None` if there is none.
+    pub records: BTreeMap<&'static str, Option<IssueRecord>>,
     /// The Secret of each kind of credential, by the kind's field.
     pub secrets: BTreeMap<&'static str, SeenSecret>,
     /// Whether one of its credentials could not be read or created when it was last reconciled.
@@ -132,6 +136,7 @@ impl ClientMemory {
         if self.uid != uid {
             uid.clone_into(&mut self.uid);
             self.issued.clear();
+            self.records.clear();
             self.secrets.clear();
             self.status = None;
         }

@@ -6,7 +6,7 @@
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -56,14 +56,21 @@ impl Revocation {
         let is_other = |value: &String| record.is_none_or(|record| record.new_key.as_ref() != Some(value));
         self.before.as_ref().is_some_and(is_older) || self.new_key.as_ref().is_some_and(is_other)
     }
+
+    /// Whether it revokes a credential of which nothing but the time of its issue is known.
+    pub fn revokes_issued_at(&self, issued_at: Option<Timestamp>) -> bool {
+        self.before.is_some_and(|before| issued_at.is_none_or(|at| at < before))
+    }
 }
 
 impl IssueRecord {
     /// The record of a credential that is issued now.
     pub fn new(id: &str, revocation: &Revocation, now: Timestamp) -> Self {
-        // A status has seconds.
-        let at = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let Revocation { before, new_key } = revocation.clone();
+        // A status has seconds. What answers a revocation must not look older than that.
+        let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let is_before = before.is_some_and(|before| seconds < before && before <= now);
+        let at = if is_before { seconds.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now) } else { seconds };
         Self { id: id.to_owned(), at, revoke_before: before, new_key }
     }
 
@@ -122,6 +129,15 @@ mod tests {
             assert_eq!(revocation.revokes(None), before.is_some() || new_key.is_some(), "without a record");
             assert!(!revocation.revokes(Some(&record(&revocation))), "what it led to stays: {before:?} {new_key:?}");
         }
+        let answering = |before| IssueRecord::new("id", &asked(Some(before), None), at(noon)).at;
+        for (before, is_answered) in
+            [("2026-11-26T12:00:00.6Z", true), ("2026-11-26T12:00:00Z", true), ("2026-11-26T12:00:00.8Z", false)]
+        {
+            let is_revoked = asked(Some(before), None).revokes_issued_at(Some(answering(before)));
+            assert_eq!(!is_revoked, is_answered, "{before}, when only the time of the issue is known");
+        }
+        assert!(asked(Some("2026-11-26T12:00:00Z"), None).revokes_issued_at(None));
+        assert!(!asked(None, Some("1")).revokes_issued_at(None), "what is to be replaced may be answered already");
         let far = record(&asked(Some("9999-01-01T00:00:00Z"), None));
         assert!(
             asked(Some("2026-11-26T13:00:00Z"), None).revokes(Some(&far)),

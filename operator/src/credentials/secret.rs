@@ -4,10 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use portcullis_crds::McpClient;
 
 use super::{
@@ -29,7 +26,7 @@ pub enum Plan {
     /// It does not exist: create it with a new credential.
     Create,
     /// It belongs to the client and contains a credential that was not revoked.
-    Keep { issued: IssuedCredential, at: Option<Time> },
+    Keep { issued: IssuedCredential, record: Option<IssueRecord> },
     /// It belongs to the client, and what it contains was revoked or is nothing that the operator made: replace that with a new
     /// credential. A key that somebody chose is not accepted: its digest is published, and only 256 random bits withstand that.
     Replace,
@@ -53,7 +50,7 @@ pub fn plan(kind: &CredentialKind, client: &ObjectMeta, revocation: &Revocation,
     if let Some(issued) = secret.data.as_ref().and_then(kind.read) {
         let record = IssueRecord::of(&secret.metadata, issued.id());
         if !revocation.revokes(record.as_ref()) {
-            return Plan::Keep { issued, at: record.map(|record| Time(record.at)) };
+            return Plan::Keep { issued, record };
         }
     }
     let is_fixed = secret.immutable == Some(true) || secret.type_.as_deref().is_some_and(|type_| type_ != TYPE);
@@ -87,7 +84,7 @@ pub fn secret(
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{ByteString, jiff::Timestamp};
+    use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
     use super::*;
     use crate::credentials::KINDS;
@@ -115,7 +112,7 @@ mod tests {
             let chosen = || SecretData::from([(kind.data[0].key.to_owned(), ByteString("secret".into()))]);
             for (what, existing, expected) in [
                 ("it does not exist", None, Plan::Create),
-                ("it is the client's own", with(&|_| ()), Plan::Keep { issued, at: None }),
+                ("it is the client's own", with(&|_| ()), Plan::Keep { issued, record: None }),
                 ("it has no owner", with(&|it| it.metadata.owner_references = None), Plan::NotOwned),
                 ("it has no data", with(&|it| it.data = None), Plan::Replace),
                 ("somebody chose what it contains", with(&|it| it.data = Some(chosen())), Plan::Replace),
@@ -161,7 +158,8 @@ mod tests {
             let (old, _) = made(1, &Revocation::default(), noon);
             let (new, issued) = made(2, &asked, noon);
             assert_eq!(plan(&old), Plan::Replace);
-            assert_eq!(plan(&new), Plan::Keep { issued, at: Some(Time(noon)) });
+            let record = IssueRecord::of(&new.metadata, issued.id());
+            assert_eq!(plan(&new), Plan::Keep { issued, record });
             let data_of_old = Secret { data: old.data.clone(), ..new.clone() };
             assert_eq!(plan(&data_of_old), Plan::Replace, "the old value beside the record of the new one");
             let mut bare = old.clone();

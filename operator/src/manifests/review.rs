@@ -49,6 +49,7 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
             server: object,
             clients: clients.iter().filter(|client| concerns(folder, client, name)).cloned().collect(),
             published: cluster.published(name),
+            is_credentials_document_stuck: false,
             fresh_keys: cluster.server_keys(name),
         };
         let plan = validate::plan(&input, checked);

@@ -104,7 +104,7 @@ impl Follower {
 
     /// Keeps what the pod reported, and passes it on if it is new. Returns whether it is the target.
     fn note(&self, target: &ProbeTarget, answer: Option<Revisions>) -> bool {
-        let is_current = answer.as_ref() == Some(&target.revisions);
+        let is_current = answer.as_ref().is_some_and(|answer| target.revisions.are_in(answer));
         let is_new = {
             let mut report = lock(&self.report);
             let is_new = !report.is_asked || (answer.is_some() && report.serves != answer);

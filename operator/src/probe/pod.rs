@@ -15,6 +15,14 @@ pub struct Revisions {
     pub credentials: Option<String>,
 }
 
+impl Revisions {
+    /// Whether a pod that serves `others` serves these. A document whose revision is not known does not count.
+    pub fn are_in(&self, others: &Self) -> bool {
+        let is_in = |one: &Option<String>, other: &Option<String>| one.is_none() || one == other;
+        is_in(&self.policy, &others.policy) && is_in(&self.credentials, &others.credentials)
+    }
+}
+
 /// What is known about one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodReport {

@@ -16,6 +16,9 @@ pub struct ServerInput {
     pub clients: Vec<ClientInput>,
     /// What is published now, as far as it can be read.
     pub published: Published,
+    /// Whether the published credentials cannot be read or written now. What was revoked is still in them then, so a client
+    /// without any credential is left out of the policy.
+    pub is_credentials_document_stuck: bool,
     /// The server's own keys, if none are published yet.
     pub fresh_keys: ServerKeys,
 }

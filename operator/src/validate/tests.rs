@@ -68,6 +68,7 @@ fn input(server: &str, clients: Vec<ClientInput>) -> ServerInput {
         server: server_with(server),
         clients,
         published: Published::default(),
+        is_credentials_document_stuck: false,
         fresh_keys: server_keys([7; 64]),
     }
 }

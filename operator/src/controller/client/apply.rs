@@ -53,7 +53,10 @@ pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
 /// Takes from the client's servers what is no longer in its Secret, or was revoked.
 pub fn take_away(context: &Context, fetched: &Fetched) {
     for FetchedSecret { kind, revocation, live, former, .. } in &fetched.secrets {
-        let Ok(live) = live else { continue };
+        let Ok(live) = live else {
+            take_away_unread(context, &fetched.client, kind, revocation);
+            continue;
+        };
         let metadata = &fetched.client.object.metadata;
         if !matches!(plan(kind, metadata, revocation, live.as_ref()), Plan::Keep { .. }) {
             unlearn(context, &fetched.client, kind, revocation, former.as_ref());
@@ -61,7 +64,7 @@ pub fn take_away(context: &Context, fetched: &Fetched) {
     }
 }
 
-/// A Secret that cannot be read changes nothing: whatever was known of it stays.
+/// A Secret that cannot be read changes nothing: whatever was known of it stays, unless it was revoked.
 async fn apply_secret(
     context: &Context,
     client: &ClientObject,
@@ -69,10 +72,10 @@ async fn apply_secret(
     may_create: bool,
 ) -> Result<CredentialStatus, Error> {
     let FetchedSecret { kind, name, revocation, live, former } = secret;
-    let live = live?;
+    let live = live.inspect_err(|_| take_away_unread(context, client, kind, &revocation))?;
     see(context, client, kind, SeenSecret::new(&name, live.as_ref().map(|live| &live.metadata)));
-    let (issued, at) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
-        Plan::Keep { issued, at } => (issued, at),
+    let (issued, record) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
+        Plan::Keep { issued, record } => (issued, record),
         plan => {
             unlearn(context, client, kind, &revocation, former.as_ref());
             let created = match may_create {
@@ -88,6 +91,9 @@ async fn apply_secret(
         }
     };
     let id = issued.id().to_owned();
+    let at = record.as_ref().map(|record| Time(record.at));
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    lock(&memory).of_client(client.object.uid()).records.insert(kind.field, record);
     learn(context, client, kind, vec![issued]);
     if let Some(former) = former? {
         delete_former(context, client, former).await?;
@@ -113,6 +119,23 @@ fn unlearn(
     }
 }
 
+/// What was revoked is refused even while its Secret cannot be read: when it was issued is known from the last time, or from the
+/// status.
+fn take_away_unread(context: &Context, client: &ClientObject, kind: &CredentialKind, revocation: &Revocation) {
+    let memory = context.of_clients.of(&client.object.namespaced_name());
+    let record = lock(&memory).of_client(client.object.uid()).records.get(kind.field).cloned();
+    let is_revoked = match record {
+        Some(record) => revocation.revokes(record.as_ref()),
+        None => {
+            let issued = client.status.as_ref().and_then(kind.status);
+            issued.is_some_and(|issued| revocation.revokes_issued_at(issued.issued_at.map(|at| at.0)))
+        }
+    };
+    if is_revoked {
+        learn(context, client, kind, Vec::new());
+    }
+}
+
 /// Whether the servers may have published a credential of the client.
 fn was_issued(context: &Context, client: &ClientObject, kind: &CredentialKind) -> bool {
     let memory = context.of_clients.of(&client.object.namespaced_name());
@@ -130,7 +153,7 @@ async fn create(
     revocation: &Revocation,
     live: Option<Secret>,
     plan: Plan,
-) -> Result<(IssuedCredential, Option<Time>), Error> {
+) -> Result<(IssuedCredential, Option<IssueRecord>), Error> {
     let metadata = &client.object.metadata;
     let object = ObjectRef::of::<Secret>(name.clone());
     let live = match (plan, live) {
@@ -158,7 +181,7 @@ async fn create(
     info!(client = %client.object.namespaced_name(), key = id, secret = name.name, "created a {noun}");
     let event = EventDraft::normal(kind.issued, format!("{noun} {id} is in Secret {}", name.name));
     context.events.write::<McpClient>(metadata, &event).await;
-    Ok((issued, Some(Time(record.at))))
+    Ok((issued, Some(record)))
 }
 
 /// Remembers a Secret as it was last read or written.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use portcullis_crds::{Findings, condition::Reason};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ use crate::{
         queue::{Lane, Queue},
         server::Confirmation,
     },
-    credentials,
+    credentials::{self, IssueRecord, Revocation},
     sync::lock,
     validate::ClientOutcome,
 };
@@ -306,6 +306,43 @@ async fn what_is_no_longer_in_its_secret_is_taken_from_the_servers_whether_or_no
             assert!(api.requests()[before..].iter().all(|request| request.method == "GET"), "nothing that could hang");
             let _ = reconciled(&context, &name("bot"), Lane::Others).await;
             assert_eq!(issued(&context), expected.or(is_known.then_some(1)), "{what}, known: {is_known}");
+        }
+    }
+}
+
+/// Whether a key was revoked is known from the last time that its Secret was read, or from the status.
+#[tokio::test]
+async fn a_key_that_was_revoked_while_its_secret_cannot_be_read_is_taken_from_the_servers() {
+    let (issued_at, before, after) = ("2026-01-01T12:00:00Z", "2026-01-01T11:59:59Z", "2026-01-01T12:00:01Z");
+    let status =
+        |issued_at| json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab", "issuedAt": issued_at}});
+    let record = |at: &str| IssueRecord::new("0123456789ab", &Revocation::default(), at.parse().unwrap());
+    for (known, status, revoke_before, expected) in [
+        (None, status(json!(issued_at)), after, Some(0)),
+        (None, status(json!(issued_at)), before, None),
+        (None, status(Value::Null), before, Some(0)),
+        (None, json!({}), after, None),
+        (Some(Some(record(issued_at))), json!({}), after, Some(0)),
+        (Some(Some(record(issued_at))), status(json!(before)), issued_at, Some(1)),
+        (Some(None), json!({}), before, Some(0)),
+    ] {
+        let api = storing(|request| request.path.contains("/secrets/").then(|| refusal(403))).await;
+        let context = context(&api, status);
+        if let Some(record) = &known {
+            let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
+            let memory = context.of_clients.of(&name("bot"));
+            let mut memory = lock(&memory);
+            memory.of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
+            memory.records.insert("apiKey", record.clone());
+        }
+        let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
+        let spec = edited.object.spec.as_mut().unwrap();
+        spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(revoke_before.parse().unwrap()));
+        edited.object.metadata.resource_version = Some("1000".into());
+        context.clients.answer(edited).unwrap();
+        for lane in [Lane::Removals, Lane::Others] {
+            let _ = reconciled(&context, &name("bot"), lane).await;
+            assert_eq!(issued(&context), expected, "{known:?}, revoked before {revoke_before}");
         }
     }
 }

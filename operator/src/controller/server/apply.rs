@@ -58,6 +58,7 @@ pub async fn apply(
     }
     writer.outcome.is_policy_in_place = writer.is_in_place(&CONFIG_MAP);
     writer.outcome.are_credentials_in_place = writer.is_in_place(&SECRET);
+    lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !writer.outcome.are_credentials_in_place;
     if fetched.server.is_terminating() || work.lane == Lane::Removals || writer.outcome.is_outdated {
         return writer.outcome;
     }

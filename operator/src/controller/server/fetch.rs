@@ -77,13 +77,20 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched,
     let credentials = credentials.or_else(|| credentials_of(read.as_ref()?.as_ref().ok()?.as_ref()?));
     let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
     let clients = clients(context, name, &published);
+    let memory = context.of_servers.of(name);
+    let is_credentials_document_stuck = !matches!(read, Some(Ok(_))) || lock(&memory).is_secret_stuck;
     let read = read.map(|read| match read {
         Ok(_) if is_unknown(&published, &clients) => Err(Error::Unknown { object: secret.to_string() }),
         read => read,
     });
     let live = LiveObjects(read.map(|read| ((SECRET.object.kind, secret.name), read)).into_iter().collect());
-    let input =
-        ServerInput { server: server.object.clone(), clients, published, fresh_keys: server_keys(random::bytes()) };
+    let input = ServerInput {
+        server: server.object.clone(),
+        clients,
+        published,
+        is_credentials_document_stuck,
+        fresh_keys: server_keys(random::bytes()),
+    };
     Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live))
 }
 

@@ -64,10 +64,15 @@ pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Publi
     let memory = context.of_servers.of(&fetched.name);
     let mut published = fetched.input.published.clone();
     published.update(lock(&memory).published.clone());
-    if let Some(documents) = published.both() {
+    // A policy counts at once, even while it is not known what is published of the credentials.
+    let revisions = Revisions {
+        policy: published.policy.as_ref().map(|policy| policy.revision.to_string()),
+        credentials: published.credentials.as_ref().map(|credentials| credentials.revision.to_string()),
+    };
+    if revisions != Revisions::default() {
         let restored = restored(fetched.server.status.as_ref());
         let pods: Vec<Arc<ObservedPod>> = own(context, fetched).map(|(pod, _)| pod).collect();
-        context.prober.follow(&fetched.name, &revisions(documents), occasion, &pods, &restored);
+        context.prober.follow(&fetched.name, &revisions, occasion, &pods, &restored);
     }
     published
 }

@@ -15,6 +15,24 @@ fn of_two_clients_with_the_same_key_the_older_one_keeps_it() {
 }
 
 #[test]
+fn a_client_without_credentials_is_left_out_of_the_policy_only_while_the_published_ones_cannot_be_replaced() {
+    let mut revoked = client_of("sales", "revoked", 1, ACCESS);
+    revoked.credentials = Some(Vec::new());
+    let mut unread = client_of("sales", "unread", 1, ACCESS);
+    unread.credentials = None;
+    let clients = vec![revoked, unread, client_of("sales", "served", 1, ACCESS)];
+    for (is_stuck, expected) in [(false, &["revoked", "served", "unread"][..]), (true, &["served", "unread"])] {
+        let mut input = input("", clients.clone());
+        input.is_credentials_document_stuck = is_stuck;
+        let plan = server(&input);
+        let documents = plan.documents.unwrap();
+        let served: Vec<_> = documents.policy.clients().iter().map(|client| client.id.as_str()).collect();
+        assert_eq!(served, expected);
+        assert!(plan.decisions.values().all(|decision| decision.result.is_ok()), "what it is granted stays the same");
+    }
+}
+
+#[test]
 fn each_document_counts_as_published_as_soon_as_it_is_written() {
     let first = server(&input("", vec![])).documents.unwrap();
     let next = server(&input("", vec![client_of("sales", "bot", 1, ACCESS)])).documents.unwrap();

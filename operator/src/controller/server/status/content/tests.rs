@@ -33,7 +33,13 @@ fn plan() -> ServerPlan {
     };
     let fresh_keys = ServerKeys { sessions: SecretKey([1; 32]), arguments: SecretKey([2; 32]) };
     let server = Object { metadata, spec: Ok(spec) };
-    validate::server(&ServerInput { server, clients: Vec::new(), published: Published::default(), fresh_keys })
+    validate::server(&ServerInput {
+        server,
+        clients: Vec::new(),
+        published: Published::default(),
+        is_credentials_document_stuck: false,
+        fresh_keys,
+    })
 }
 
 fn pod(name: &str, serves: Option<&str>, behind_for: Option<u64>) -> Pod {
