@@ -1,9 +1,11 @@
 //! What a schema cannot express about a server: that its parts fit together.
 //!
-//! The operator, the command line and the server call [`server_half`], so that none of them serves what another would refuse.
-//! What is parsed or compiled on the way is kept in the result and never parsed again.
+//! The operator and the command line call [`server_half`], which refuses whatever people should mend. Servers call [`load`], which
+//! goes through the same checks and leaves out only what could not be served as it is meant: what is published must go on, although
+//! another release checks more. What is parsed or compiled on the way is kept in the result and never parsed again.
 
 mod arguments;
+mod load;
 mod recorded;
 mod tool;
 mod url;
@@ -12,10 +14,11 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use crate::{
     Duration, Findings,
-    contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec},
+    contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec, Tool},
     schema::Budget,
 };
 
+pub use load::{LoadedServerHalf, load};
 pub use tool::{CheckedTool, CheckedToolKind, RequestTemplates};
 pub use url::HttpTarget;
 
@@ -51,7 +54,7 @@ impl CheckedServerHalf {
     }
 
     /// Each tool with what was compiled of it, sorted by name.
-    pub fn tools(&self) -> impl Iterator<Item = (&crate::contract::Tool, &CheckedTool)> {
+    pub fn tools(&self) -> impl Iterator<Item = (&Tool, &CheckedTool)> {
         self.half.spec.tools.iter().zip(&*self.tools)
     }
 }
@@ -65,11 +68,9 @@ pub fn server_half(mut half: ServerHalf) -> Result<CheckedServerHalf, Findings> 
     let mut findings = Findings::default();
     let spec = &half.spec;
     let replicas = half.server.replicas;
-    let mut backends = backends(spec, &mut findings);
-    let mut tools = tools(spec, &mut findings);
-    if spec.authentication.api_key.mode == MethodMode::Off {
-        findings.add("spec.authentication.apiKey.mode", "at least one authentication method must be on");
-    }
+    let mut backends = named(&spec.backends, backends(spec, 0..), |backend| &backend.name, &mut findings);
+    let mut tools = named(&spec.tools, tools(spec, 0..), |tool| &tool.name, &mut findings);
+    authentication(spec, &mut findings);
     for (n, rule) in spec.clients.iter().enumerate() {
         client_rule(rule, spec, replicas, &format!("spec.clients[{n}]"), &mut findings);
     }
@@ -87,10 +88,30 @@ pub fn server_half(mut half: ServerHalf) -> Result<CheckedServerHalf, Findings> 
     })
 }
 
-fn backends(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::BackendName, CheckedBackend)> {
+/// What was checked of a part, and what is wrong with it. `None` if it cannot be served as it is meant.
+type Part<T> = (Option<T>, Findings);
+
+/// The parts that can be served with their names, and the findings of all.
+fn named<T, N: Clone, C>(
+    items: &[T],
+    checked: Vec<Part<C>>,
+    name: impl Fn(&T) -> &N,
+    findings: &mut Findings,
+) -> Vec<(N, C)> {
+    let mut named = Vec::with_capacity(items.len());
+    for (item, (checked, found)) in items.iter().zip(checked) {
+        findings.0.extend(found.0);
+        named.extend(checked.map(|checked| (name(item).clone(), checked)));
+    }
+    named
+}
+
+/// Checks each backend; `at` has their positions in the document.
+fn backends(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<CheckedBackend>> {
     let mut names = BTreeSet::new();
-    let mut checked = Vec::new();
-    for (n, backend) in spec.backends.iter().enumerate() {
+    let mut checked = Vec::with_capacity(spec.backends.len());
+    for (backend, n) in spec.backends.iter().zip(at) {
+        let mut findings = Findings::default();
         let (at, name) = (format!("spec.backends[{n}]"), &backend.name);
         if !names.insert(name) {
             findings.add(format!("{at}.name"), format!("`{name}` appears twice"));
@@ -99,22 +120,24 @@ fn backends(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::BackendNa
             findings
                 .add(format!("{at}.name"), format!("`{name}` is reserved for a check of /health; choose another name"));
         }
-        match &backend.kind {
+        let part = match &backend.kind {
             BackendKind::Http(http) => {
-                let target = url::target(http, &format!("{at}.http"), findings);
-                checked.extend(target.map(|target| (name.clone(), CheckedBackend::Http(target))));
+                url::target(http, &format!("{at}.http"), &mut findings).map(CheckedBackend::Http)
             }
-            BackendKind::Static => checked.push((name.clone(), CheckedBackend::Static)),
-        }
+            BackendKind::Static => Some(CheckedBackend::Static),
+        };
+        checked.push((part, findings));
     }
     checked
 }
 
-fn tools(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::ToolName, CheckedTool)> {
+/// Checks each tool; `at` has their positions in the document.
+fn tools(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<CheckedTool>> {
     let mut names = BTreeSet::new();
-    let mut checked = Vec::new();
     let mut budget = Budget::default();
-    for (n, tool) in spec.tools.iter().enumerate() {
+    let mut checked = Vec::with_capacity(spec.tools.len());
+    for (tool, n) in spec.tools.iter().zip(at) {
+        let mut findings = Findings::default();
         let (at, name) = (format!("spec.tools[{n}]"), &tool.name);
         if !names.insert(name) {
             findings.add(format!("{at}.name"), format!("`{name}` appears twice"));
@@ -122,9 +145,16 @@ fn tools(spec: &ServerSpec, findings: &mut Findings) -> Vec<(crate::ToolName, Ch
         if !TIMEOUTS.contains(&tool.timeout) {
             findings.add(format!("{at}.timeout"), format!("must be from {} to {}", TIMEOUTS.start(), TIMEOUTS.end()));
         }
-        checked.extend(tool::check(tool, spec, &mut budget, &at, findings).map(|tool| (name.clone(), tool)));
+        let part = tool::check(tool, spec, &mut budget, &at, &mut findings);
+        checked.push((part, findings));
     }
     checked
+}
+
+fn authentication(spec: &ServerSpec, findings: &mut Findings) {
+    if spec.authentication.api_key.mode == MethodMode::Off {
+        findings.add("spec.authentication.apiKey.mode", "at least one authentication method must be on");
+    }
 }
 
 fn client_rule(rule: &ClientRule, spec: &ServerSpec, replicas: u16, at: &str, findings: &mut Findings) {

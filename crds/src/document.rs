@@ -5,8 +5,15 @@
 mod fields;
 mod strict;
 mod structural;
+mod tolerant;
 mod yaml;
 
 pub use strict::{decode, decode_published};
 pub use structural::structural_schema;
+pub use tolerant::{Flaw, tolerant};
 pub use yaml::{SyntaxError, single, split, split_each};
+
+/// The path of a value in findings: `spec.tools[3]` for the segments `spec`, `tools`, `3`.
+pub fn path(segments: &[&str]) -> String {
+    fields::path("", segments.iter().copied())
+}

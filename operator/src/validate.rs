@@ -32,10 +32,13 @@ pub use tool_decision::ToolDecision;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portcullis_crds::{Finding, Findings, contract::ServerHalf};
+use portcullis_crds::{
+    Finding, Findings,
+    contract::{PublishedHalf, ServerHalf},
+};
 
 use admission::Admission;
-use client_request::requests;
+use client_request::{ClientRequest, requests};
 use documents::{Entry, documents};
 use narrowed::narrowed;
 
@@ -50,14 +53,14 @@ pub fn server(input: &ServerInput) -> ServerPlan {
 /// spec count where they take something away.
 pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> ServerPlan {
     let findings = match checked {
-        Ok(half) => match plan_with(input, &half, Findings::default()) {
+        Ok(half) => match plan_with(input, half.into(), Findings::default()) {
             Ok(plan) => return plan,
             Err(too_large) => too_large.into(),
         },
         Err(findings) => findings,
     };
     if let Some(half) = server_half::published(input)
-        && let Ok(plan) = plan_with(input, &narrowed(&half, &input.server), findings.clone())
+        && let Ok(plan) = plan_with(input, narrowed(half, &input.server), findings.clone())
     {
         return plan;
     }
@@ -66,15 +69,19 @@ pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> 
     ServerPlan { findings, documents: None, decisions: decisions.collect() }
 }
 
-/// The plan with this half. The findings are those of the McpServer.
+/// The plan with this half. The findings are those of the McpServer. If not all of the half can be read, no client is granted more than
+/// what is published.
 ///
 /// # Errors
 /// Returns an error if the policy does not fit into a ConfigMap even without clients.
-fn plan_with(input: &ServerInput, half: &Arc<ServerHalf>, findings: Findings) -> Result<ServerPlan, Finding> {
+fn plan_with(input: &ServerInput, published: PublishedHalf, findings: Findings) -> Result<ServerPlan, Finding> {
+    let half = &published.readable;
+    let is_bounded = !published.is_complete();
     let mut decisions = BTreeMap::new();
     let mut entries = Vec::new();
     let mut admission = Admission::new(half);
     for request in requests(input, Some(half)) {
+        let request = ClientRequest { is_bounded, ..request };
         let grant = admission.admit(&request).map(|rule| Grant::new(&request, rule, half));
         let result = grant.and_then(|grant| grant.is_enforceable().then_some(grant).ok_or(Refusal::LimitBelowReplicas));
         let has_none = request.input.credentials.as_ref().is_some_and(Vec::is_empty);
@@ -86,7 +93,7 @@ fn plan_with(input: &ServerInput, half: &Arc<ServerHalf>, findings: Findings) ->
         }
         decisions.insert(request.name(), ClientDecision { findings: request.findings, result });
     }
-    let (documents, refused) = documents(half, entries, input)?;
+    let (documents, refused) = documents(&published, entries, input)?;
     for (client, refusal) in refused {
         if let Some(decision) = decisions.get_mut(&client) {
             decision.result = Err(refusal);

@@ -12,7 +12,7 @@ pub use crate::backend::{Check, Status};
 
 use crate::{
     audit::Audit,
-    config::{Snapshot, Store},
+    config::{RefusedParts, Snapshot, Store},
 };
 
 /// What is checked.
@@ -28,6 +28,9 @@ pub struct Report {
     /// The worst of the checks; a backend that is not critical only degrades it.
     pub status: Status,
     pub checks: BTreeMap<String, Check>,
+    /// What of the documents is refused, in numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedParts>,
     /// Whole seconds since the start.
     pub uptime: u64,
 }
@@ -55,10 +58,12 @@ impl Health {
                     Status::Unhealthy if !is_critical => Status::Degraded,
                     status => status,
                 });
-                checks.insert(name, check);
+                // A backend may have the name of another check in the policy of another release.
+                checks.entry(name).or_insert(check);
             }
         }
-        Report { status: overall, checks, uptime: self.started.elapsed().as_secs() }
+        let refused = snapshot.as_ref().map(|snapshot| snapshot.refused).filter(|refused| refused.sum() > 0);
+        Report { status: overall, checks, refused, uptime: self.started.elapsed().as_secs() }
     }
 }
 

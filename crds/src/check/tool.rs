@@ -18,6 +18,8 @@ use crate::{
 pub struct CheckedTool {
     pub schema: InputSchema,
     pub kind: CheckedToolKind,
+    /// The arguments whose values may be recorded: those of `audit.values` that cannot contain free text.
+    pub recorded: Vec<String>,
 }
 
 /// What was parsed of a tool's work.
@@ -37,7 +39,8 @@ pub struct RequestTemplates {
     pub body: Option<JsonTemplate>,
 }
 
-/// Checks a tool; `None` if a part of it cannot be parsed or compiled.
+/// Checks a tool. `None` if a server could not serve it as it is meant: a part of it cannot be parsed or compiled, it does not fit
+/// its backend, or its records could not be found. Whatever else is found is of use for people only.
 pub(super) fn check(
     tool: &Tool,
     spec: &ServerSpec,
@@ -45,7 +48,7 @@ pub(super) fn check(
     at: &str,
     findings: &mut Findings,
 ) -> Option<CheckedTool> {
-    backend(tool, spec, at, findings);
+    let fits = backend(tool, spec, at, findings);
     let arguments = Declared(&tool.input_schema.0);
     let schema = InputSchema::compile(&tool.input_schema.0, budget);
     let schema = schema.map_err(|error| findings.add(format!("{at}.inputSchema"), error)).ok();
@@ -53,21 +56,22 @@ pub(super) fn check(
         ToolKind::Http(http) => request(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http),
         ToolKind::Static(fixed) => static_text(fixed, arguments, &format!("{at}.static"), findings),
     };
-    if let Some(declared) = &tool.records {
-        records(declared, arguments, &format!("{at}.records"), findings);
-    }
-    recorded_values(tool, arguments, budget, &format!("{at}.audit.values"), findings);
-    Some(CheckedTool { schema: schema?, kind: kind? })
+    let declared = tool.records.as_ref();
+    let has_records = declared.is_none_or(|declared| records(declared, arguments, &format!("{at}.records"), findings));
+    let recorded = recorded_values(tool, arguments, budget, &format!("{at}.audit.values"), findings);
+    let checked = CheckedTool { schema: schema?, kind: kind?, recorded };
+    (fits && has_records).then_some(checked)
 }
 
-/// The backend exists, and is of the tool's kind.
-fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) {
+/// Whether the backend exists, and is of the tool's kind.
+fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) -> bool {
     let name = &tool.backend;
     match spec.backends.iter().find(|backend| backend.name == *name) {
         None => {
             let known = listed(spec.backends.iter().map(|backend| backend.name.as_str()));
             let message = format!("`{name}` is not a backend of this server; its backends: {known}");
             findings.add(format!("{at}.backend"), message);
+            false
         }
         Some(backend) if backend.kind.as_str() != tool.kind.as_str() => {
             let (wanted, found) = (backend.kind.as_str(), tool.kind.as_str());
@@ -75,8 +79,9 @@ fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) {
                 format!("{at}.{found}"),
                 format!("backend `{name}` is of the kind {wanted}; set `{wanted}` instead"),
             );
+            false
         }
-        Some(_) => {}
+        Some(_) => true,
     }
 }
 
@@ -99,6 +104,7 @@ fn request(http: &HttpTool, arguments: Declared<'_>, at: &str, findings: &mut Fi
     let body = http.body.as_ref().map(|body| {
         if http.method.is_read() {
             findings.add(format!("{at}.body"), format!("{} has no body", http.method.as_str()));
+            return None;
         }
         let body = JsonTemplate::parse(&Value::Object(body.0.clone()));
         let body = body.map_err(|error| findings.add(format!("{at}.body"), error.to_string())).ok()?;
@@ -123,6 +129,7 @@ fn static_text(
 ) -> Option<CheckedToolKind> {
     if fixed.structured_content.is_none() && fixed.text.is_none() {
         findings.add(at, "structuredContent, text or both must be set");
+        return None;
     }
     let Some(text) = &fixed.text else { return Some(CheckedToolKind::Static(None)) };
     text_template(text, arguments, &format!("{at}.text"), findings).map(|text| CheckedToolKind::Static(Some(text)))
@@ -134,18 +141,30 @@ fn text_template(text: &str, arguments: Declared<'_>, at: &str, findings: &mut F
     Some(template)
 }
 
-fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut Findings) {
+/// Whether the records can be found.
+fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> bool {
+    let mut are_pointers = true;
     for (field, pointer) in [("path", Some(&records.path)), ("cursorPath", records.cursor_path.as_ref())] {
         if pointer.is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
             findings.add(format!("{at}.{field}"), "must be a JSON pointer such as /items");
+            are_pointers = false;
         }
     }
     if let Some(name) = &records.limit_argument {
         limit_argument(name, arguments, &format!("{at}.limitArgument"), findings);
     }
+    are_pointers
 }
 
-fn recorded_values(tool: &Tool, arguments: Declared<'_>, budget: &mut Budget, at: &str, findings: &mut Findings) {
+/// The values that may be recorded.
+fn recorded_values(
+    tool: &Tool,
+    arguments: Declared<'_>,
+    budget: &mut Budget,
+    at: &str,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let mut recorded = Vec::new();
     for (n, name) in tool.audit.iter().flat_map(|audit| &audit.values).enumerate() {
         match arguments.get(name) {
             None => findings.add(format!("{at}[{n}]"), arguments.undeclared(name)),
@@ -158,7 +177,8 @@ fn recorded_values(tool: &Tool, arguments: Declared<'_>, budget: &mut Budget, at
                 );
                 findings.add(format!("{at}[{n}]"), message);
             }
-            Some(_) => {}
+            Some(_) => recorded.push(name.clone()),
         }
     }
+    recorded
 }

@@ -3,9 +3,19 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{envelope::Entry, limits::Rate};
-use crate::name::{ClientId, ToolName};
+use super::{
+    envelope::{Entry, decode_entry},
+    limits::Rate,
+};
+use crate::{
+    Findings,
+    name::{ClientId, ToolName},
+};
+
+/// The most limits of one client, which servers have room for.
+const MOST_LIMITS: usize = 2;
 
 /// What one client may do.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -40,6 +50,16 @@ pub struct PolicyClient {
 impl Entry for PolicyClient {
     fn id(&self) -> &ClientId {
         &self.id
+    }
+
+    fn read(entry: Value, at: &str) -> Result<(Self, Findings), Findings> {
+        let (client, mut findings) = decode_entry::<Self, ToolName>(entry, "tools", at)?;
+        // Without a limit it could call as often as it likes.
+        if !(1..=MOST_LIMITS).contains(&client.limits.len()) {
+            findings.add(format!("{at}.limits"), format!("must be 1 to {MOST_LIMITS} limits"));
+            return Err(findings);
+        }
+        Ok((client, findings))
     }
 }
 

@@ -7,10 +7,11 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     digest::{KeyDigest, SecretKey},
-    envelope::{Entry, Envelope, RefusedClient, print},
+    envelope::{Entry, Envelope, RefusedClient, decode_entry, print},
     version::Version,
 };
 use crate::{Finding, Findings, document, name::ClientId, revision::Revision};
@@ -139,11 +140,12 @@ impl CredentialsReading {
     /// revision is not the revision of its content.
     pub fn parse(text: &str) -> Result<Self, Findings> {
         // The messages of the YAML parser may quote the document, and this one is secret.
-        let value = document::single(text).map_err(|_| Finding::new("", "is not one YAML document"))?;
-        let mut envelope = Envelope::open(value)?;
+        let document = document::tolerant(text).map_err(|_| Finding::new("", "is not one YAML document"))?;
+        let mut envelope = Envelope::open(document)?;
+        let owners = owners(envelope.raw_clients());
         let (mut clients, mut refused) = envelope.take_clients::<CredentialClient>()?;
         clients.iter_mut().for_each(|client| client.api_keys.sort());
-        refuse_shared_keys(&mut clients, &mut refused);
+        refuse_shared_keys(owners, &mut clients, &mut refused);
         let keys = envelope.take("keys");
         let unknown = envelope.unknown_fields(&["clients", "keys"]);
         let keys = if unknown.is_empty() { keys } else { Err(unknown) };
@@ -151,18 +153,32 @@ impl CredentialsReading {
     }
 }
 
-/// A key identifies one client: clients that share one are all refused.
-fn refuse_shared_keys(clients: &mut Vec<CredentialClient>, refused: &mut Vec<RefusedClient>) {
-    let mut owners: BTreeMap<KeyDigest, BTreeSet<ClientId>> = BTreeMap::new();
-    for client in &*clients {
-        for key in &client.api_keys {
-            owners.entry(key.sha256).or_default().insert(client.id.clone());
+/// The ids of the entries that contain each key, or the positions of those without an id. Entries that cannot be read count too: who
+/// else has a key does not depend on the rest of an entry.
+fn owners(entries: &[Value]) -> BTreeMap<KeyDigest, BTreeSet<String>> {
+    let mut owners: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (n, entry) in entries.iter().enumerate() {
+        let id = entry.get("id").and_then(Value::as_str).filter(|id| id.parse::<ClientId>().is_ok());
+        let keys = entry.get("apiKeys").and_then(Value::as_array).into_iter().flatten();
+        let digests = keys.filter_map(|key| KeyDigest::try_from(key.get("sha256")?.as_str()?.to_owned()).ok());
+        for digest in digests {
+            owners.entry(digest).or_default().insert(id.map_or_else(|| format!("clients[{n}]"), str::to_owned));
         }
     }
+    owners
+}
+
+/// A key identifies one client: clients that share one are all refused.
+fn refuse_shared_keys(
+    owners: BTreeMap<KeyDigest, BTreeSet<String>>,
+    clients: &mut Vec<CredentialClient>,
+    refused: &mut Vec<RefusedClient>,
+) {
     for shared in owners.into_values().filter(|owners| owners.len() > 1) {
-        clients.retain(|client| !shared.contains(&client.id));
+        clients.retain(|client| !shared.contains(client.id.as_str()));
         let names = shared.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" and ");
-        for id in shared {
+        for id in &shared {
+            let Ok(id) = id.parse::<ClientId>() else { continue };
             let finding = Finding::new(format!("clients[{id}].apiKeys"), format!("{names} have the same key"));
             refused.push(RefusedClient { id: Some(id), findings: finding.into() });
         }
@@ -172,6 +188,10 @@ fn refuse_shared_keys(clients: &mut Vec<CredentialClient>, refused: &mut Vec<Ref
 impl Entry for CredentialClient {
     fn id(&self) -> &ClientId {
         &self.id
+    }
+
+    fn read(entry: Value, at: &str) -> Result<(Self, Findings), Findings> {
+        decode_entry::<Self, ApiKeyDigest>(entry, "apiKeys", at)
     }
 }
 

@@ -54,13 +54,22 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
 }
 
 /// Decodes a value that an earlier or later release published: bounds and patterns of the schema are not checked, because that
-/// release may have had others. `None` if there is a field that the type does not have, which may be a restriction, or if a value
-/// cannot be represented.
-pub fn decode_published<T: JsonSchema + DeserializeOwned + 'static>(value: Value) -> Option<T> {
-    let schema = CompiledSchema::of::<T>().ok()?;
+/// release may have had others.
+///
+/// # Errors
+/// Returns an error if there is a field that the type does not have, which may be a restriction, or if a value cannot be
+/// represented. Paths begin with `root`.
+pub fn decode_published<T: JsonSchema + DeserializeOwned + 'static>(value: &Value, root: &str) -> Result<T, Findings> {
+    let schema = CompiledSchema::of::<T>()?;
     let mut findings = Findings::default();
-    fields::check(&schema.schema, &value, "", &mut findings);
-    findings.is_empty().then(|| serde_json::from_value(value).ok()).flatten()
+    fields::check(&schema.schema, value, root, &mut findings);
+    if findings.is_empty()
+        && let Ok(decoded) = T::deserialize(value)
+    {
+        return Ok(decoded);
+    }
+    // It says more about what is wrong.
+    decode(value.clone(), root).and_then(|decoded| findings.or(decoded))
 }
 
 /// The schema of a type, compiled once: that takes longer than any use of it.

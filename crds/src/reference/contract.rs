@@ -20,10 +20,15 @@ explains why the contract is as it is.
   refused.
 * **The version** is the value of `contract`. A server reads one version, and refuses documents of any other. Within a version,
   fields are only added, each with a default that means what its absence meant before, and no default changes.
-* **Unknown fields are refused**, because a restriction that cannot be read must not be ignored. An unknown field in the entry of a
-  client denies that client alone. One anywhere else in the policy keeps the last valid `server` and `spec` in force, and each
-  client then keeps only what it had and still has in the new document. One anywhere else in the credentials keeps the last valid
-  `keys` in force.
+* **What cannot be read grants nothing, and takes nothing else with it.** A restriction that cannot be read must not be ignored, so a
+  field that is unknown, has a wrong type or appears twice refuses the smallest part that contains it: a tool, a backend with its
+  tools, the entry of a client, or an item of its `tools` or `apiKeys`. Anywhere else in `server` or `spec` it refuses both, and
+  in the rest of the credentials `keys`. A running server keeps the last valid form of a part that is refused, for the clients that
+  had it and still have it; a server that starts serves without it. `spec.clients` and `spec.logLevel` are ignored if they cannot be
+  read, and an `audit` that cannot be read is `{arguments: None}`.
+* **Bounds are for people.** What the operator and `validate` refuse because it is too long, too large or of no use is served if it
+  can be served as it is meant, because another release may have published it. A `timeout` beyond its bounds is the nearest one within
+  them, and an argument that could contain free text is not recorded.
 * A field that has its default can be left out, and the operator never prints it.
 * Durations are written as `250ms`, `30s`, `1m30s` or `24h`.
 ";

@@ -42,7 +42,7 @@ mod tests {
                       tools: [{{name: hello, description: x, backend: fixed, static: {{text: hi}}}}]}}}}"
         );
         let reading = PolicyReading::parse(&text).unwrap();
-        Policy::new(reading.server.unwrap().into(), reading.clients)
+        Policy::new(std::sync::Arc::new(reading.server.strict().unwrap()), reading.clients)
     }
 
     fn client(id: &str, uid: &str, records: u32) -> String {

@@ -21,8 +21,8 @@ impl<'a> Admission<'a> {
     /// # Errors
     /// Returns why no rule admits it.
     pub fn admit(&mut self, request: &ClientRequest<'_>) -> Result<usize, Refusal> {
-        if request.published.is_none() && !request.findings.is_empty() {
-            return Err(Refusal::Invalid);
+        if request.published.is_none() && request.keeps_at_most() {
+            return Err(if request.findings.is_empty() { Refusal::ServerUnreadable } else { Refusal::Invalid });
         }
         let namespace = request.namespace();
         let rules = &self.server.spec.clients;

@@ -20,6 +20,8 @@ pub(super) struct ClientRequest<'a> {
     pub published: Option<&'a PolicyClient>,
     /// What is wrong with the client, by itself or on this server. If anything is, it is granted no more than what is published.
     pub findings: Findings,
+    /// Whether it is granted no more than what is published although nothing is wrong with it.
+    pub is_bounded: bool,
 }
 
 /// What a client requests.
@@ -72,7 +74,7 @@ fn request<'a>(
         Err(undecodable) => (undecodable.partial.suspended, &undecodable.partial.expires_at),
     };
     let access = RequestedAccess { suspended, expires_at: expires_at.clone(), ..access };
-    Some(ClientRequest { id, input: client, access, published, findings })
+    Some(ClientRequest { id, input: client, access, published, findings, is_bounded: false })
 }
 
 /// A client's own limit must leave each pod of the server at least one call.
@@ -97,9 +99,14 @@ impl ClientRequest<'_> {
         self.input.client.object().namespace()
     }
 
-    /// What a client with errors had, of which it is granted no more now; `None` if it has no errors.
+    /// Whether it is granted no more than what it had.
+    pub fn keeps_at_most(&self) -> bool {
+        self.is_bounded || !self.findings.is_empty()
+    }
+
+    /// What it had, if it is granted no more now.
     pub fn granted_before(&self) -> Option<&PolicyClient> {
-        self.published.filter(|_| !self.findings.is_empty())
+        self.published.filter(|_| self.keeps_at_most())
     }
 
     /// A client without a creation time is the newest.

@@ -27,6 +27,8 @@ pub enum Refusal {
     SharedCredential { owner: ClientId },
     /// With it a document would have this many bytes, which is more than fit.
     DocumentTooLarge { bytes: usize },
+    /// The McpServer has errors, and its last valid spec contains what this release cannot read.
+    ServerUnreadable,
     /// The McpServer has errors, and no valid spec of it was ever published.
     ServerNeverValid,
 }

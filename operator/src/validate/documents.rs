@@ -1,10 +1,10 @@
 //! The two documents of what was granted. A key belongs to one client, and if not all clients fit, the newest are refused.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use portcullis_crds::{
     Finding, NamespacedName,
-    contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, ServerHalf},
+    contract::{ApiKeyDigest, CredentialClient, Credentials, Policy, PolicyClient, PublishedHalf},
 };
 
 use super::{
@@ -59,7 +59,7 @@ impl Entry {
 /// # Errors
 /// Returns an error if the policy does not fit into a ConfigMap even without clients.
 pub(super) fn documents(
-    half: &Arc<ServerHalf>,
+    half: &PublishedHalf,
     entries: Vec<Entry>,
     input: &ServerInput,
 ) -> Result<(Documents, BTreeMap<NamespacedName, Refusal>), Finding> {
@@ -103,7 +103,7 @@ fn refuse_shared_keys(entries: Vec<Entry>, refused: &mut BTreeMap<NamespacedName
     kept
 }
 
-fn print(half: &Arc<ServerHalf>, entries: &[Entry], input: &ServerInput) -> Documents {
+fn print(half: &PublishedHalf, entries: &[Entry], input: &ServerInput) -> Documents {
     let clients = entries.iter().map(|entry| entry.policy.clone()).collect();
     let published_keys = input.published.credentials.as_ref().and_then(|published| published.keys.clone());
     let keys = published_keys.unwrap_or_else(|| input.fresh_keys.clone());

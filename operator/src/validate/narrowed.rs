@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use portcullis_crds::{
     McpServerSpec,
-    contract::{self, Allowance, ClientRule, Limits, NamespaceSelection, NamespacesFrom, Rate, ServerHalf, Tool},
+    contract::{
+        self, Allowance, ClientRule, Limits, NamespaceSelection, NamespacesFrom, PublishedHalf, Rate, ServerHalf, Tool,
+    },
     server,
 };
 
 use crate::object::Object;
 
 /// The half, with the rules and limits of the spec as further bounds.
-pub(super) fn narrowed(half: &Arc<ServerHalf>, server: &Object<McpServerSpec>) -> Arc<ServerHalf> {
+pub(super) fn narrowed(published: PublishedHalf, server: &Object<McpServerSpec>) -> PublishedHalf {
+    let half = &published.readable;
     let (rules, limits) = match &server.spec {
         Ok(spec) => (Some(&spec.clients), Some(&spec.limits)),
         Err(undecodable) => (undecodable.partial.clients.as_ref(), undecodable.partial.limits.as_ref()),
@@ -26,7 +29,7 @@ pub(super) fn narrowed(half: &Arc<ServerHalf>, server: &Object<McpServerSpec>) -
     if let Some(limits) = limits {
         lower(&mut narrowed.spec.limits, limits, replicas);
     }
-    if narrowed == **half { half.clone() } else { Arc::new(narrowed) }
+    if narrowed == **half { published } else { published.with(Arc::new(narrowed)) }
 }
 
 /// The rules that admit whom both admit, to what both allow. Only two groups of clients can be told apart: those of the server's

@@ -157,6 +157,11 @@ fn refused(refusal: &Refusal, findings: &Findings) -> ConditionState {
             );
             (Reason::TooManyClients, message)
         }
+        Refusal::ServerUnreadable => {
+            let message =
+                "the McpServer has errors, and another release wrote its last valid spec: nothing new is granted";
+            (Reason::ServerInvalid, message.to_owned())
+        }
         Refusal::ServerNeverValid => {
             let message = "the McpServer has errors and was never valid; its status names them";
             (Reason::ServerInvalid, message.to_owned())

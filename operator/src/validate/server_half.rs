@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_crds::{
     Findings, McpServerSpec, check,
-    contract::{ServerHalf, ServerIdentity, server_spec},
+    contract::{PublishedHalf, ServerHalf, ServerIdentity, server_spec},
 };
 
 use super::{input::ServerInput, resources};
@@ -43,9 +43,10 @@ fn check_name(name: &str, findings: &mut Findings) {
 }
 
 /// The half that is published for this server.
-pub(super) fn published(input: &ServerInput) -> Option<Arc<ServerHalf>> {
+pub(super) fn published(input: &ServerInput) -> Option<PublishedHalf> {
     let half = input.published.policy.as_ref()?.server.clone()?;
-    let is_its_own = half.server.namespace == input.server.namespace() && half.server.name == input.server.name();
+    let of = &half.readable.server;
+    let is_its_own = of.namespace == input.server.namespace() && of.name == input.server.name();
     is_its_own.then_some(half)
 }
 

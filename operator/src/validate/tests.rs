@@ -21,6 +21,7 @@ mod documents;
 mod errors;
 mod grants;
 mod laws;
+mod published;
 
 /// A server with two tools that read and one that writes, and these further fields.
 fn server_with(more: &str) -> Object<McpServerSpec> {

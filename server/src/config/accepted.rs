@@ -106,6 +106,8 @@ proptest! {
         let (document, findings) = PolicyDocument::parse(policy.text()).unwrap();
         prop_assert_eq!(findings.0, vec![]);
         let loaded = document.server.unwrap();
+        prop_assert_eq!((loaded.left_out, loaded.notes.0), (vec![], vec![]));
+        let loaded = loaded.half;
         prop_assert_eq!(loaded.half(), checked.half());
         let tools = Tools::new(&loaded, None, &factory(), &Metrics::default());
         prop_assert_eq!((tools.by_name.len(), tools.backends.len()), (1, 1));

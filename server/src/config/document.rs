@@ -37,6 +37,7 @@ pub trait Sealed {
 #[derive(Debug)]
 pub struct Document<T> {
     valid: Option<Arc<T>>,
+    is_complete: bool,
     refused: Option<Refused>,
     /// The digest of the bytes that were read last; `None` if the file could not be read.
     read: Option<[u8; 32]>,
@@ -98,7 +99,7 @@ pub struct Change {
 
 impl<T> Default for Document<T> {
     fn default() -> Self {
-        Self { valid: None, refused: None, read: None, unsettled: None }
+        Self { valid: None, is_complete: false, refused: None, read: None, unsettled: None }
     }
 }
 
@@ -106,6 +107,11 @@ impl<T> Document<T> {
     /// The last valid document.
     pub fn valid(&self) -> Option<&Arc<T>> {
         self.valid.as_ref()
+    }
+
+    /// Whether all of the last valid document is in force: nothing of it was refused.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether the file, or a part of it, is refused.
@@ -193,6 +199,7 @@ impl<T: Sealed> Document<T> {
         match parsed {
             Ok((document, refused)) => {
                 self.valid = Some(Arc::new(document));
+                self.is_complete = refused.is_empty();
                 self.refused = Refused::of(&refused);
                 Change { is_loaded: true, refused: self.refused.clone() }
             }

@@ -28,14 +28,14 @@ pub fn policy(clients: &[Value]) -> Value {
 pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
     let (policy, _) = PolicyDocument::parse(&policy.to_string()).unwrap();
     let (credentials, _) = CredentialsDocument::parse(&credentials.to_string()).unwrap();
-    let checked = policy.server.as_ref().unwrap();
+    let checked = &policy.server.as_ref().unwrap().half;
     let server = ServerInForce {
-        half: checked.half().clone(),
+        half: checked.clone(),
         tools: Arc::new(Tools::new(checked, None, &factory(), &Metrics::default())),
         limit_store: limiter::Stores::default().of(&checked.half().spec.limits),
     };
     let keys = (Arc::new(Sealer::with_random_key()), DigestKey::random());
-    Snapshot::new(&policy, server, Some(&credentials), keys)
+    Snapshot::new(&policy, server, Some(&credentials), keys, (true, true))
 }
 
 /// Makes backends on this machine.

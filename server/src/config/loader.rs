@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_crds::contract::{CREDENTIALS_FILE, POLICY_FILE};
+use portcullis_crds::{
+    Findings,
+    contract::{CREDENTIALS_FILE, Effect, POLICY_FILE},
+};
 
 use super::{
     document::{Change, Document},
-    grants,
+    grants::{self, KeptTool},
     reading::{CredentialsDocument, PolicyDocument},
     snapshot::{ServerInForce, Snapshot, Tools},
 };
@@ -30,6 +33,8 @@ pub struct StoreSettings {
 #[derive(Clone)]
 pub struct Reload {
     pub policy: Change,
+    /// What a check of the new policy refuses, and what nevertheless is in force.
+    pub notes: Findings,
     pub credentials: Change,
     /// The snapshot that came into force, if one did.
     pub swapped: Option<Arc<Snapshot>>,
@@ -93,12 +98,10 @@ impl Loader {
     pub fn reload(&mut self) -> Reload {
         let directory = &self.settings.directory;
         let look = (Instant::now(), self.settings.settled_after);
-        let before = self.policy_of_server.as_ref().map_or(&[][..], |policy| &policy.clients);
+        let in_force = self.server.as_ref().zip(self.policy_of_server.as_deref());
         let policy = self.policy.reload(&directory.join(POLICY_FILE), look, |text| {
             let (mut document, findings) = PolicyDocument::parse(text)?;
-            if document.server.is_none() {
-                document.clients = grants::in_both(before, &document.clients);
-            }
+            keep_refused(&mut document, in_force);
             Ok((document, findings))
         });
         let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), look, CredentialsDocument::parse);
@@ -110,7 +113,9 @@ impl Loader {
         let is_changed = policy.is_loaded || credentials.is_loaded;
         let swapped = if is_changed { self.snapshot() } else { None };
         let is_unsettled = self.policy.is_unsettled() || self.credentials.is_unsettled();
-        Reload { policy, credentials, swapped, is_unsettled }
+        let notes = self.policy.valid().filter(|_| policy.is_loaded).and_then(|policy| policy.server.as_ref());
+        let notes = notes.map(|server| server.notes.clone()).unwrap_or_default();
+        Reload { policy, notes, credentials, swapped, is_unsettled }
     }
 
     /// Forgets what was read, after a reload that panicked: it may have read what did not come into force.
@@ -134,10 +139,10 @@ impl Loader {
         let Some(checked) = &document.server else { return };
         let StoreSettings { metrics, backends, limit_stores, .. } = &self.settings;
         let previous = self.server.as_ref().map(|server| &*server.tools);
-        let tools = Tools::new(checked, previous, backends, metrics);
+        let tools = Tools::new(&checked.half, previous, backends, metrics);
         metrics.retain_tools(|name| tools.by_name.contains_key(name));
-        let half = checked.half().clone();
-        let limit_store = limit_stores.of(&half.spec.limits);
+        let half = checked.half.clone();
+        let limit_store = limit_stores.of(&half.half().spec.limits);
         self.server = Some(ServerInForce { half, tools: Arc::new(tools), limit_store });
         self.policy_of_server = Some(document.clone());
     }
@@ -145,12 +150,37 @@ impl Loader {
     fn snapshot(&mut self) -> Option<Arc<Snapshot>> {
         let (policy, server) = (self.policy.valid()?, self.server.clone()?);
         let credentials = self.credentials.valid().map(Arc::as_ref);
+        let is_complete = (self.policy.is_complete(), self.credentials.is_complete());
         if let Some(keys) = credentials.and_then(|credentials| credentials.keys.as_ref()) {
             self.keys.replace(keys.sessions.0, keys.arguments.0);
         }
         let keys = (self.keys.sealer.clone(), self.keys.digest.clone());
-        Some(Arc::new(Snapshot::new(policy, server, credentials, keys)))
+        Some(Arc::new(Snapshot::new(policy, server, credentials, keys, is_complete)))
     }
+}
+
+/// Keeps what is in force of what a new policy refuses, for the clients that had it and still have it.
+fn keep_refused(document: &mut PolicyDocument, in_force: Option<(&ServerInForce, &PolicyDocument)>) {
+    let Some(loaded) = &mut document.server else {
+        let before = in_force.map_or(&[][..], |(_, policy)| &policy.clients);
+        document.clients = grants::in_both(before, &document.clients).into();
+        return;
+    };
+    let Some((server, policy)) = in_force else { return };
+    for tool in loaded.keep_from(&server.half) {
+        let clients = policy.kept.get(&tool).unwrap_or(&policy.clients).clone();
+        document.kept.insert(tool, clients);
+    }
+    let tools = loaded.half.half().spec.tools.iter();
+    let kept: Vec<_> = tools
+        .filter_map(|tool| {
+            let clients = document.kept.get(&tool.name)?;
+            Some(KeptTool { name: &tool.name, is_write: tool.effect() == Effect::Write, clients })
+        })
+        .collect();
+    let mut clients = document.clients.to_vec();
+    grants::bound_kept(&mut clients, &kept);
+    document.clients = clients.into();
 }
 
 impl Keys {

@@ -1,26 +1,35 @@
 //! The two documents as the server reads them: what can be read, and what is refused.
 //!
-//! A part that cannot be read is refused by itself. The server's half then stays as it was, and a client whose entry is refused is
-//! denied; everything that the rest of the document removes is removed at once.
+//! A part that cannot be read is refused by itself: a tool, a backend, the server's half as a whole, the entry of a client or an item
+//! of it. Everything that the rest of the document removes is removed at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use portcullis_crds::{
     Findings, ToolName,
-    check::{self, CheckedServerHalf},
-    contract::{CredentialClient, CredentialsReading, PolicyClient, PolicyReading, RefusedClient, ServerKeys},
+    check::{self, LoadedServerHalf},
+    contract::{
+        CredentialClient, CredentialsReading, PartKind, PolicyClient, PolicyReading, RefusedClient, ServerKeys,
+    },
 };
 
-use super::document::Sealed;
+use super::{document::Sealed, parts::RefusedParts};
 
 /// What was read of `policy.yaml`.
 #[derive(Debug)]
 pub struct PolicyDocument {
     pub revision: String,
     is_sealed: bool,
-    /// Whether nothing of it was refused.
-    pub is_complete: bool,
+    /// What was refused of it.
+    pub refused: RefusedParts,
     /// `None` if it was refused: the last one stays in force.
-    pub server: Option<CheckedServerHalf>,
-    pub clients: Vec<PolicyClient>,
+    pub server: Option<LoadedServerHalf>,
+    pub clients: Arc<[PolicyClient]>,
+    /// The tools that were kept because they were refused, each with the clients that it was granted to.
+    pub kept: BTreeMap<ToolName, Arc<[PolicyClient]>>,
 }
 
 /// What was read of `credentials.yaml`.
@@ -28,8 +37,8 @@ pub struct PolicyDocument {
 pub struct CredentialsDocument {
     pub revision: String,
     is_sealed: bool,
-    /// Whether nothing of them was refused.
-    pub is_complete: bool,
+    /// What was refused of them.
+    pub refused: RefusedParts,
     pub clients: Vec<CredentialClient>,
     /// `None` if the document has none, or if they were refused.
     pub keys: Option<ServerKeys>,
@@ -41,16 +50,36 @@ impl PolicyDocument {
     /// # Errors
     /// Returns an error if the document as a whole is refused.
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
-        let PolicyReading { revision, is_sealed, server, clients, refused, .. } = PolicyReading::parse(text)?;
+        let PolicyReading { revision, is_sealed, server, clients, refused } = PolicyReading::parse(text)?;
         let mut findings = Findings::default();
-        let server = server.and_then(check::server_half);
-        match &server {
-            Ok(half) => unknown_tools(half, &clients, &mut findings),
-            Err(found) => findings.0.extend(found.0.iter().cloned()),
-        }
+        let mut parts = RefusedParts { clients: refused.len(), ..RefusedParts::default() };
+        let server = match server.parts() {
+            Ok(read) => {
+                let loaded = check::load(read);
+                parts.add(&loaded.left_out);
+                findings.0.extend(loaded.findings.0.iter().cloned());
+                findings.0.extend(loaded.left_out.iter().flat_map(|part| part.findings.0.iter().cloned()));
+                unknown_tools(&loaded, &clients, &mut findings);
+                Some(loaded)
+            }
+            Err(found) => {
+                parts.server = 1;
+                findings.0.extend(found.0);
+                None
+            }
+        };
         extend(&mut findings, refused);
-        let is_complete = findings.is_empty();
-        Ok((Self { revision: revision.to_string(), is_sealed, is_complete, server: server.ok(), clients }, findings))
+        Ok((
+            Self {
+                revision: revision.to_string(),
+                is_sealed,
+                refused: parts,
+                server,
+                clients: clients.into(),
+                kept: BTreeMap::new(),
+            },
+            findings,
+        ))
     }
 }
 
@@ -62,13 +91,14 @@ impl CredentialsDocument {
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
         let CredentialsReading { revision, is_sealed, clients, refused, keys } = CredentialsReading::parse(text)?;
         let mut findings = Findings::default();
+        let mut parts = RefusedParts { clients: refused.len(), ..RefusedParts::default() };
         let keys = keys.unwrap_or_else(|found| {
+            parts.server = 1;
             findings.0.extend(found.0);
             None
         });
         extend(&mut findings, refused);
-        let is_complete = findings.is_empty();
-        Ok((Self { revision: revision.to_string(), is_sealed, is_complete, clients, keys }, findings))
+        Ok((Self { revision: revision.to_string(), is_sealed, refused: parts, clients, keys }, findings))
     }
 }
 
@@ -89,9 +119,12 @@ fn extend(findings: &mut Findings, refused: Vec<RefusedClient>) {
 }
 
 /// A client may have a tool that does not exist. Nothing else is denied because of it, but it is reported.
-fn unknown_tools(half: &CheckedServerHalf, clients: &[PolicyClient], findings: &mut Findings) {
-    let tools = &half.half().spec.tools;
-    let exists = |name: &ToolName| tools.binary_search_by(|tool| tool.name.cmp(name)).is_ok();
+fn unknown_tools(loaded: &LoadedServerHalf, clients: &[PolicyClient], findings: &mut Findings) {
+    let tools = &loaded.half.half().spec.tools;
+    let left_out = loaded.left_out.iter().filter(|part| part.kind == PartKind::Tool);
+    let left_out: BTreeSet<_> = left_out.filter_map(|part| part.name.as_deref()).collect();
+    let is_served = |name: &ToolName| tools.binary_search_by(|tool| tool.name.cmp(name)).is_ok();
+    let exists = |name: &ToolName| is_served(name) || left_out.contains(name.as_str());
     for client in clients {
         for name in client.tools.iter().filter(|name| !exists(name)) {
             findings.add(format!("clients[{}].tools", client.id), format!("`{name}` is not a tool of this server"));

@@ -13,6 +13,7 @@ use portcullis_crds::{
 };
 
 use super::{
+    parts::RefusedParts,
     reading::{CredentialsDocument, PolicyDocument},
     tool::Tool,
 };
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub credentials_revision: Option<String>,
     /// The same, if nothing of the credentials was refused.
     pub complete_credentials_revision: Option<String>,
+    /// What was refused of both.
+    pub refused: RefusedParts,
     pub tools: Arc<Tools>,
     /// The replicas that share the limits.
     pub replicas: u16,
@@ -55,7 +58,7 @@ pub struct Snapshot {
 /// The server's half that is in force, with what was made of it.
 #[derive(Clone)]
 pub struct ServerInForce {
-    pub half: Arc<ServerHalf>,
+    pub half: CheckedServerHalf,
     pub tools: Arc<Tools>,
     pub limit_store: Arc<dyn LimitStore>,
 }
@@ -77,7 +80,7 @@ impl Tools {
         let limits = &checked.half().spec.limits;
         let tools = checked.tools().filter_map(|(tool, compiled)| {
             let work = backends.get(&tool.backend)?.work(&tool.kind, &compiled.kind)?;
-            Some((tool.name.clone(), Tool::new(tool, compiled.schema.clone(), work, limits, metrics)))
+            Some((tool.name.clone(), Tool::new(tool, compiled, work, limits, metrics)))
         });
         Self { by_name: tools.collect(), backends }
     }
@@ -89,9 +92,10 @@ impl Snapshot {
         server: ServerInForce,
         credentials: Option<&CredentialsDocument>,
         (sealer, digest_key): (Arc<Sealer>, DigestKey),
+        (is_policy_complete, are_credentials_complete): (bool, bool),
     ) -> Self {
         let ServerInForce { half, tools, limit_store } = server;
-        let ServerHalf { server, spec } = &*half;
+        let ServerHalf { server, spec } = &**half.half();
         let authenticators = Authenticators::new(&Sources {
             settings: &spec.authentication,
             credentials: credentials.map_or(&[], |credentials| &credentials.clients),
@@ -100,9 +104,12 @@ impl Snapshot {
         let name = json::string(&server.name);
         Self {
             revision: policy.revision.clone(),
-            complete_revision: policy.is_complete.then(|| policy.revision.clone()),
+            complete_revision: is_policy_complete.then(|| policy.revision.clone()),
             credentials_revision: credentials.map(|credentials| credentials.revision.clone()),
-            complete_credentials_revision: credentials.filter(|it| it.is_complete).map(|it| it.revision.clone()),
+            complete_credentials_revision: credentials
+                .filter(|_| are_credentials_complete)
+                .map(|it| it.revision.clone()),
+            refused: policy.refused + credentials.map(|credentials| credentials.refused).unwrap_or_default(),
             tools,
             replicas: server.replicas,
             limit_store,

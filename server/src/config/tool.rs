@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_crds::{
     ToolName,
+    check::CheckedTool,
     contract::{self, Effect},
     schema::InputSchema,
 };
@@ -60,7 +61,7 @@ pub struct LimitArgument {
 impl Tool {
     pub fn new(
         tool: &contract::Tool,
-        compiled: InputSchema,
+        checked: &CheckedTool,
         work: ToolWork,
         limits: &contract::Limits,
         metrics: &Metrics,
@@ -74,11 +75,11 @@ impl Tool {
             effect: tool.effect(),
             expensive: tool.expensive.then(|| limits.expensive_tools.into()),
             timeout: tool.timeout.to_std(),
-            schema: (!is_any_object).then_some(compiled),
+            schema: (!is_any_object).then(|| checked.schema.clone()),
             param_headers: ParamHeader::declared(schema),
             records: tool.records.as_ref().map(|records| Records::new(records, schema)),
             work,
-            declared: declared(tool),
+            declared: declared(tool, &checked.recorded),
             metrics: metrics.tool(tool.name.as_str()),
             definition: definition(tool),
         }
@@ -98,10 +99,10 @@ impl Records {
     }
 }
 
-fn declared(tool: &contract::Tool) -> Declared {
+fn declared(tool: &contract::Tool, recorded: &[String]) -> Declared {
     let names = tool.input_schema.0.get("properties").and_then(Value::as_object);
-    let values = tool.audit.iter().flat_map(|audit| &audit.values);
-    Declared::new(names.into_iter().flat_map(|names| names.keys().map(String::as_str)), values.map(String::as_str))
+    let values = recorded.iter().map(String::as_str);
+    Declared::new(names.into_iter().flat_map(|names| names.keys().map(String::as_str)), values)
 }
 
 fn definition(tool: &contract::Tool) -> String {

@@ -71,7 +71,7 @@ pub fn tool(more: &Value) -> Tool {
     extend(&mut tool, more);
     let policy = json!({"contract": 1, "server": {"namespace": "n", "name": "s"},
         "spec": {"backends": [{"name": "b", "static": {}}], "tools": [tool]}});
-    let half = check::server_half(PolicyReading::parse(&policy.to_string()).unwrap().server.unwrap()).unwrap();
+    let half = check::server_half(PolicyReading::parse(&policy.to_string()).unwrap().server.strict().unwrap()).unwrap();
     let tools = Tools::new(&half, None, &factory(), &Metrics::default());
     tools.by_name.into_values().next().unwrap()
 }

@@ -27,6 +27,7 @@ struct Inner {
     authentications: Vec<Counter>,
     reloads: Vec<Counter>,
     responses: Vec<Counter>,
+    parts_refused: Gauge,
     connections: Gauge,
     audit_blocked: Gauge,
     audit_records_dropped: Counter,
@@ -35,6 +36,7 @@ struct Inner {
 /// Values that other parts of the server keep, read when the metrics are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Live {
+    pub parts_refused: usize,
     pub connections: usize,
     pub audit_blocked: bool,
     pub audit_records_dropped: u64,
@@ -49,7 +51,8 @@ impl Default for Metrics {
         let authentications = counters(&mut registry, Metric::Authentications, AuthOutcome::words());
         let reloads = counters(&mut registry, Metric::Reloads, ReloadOutcome::words());
         let responses = counters(&mut registry, Metric::Responses, ResponseStatus::words());
-        let (connections, audit_blocked, audit_records_dropped) = Default::default();
+        let (parts_refused, connections, audit_blocked, audit_records_dropped) = Default::default();
+        register(&mut registry, Metric::PartsRefused, &parts_refused);
         register(&mut registry, Metric::Connections, &connections);
         register(&mut registry, Metric::AuditBlocked, &audit_blocked);
         register(&mut registry, Metric::AuditRecordsDropped, &audit_records_dropped);
@@ -59,6 +62,7 @@ impl Default for Metrics {
             authentications,
             reloads,
             responses,
+            parts_refused,
             connections,
             audit_blocked,
             audit_records_dropped,
@@ -108,6 +112,7 @@ impl Metrics {
 
     /// The page at `/metrics`, of the media type [`CONTENT_TYPE`].
     pub fn render(&self, live: Live) -> String {
+        self.0.parts_refused.set(i64::try_from(live.parts_refused).unwrap_or(i64::MAX));
         self.0.connections.set(i64::try_from(live.connections).unwrap_or(i64::MAX));
         self.0.audit_blocked.set(live.audit_blocked.into());
         self.0.audit_records_dropped.inner().store(live.audit_records_dropped, Ordering::Relaxed);
@@ -138,7 +143,8 @@ mod tests {
         metrics.reloaded(ReloadOutcome::Loaded);
         metrics.responded(200);
         metrics.responded(418);
-        let text = metrics.render(Live { connections: 3, audit_blocked: true, audit_records_dropped: 7 });
+        let text =
+            metrics.render(Live { parts_refused: 2, connections: 3, audit_blocked: true, audit_records_dropped: 7 });
 
         // The series of a family have no order.
         let mut lines: Vec<_> = text.lines().filter(|line| !line.ends_with(" 0")).collect();

@@ -17,6 +17,8 @@ vocabulary! {
         Authentications = "authentications",
         /// Documents that changed, by the outcome of loading them.
         Reloads = "reloads",
+        /// Parts of the documents in force that are refused: halves, backends, tools, and entries of clients.
+        PartsRefused = "parts_refused",
         /// Responses of the MCP endpoint by their HTTP status.
         Responses = "responses",
         /// Open connections.
@@ -130,7 +132,7 @@ impl Metric {
             Self::ToolCalls | Self::Authentications | Self::Reloads | Self::Responses | Self::AuditRecordsDropped => {
                 MetricKind::Counter
             }
-            Self::Connections | Self::AuditBlocked => MetricKind::Gauge,
+            Self::Connections | Self::AuditBlocked | Self::PartsRefused => MetricKind::Gauge,
             Self::ToolCallDuration => MetricKind::Histogram,
         }
     }
@@ -150,7 +152,7 @@ impl Metric {
             Self::Authentications => vec![outcome(AuthOutcome::words())],
             Self::Reloads => vec![outcome(ReloadOutcome::words())],
             Self::Responses => vec![Label { name: "status", values: ResponseStatus::words() }],
-            Self::Connections | Self::AuditBlocked | Self::AuditRecordsDropped => Vec::new(),
+            Self::Connections | Self::AuditBlocked | Self::AuditRecordsDropped | Self::PartsRefused => Vec::new(),
         }
     }
 }

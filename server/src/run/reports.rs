@@ -38,6 +38,9 @@ impl Reloads {
                 tracing::error!(document = ?document, reason = %refused.message, "{}", refusal(change));
             }
         }
+        if !reload.notes.is_empty() {
+            tracing::warn!(findings = %reload.notes, "a check refuses this policy, and it is in force nevertheless");
+        }
         let Some(snapshot) = reload.swapped else { return };
         self.metrics.reloaded(ReloadOutcome::Loaded);
         self.log.set_level(&self.audit, snapshot.log_level.as_str());
@@ -55,7 +58,7 @@ impl Reloads {
 
 fn refusal(change: &Change) -> &'static str {
     if change.is_loaded {
-        "parts of a document were refused; nothing that depends on them is granted"
+        "parts of a document were refused; nothing new that depends on them is granted"
     } else {
         "a document was refused; the last valid one stays in force"
     }

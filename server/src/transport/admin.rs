@@ -84,6 +84,7 @@ impl AdminPort {
 
     fn metrics(&self) -> Response<ResponseBody> {
         let text = self.metrics.render(Live {
+            parts_refused: self.store.current().map_or(0, |snapshot| snapshot.refused.sum()),
             connections: self.connections.count(),
             audit_blocked: self.audit.is_blocked(),
             audit_records_dropped: self.audit.dropped(),

@@ -25,7 +25,7 @@ pub fn policy(text: &str) -> Result<Policy, Error> {
     if let Some(client) = reading.refused.into_iter().next() {
         return Err(refused(client.findings));
     }
-    let half = check::server_half(reading.server.map_err(refused)?).map_err(refused)?;
+    let half = check::server_half(reading.server.strict().map_err(refused)?).map_err(refused)?;
     Ok(Policy::new(half.half().clone(), reading.clients))
 }
 

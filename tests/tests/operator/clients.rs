@@ -56,7 +56,7 @@ async fn a_removal_is_published_within_two_seconds_even_if_the_server_is_invalid
     let took = lost(&cluster, "sales", "reporting-agent").await;
     assert!(took < PROMPTLY, "{took:?}");
     let policy = cluster.policy("sales").await.unwrap();
-    assert_eq!(policy.server.unwrap().spec.limits.per_client.requests, 60, "the last valid half stays");
+    assert_eq!(policy.server.unwrap().readable.spec.limits.per_client.requests, 60, "the last valid half stays");
 
     // A suspended client stays in the policy, marked as suspended.
     cluster.patch::<McpClient>("sales", "customer-service-agent", json!({"spec": {"suspended": true}})).await;

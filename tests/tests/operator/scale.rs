@@ -20,12 +20,12 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_does_not_set_them() {
     has_replicas(&cluster, 1).await;
     let stored = cluster.api::<McpServer>("sales").get("crm").await.unwrap();
     assert_eq!(stored.spec.replicas, None, "the schema has no default");
-    assert_eq!(cluster.policy("sales").await.unwrap().server.unwrap().server.replicas, 1);
+    assert_eq!(cluster.policy("sales").await.unwrap().server.unwrap().readable.server.replicas, 1);
 
     cluster.control_plane.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
     has_replicas(&cluster, 3).await;
     until(PATIENCE, async || {
-        expect_eq(cluster.policy("sales").await?.server.map(|half| half.server.replicas), Some(3))
+        expect_eq(cluster.policy("sales").await?.server.map(|half| half.readable.server.replicas), Some(3))
     })
     .await;
     let scale = cluster.control_plane.kubectl(["get", "--raw", SCALE]).unwrap();

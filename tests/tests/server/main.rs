@@ -21,6 +21,7 @@ mod limits;
 mod malformed;
 mod memory;
 mod mixes;
+mod published;
 mod records;
 mod reload;
 mod request_checks;

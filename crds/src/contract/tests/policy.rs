@@ -35,7 +35,7 @@ fn read(text: &str) -> PolicyReading {
 
 /// The policy that an operator would publish after reading this one.
 fn printed(reading: PolicyReading) -> Policy {
-    let half = check::server_half(reading.server.unwrap()).unwrap();
+    let half = check::server_half(reading.server.strict().unwrap()).unwrap();
     Policy::new(half.half().clone(), reading.clients)
 }
 
@@ -45,7 +45,7 @@ fn a_policy_is_printed_sorted_without_defaults_and_reads_back_the_same() {
     insta::assert_snapshot!(policy.text());
     let again = read(policy.text());
     assert_eq!(&again.revision, policy.revision());
-    assert_eq!(again.server.as_ref(), Ok(&**policy.server()));
+    assert_eq!(again.server.strict().as_ref(), Ok(&**policy.server()));
     assert_eq!(again.clients, policy.clients());
 }
 
@@ -87,7 +87,7 @@ fn what_cannot_be_read_of_the_servers_half_leaves_the_clients_as_they_are() {
         (with("timeout: 30s", "timeout: 1d"), "spec.tools[0].timeout: must be a duration"),
     ] {
         let reading = read(&text);
-        let found = lines(&reading.server.unwrap_err());
+        let found = lines(&reading.server.strict().unwrap_err());
         assert!(found.iter().any(|f| f.starts_with(finding)), "{finding}\nis not among\n{found:#?}");
         assert_eq!((reading.clients.len(), reading.refused.len()), (2, 0), "{finding}");
     }
@@ -102,7 +102,7 @@ fn what_cannot_be_read_of_one_client_denies_that_client_alone() {
         (with("uid: u1, tools", "tools"), "agent", "clients[1]: \"uid\" is a required property"),
     ] {
         let reading = read(&text);
-        assert!(reading.server.is_ok());
+        assert!(reading.server.strict().is_ok());
         let [it] = &reading.refused[..] else { panic!("{:?}", reading.refused) };
         assert_eq!(it.id.as_ref().map(|id| id.as_str()), Some(refused));
         assert!(lines(&it.findings)[0].starts_with(finding), "{finding}: {:?}", it.findings);
@@ -133,7 +133,7 @@ fn what_does_not_fit_together_is_named_by_its_field() {
         (with("replicas: 2", "replicas: 61"), "spec.limits.expensiveTools.requests: is 10 for 61 replicas"),
         (with("name: about", "name: get_contact"), "spec.tools[1].name: `get_contact` appears twice"),
     ] {
-        let found = lines(&check::server_half(read(&text).server.unwrap()).unwrap_err());
+        let found = lines(&check::server_half(read(&text).server.strict().unwrap()).unwrap_err());
         assert!(found.iter().any(|f| f.starts_with(finding)), "{finding}\nis not among\n{found:#?}");
     }
 }
@@ -164,7 +164,7 @@ proptest! {
     ) {
         let mut reading = read(TEXT);
         reading.clients[0].uid = uid;
-        let mut half = reading.server.unwrap();
+        let mut half = reading.server.strict().unwrap();
         half.spec.tools[0].description = format!("x{text}");
         let value = serde_json::json!({"t": text, "n": number, "f": float});
         half.spec.tools[1].input_schema.0.insert("default".into(), value);
@@ -172,6 +172,6 @@ proptest! {
         let policy = Policy::new(Arc::new(half), reading.clients);
         let again = read(policy.text());
         prop_assert_eq!(&again.revision, policy.revision());
-        prop_assert_eq!(again.server, Ok::<_, Findings>((**policy.server()).clone()));
+        prop_assert_eq!(again.server.strict(), Ok::<_, Findings>((**policy.server()).clone()));
     }
 }

@@ -17,7 +17,7 @@ fn the_page_is_printed_from_the_types() {
 #[test]
 fn the_examples_are_valid_and_belong_together() {
     let policy = PolicyReading::parse(EXAMPLE_POLICY).unwrap();
-    check::server_half(policy.server.unwrap()).unwrap();
+    check::server_half(policy.server.strict().unwrap()).unwrap();
     let credentials = CredentialsReading::parse(EXAMPLE_CREDENTIALS).unwrap();
     assert_eq!((policy.refused, credentials.refused), (Vec::new(), Vec::new()));
     let ids = |(id, uid): (&crate::ClientId, &str)| (id.clone(), uid.to_owned());
@@ -60,7 +60,8 @@ fn policy(path: &str, value: Option<Value>) -> Policy {
     }
     let reading = PolicyReading::parse(&document.to_string()).unwrap();
     assert_eq!(reading.refused, Vec::new(), "{path}");
-    Policy::new(reading.server.unwrap_or_else(|findings| panic!("{path}: {findings}")).into(), reading.clients)
+    let half = reading.server.strict().unwrap_or_else(|findings| panic!("{path}: {findings}"));
+    Policy::new(std::sync::Arc::new(half), reading.clients)
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod mixes;
+mod mutations;
 
 use std::time::Duration;
 

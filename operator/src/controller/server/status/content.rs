@@ -63,7 +63,7 @@ pub fn content(input: &StatusInput<'_>, assessment: &Assessment) -> McpServerSta
             contract: Version::CURRENT.number(),
         }),
         tools: input.published.and_then(|(policy, _)| {
-            policy.server.as_ref().map(|half| ToolStatus { served: count(half.spec.tools.len()) })
+            policy.server.as_ref().map(|half| ToolStatus { served: count(half.readable.spec.tools.len()) })
         }),
         pods: Some(pods(input)),
         selector: Some(build::selector_text(&input.server.name)),

@@ -1,6 +1,6 @@
 //! Documents of which any part may be refused, one after another: who may call what is what a simple model says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_crds::contract::KeyDigest;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -89,8 +89,10 @@ impl Document {
 
     /// The client and its UID that a key of the credentials belongs to.
     fn owner(&self, key: &str) -> Option<(&str, &str)> {
-        let owners: Vec<_> = self.accepted().into_values().filter(|entry| entry.key == key).collect();
-        if let [owner] = owners[..] { Some((owner.id, owner.uid)) } else { None }
+        // An entry that is refused has its key all the same.
+        let ids: BTreeSet<_> = self.entries.iter().filter(|entry| entry.key == key).map(|entry| entry.id).collect();
+        let owner = self.accepted().into_values().find(|entry| entry.key == key)?;
+        (ids.len() == 1).then_some((owner.id, owner.uid))
     }
 
     /// Whether a policy grants a tool.
