@@ -193,9 +193,7 @@ mod tests {
     async fn a_call_that_finds_no_place_does_not_test_the_backend() {
         let work = fake::tool_work(unreachable);
         let a_while_ago = Instant::now() - Duration::from_secs(10);
-        for _ in 0..10 {
-            work.backend.breaker.failed(a_while_ago);
-        }
+        work.backend.breaker.open(a_while_ago);
         let places = work.backend.room.acquire_many(u32::try_from(CALLS).unwrap()).await.unwrap();
         assert_eq!(run(&work, MINUTE, &Cancellation::never()).await, Err(Failure::Busy));
         drop(places);
@@ -246,9 +244,7 @@ mod tests {
                 Some(failure) => Exchange::Pending(async { Err(failure) }.boxed()),
             });
             let a_while_ago = Instant::now() - Duration::from_secs(3);
-            for _ in 0..5 {
-                work.backend.breaker.failed(a_while_ago);
-            }
+            work.backend.breaker.open(a_while_ago);
             let _ = run(&work, timeout, &cancellation).await;
             // The call was the one that tests the backend, so the breaker is open unless the call closed it.
             assert_eq!(work.backend.breaker.is_open(Instant::now()), !closes, "{exchange:?}");
@@ -259,9 +255,7 @@ mod tests {
     async fn the_health_of_a_backend_is_never_older_than_its_breaker() {
         let backend = Backend::new(&fake::spec("http://a", false), None, |_| Box::new(Fake::new(succeeding)));
         assert_eq!(backend.health().await.status, Status::Healthy);
-        for _ in 0..5 {
-            backend.state.breaker.failed(Instant::now());
-        }
+        backend.state.breaker.open(Instant::now());
         assert_eq!(backend.health().await.status, Status::Unhealthy, "the result of the last check is still fresh");
         backend.state.breaker.succeeded();
         assert_eq!(backend.health().await.status, Status::Healthy);
@@ -273,9 +267,7 @@ mod tests {
             Backend::new(&fake::spec(url, critical), previous, |_| Box::new(Fake::new(succeeding)))
         };
         let first = backend("http://a", false, None);
-        for _ in 0..5 {
-            first.state.breaker.failed(Instant::now());
-        }
+        first.state.breaker.open(Instant::now());
         let second = backend("http://a", true, Some(&first));
         assert!(second.is_critical() && !second.state.breaker.admits(Instant::now()));
         assert!(backend("http://b", true, Some(&second)).state.breaker.admits(Instant::now()));

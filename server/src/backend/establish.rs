@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::{breaker::Breaker, common::CALLS, dial::DialError};
 
 /// How long a connection may take altogether.
-const WITHIN: Duration = Duration::from_secs(4);
+pub const WITHIN: Duration = Duration::from_secs(4);
 
 /// Makes connections with `C`, and reports to the backend's breaker whether they could be made.
 #[derive(Clone)]
@@ -57,13 +57,14 @@ where
             let place = room.acquire_owned().await?;
             let connecting = tokio::spawn(async move {
                 let _place = place;
+                let attempt = breaker.attempt();
                 let connected = match tokio::time::timeout(WITHIN, connector.call(uri)).await {
                     Ok(connected) => connected.map_err(Into::into),
                     Err(_) => Err(DialError::TooSlow.into()),
                 };
                 match &connected {
                     Ok(_) => breaker.succeeded(),
-                    Err(_) => breaker.failed(Instant::now()),
+                    Err(_) => breaker.failed(attempt, Instant::now()),
                 }
                 connected
             });
