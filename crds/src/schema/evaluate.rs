@@ -4,6 +4,9 @@
 //! itself takes time in proportion to its size and that of the value, and not to the number of ways through it. The first violation
 //! is located afterwards, on one way down.
 
+mod locate;
+mod unevaluated;
+
 use std::collections::{HashMap, HashSet};
 
 use super::{
@@ -13,7 +16,6 @@ use super::{
     node::{Contains, Keyword, Members, Node, NodeId, TYPES},
     number::Number,
     pattern::StateSets,
-    shortened,
     steps::{Exhausted, Steps},
 };
 
@@ -318,165 +320,6 @@ impl<'a> Evaluation<'a> {
             }
         }
         Ok(None)
-    }
-
-    /// The schemas that are applied to the same value, and hold for it.
-    fn applied(&mut self, keyword: &Keyword, item: ItemId) -> Result<Vec<NodeId>> {
-        let candidates = match keyword {
-            Keyword::Not(_) => return Ok(Vec::new()),
-            Keyword::If { condition, then, otherwise } if self.is_valid(*condition, item)? => {
-                let _ = otherwise;
-                [Some(*condition), *then].into_iter().flatten().collect()
-            }
-            Keyword::If { otherwise, .. } => otherwise.iter().copied().collect(),
-            Keyword::DependentSchemas(all) => match self.instance.value(item) {
-                Value::Object(members) => {
-                    all.iter().filter(|(name, _)| members.find(name).is_some()).map(|(_, node)| *node).collect()
-                }
-                _ => Vec::new(),
-            },
-            keyword => keyword.in_place(),
-        };
-        let mut applied = Vec::new();
-        for node in candidates {
-            if self.is_valid(node, item)? {
-                applied.push(node);
-            }
-        }
-        Ok(applied)
-    }
-
-    /// Marks the members that the schema has evaluated, apart from `unevaluatedProperties` of the schema that asks. A schema that was
-    /// `asked` already marks the same ones again.
-    fn evaluated_members(
-        &mut self,
-        (node, item): (NodeId, ItemId),
-        members: super::instance::Members<'a>,
-        evaluated: &mut [bool],
-        asked: &mut HashSet<NodeId>,
-    ) -> Result<()> {
-        if !asked.insert(node) {
-            return Ok(());
-        }
-        for keyword in &self.node(node).keywords {
-            self.steps.take(1)?;
-            if let Keyword::Members(of) = keyword {
-                for (n, is_evaluated) in (0..).zip(&mut *evaluated) {
-                    let (schemas, _) = self.schemas_of(of, members.name(n))?;
-                    *is_evaluated |= !schemas.is_empty();
-                }
-            }
-            for child in self.applied(keyword, item)? {
-                if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedProperties(_))) {
-                    evaluated.fill(true);
-                } else {
-                    self.evaluated_members((child, item), members, evaluated, asked)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks the items that the schema has evaluated, apart from `unevaluatedItems` of the schema that asks. A schema that was `asked`
-    /// already marks the same ones again.
-    fn evaluated_items(
-        &mut self,
-        (node, item): (NodeId, ItemId),
-        items: &std::ops::Range<ItemId>,
-        evaluated: &mut [bool],
-        asked: &mut HashSet<NodeId>,
-    ) -> Result<()> {
-        if !asked.insert(node) {
-            return Ok(());
-        }
-        for keyword in &self.node(node).keywords {
-            self.steps.take(1)?;
-            match keyword {
-                Keyword::PrefixItems(nodes) => evaluated.iter_mut().take(nodes.len()).for_each(|it| *it = true),
-                Keyword::Items(..) => evaluated.fill(true),
-                Keyword::Contains(contains) => {
-                    for (item, is_evaluated) in items.clone().zip(&mut *evaluated) {
-                        *is_evaluated |= self.is_valid(contains.node, item)?;
-                    }
-                }
-                _ => {}
-            }
-            for child in self.applied(keyword, item)? {
-                if self.node(child).keywords.iter().any(|it| matches!(it, Keyword::UnevaluatedItems(_))) {
-                    evaluated.fill(true);
-                } else {
-                    self.evaluated_items((child, item), items, evaluated, asked)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The violation of a schema that does not hold.
-    fn violation(&mut self, mut node: NodeId, mut item: ItemId) -> Result<Violation> {
-        loop {
-            let mut wrong = None;
-            for keyword in &self.node(node).keywords {
-                if !self.holds(keyword, node, item)? {
-                    wrong = Some(keyword);
-                    break;
-                }
-            }
-            let Some(keyword) = wrong else { return Ok(self.violation_of(node, item, "schema")) };
-            match self.below(keyword, item)? {
-                Ok((child, at)) if !matches!(*self.node(child).keywords, [Keyword::Nothing]) => {
-                    (node, item) = (child, at)
-                }
-                Ok(_) => return Ok(self.violation_of(node, item, keyword.name())),
-                Err(name) => return Ok(self.violation_of(node, item, name)),
-            }
-        }
-    }
-
-    /// The schema and the value that are the reason why a keyword does not hold; the keyword's name if it is the reason itself.
-    fn below(
-        &mut self,
-        keyword: &'a Keyword,
-        item: ItemId,
-    ) -> Result<std::result::Result<(NodeId, ItemId), &'static str>> {
-        let value = self.instance.value(item);
-        let found = match (keyword, value) {
-            (Keyword::Ref(target, _), _) => Some((*target, item)),
-            (Keyword::AllOf(nodes), _) => {
-                let mut wrong = None;
-                for node in nodes {
-                    if !self.is_valid(*node, item)? {
-                        wrong = Some((*node, item));
-                        break;
-                    }
-                }
-                wrong
-            }
-            (Keyword::If { condition, then, otherwise }, _) => {
-                let branch = if self.is_valid(*condition, item)? { then } else { otherwise };
-                branch.map(|branch| (branch, item))
-            }
-            (Keyword::Members(of), Value::Object(members)) => match self.wrong_member(of, members)? {
-                Some((node, _, true)) if matches!(*self.node(node).keywords, [Keyword::Nothing]) => {
-                    return Ok(Err("additionalProperties"));
-                }
-                wrong => wrong.map(|(node, value, _)| (node, value)),
-            },
-            (Keyword::DependentSchemas(_), Value::Object(members)) => {
-                self.wrong_dependent(keyword, item, members)?.map(|node| (node, item))
-            }
-            (Keyword::PrefixItems(_) | Keyword::Items(..), Value::Array(items)) => self.wrong_item(keyword, items)?,
-            _ => None,
-        };
-        Ok(found.ok_or(keyword.name()))
-    }
-
-    fn violation_of(&self, node: NodeId, item: ItemId, keyword: &'static str) -> Violation {
-        Violation {
-            keyword,
-            instance_path: shortened(&self.instance.pointer(item)),
-            schema_path: shortened(&format!("{}/{keyword}", self.node(node).pointer)),
-        }
     }
 }
 
