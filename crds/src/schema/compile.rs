@@ -5,7 +5,9 @@
 
 mod chains;
 mod keywords;
+mod names;
 mod references;
+mod uri;
 mod values;
 
 use std::collections::HashMap;
@@ -14,7 +16,8 @@ use serde_json::{Map, Value};
 
 use self::{
     chains::{check_chains, share},
-    references::Anchors,
+    names::Names,
+    values::text,
 };
 use super::{
     Budget,
@@ -48,7 +51,7 @@ pub(super) fn compile(schema: &Value, budget: &mut Budget) -> Result<Vec<Node>> 
         nodes: Vec::new(),
         known: HashMap::new(),
         pending: Vec::new(),
-        anchors: None,
+        names: None,
         depth: 0,
     };
     compiler.node(schema, String::new())?;
@@ -83,7 +86,7 @@ struct Compiler<'a> {
     /// The schemas that were referred to and are not compiled yet: in turn, so that references take no stack.
     pending: Vec<(NodeId, &'a Value, String)>,
     /// Once one is asked for.
-    anchors: Option<Anchors<'a>>,
+    names: Option<Names<'a>>,
     depth: usize,
 }
 
@@ -146,8 +149,13 @@ impl Compiler<'_> {
     fn keywords(&mut self, schema: &Map<String, Value>, at: &str) -> Result<Vec<Keyword>> {
         let mut all = Vec::new();
         if let Some(id) = schema.get("$id") {
-            let message = format!("is {id}, which would change what references mean; leave it out");
-            return refuse(&below(at, "$id"), message);
+            text(id, &below(at, "$id"))?;
+        }
+        if !at.is_empty()
+            && let Some(dialect) = schema.get("$schema")
+            && is_draft_7(Some(dialect)).ok() != Some(self.is_draft_7)
+        {
+            return refuse(&below(at, "$schema"), "must be that of the whole schema");
         }
         if let Some(reference) = schema.get("$ref") {
             all.push(Keyword::Ref(self.reference(reference, &below(at, "$ref"))?, "$ref"));
@@ -156,7 +164,7 @@ impl Compiler<'_> {
             }
         }
         if let Some(reference) = schema.get("$dynamicRef").filter(|_| !self.is_draft_7) {
-            all.push(Keyword::Ref(self.reference(reference, &below(at, "$dynamicRef"))?, "$dynamicRef"));
+            all.push(Keyword::Ref(self.dynamic_reference(reference, &below(at, "$dynamicRef"))?, "$dynamicRef"));
         }
         self.assertions(schema, at, &mut all)?;
         self.members(schema, at, &mut all)?;

@@ -61,7 +61,7 @@ pub(super) enum Keyword {
         otherwise: Option<NodeId>,
     },
     DependentSchemas(Box<[(Box<str>, NodeId)]>),
-    /// `$ref` or `$dynamicRef`: in one document without `$id`, both refer to one place.
+    /// `$ref` or `$dynamicRef`: in one resource both refer to one place.
     Ref(NodeId, &'static str),
     UnevaluatedProperties(NodeId),
     UnevaluatedItems(NodeId),

@@ -1,82 +1,78 @@
-//! References inside of a schema: JSON pointers and anchors.
-
-use std::{borrow::Cow, collections::HashMap};
+//! References inside of a schema: to one of its resources (`$id`), and there to a JSON pointer or an anchor.
 
 use serde_json::Value;
 
-use super::{Compiler, Refused, Result, refuse, values::text};
+use super::{
+    Compiler, Refused, Result,
+    names::{Names, ROOT},
+    refuse,
+    uri::resolve,
+    values::text,
+};
 use crate::schema::{instance::escape, node::NodeId, shortened};
 
-/// The tokens of the pointer of each anchor. Pointers would repeat long names.
-pub(super) type Anchors<'a> = HashMap<&'a str, Vec<Cow<'a, str>>>;
-
-impl Compiler<'_> {
-    /// The node that a reference inside of the document refers to: a JSON pointer or an anchor.
+impl<'a> Compiler<'a> {
+    /// The node that a reference refers to. No other document is ever read.
     pub(super) fn reference(&mut self, reference: &Value, at: &str) -> Result<NodeId> {
         let reference = text(reference, at)?;
-        let Some(fragment) = reference.strip_prefix('#') else {
-            return refuse(
-                at,
-                format!("refers to `{}`; only references inside the document (#…) are allowed", shortened(reference)),
-            );
-        };
-        let missing = || Refused {
-            pointer: shortened(at),
-            message: format!("refers to `{}`, which does not exist", shortened(reference)),
-        };
-        let pointer = match decoded(fragment) {
-            Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => pointer,
-            Some(anchor) => self.anchor(&anchor).ok_or_else(missing)?,
-            None => return Err(missing()),
-        };
-        let target = self.root.pointer(&pointer).ok_or_else(missing)?;
-        let pointer = canonical(&pointer);
+        let pointer = canonical(&self.pointer_of(reference, at)?);
         if let Some(known) = self.known.get(&pointer) {
             return Ok(*known);
         }
+        let Some(target) = self.root.pointer(&pointer) else { return missing(reference, at) };
         let id = self.reserve(&pointer)?;
         self.pending.push((id, target, pointer));
         Ok(id)
     }
 
-    fn anchor(&mut self, name: &str) -> Option<String> {
-        let root = self.root;
-        if self.anchors.is_none() {
-            let mut anchors = HashMap::new();
-            find_anchors(root, &mut Vec::new(), &mut anchors);
-            self.anchors = Some(anchors);
+    /// A `$dynamicRef`, which refers to the same place as a `$ref` if there is one resource only.
+    pub(super) fn dynamic_reference(&mut self, reference: &Value, at: &str) -> Result<NodeId> {
+        if self.named()?.is_bundle() {
+            return refuse(at, "is not supported in a schema that has an `$id` below its root; use `$ref`");
         }
-        let tokens = self.anchors.as_ref()?.get(name)?;
-        Some(tokens.iter().map(|token| format!("/{}", escape(token))).collect())
+        self.reference(reference, at)
+    }
+
+    fn pointer_of(&mut self, reference: &str, at: &str) -> Result<String> {
+        let names = self.named()?;
+        let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        let base = names.around(at);
+        let resource = match uri {
+            // Implementations differ in what they make of nothing.
+            "" if reference.is_empty() => None,
+            "" => Some(base),
+            uri => names.resource(&resolve(names.uri(base), uri)),
+        };
+        let Some(resource) = resource else {
+            let message = match names.uri(ROOT) {
+                "" => "only references inside the document (#…) are allowed".to_owned(),
+                own => format!("only references inside the document (#… or `{}`) are allowed", shortened(own)),
+            };
+            return refuse(at, format!("refers to `{}`; {message}", shortened(reference)));
+        };
+        match decoded(fragment) {
+            Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => {
+                Ok(format!("{}{pointer}", names.pointer(resource)))
+            }
+            Some(anchor) => names.anchor(resource, &anchor).map_or_else(|| missing(reference, at), Ok),
+            None => missing(reference, at),
+        }
+    }
+
+    /// Everything that can be referred to by a name; collected once.
+    fn named(&mut self) -> Result<&Names<'a>> {
+        let names = match self.names.take() {
+            Some(names) => names,
+            None => Names::collect(self)?,
+        };
+        Ok(self.names.insert(names))
     }
 }
 
-/// Every `$anchor` and `$dynamicAnchor`, except in data. `at` has the tokens of the pointer of the value.
-fn find_anchors<'v>(value: &'v Value, at: &mut Vec<Cow<'v, str>>, anchors: &mut Anchors<'v>) {
-    match value {
-        Value::Object(map) => {
-            for name in ["$anchor", "$dynamicAnchor"].iter().filter_map(|keyword| map.get(*keyword)?.as_str()) {
-                anchors.entry(name).or_insert_with(|| at.clone());
-            }
-            for (name, child) in map.iter().filter(|(name, _)| !DATA.contains(&name.as_str())) {
-                at.push(Cow::Borrowed(name));
-                find_anchors(child, at, anchors);
-                at.pop();
-            }
-        }
-        Value::Array(all) => {
-            for (n, child) in all.iter().enumerate() {
-                at.push(Cow::Owned(n.to_string()));
-                find_anchors(child, at, anchors);
-                at.pop();
-            }
-        }
-        _ => {}
-    }
+fn missing<T>(reference: &str, at: &str) -> Result<T> {
+    let message = format!("refers to `{}`, which does not exist", shortened(reference));
+    Err(Refused { pointer: shortened(at), message })
 }
-
-/// Keywords whose values are data, and hold no schemas.
-const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// The pointer in the form in which the places of a schema are named: without leading zeros and the like there is only one.
 fn canonical(pointer: &str) -> String {
