@@ -3,6 +3,7 @@
 //! The schema is the one that the API server gets, so that a file is refused for the same reasons as in a cluster.
 
 mod fields;
+mod salvage;
 mod strict;
 mod structural;
 mod tolerant;
@@ -11,7 +12,7 @@ mod yaml;
 pub use strict::{decode, decode_published};
 pub use structural::structural_schema;
 pub use tolerant::{Flaw, tolerant};
-pub use yaml::{SyntaxError, single, split, split_each};
+pub use yaml::{Document, SyntaxError, single, split, split_each};
 
 /// The path of a value in findings: `spec.tools[3]` for the segments `spec`, `tools`, `3`.
 pub fn path(segments: &[&str]) -> String {

@@ -1,9 +1,16 @@
 //! YAML text as JSON values. An error names its line.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::salvage::{first_unreadable, is_readable, salvage};
 use crate::finding::Finding;
+
+/// A value is nested more deeply than serde_yaml reads.
+const TOO_DEEP: &str = "is nested more than 128 levels deep, which cannot be read; make it flatter, such as by moving a part to the level \
+                        above";
 
 /// A text is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,10 +22,27 @@ pub struct SyntaxError {
     pub message: String,
 }
 
+/// A document of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Document {
+    Whole(Value),
+    /// It cannot be read as a whole.
+    Broken {
+        error: SyntaxError,
+        /// The field that cannot be read, if it is known.
+        path: String,
+        /// The fields that can be read, and a text in place of each that cannot. Nothing must be granted by them.
+        fields: Option<Map<String, Value>>,
+        /// Whether it is the last one, and its syntax is wrong: more may follow that is not written yet.
+        may_be_cut_off: bool,
+    },
+}
+
 impl From<serde_yaml::Error> for SyntaxError {
     fn from(error: serde_yaml::Error) -> Self {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         let message = error.to_string().replacen(&format!(" at line {line} column {column}"), "", 1);
+        let message = if message.contains("recursion limit exceeded") { TOO_DEEP.to_owned() } else { message };
         Self { line, column, message }
     }
 }
@@ -47,18 +71,42 @@ pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
 /// The documents of a YAML stream, each by itself: what is wrong with one takes no other with it. Empty ones are left out.
 ///
 /// A line `---` always begins a document, whatever comes before it: YAML allows it in no scalar (YAML 1.2.2 section 9.1.2).
-pub fn split_each(text: &str) -> Vec<Result<Value, SyntaxError>> {
-    if let Ok(documents) = split(text) {
-        return documents.into_iter().map(Ok).collect();
+pub fn split_each(bytes: &[u8]) -> Vec<Document> {
+    let text = String::from_utf8_lossy(bytes);
+    let is_text = matches!(text, Cow::Borrowed(_));
+    if let Ok(documents) = split(&text)
+        && is_text
+    {
+        return documents.into_iter().map(Document::Whole).collect();
     }
-    let mut documents = Vec::new();
-    for (line, part) in parts(text) {
-        match split(part) {
-            Ok(read) => documents.extend(read.into_iter().map(Ok)),
-            Err(error) => documents.push(Err(SyntaxError { line: error.line + line, ..error })),
+    let (mut documents, parts) = (Vec::new(), parts(&text));
+    for (n, (line, part)) in parts.iter().copied().enumerate() {
+        let read = if is_text { Ok(()) } else { check_text(part) };
+        match read.and_then(|()| split(part)) {
+            Ok(read) => documents.extend(read.into_iter().map(Document::Whole)),
+            Err(error) => {
+                let fields = salvage(part);
+                let path = fields.as_ref().and_then(first_unreadable).unwrap_or_default();
+                let may_be_cut_off = n + 1 == parts.len() && !is_readable(part);
+                documents.push(Document::Broken {
+                    may_be_cut_off,
+                    error: SyntaxError { line: error.line + line, ..error },
+                    path,
+                    fields,
+                });
+            }
         }
     }
     documents
+}
+
+/// Refuses a text that has the character which stands for bytes that are not UTF-8.
+fn check_text(part: &str) -> Result<(), SyntaxError> {
+    let Some(at) = part.find(char::REPLACEMENT_CHARACTER) else { return Ok(()) };
+    let before = &part[..at];
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = "is not UTF-8; save the file in this encoding".to_owned();
+    Err(SyntaxError { line: before.matches('\n').count() + 1, column, message })
 }
 
 /// The text from each line `---` to the next, with the number of lines before it.
@@ -92,6 +140,8 @@ pub fn single(text: &str) -> Result<Value, Finding> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -109,19 +159,45 @@ mod tests {
         assert!(single("# nothing\n").is_err());
     }
 
+    /// The value of each document, or the line, the field and what can be read of it.
+    fn read(bytes: &[u8]) -> Vec<Result<Value, (usize, String, Value)>> {
+        let read = |document| match document {
+            Document::Whole(value) => Ok(value),
+            Document::Broken { error, path, fields, .. } => {
+                Err((error.line, path, fields.map_or(Value::Null, Value::Object)))
+            }
+        };
+        split_each(bytes).into_iter().map(read).collect()
+    }
+
     #[test]
     fn what_is_wrong_with_one_document_takes_no_other_with_it() {
         let text = "a: 1\n---\nb: [1,\nc: }\n--- # the third\r\nd: |\n  ---\n  text\n---\ne: 1\ne: 2\n---\n\tf: 1\n---\n---\ng: '\n---\nh: 1";
-        let read: Vec<_> = split_each(text).into_iter().map(|it| it.map_err(|error| error.line)).collect();
+        let read: Vec<_> = read(text.as_bytes()).into_iter().map(|it| it.map_err(|(line, ..)| line)).collect();
         let value = |text: &str| Ok(single(text).unwrap());
         assert_eq!(
             read,
             [value("a: 1"), Err(4), value(r#"d: "---\ntext\n""#), Err(10), Err(13), Err(17), value("h: 1")],
             "each error has the line of the whole text"
         );
-        assert_eq!(split_each("a: 1\n---\nb: 2").len(), 2);
-        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        let deep = split_each(&format!("{{a: {deep}}}\n---\nb: 1"));
-        assert_eq!((deep.len(), deep[0].is_err(), deep[1].is_ok()), (2, true, true));
+        assert_eq!(split_each(b"a: 1\n---\nb: 2").len(), 2);
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_or_not_utf_8_is_named_with_its_line_and_its_field() {
+        let deep = format!("a: 1\nspec:\n  b: {}{}\n  c: 2\n---\nd: 1", "[".repeat(10_000), "]".repeat(10_000));
+        let lost = super::super::salvage::UNREADABLE;
+        let broken = Err((3, "spec.b".to_owned(), json!({"a": 1, "spec": {"b": lost, "c": 2}})));
+        assert_eq!(read(deep.as_bytes()), [broken, Ok(json!({"d": 1}))]);
+        let Document::Broken { error, .. } = split_each(deep.as_bytes()).remove(0) else { panic!("it is too deep") };
+        assert_eq!(error.message, TOO_DEEP);
+
+        let bytes = [b"a: 1\n---\n# \nb: 2\nc: caf\xe9\n---\nd: 3\n".as_slice(), b"---\ne: \xef\xbf\xbd\n"].concat();
+        let broken = Err((5, String::new(), json!({"b": 2, "c": "caf\u{fffd}"})));
+        assert_eq!(
+            read(&bytes),
+            [Ok(json!({"a": 1})), broken, Ok(json!({"d": 3})), Err((9, String::new(), json!({"e": "\u{fffd}"})))]
+        );
+        assert_eq!(read("e: \u{fffd}".as_bytes()), [Ok(json!({"e": "\u{fffd}"}))]);
     }
 }

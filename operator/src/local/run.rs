@@ -33,7 +33,8 @@ use crate::{
     validate::ServerPlan,
 };
 
-/// A removal waits this much longer than another edit: many editors empty or remove a file before they write it.
+/// A removal, and a file that does not end with a line break, wait this much longer than another edit: many editors empty or remove a
+/// file before they write it, and the half that is written first may lack a restriction.
 const REMOVAL: Duration = Duration::from_millis(250);
 /// How long a removal waits for other files that change meanwhile; then those are held back.
 const AT_MOST: Duration = Duration::from_millis(500);
@@ -50,6 +51,8 @@ pub(super) struct LocalRun {
     cluster: LocalClusterState,
     folder: Folder,
     problems: Problems,
+    /// The files that did not end with a line break when they were last read.
+    unfinished: BTreeSet<String>,
     /// The clients that have a credential.
     clients: Vec<ClientSummary>,
     summary: SummaryFile,
@@ -68,6 +71,7 @@ impl LocalRun {
             cluster: LocalClusterState::load(&state),
             folder: Folder::default(),
             problems: Problems::default(),
+            unfinished: BTreeSet::new(),
             clients: Vec::new(),
             summary: SummaryFile::new(state.summary()),
             state,
@@ -101,10 +105,12 @@ impl LocalRun {
             let mut files = self.read()?;
             watch.hold_back(&mut files);
             let (folder, problems) = self.folder.update(&files);
-            if self.folder.ids().any(|id| !folder.names(id)) {
+            let unfinished = unfinished(&files);
+            if self.folder.ids().any(|id| !folder.names(id)) || !unfinished.is_subset(&self.unfinished) {
                 tokio::time::sleep(REMOVAL).await;
             }
             if watch.is_settled() {
+                self.unfinished = unfinished;
                 return self.apply(folder, problems, false);
             }
             if Instant::now() < until {
@@ -206,5 +212,30 @@ impl LocalRun {
     pub async fn stop(&mut self) {
         self.servers.stop().await;
         self.summary.remove();
+    }
+}
+
+/// The files that may be written in part only.
+fn unfinished(files: &Files) -> BTreeSet<String> {
+    let is_unfinished = |bytes: &[u8]| !bytes.ends_with(b"\n");
+    files
+        .iter()
+        .filter(|(_, content)| content.as_deref().is_ok_and(is_unfinished))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_empty_or_ends_within_a_line_may_be_unfinished() {
+        let file = |name: &str, content: Result<&str, &str>| {
+            (name.to_owned(), content.map(|text| text.as_bytes().to_vec()).map_err(str::to_owned))
+        };
+        let files =
+            Files::from([file("a", Ok("a: 1\n")), file("b", Ok("")), file("c", Ok("a: 1\nb")), file("d", Err("no"))]);
+        assert_eq!(unfinished(&files), ["b", "c"].map(str::to_owned).into());
     }
 }

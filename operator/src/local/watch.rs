@@ -170,8 +170,10 @@ mod tests {
         assert!(watch.is_settled());
 
         fs::write(folder.join("a.yaml"), "a: 678").unwrap();
-        let _ = timeout(SETTLE / 2, watch.changed()).await;
-        timeout(PATIENCE, watch.changed()).await.unwrap();
+        // A busy machine may be late to stop waiting.
+        if timeout(SETTLE / 2, watch.changed()).await.is_err() {
+            timeout(PATIENCE, watch.changed()).await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_crds::{Finding, McpClient, McpServer, NamespacedName, client::PartialClientSpec};
+use portcullis_crds::{
+    Finding, McpClient, McpServer, NamespacedName, client::PartialClientSpec, server::PartialServerSpec,
+};
 
 use super::{
     listing::Files,
@@ -27,7 +29,7 @@ struct FolderObject {
     file: String,
     /// Its last valid state.
     manifest: Manifest,
-    /// What is wrong with a client now, and what can be read of it.
+    /// What is wrong with it now, and what can be read of it.
     mistake: Option<Mistake>,
 }
 
@@ -36,7 +38,7 @@ type Found<'a> = BTreeMap<ObjectId, Vec<(&'a str, Option<Reading>)>>;
 
 impl Folder {
     /// The folder after a reading, and everything that is wrong with single files and objects:
-    /// * an object with a mistake stays as it was, but for what the mistaken one takes away from a client, and those beside it
+    /// * an object with a mistake stays as it was, but for what the mistaken one takes away from clients, and those beside it
     ///   change;
     /// * while a file cannot be read, or contains something without a name, its objects that cannot be found stay as they were;
     /// * an object that a readable file no longer contains, or whose file no longer exists, is removed;
@@ -94,7 +96,7 @@ impl Folder {
         let file = file.to_owned();
         match reading {
             Some(Reading::Valid(manifest)) => Some(FolderObject { file, manifest, mistake: None }),
-            Some(Reading::Mistaken(mistake)) => Some(FolderObject { file, mistake, ..before?.clone() }),
+            Some(Reading::Mistaken(mistake)) => Some(FolderObject { file, mistake: Some(mistake), ..before?.clone() }),
             None => Some(FolderObject { file, ..before?.clone() }),
         }
     }
@@ -116,8 +118,19 @@ impl Folder {
     }
 
     /// What is wrong with a client now, and what can be read of it; `None` if it is valid.
-    pub fn mistake(&self, client: &NamespacedName) -> Option<&Undecodable<PartialClientSpec>> {
-        self.objects.get(&ObjectId::client(client))?.mistake.as_deref()
+    pub fn mistaken_client(&self, client: &NamespacedName) -> Option<&Undecodable<PartialClientSpec>> {
+        match self.objects.get(&ObjectId::client(client))?.mistake.as_ref()? {
+            Mistake::Client(mistake) => Some(mistake),
+            Mistake::Server(_) => None,
+        }
+    }
+
+    /// The same of a server.
+    pub fn mistaken_server(&self, server: &NamespacedName) -> Option<&Undecodable<PartialServerSpec>> {
+        match self.objects.get(&ObjectId::server(server))?.mistake.as_ref()? {
+            Mistake::Server(mistake) => Some(mistake),
+            Mistake::Client(_) => None,
+        }
     }
 
     /// All objects that have a valid state.

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The content of each file or why it cannot be read, by the file's name in the folder.
-pub type Files = BTreeMap<String, Result<String, String>>;
+pub type Files = BTreeMap<String, Result<Vec<u8>, String>>;
 
 /// Differs whenever a file was written, created or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,8 @@ impl FolderStamp {
 /// # Errors
 /// Returns an error if the folder itself cannot be listed.
 pub fn read(folder: &Path) -> io::Result<Files> {
-    let text = |name: &String| match fs::read(folder.join(name)) {
-        Ok(bytes) => String::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}")),
-        Err(error) => Err(format!("cannot be read: {error}")),
-    };
-    Ok(names(folder)?.into_iter().map(|name| (name.clone(), text(&name))).collect())
+    let content = |name: &String| fs::read(folder.join(name)).map_err(|error| format!("cannot be read: {error}"));
+    Ok(names(folder)?.into_iter().map(|name| (name.clone(), content(&name))).collect())
 }
 
 /// The stamp of a folder's manifests.

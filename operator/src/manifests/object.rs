@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use portcullis_crds::{McpClient, McpServer, NamespacedName, client::PartialClientSpec};
+use portcullis_crds::{
+    Findings, McpClient, McpServer, NamespacedName, client::PartialClientSpec, server::PartialServerSpec,
+};
 
 use crate::object::Undecodable;
 
@@ -31,12 +33,26 @@ pub enum Manifest {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reading {
     Valid(Manifest),
-    /// It has a mistake. Of a client, what can be read counts where it takes access away.
-    Mistaken(Option<Mistake>),
+    /// It has a mistake. What can be read counts where it takes access away.
+    Mistaken(Mistake),
 }
 
-/// What is wrong with a client, and what can be read of it.
-pub(super) type Mistake = Box<Undecodable<PartialClientSpec>>;
+/// What is wrong with an object, and what can be read of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Mistake {
+    Server(Box<Undecodable<PartialServerSpec>>),
+    Client(Box<Undecodable<PartialClientSpec>>),
+}
+
+impl Mistake {
+    pub fn with(mut self, findings: Findings) -> Self {
+        match &mut self {
+            Self::Server(mistake) => mistake.findings = findings,
+            Self::Client(mistake) => mistake.findings = findings,
+        }
+        self
+    }
+}
 
 impl Kind {
     pub const ALL: [Self; 2] = [Self::McpServer, Self::McpClient];

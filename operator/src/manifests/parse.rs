@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION,
-    client::PartialClientSpec, document, name::ObjectName,
+    client::PartialClientSpec, document, document::Document, name::ObjectName, server::PartialServerSpec,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    object::{Kind, Manifest, ObjectId, Reading},
+    object::{Kind, Manifest, Mistake, ObjectId, Reading},
     problem::{Problem, Severity},
 };
 use crate::{credentials::NEW_KEY, object::Undecodable};
@@ -30,14 +30,18 @@ pub(super) struct Parsed {
     pub is_broken: bool,
 }
 
-pub(super) fn parse(file: &str, text: &str) -> Parsed {
+pub(super) fn parse(file: &str, text: &[u8]) -> Parsed {
     let mut parser = Parser { file, parsed: Parsed::default() };
     for (n, document) in document::split_each(text).into_iter().enumerate() {
         match document {
-            Ok(document) => parser.document(&format!("document {} (empty ones not counted)", n + 1), document),
-            Err(error) => {
+            Document::Whole(document) => {
+                parser.document(&format!("document {} (empty ones not counted)", n + 1), document);
+            }
+            Document::Broken { error, path, fields, may_be_cut_off } => {
+                parser.parsed.is_broken |= may_be_cut_off;
                 let position = Some((error.line, error.column));
-                parser.broken(Problem { position, ..Problem::file(file, error.message) });
+                let problem = Problem { position, ..Problem::file(file, error.message) };
+                parser.salvaged(problem, path, fields.unwrap_or_default());
             }
         }
     }
@@ -92,6 +96,23 @@ impl Parser<'_> {
         }
     }
 
+    /// Adds the object of a document that cannot be read as a whole; `path` is its first field that cannot be read. Without a name and a
+    /// kind it could be any object.
+    fn salvaged(&mut self, problem: Problem, path: String, fields: Map<String, Value>) {
+        let kind = fields.get("kind").and_then(Value::as_str);
+        let kind = Kind::ALL.into_iter().find(|known| kind == Some(known.as_str()));
+        let name = fields.get("metadata").and_then(|metadata| name(metadata.clone(), &mut Findings::default()));
+        let (Some(kind), Some(name)) = (kind, name) else { return self.broken(problem) };
+        let id = ObjectId { kind, name };
+        let message = problem.finding.message;
+        // The reader's own path has no field of the last level.
+        let rest = message.split_once(": ").filter(|(at, _)| !path.is_empty() && at.starts_with("spec"));
+        let finding = Finding::new(path.clone(), rest.map_or(message.as_str(), |(_, rest)| rest));
+        let mistake = mistake(kind, fields.get("spec"), Findings::from(finding.clone()));
+        self.parsed.problems.push(Problem { object: Some(id.clone()), finding, ..problem });
+        self.parsed.objects.push((id, Reading::Mistaken(mistake)));
+    }
+
     fn list(&mut self, at: &str, items: Value) {
         match items {
             Value::Array(items) => {
@@ -125,7 +146,7 @@ impl Parser<'_> {
             annotations: new_key.map(|value| BTreeMap::from([(NEW_KEY.to_owned(), value)])),
             ..ObjectMeta::default()
         };
-        let partial = (kind == Kind::McpClient).then(|| partial(fields.get("spec")));
+        let partial = mistake(kind, fields.get("spec"), Findings::default());
         let manifest = match kind {
             Kind::McpServer => spec::<McpServerSpec>(&mut fields, &mut findings)
                 .map(|spec| Manifest::Server(Box::new(McpServer { metadata, spec, status: None }))),
@@ -137,9 +158,7 @@ impl Parser<'_> {
         }
         let reading = match manifest.filter(|_| findings.is_empty()) {
             Some(manifest) => Reading::Valid(manifest),
-            None => {
-                Reading::Mistaken(partial.map(|partial| Box::new(Undecodable { findings: findings.clone(), partial })))
-            }
+            None => Reading::Mistaken(partial.with(findings.clone())),
         };
         let id = ObjectId { kind, name };
         let refused = |finding| Problem::object(self.file, &id, finding, Severity::Refused);
@@ -151,6 +170,17 @@ impl Parser<'_> {
 /// The value of the one annotation that counts.
 fn new_key(metadata: &Value) -> Option<String> {
     metadata.get("annotations")?.get(NEW_KEY)?.as_str().map(str::to_owned)
+}
+
+/// What can be read of an object that has a mistake.
+fn mistake(kind: Kind, spec: Option<&Value>, findings: Findings) -> Mistake {
+    match kind {
+        Kind::McpServer => {
+            let partial = PartialServerSpec::read(spec.unwrap_or(&Value::Null));
+            Mistake::Server(Box::new(Undecodable { findings, partial }))
+        }
+        Kind::McpClient => Mistake::Client(Box::new(Undecodable { findings, partial: partial(spec) })),
+    }
 }
 
 /// What can be read of a client that has a mistake.

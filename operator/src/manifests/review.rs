@@ -1,12 +1,9 @@
 //! A folder's objects put together by the same rules as those of a cluster, and everything that is wrong with them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_crds::{
-    Finding, Findings, McpServerSpec, NamespacedName, client::Access, condition::Reason, contract::ServerHalf,
+    Finding, Findings, McpServerSpec, NamespacedName, check, client::Access, condition::Reason, contract::ServerHalf,
 };
 
 use super::{
@@ -30,8 +27,7 @@ pub struct Review {
     pub problems: Vec<Problem>,
 }
 
-/// Plans each server of a folder. `adapt` changes the halves of the servers that have no errors; what it makes of them is not
-/// checked again.
+/// Plans each server of a folder. `adapt` changes the halves of the servers that have no errors; what it makes of them is checked, too.
 pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut ServerHalf)) -> Review {
     let (secrets, problems) = secrets(folder, cluster);
     let mut problems = BTreeSet::from_iter(problems);
@@ -39,11 +35,15 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
     let mut servers = BTreeMap::new();
     for (name, server) in folder.servers() {
         let id = ObjectId::server(name);
-        let object = Object { metadata: metadata(&id, cluster), spec: Ok(server.spec.clone()) };
-        let checked = validate::server_half(&object).map(|half| {
-            let mut half = Arc::unwrap_or_clone(half);
-            adapt(&mut half);
-            Arc::new(half)
+        let spec = match folder.mistaken_server(name) {
+            Some(mistake) => Err(mistake.clone()),
+            None => Ok(server.spec.clone()),
+        };
+        let object = Object { metadata: metadata(&id, cluster), spec };
+        let checked = validate::server_half(&object).and_then(|half| {
+            let mut adapted = ServerHalf::clone(&half);
+            adapt(&mut adapted);
+            if adapted == *half { Ok(half) } else { check::server_half(adapted).map(|checked| checked.half().clone()) }
         });
         let input = ServerInput {
             server: object,
@@ -53,7 +53,10 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
             fresh_keys: cluster.server_keys(name),
         };
         let plan = validate::plan(&input, checked);
-        problems.extend(refused(folder, &id, &plan.findings));
+        if folder.mistaken_server(name).is_none() {
+            // What is wrong with the manifest is reported with its file.
+            problems.extend(refused(folder, &id, &plan.findings));
+        }
         servers.insert(name.clone(), (input.server, plan));
     }
     for client in &clients {
@@ -65,7 +68,7 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
 fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> Vec<ClientInput> {
     let input = |(name, client): (&NamespacedName, &portcullis_crds::McpClient)| {
         let id = ObjectId::client(name);
-        let spec = match folder.mistake(name) {
+        let spec = match folder.mistaken_client(name) {
             Some(mistake) => Err(mistake.clone()),
             None => Ok(client.spec.clone()),
         };
@@ -79,7 +82,7 @@ fn clients(folder: &Folder, cluster: &impl ClusterState, secrets: &Secrets) -> V
 /// Whether a client names the server, or may still have access to it because it cannot be read what it names.
 fn concerns(folder: &Folder, client: &ClientInput, server: &NamespacedName) -> bool {
     let object = client.client.object();
-    let mistake = folder.mistake(&object.namespaced_name());
+    let mistake = folder.mistaken_client(&object.namespaced_name());
     client.client.names(server) || mistake.is_some_and(|mistake| mistake.partial.access.is_none())
 }
 
@@ -97,7 +100,7 @@ fn client_problems(
 ) {
     let object = client.client.object();
     let id = ObjectId::client(&object.namespaced_name());
-    if folder.mistake(&id.name).is_some() {
+    if folder.mistaken_client(&id.name).is_some() {
         // Reported with its file.
         return;
     }

@@ -43,9 +43,9 @@ pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Pr
     let clients = folder.clients().map(|(name, client)| {
         let id = ObjectId::client(name);
         // A mistaken client keeps the credentials that it had, but for one that was removed.
-        let removed = folder.mistake(name).and_then(|mistake| mistake.partial.credentials.as_ref());
+        let removed = folder.mistaken_client(name).and_then(|mistake| mistake.partial.credentials.as_ref());
         let removed = removed.filter(|credentials| credentials::requested(credentials).next().is_none());
-        let before = folder.mistake(name).and_then(|mistake| mistake.partial.revoke_before.as_ref());
+        let before = folder.mistaken_client(name).and_then(|mistake| mistake.partial.revoke_before.as_ref());
         let asked = (&client.metadata, before);
         (metadata(&id, cluster), id, removed.unwrap_or(&client.spec.credentials), asked)
     });

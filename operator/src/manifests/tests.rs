@@ -6,6 +6,8 @@ use portcullis_crds::{NamespacedName, contract::ServerKeys};
 use super::*;
 use crate::{credentials::IssuedCredential, validate::Published};
 
+mod broken;
+
 const SERVER: &str = "
 apiVersion: portcullis.dev/v1alpha1
 kind: McpServer
@@ -31,7 +33,7 @@ spec:
 }
 
 fn files(files: &[(&str, &str)]) -> Files {
-    files.iter().map(|(name, text)| ((*name).to_owned(), Ok((*text).to_owned()))).collect()
+    files.iter().map(|(name, text)| ((*name).to_owned(), Ok((*text).into()))).collect()
 }
 
 fn names(folder: &Folder) -> Vec<String> {
@@ -139,7 +141,12 @@ fn a_mistake_in_one_document_holds_that_object_and_nothing_that_the_file_takes_a
         ("namespace: sales}", "namespace: [sales]}", narrowed, "McpServer: metadata.namespace"),
         ("kind: McpServer", "kind: McpServr", narrowed, "kind: `McpServr` is not a kind of"),
         ("kind: McpServer", "", narrowed, "kind: `` is not a kind of"),
-        ("kind: McpServer", "kind: McpServer\nkind: McpServer", narrowed, "duplicate"),
+        (
+            "kind: McpServer",
+            "kind: McpServer\nkind: McpServer",
+            narrowed,
+            "all.yaml:2:1: McpServer sales/crm: duplicate",
+        ),
         (
             "apiVersion: portcullis.dev/v1alpha1",
             "apiVersion: portcullis.dev/v9",
@@ -147,19 +154,38 @@ fn a_mistake_in_one_document_holds_that_object_and_nothing_that_the_file_takes_a
             "McpServer sales/crm: apiVersion",
         ),
         ("apiVersion: portcullis.dev/v1alpha1\nkind: McpServer", "", narrowed, "apiVersion and kind: must be set"),
-        ("spec:", "spec:\n\tx: 1", narrowed, "all.yaml:"),
+        ("spec:", "spec:\n\tx: 1", narrowed, "all.yaml:6:1: McpServer sales/crm: found"),
         ("spec:", "spec: {", narrowed, "all.yaml:"),
+        ("spec:", "spec:\n  clients: []", "", ""),
+        ("spec:", "spec:\n  replicas: many\n  clients: []", "", "McpServer sales/crm: spec.replicas"),
+        ("name: crm, namespace: sales}", "name: crm, namespace: sales, colour: red}", narrowed, "metadata.colour"),
+        (
+            "spec:",
+            "spec:\n  replicas: 1\n  replicas: 2\n  clients: [{allow: {tools: []}}]",
+            "a: suspended=false tools=0, b: suspended=true tools=0",
+            "all.yaml:6:3: McpServer sales/crm: spec.replicas: duplicate",
+        ),
+        (
+            "spec:",
+            "spec:\n  replicas: [\n  clients: [{allow: {tools: []}}]",
+            "a: suspended=false tools=0, b: suspended=true tools=0",
+            "McpServer sales/crm: spec.replicas: did not find",
+        ),
         // Of the client that is suspended.
         ("name: b, ", "name: b, annotations: {wave: 5}, ", narrowed, "McpClient sales/b: metadata.annotations.wave"),
         ("suspended: true", "suspended: true\n  colour: red", narrowed, "McpClient sales/b: spec.colour"),
         ("suspended: true", "suspended: 'yes'", narrowed, "McpClient sales/b: spec.suspended"),
         ("suspended: true", "suspended: true\n  expiresAt: soon", narrowed, "McpClient sales/b: spec.expiresAt"),
+        ("suspended: true", "suspended: true\n  access: {}", narrowed, "McpClient sales/b: spec.access: duplicate"),
         (
             "suspended: true",
-            "suspended: true\n  access: {}",
-            "a: suspended=false tools=0, b: suspended=false tools=1",
-            "duplicate",
+            "suspended: true\n  expiresAt: [",
+            narrowed,
+            "McpClient sales/b: spec.expiresAt: did not find",
         ),
+        ("suspended: true", "suspended: true\n  access: [{}", narrowed, "McpClient sales/b: spec.access"),
+        ("suspended: true", "suspended: true\n\tcolour", narrowed, "McpClient sales/b: "),
+        ("suspended: true", "suspended: true # caf\u{fffd}", narrowed, ""),
         // Of the client whose tool was taken.
         ("name: a, ", "name: a, labels: [], ", narrowed, "McpClient sales/a: metadata.labels"),
         ("tools: []", "tools: all", kept, "McpClient sales/a: spec.access[0].tools"),

@@ -8,7 +8,7 @@ fn folder(before: &Folder, clients: &[(&str, &str)]) -> Folder {
             "{{apiVersion: portcullis.dev/v1alpha1, kind: McpClient, metadata: {{name: {name}, namespace: sales}},
               spec: {{access: [], credentials: {{apiKey: {{secretName: {secret}}}}}}}}}"
         );
-        (format!("{name}.yaml"), Ok(text))
+        (format!("{name}.yaml"), Ok(text.into_bytes()))
     };
     let (folder, problems) = before.update(&clients.iter().map(client).collect::<Files>());
     assert_eq!(problems, []);
@@ -67,7 +67,7 @@ fn asking(annotations: &str, more: &str) -> Folder {
           metadata: {{name: alice, namespace: sales, annotations: {{{annotations}}}}},
           spec: {{access: [], credentials: {{apiKey: {{secretName: k{more}}}}}}}}}"
     );
-    let (folder, problems) = Folder::default().update(&Files::from([("alice.yaml".into(), Ok(text))]));
+    let (folder, problems) = Folder::default().update(&Files::from([("alice.yaml".into(), Ok(text.into_bytes()))]));
     assert_eq!(problems, []);
     folder
 }
