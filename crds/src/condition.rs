@@ -82,6 +82,9 @@ vocabulary! {
         PolicyPublished,
         /// An object was changed by somebody else, and was restored.
         DriftCorrected,
+        /// Another party changes an object again each time that it is restored, or while it is written; the message names the object
+        /// and the fields. It is restored once a minute at most.
+        DriftContested,
         /// A pod has the labels of the server and was not created by its Deployment. It counts nowhere, and the Service may send
         /// calls to it.
         ForeignPod,

@@ -5,6 +5,7 @@
 
 mod config_map;
 mod deployment;
+mod guards;
 mod kind;
 mod metadata;
 mod secret;

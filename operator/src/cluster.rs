@@ -9,6 +9,8 @@ pub mod drift;
 pub mod error;
 pub mod events;
 pub mod fence;
+pub mod field_path;
+pub mod foreign;
 pub mod kind;
 pub mod labels;
 pub mod managed_fields;

@@ -19,6 +19,7 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: true,
     needs: &[],
     is_pruned: false,
+    guards: &[],
     build: |input| {
         let policy = |version| value(config_map(input.server, &input.documents.policy, version));
         Version::WRITTEN.iter().copied().map(policy).collect()

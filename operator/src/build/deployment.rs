@@ -27,6 +27,7 @@ use portcullis_crds::{
 };
 
 use super::{
+    guards,
     kind::{BuiltKind, value},
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
     settings::{ADMIN_PORT, MCP_PORT, Settings},
@@ -38,6 +39,7 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: false,
     needs: &["ServiceAccount", "ConfigMap", "Secret"],
     is_pruned: false,
+    guards: guards::DEPLOYMENT,
     build: |input| input.spec.map(|spec| value(deployment(input.server, spec, input.settings))).into_iter().collect(),
 };
 

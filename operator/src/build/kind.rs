@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::settings::Settings;
 use crate::{
-    cluster::kind::{ObjectKind, Retrieval},
+    cluster::{
+        foreign::Guard,
+        kind::{ObjectKind, Retrieval},
+    },
     object::Object,
     validate::Documents,
 };
@@ -25,6 +28,8 @@ pub struct BuiltKind {
     pub needs: &'static [&'static str],
     /// Whether an object of this kind is deleted when it is no longer built: true for what a server can do without.
     pub is_pruned: bool,
+    /// What others may not add to an object of this kind.
+    pub guards: &'static [Guard],
     /// The objects of one server. Empty also while the server's spec has errors and the object depends on the spec: then what
     /// is in the cluster stays as it is.
     pub build: fn(&BuildInput<'_>) -> Vec<Value>,

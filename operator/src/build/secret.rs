@@ -19,6 +19,7 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: true,
     needs: &[],
     is_pruned: false,
+    guards: &[],
     build: |input| {
         let credentials = |version| value(secret(input.server, &input.documents.credentials, version));
         Version::WRITTEN.iter().copied().map(credentials).collect()

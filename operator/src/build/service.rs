@@ -8,6 +8,7 @@ use k8s_openapi::{
 use portcullis_crds::McpServerSpec;
 
 use super::{
+    guards,
     kind::{BuiltKind, value},
     metadata::{of_server, selector},
     settings::MCP_PORT,
@@ -19,6 +20,7 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: false,
     needs: &[],
     is_pruned: false,
+    guards: guards::SERVICE,
     build: |input| vec![value(service(input.server))],
 };
 

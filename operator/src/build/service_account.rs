@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use portcullis_crds::McpServerSpec;
 
 use super::{
+    guards,
     kind::{BuiltKind, value},
     metadata::of_server,
 };
@@ -14,6 +15,7 @@ pub const KIND: BuiltKind = BuiltKind {
     is_document: false,
     needs: &[],
     is_pruned: false,
+    guards: guards::SERVICE_ACCOUNT,
     build: |input| vec![value(service_account(input.server))],
 };
 

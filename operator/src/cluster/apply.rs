@@ -16,6 +16,8 @@ use super::{
     client::{Cluster, ObjectRef},
     drift::{ListRules, drift},
     error::Error,
+    field_path::FieldPath,
+    foreign::{Foreign, Guard, foreign},
     kind::ObjectKind,
     managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
     ownership::{NotOwned, controller_uid},
@@ -29,8 +31,23 @@ pub enum Applied {
     Unchanged,
     /// It did not exist and was created.
     Created(ReceivedObject),
-    /// It differed and was corrected; `field` is the first field that differed.
-    Patched { object: ReceivedObject, field: String },
+    /// It differed and was written.
+    Patched(Correction),
+}
+
+/// An object that differed, and was written.
+#[derive(Clone)]
+pub struct Correction {
+    /// As it is after the write.
+    pub object: ReceivedObject,
+    /// The first fields that differed, in words.
+    pub fields: String,
+    /// The other field managers that had changed them, as far as that is known.
+    pub by: BTreeSet<String>,
+    /// Whether others had added what they may not add. No edit of a spec does that.
+    pub is_addition: bool,
+    /// What differs even so: something changes the object while it is written.
+    pub remains: Option<String>,
 }
 
 impl Applied {
@@ -38,7 +55,7 @@ impl Applied {
     pub fn written(self) -> Option<ReceivedObject> {
         match self {
             Self::Unchanged => None,
-            Self::Created(object) | Self::Patched { object, .. } => Some(object),
+            Self::Created(object) | Self::Patched(Correction { object, .. }) => Some(object),
         }
     }
 }
@@ -51,8 +68,12 @@ pub struct DesiredObject {
     value: Value,
     is_document: bool,
     is_fenced: bool,
+    guards: &'static [Guard],
     known_uids: BTreeSet<String>,
 }
+
+/// How many fields are named.
+const NAMED_FIELDS: usize = 8;
 
 /// Whose object has the name.
 #[derive(Debug, PartialEq)]
@@ -69,7 +90,15 @@ impl DesiredObject {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let name = NamespacedName { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
         let object = ObjectRef { resource: kind.resource(), name };
-        Self { object, lists: kind.lists, value, is_document: false, is_fenced: false, known_uids: BTreeSet::new() }
+        Self {
+            object,
+            lists: kind.lists,
+            value,
+            is_document: false,
+            is_fenced: false,
+            guards: &[],
+            known_uids: BTreeSet::new(),
+        }
     }
 
     /// Pods read the object by its name and nothing else is in it: what another party adds is removed, and if it cannot be changed
@@ -83,6 +112,12 @@ impl DesiredObject {
     /// no effect after a later one.
     pub fn fenced(mut self, is_fenced: bool) -> Self {
         self.is_fenced = is_fenced;
+        self
+    }
+
+    /// What others add in these parts is removed.
+    pub fn guarded(mut self, guards: &'static [Guard]) -> Self {
+        self.guards = guards;
         self
     }
 
@@ -103,12 +138,12 @@ impl DesiredObject {
             None => self.read(cluster).await?,
         };
         let Some(mut live) = live else { return self.create(cluster).await };
-        let mut first = None;
+        let mut changed = Changed::default();
         match self.owner(&live) {
             Owner::Us => {}
             Owner::Lost => {
                 self.take_back(cluster, &live).await?;
-                first = Some("metadata.ownerReferences".to_owned());
+                changed.fields.push(FieldPath::of_field("metadata").field("ownerReferences"));
                 let Some(now) = self.read(cluster).await? else { return self.create(cluster).await };
                 live = now;
             }
@@ -118,26 +153,56 @@ impl DesiredObject {
             }
         }
         if self.is_document && live["immutable"] == true {
+            changed.note([FieldPath::of_field("immutable")], &live);
             let object = self.replace(cluster, &live).await?;
-            return Ok(Applied::Patched { object, field: "immutable".to_owned() });
+            return Ok(Applied::Patched(changed.corrected(object, None)));
         }
-        let added = self.is_document.then(|| added_data(&self.value, &live)).flatten();
-        if let Some((field, patch)) = added {
-            self.remove(cluster, &mut live, patch).await?;
-            first.get_or_insert(field);
+        let mut written = None;
+        if let Some(added) = self.added(&live) {
+            changed.note(added.fields, &live);
+            changed.is_addition = true;
+            let object = self.remove(cluster, &live, added.patch).await?;
+            live = object.value()?;
+            written = Some(object);
         }
-        let field = first.or_else(|| drift(&self.value, &live, FIELD_MANAGER, self.lists));
-        let Some(field) = field else { return Ok(Applied::Unchanged) };
+        if let Some(field) = self.drift(&live) {
+            changed.note([field], &live);
+        } else if let Some(object) = written {
+            let remains = self.remains(&live);
+            return Ok(Applied::Patched(changed.corrected(object, remains)));
+        } else if changed.fields.is_empty() {
+            return Ok(Applied::Unchanged);
+        }
         let object = match self.patch(cluster, &mut live).await {
             // Another party's annotations may take all the room that there is.
             Err(error) if self.is_document && error.is_invalid() => {
                 let Some(patch) = added_annotations(&self.value, &live) else { return Err(error) };
-                self.remove(cluster, &mut live, patch).await?;
+                live = self.remove(cluster, &live, patch).await?.value()?;
                 self.patch(cluster, &mut live).await?
             }
             patched => patched?,
         };
-        Ok(Applied::Patched { object, field })
+        let remains = self.remains(&object.value()?);
+        Ok(Applied::Patched(changed.corrected(object, remains)))
+    }
+
+    fn drift(&self, live: &Value) -> Option<FieldPath> {
+        drift(&self.value, live, FIELD_MANAGER, self.lists)
+    }
+
+    /// What another party added and may not add.
+    fn added(&self, live: &Value) -> Option<Foreign> {
+        match self.is_document {
+            true => added_data(&self.value, live),
+            false => foreign(&self.value, live, self.guards, self.lists),
+        }
+    }
+
+    /// What is not as it should be although it was just written.
+    fn remains(&self, live: &Value) -> Option<String> {
+        let added = self.added(live).map(|added| added.fields).unwrap_or_default();
+        let fields: Vec<FieldPath> = added.into_iter().chain(self.drift(live)).collect();
+        (!fields.is_empty()).then(|| words(&fields))
     }
 
     async fn read(&self, cluster: &Cluster) -> Result<Option<Value>, Error> {
@@ -168,11 +233,13 @@ impl DesiredObject {
     }
 
     /// Removes what another party added.
-    async fn remove(&self, cluster: &Cluster, live: &mut Value, mut patch: Value) -> Result<(), Error> {
+    async fn remove(&self, cluster: &Cluster, live: &Value, mut patch: Value) -> Result<ReceivedObject, Error> {
         patch["metadata"]["uid"] = live["metadata"]["uid"].clone();
-        let object = cluster.merge("removing what was added to", &self.object, patch).await?;
-        live["metadata"]["resourceVersion"] = object.metadata.resource_version.into();
-        Ok(())
+        if !self.is_document {
+            // The patch has whole lists, of which another party may have changed something since.
+            patch["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        }
+        cluster.merge("removing what was added to", &self.object, patch).await
     }
 
     /// The owner of the live object. One that is of this operator's own kinds is another resource that wants the same name.
@@ -228,17 +295,48 @@ impl DesiredObject {
     }
 }
 
-/// What another party added to the data of a document: the first field, and the patch that removes all.
-fn added_data(want: &Value, live: &Value) -> Option<(String, Value)> {
-    let (mut first, mut patch) = (None, json!({}));
+/// What differs, and who changed it.
+#[derive(Default)]
+struct Changed {
+    fields: Vec<FieldPath>,
+    by: BTreeSet<String>,
+    is_addition: bool,
+}
+
+impl Changed {
+    fn note(&mut self, fields: impl IntoIterator<Item = FieldPath>, live: &Value) {
+        for field in fields {
+            self.by.extend(field.other_managers(live, FIELD_MANAGER));
+            self.fields.push(field);
+        }
+    }
+
+    fn corrected(self, object: ReceivedObject, remains: Option<String>) -> Correction {
+        let Self { fields, by, is_addition } = self;
+        Correction { object, fields: words(&fields), by, is_addition, remains }
+    }
+}
+
+/// The first fields, and how many more there are.
+fn words(fields: &[FieldPath]) -> String {
+    let first: Vec<String> = fields.iter().take(NAMED_FIELDS).map(FieldPath::to_string).collect();
+    match fields.len().checked_sub(NAMED_FIELDS).filter(|more| *more > 0) {
+        Some(more) => format!("{} and {more} more", first.join(", ")),
+        None => first.join(", "),
+    }
+}
+
+/// What another party added to the data of a document.
+fn added_data(want: &Value, live: &Value) -> Option<Foreign> {
+    let mut added = Foreign { fields: Vec::new(), patch: json!({}) };
     for map in ["data", "binaryData"] {
         let keys = live[map].as_object().into_iter().flatten().map(|(key, _)| key);
         for key in keys.filter(|key| want[map].get(key.as_str()).is_none()) {
-            patch[map][key] = Value::Null;
-            first.get_or_insert_with(|| format!("{map}.{key}"));
+            added.patch[map][key] = Value::Null;
+            added.fields.push(FieldPath::of_field(map).field(key));
         }
     }
-    first.map(|first| (first, patch))
+    (!added.fields.is_empty()).then_some(added)
 }
 
 /// The patch that removes the annotations that another party added; `None` if there are none.

@@ -6,7 +6,7 @@
 use portcullis_crds::quantity::Quantity;
 use serde_json::{Map, Value};
 
-use super::managed_fields::owned_fields;
+use super::{field_path::FieldPath, managed_fields::owned_fields};
 
 /// How the lists of objects in a kind are compared, in addition to the rules for the kinds of Kubernetes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,39 +22,40 @@ impl ListRules {
     pub const BUILT_IN: Self = Self { item_keys: &[], atomic: &[] };
 
     /// The field that identifies an item, and its value: the first of the keys that the item has.
-    fn item_key(self, item: &Value) -> Option<(&'static str, &Value)> {
+    pub(super) fn item_key(self, item: &Value) -> Option<(&'static str, &Value)> {
         let item = item.as_object()?;
         self.item_keys.iter().chain(ITEM_KEYS).find_map(|name| item.get(*name).map(|value| (*name, value)))
     }
 
-    fn is_atomic(self, list: &str) -> bool {
+    pub(super) fn is_atomic(self, list: &str) -> bool {
         self.atomic.contains(&list) || ATOMIC_LISTS.contains(&list)
     }
 }
 
 /// What identifies an item of a list of objects, by the schema of the built-in kinds.
-const ITEM_KEYS: &[&str] = &["uid", "mountPath", "containerPort", "name", "port"];
+const ITEM_KEYS: &[&str] = &["uid", "mountPath", "containerPort", "name", "port", "topologyKey"];
 /// Lists of objects that the schema of the built-in kinds calls atomic.
 const ATOMIC_LISTS: &[&str] = &["sources", "items"];
 /// Maps of quantities: the API server writes `0.5` as `500m`.
-const QUANTITIES: &[&str] = &["limits", "requests"];
+pub(super) const QUANTITIES: &[&str] = &["limits", "requests"];
 
 /// The first field that has drifted from `want` in `live`, for the field manager `manager`; `None` if nothing must be written.
-pub fn drift(want: &Value, live: &Value, manager: &str, lists: ListRules) -> Option<String> {
+pub fn drift(want: &Value, live: &Value, manager: &str, lists: ListRules) -> Option<FieldPath> {
     // The items of a list come without their type.
     let mut content = want.clone();
     if let Some(fields) = content.as_object_mut() {
         fields.retain(|name, _| name != "apiVersion" && name != "kind");
     }
-    missing(&content, live, "", lists)
-        .or_else(|| owned_fields(live, manager).find_map(|owned| unwanted(owned, want, "")))
+    let top = FieldPath::default();
+    missing(&content, live, &top, lists)
+        .or_else(|| owned_fields(live, manager).find_map(|owned| unwanted(owned, want, &top)))
 }
 
 /// The first field of `want` that has another value in `live`.
-fn missing(want: &Value, live: &Value, at: &str, lists: ListRules) -> Option<String> {
+fn missing(want: &Value, live: &Value, at: &FieldPath, lists: ListRules) -> Option<FieldPath> {
     match (want, live) {
         (Value::Object(want), Value::Object(live)) => want.iter().find_map(|(name, want)| {
-            let at = field(at, name);
+            let at = at.field(name);
             match live.get(name) {
                 None => (!is_empty(want)).then_some(at),
                 Some(live) if lists.is_atomic(name) => (want != live).then_some(at),
@@ -65,9 +66,9 @@ fn missing(want: &Value, live: &Value, at: &str, lists: ListRules) -> Option<Str
         (Value::Array(want), Value::Array(live)) if want.first().and_then(|item| lists.item_key(item)).is_some() => {
             want.iter().find_map(|item| {
                 let Some((name, key)) = lists.item_key(item) else {
-                    return (!live.contains(item)).then(|| at.to_owned());
+                    return (!live.contains(item)).then(|| at.clone());
                 };
-                let at = format!("{at}[{key}]");
+                let at = at.item(name, key);
                 match live.iter().find(|live| live.get(name) == Some(key)) {
                     Some(live) => missing(item, live, &at, lists),
                     None => Some(at),
@@ -75,16 +76,12 @@ fn missing(want: &Value, live: &Value, at: &str, lists: ListRules) -> Option<Str
             })
         }
         (want, live) if want == live || (is_empty(want) && is_empty(live)) => None,
-        _ => Some(at.to_owned()),
+        _ => Some(at.clone()),
     }
 }
 
-fn field(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
-}
-
 /// To the API server an empty object or list is the same as none.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(map) => map.values().all(is_empty),
@@ -93,7 +90,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn are_quantities_within(want: &Value, live: &Value) -> bool {
+pub(super) fn are_quantities_within(want: &Value, live: &Value) -> bool {
     let (Some(want), Some(live)) = (want.as_object(), live.as_object()) else { return want == live };
     want.iter().all(|(name, want)| {
         live.get(name)
@@ -107,15 +104,15 @@ fn quantity(value: &Value) -> Option<Quantity> {
 }
 
 /// The first field that is owned and no longer wanted.
-fn unwanted(owned: &Map<String, Value>, want: &Value, at: &str) -> Option<String> {
+fn unwanted(owned: &Map<String, Value>, want: &Value, at: &FieldPath) -> Option<FieldPath> {
     owned.iter().find_map(|(path, below)| {
         // `f:` is a field, `k:` an item of a list by its keys, `v:` a value of a set.
         let (wanted, at) = match path.split_once(':') {
-            Some(("f", name)) => (want.get(name), field(at, name)),
-            Some(("k", keys)) => (item_of(want, keys), format!("{at}[{keys}]")),
+            Some(("f", name)) => (want.get(name), at.field(name)),
+            Some(("k", keys)) => (item_of(want, keys), at.owned(keys)),
             Some(("v", value)) => {
                 let item: Value = serde_json::from_str(value).unwrap_or_default();
-                (want.as_array().and_then(|items| items.iter().find(|it| **it == item)), format!("{at}[{value}]"))
+                (want.as_array().and_then(|items| items.iter().find(|it| **it == item)), at.owned(value))
             }
             // `.` is the node itself, which was found to be wanted; an index means nothing once the list has changed.
             _ => return None,

@@ -31,6 +31,11 @@ pub enum Error {
         "{object} is not written yet: keys that are in use may be missing, because not every client's Secret could be read"
     )]
     Unknown { object: String },
+    /// Something changes it while it is written.
+    #[error(
+        "{object} is not as it was written, in {fields}: something changes it on the way, such as a mutating webhook"
+    )]
+    Contested { object: String, fields: String },
     #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -41,6 +46,7 @@ impl Error {
         match self {
             Self::NotOwned(_) => Reason::NotOwned,
             Self::InvalidSpec => Reason::Invalid,
+            Self::Contested { .. } => Reason::DriftContested,
             Self::Api { .. }
             | Self::Timeout { .. }
             | Self::Fenced { .. }
@@ -80,7 +86,11 @@ impl Error {
     /// Whether the same call would be refused again: only somebody else can change that.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NotOwned(_) | Self::InvalidSpec | Self::Undecodable { .. } | Self::Json(_) => true,
+            Self::NotOwned(_)
+            | Self::InvalidSpec
+            | Self::Undecodable { .. }
+            | Self::Contested { .. }
+            | Self::Json(_) => true,
             Self::Timeout { .. } | Self::Fenced { .. } | Self::Terminating { .. } | Self::Unknown { .. } => false,
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(status) => {

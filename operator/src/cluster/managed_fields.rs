@@ -1,5 +1,7 @@
 //! Which fields of an object the operator owns, from `metadata.managedFields` (Kubernetes API, FieldsV1).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// The field manager of everything that the operator writes.
@@ -30,6 +32,46 @@ pub fn as_applied(live: &Value, manager: &str) -> Option<Value> {
     entry["operation"] = json!("Apply");
     entry["fieldsV1"] = fields;
     Some(std::iter::once(entry).chain(others).collect())
+}
+
+/// What other field managers own of one field, item or object, by their name.
+pub struct Owners<'a>(Vec<(&'a str, &'a Value)>);
+
+impl<'a> Owners<'a> {
+    /// Who owns what of an object, without `us`. A subresource such as `scale` counts.
+    pub fn of_others(live: &'a Value, us: &str) -> Self {
+        let entries = entries(live).filter_map(|entry| Some((entry["manager"].as_str()?, entry.get("fieldsV1")?)));
+        Self(entries.filter(|(manager, _)| *manager != us).collect())
+    }
+
+    /// Who owns a field of it.
+    pub fn field(&self, name: &str) -> Self {
+        self.below(|path| path.strip_prefix("f:") == Some(name))
+    }
+
+    /// Who owns this item of it.
+    pub fn item(&self, item: &Value) -> Self {
+        self.below(|path| {
+            let Some(keys) = path.strip_prefix("k:") else { return false };
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            !keys.is_empty() && keys.iter().all(|(name, value)| item.get(name) == Some(value))
+        })
+    }
+
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.iter().map(|(manager, _)| (*manager).to_owned()).collect()
+    }
+
+    fn below(&self, is_it: impl Fn(&str) -> bool) -> Self {
+        let below = |(manager, fields): &(&'a str, &'a Value)| {
+            let all = fields.as_object()?;
+            // What has nothing below it is owned as a whole.
+            let found =
+                if all.is_empty() { Some(*fields) } else { all.iter().find(|(path, _)| is_it(path)).map(|it| it.1) };
+            found.map(|found| (*manager, found))
+        };
+        Self(self.0.iter().filter_map(below).collect())
+    }
 }
 
 fn entries(live: &Value) -> impl Iterator<Item = &Value> {

@@ -62,7 +62,7 @@ async fn an_object_that_the_operator_wrote_is_taken_back_and_another_one_is_left
         let (applied, writes) = writes(desired().known(known), live).await;
         if is_taken {
             assert_eq!(writes[0].1["metadata"]["ownerReferences"], json!([ours()]), "{owners}");
-            assert!(matches!(applied, Ok(Applied::Patched { field, .. }) if field == "metadata.ownerReferences"));
+            assert!(matches!(applied, Ok(Applied::Patched(it)) if it.fields == "metadata.ownerReferences"));
         } else {
             assert!(matches!(applied, Err(Error::NotOwned(_))) && writes.is_empty(), "{owners} {manager}");
         }
@@ -72,7 +72,7 @@ async fn an_object_that_the_operator_wrote_is_taken_back_and_another_one_is_left
 #[tokio::test]
 async fn an_immutable_document_is_created_again_once_it_is_known_that_it_can_be() {
     let (applied, writes) = writes(desired(), live(|it| it["immutable"] = json!(true))).await;
-    assert!(matches!(applied, Ok(Applied::Patched { field, .. }) if field == "immutable"));
+    assert!(matches!(applied, Ok(Applied::Patched(it)) if it.fields == "immutable"));
     let methods: Vec<_> = writes.iter().map(|(method, _)| method.as_str()).collect();
     assert_eq!(methods, ["POST", "DELETE", "POST"]);
     assert_eq!(writes[1].1["preconditions"]["uid"], "uid");
@@ -98,7 +98,7 @@ async fn a_document_that_could_not_be_created_again_is_not_deleted() {
 async fn what_another_party_added_to_a_document_is_removed_before_it_takes_the_room() {
     let padded = live(|it| it["binaryData"] = json!({"padding": "AAAA"}));
     let (applied, writes) = writes(desired(), padded).await;
-    assert!(matches!(applied, Ok(Applied::Patched { field, .. }) if field == "binaryData.padding"));
+    assert!(matches!(applied, Ok(Applied::Patched(it)) if it.fields == "binaryData.padding"));
     assert_eq!(writes[0].1["binaryData"], json!({"padding": null}));
     let (applied, writes) = super::tests::writes(desired(), live(|_| ())).await;
     assert!(matches!(applied, Ok(Applied::Unchanged)) && writes.is_empty());

@@ -88,9 +88,9 @@ fn a_kind_may_name_the_keys_of_its_lists_and_the_lists_that_are_compared_as_a_wh
         "rules": [{"name": "a"}],
     });
     assert_eq!(drift(&want, &live, US, rules), None);
-    assert_eq!(drift(&want, &live, US, ListRules::BUILT_IN), Some("metrics".into()));
+    assert_eq!(drift(&want, &live, US, ListRules::BUILT_IN), Some(FieldPath::of_field("metrics")));
     live["rules"] = json!([{"name": "a"}, {"name": "b"}]);
-    assert_eq!(drift(&want, &live, US, rules), Some("rules".into()));
+    assert_eq!(drift(&want, &live, US, rules), Some(FieldPath::of_field("rules")));
     assert_eq!(drift(&want, &live, US, ListRules { atomic: &[], ..rules }), None);
 }
 
@@ -99,5 +99,8 @@ fn an_item_that_has_none_of_the_keys_is_compared_as_a_whole() {
     let list = |second: Value| json!({"ports": [{"port": 53}, second]});
     let want = list(json!({"protocol": "TCP"}));
     assert_eq!(drift(&want, &list(json!({"protocol": "TCP"})), US, ListRules::BUILT_IN), None);
-    assert_eq!(drift(&want, &list(json!({"protocol": "UDP"})), US, ListRules::BUILT_IN), Some("ports".into()));
+    assert_eq!(
+        drift(&want, &list(json!({"protocol": "UDP"})), US, ListRules::BUILT_IN),
+        Some(FieldPath::of_field("ports"))
+    );
 }

@@ -1,6 +1,11 @@
-//! Which corrections of drift are reported: each change once, and a party that makes the same change again and again once a minute.
+//! Which corrections of drift are made and reported: each change is reported once, and a party that makes the same change again and
+//! again once a minute. An object that is changed again each time is put back less and less often, so that its pods are not replaced
+//! all the time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -8,27 +13,120 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_secs(60);
 /// How many corrections are remembered.
 const REMEMBERED: usize = 256;
+/// How many corrections of one object follow each other without a pause.
+const FREE: u32 = 10;
+/// The first pause after that, and the longest.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// After a correction that held for this long nobody contests it.
+const QUIET: Duration = Duration::from_secs(120);
 
-/// The corrections of one server's objects, by what was corrected.
+/// The kind and name of an object.
+pub type Child = (&'static str, String);
+
+/// The corrections of one server's objects.
 #[derive(Debug, Default)]
-pub struct Corrections(HashMap<String, Correction>);
+pub struct Corrections {
+    /// By what was corrected.
+    reported: HashMap<String, Reported>,
+    fights: HashMap<Child, Fight>,
+}
 
 #[derive(Debug)]
-struct Correction {
-    reported_at: Instant,
+struct Reported {
+    at: Instant,
     /// How often it was made since without a report.
     unreported: u32,
 }
 
-impl Corrections {
-    /// Counts a correction. Returns its report; `None` if the same one was reported just before.
-    pub fn report(&mut self, what: String, now: Instant) -> Option<String> {
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
+/// One object that is corrected.
+#[derive(Debug)]
+struct Fight {
+    corrected_at: Instant,
+    /// How many corrections followed each other.
+    times: u32,
+    is_in_vain: bool,
+    words: String,
+}
+
+impl Fight {
+    fn pause(&self) -> Duration {
+        let free = if self.is_in_vain { 0 } else { FREE };
+        match self.times.checked_sub(free + 1) {
+            Some(more) => FIRST.saturating_mul(1 << more.min(16)).min(LONGEST),
+            None => Duration::ZERO,
         }
-        let before = self.0.get_mut(&what);
+    }
+
+    fn is_contested(&self, now: Instant) -> bool {
+        !self.pause().is_zero() && now.duration_since(self.corrected_at) < QUIET
+    }
+}
+
+impl Corrections {
+    /// How long an object that was changed stays as it is, because it was put back so often; `None` if it is put back now.
+    pub fn wait(&self, child: &Child, now: Instant) -> Option<Duration> {
+        let fight = self.fights.get(child)?;
+        (fight.corrected_at + fight.pause()).checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+
+    /// Counts a correction of an object in these fields. `remains` is what was not as it should be when it had just been written.
+    /// Returns what is said once somebody contests it.
+    pub fn corrected(
+        &mut self,
+        child: &Child,
+        fields: &str,
+        by: &BTreeSet<String>,
+        remains: Option<&str>,
+        now: Instant,
+    ) -> Option<String> {
+        if self.fights.len() >= REMEMBERED {
+            self.fights.clear();
+        }
+        let before = self.fights.get(child).filter(|fight| now.duration_since(fight.corrected_at) < QUIET);
+        let is_continued = before.is_some_and(|fight| fight.is_in_vain == remains.is_some());
+        let (kind, name) = child;
+        let words = match remains {
+            Some(remains) => format!(
+                "{kind} {name} is not as it was written, in {remains}: something changes it on the way, such as a mutating webhook"
+            ),
+            None => format!("{kind} {name} is changed again each time it is put back, in {fields}{}", changed_by(by)),
+        };
+        let times = before.filter(|_| is_continued).map_or(0, |fight| fight.times) + 1;
+        let fight = Fight { corrected_at: now, times, is_in_vain: remains.is_some(), words };
+        let was_contested = is_continued && before.is_some_and(|fight| fight.is_contested(now));
+        let news = (fight.is_contested(now) && !was_contested).then(|| fight.words.clone());
+        self.fights.insert(child.clone(), fight);
+        news
+    }
+
+    /// Takes note that an object is as it should be, although nothing was written.
+    pub fn unchanged(&mut self, child: &Child) {
+        if self.fights.get(child).is_some_and(|fight| fight.is_in_vain) {
+            self.fights.remove(child);
+        }
+    }
+
+    /// What is contested now, in words, and when that is looked at again.
+    pub fn contested(&self, now: Instant) -> (Vec<String>, Option<Duration>) {
+        let contested = || self.fights.values().filter(|fight| fight.is_contested(now));
+        let mut words: Vec<String> = contested().map(|fight| fight.words.clone()).collect();
+        words.sort_unstable();
+        let again = |fight: &Fight| {
+            let again = [fight.corrected_at + fight.pause(), fight.corrected_at + QUIET];
+            again.into_iter().filter_map(|at| at.checked_duration_since(now)).find(|left| !left.is_zero())
+        };
+        (words, contested().filter_map(again).min())
+    }
+
+    /// Counts a report of a correction. Returns what is reported; `None` if the same was reported just before.
+    pub fn report(&mut self, what: String, now: Instant) -> Option<String> {
+        if self.reported.len() >= REMEMBERED {
+            self.reported.clear();
+        }
+        let before = self.reported.get_mut(&what);
         let unreported = match before {
-            Some(before) if now.duration_since(before.reported_at) < AGAIN => {
+            Some(before) if now.duration_since(before.at) < AGAIN => {
                 before.unreported += 1;
                 return None;
             }
@@ -39,9 +137,16 @@ impl Corrections {
             0 => what.clone(),
             times => format!("{what} ({times} more times since this was last reported)"),
         };
-        self.0.insert(what, Correction { reported_at: now, unreported: 0 });
+        self.reported.insert(what, Reported { at: now, unreported: 0 });
         Some(report)
     }
+}
+
+/// ` (changed by helm, kubectl-edit)`, as far as it is known.
+pub fn changed_by(managers: &BTreeSet<String>) -> String {
+    const NAMED: usize = 4;
+    let named: Vec<&str> = managers.iter().take(NAMED).map(String::as_str).collect();
+    if named.is_empty() { String::new() } else { format!(" (changed by {})", named.join(", ")) }
 }
 
 #[cfg(test)]
@@ -59,5 +164,59 @@ mod tests {
         }
         assert_eq!(at(60, "a"), Some("a (3 more times since this was last reported)".into()));
         assert_eq!(at(200, "a"), Some("a".into()));
+    }
+
+    fn child() -> Child {
+        ("Deployment", "crm".to_owned())
+    }
+
+    /// What becomes of an object that is changed again at once whenever it is put back: the seconds at which it is put back.
+    fn put_back_at(corrections: &mut Corrections, remains: Option<&str>, start: Instant, seconds: u64) -> Vec<u64> {
+        let by = BTreeSet::from(["helm".to_owned()]);
+        (0..seconds)
+            .filter(|second| {
+                let now = start + Duration::from_secs(*second);
+                let is_now = corrections.wait(&child(), now).is_none();
+                if is_now {
+                    corrections.corrected(&child(), "spec.x", &by, remains, now);
+                }
+                is_now
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_changed_again_each_time_is_put_back_once_a_minute_and_said_until_that_ends() {
+        let start = Instant::now();
+        for (remains, free, words) in [
+            (None, 10, "Deployment crm is changed again each time it is put back, in spec.x (changed by helm)"),
+            (
+                Some("spec.y"),
+                0,
+                "Deployment crm is not as it was written, in spec.y: something changes it on the way, such as a mutating webhook",
+            ),
+        ] {
+            let mut corrections = Corrections::default();
+            let mut expected: Vec<u64> = (0..free).collect();
+            expected.extend([0, 1, 3, 7, 15, 31, 63, 123, 183].map(|second| second + free));
+            assert_eq!(put_back_at(&mut corrections, remains, start, 190 + free), expected);
+            let last = start + Duration::from_secs(183 + free);
+            let (said, again) = corrections.contested(last);
+            assert_eq!((said, again), (vec![words.to_owned()], Some(LONGEST)));
+            assert_eq!(corrections.contested(last + QUIET), (vec![], None));
+            assert_eq!(corrections.wait(&child(), last + QUIET), None);
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_is_removed_ends_what_is_said_with_the_next_correction() {
+        let (start, mut corrections, by) = (Instant::now(), Corrections::default(), BTreeSet::new());
+        assert!(corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start).is_some(), "it is said once");
+        assert_eq!(corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start), None);
+        assert_eq!(corrections.corrected(&child(), "spec.x", &by, None, start), None);
+        assert_eq!(corrections.contested(start), (vec![], None));
+        corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start);
+        corrections.unchanged(&child());
+        assert_eq!(corrections.contested(start), (vec![], None));
     }
 }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     changes::{self, Changes},
+    corrections::{Child, changed_by},
     fetch::{Fetched, child_name, read_late},
     publication,
 };
@@ -20,7 +21,7 @@ use crate::{
     build::{BuiltObject, SECRET},
     cluster::{
         Error, ObjectRef,
-        apply::{Applied, DesiredObject},
+        apply::{Applied, Correction, DesiredObject},
         events::EventDraft,
         kind::Retrieval,
         received::ReceivedObject,
@@ -71,15 +72,26 @@ impl ObjectWrite {
         }
         let mut uid = live.as_ref().and_then(|live| live["metadata"]["uid"].as_str()).map(str::to_owned);
         let changes = publication::changes(&self.context, &self.fetched, &self.plan, &self.object, live.as_ref());
+        let memory = self.context.of_servers.of(&self.fetched.name);
+        let (child, hash) = (self.child(), hash(&self.object.value));
+        let is_as_before = lock(&memory).desired.get(&child) == Some(&hash);
+        if is_as_before && live.is_some() && !self.object.kind.is_document {
+            // Somebody changes it again each time.
+            let wait = lock(&memory).corrections.wait(&child, Instant::now());
+            if wait.is_some() {
+                return Ok(Written::InPlace { is_new: false });
+            }
+        }
         let desired = self.desired(changes.as_ref());
         let applied = self.write(desired, live, before_unfenced).await?;
-        let memory = self.context.of_servers.of(&self.fetched.name);
         let kind = &self.object.kind.object;
         if let Some(changes) = changes {
             lock(&memory).changes.insert(kind.kind, changes);
         }
         let is_new = !matches!(applied, Applied::Unchanged);
-        self.remember(&applied);
+        lock(&memory).desired.insert(child.clone(), hash);
+        self.report(&child, is_as_before, &applied);
+        let contested = self.contested(&applied);
         if let Some(written) = applied.written() {
             uid.clone_from(&written.metadata.uid);
             if kind.kind == SECRET.object.kind {
@@ -88,7 +100,11 @@ impl ObjectWrite {
             self.context.written(kind, written);
         }
         lock(&memory).uids.extend(uid);
-        Ok(Written::InPlace { is_new })
+        contested.map_or(Ok(Written::InPlace { is_new }), Err)
+    }
+
+    fn child(&self) -> Child {
+        (self.object.kind.object.kind, self.object.name().to_owned())
     }
 
     fn desired(&self, changes: Option<&Changes>) -> DesiredObject {
@@ -98,6 +114,7 @@ impl ObjectWrite {
         }
         let memory = self.context.of_servers.of(&self.fetched.name);
         let desired = DesiredObject::new(&self.object.kind.object, value).known(lock(&memory).uids.clone());
+        let desired = desired.guarded(self.object.kind.guards);
         if self.object.kind.is_document { desired.document() } else { desired }
     }
 
@@ -144,34 +161,51 @@ impl ObjectWrite {
         Ok(read.map(|read| read.value()).transpose()?)
     }
 
-    /// Tells drift from a change of the operator's own: what was desired before is what is desired now, and yet had to be
-    /// written.
-    fn remember(&self, applied: &Applied) {
-        let object = &self.object;
-        let kind = object.kind.object.kind;
-        let mut hasher = DefaultHasher::new();
-        object.value.to_string().hash(&mut hasher);
-        let desired = hasher.finish();
+    /// Reports what was written. It is drift, and not a change of the operator's own, if what was desired before is what is desired
+    /// now, or if it is nothing that an edit of the spec could bring about.
+    fn report(&self, child: &Child, is_as_before: bool, applied: &Applied) {
+        let (kind, name) = child;
         let memory = self.context.of_servers.of(&self.fetched.name);
-        let before = lock(&memory).desired.insert((kind, object.name().to_owned()), desired);
-        let what = match applied {
-            Applied::Unchanged => return,
-            Applied::Created(_) => "was deleted, and was created again".to_owned(),
-            Applied::Patched { field, .. } => format!("was changed in {field}, and was corrected"),
-        };
-        if before == Some(desired) {
-            let now = Instant::now();
-            let report = {
-                let mut memory = lock(&memory);
-                memory.corrected_at = Some(now);
-                memory.corrections.report(format!("{kind} {} {what}", object.name()), now)
-            };
-            if let Some(report) = report {
-                info!(server = %self.fetched.name, "{report}");
-                lock(&memory).events.push(EventDraft::warning(Reason::DriftCorrected, report));
+        let mut memory = lock(&memory);
+        let now = Instant::now();
+        let put_back = match applied {
+            Applied::Unchanged => {
+                memory.corrections.unchanged(child);
+                return;
             }
-        } else {
-            info!(server = %self.fetched.name, kind, name = object.name(), "written");
+            Applied::Created(_) => is_as_before.then(|| format!("Put back {kind} {name}: it had been deleted")),
+            Applied::Patched(Correction { fields, by, is_addition, remains, .. }) if is_as_before || *is_addition => {
+                let contested = memory.corrections.corrected(child, fields, by, remains.as_deref(), now);
+                memory.events.extend(contested.map(|words| EventDraft::warning(Reason::DriftContested, words)));
+                let is_put_back = remains.is_none();
+                is_put_back.then(|| format!("Put back {kind} {name}: {fields}{}", changed_by(by)))
+            }
+            Applied::Patched(_) => None,
+        };
+        let Some(put_back) = put_back else {
+            info!(server = %self.fetched.name, kind, name, "written");
+            return;
+        };
+        memory.corrected_at = Some(now);
+        if let Some(report) = memory.corrections.report(put_back, now) {
+            info!(server = %self.fetched.name, "{report}");
+            memory.events.push(EventDraft::warning(Reason::DriftCorrected, report));
         }
     }
+
+    /// A document whose content was changed on the way is not in place: pods read something else than was planned.
+    fn contested(&self, applied: &Applied) -> Option<Error> {
+        let Applied::Patched(Correction { object: written, remains: Some(fields), .. }) = applied else { return None };
+        let live = written.value().unwrap_or_default();
+        let is_content = ["data", "binaryData"].iter().any(|field| live.get(field) != self.object.value.get(field));
+        let (kind, name) = self.child();
+        let is_lost = self.object.kind.is_document && is_content;
+        is_lost.then(|| Error::Contested { object: format!("{kind} {name}"), fields: fields.clone() })
+    }
+}
+
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
 }

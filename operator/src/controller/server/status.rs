@@ -64,6 +64,7 @@ pub async fn report(
     if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
         return Ok(AWAITED);
     }
+    let (contested, corrects) = lock(&context.of_servers.of(&fetched.name)).corrections.contested(Instant::now());
     let previous = lock(&context.of_servers.of(&fetched.name)).status.clone().or_else(|| fetched.server.status.clone());
     let unwritten = unwritten(context, fetched, plan, outcome);
     let deployment = context.owned.get(&DEPLOYMENT.object, &fetched.name);
@@ -81,6 +82,7 @@ pub async fn report(
         deployment: deployment.as_ref(),
         pods: &pods,
         foreign: &foreign,
+        contested: &contested,
         previous: previous.as_ref(),
         now,
     };
@@ -92,7 +94,7 @@ pub async fn report(
     let again = write(context, fetched, content(&input, &assessment)).await?;
     owners?;
     let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
-    Ok([lags_in, unsure, settles].into_iter().flatten().fold(again, Duration::min))
+    Ok([lags_in, unsure, settles, corrects].into_iter().flatten().fold(again, Duration::min))
 }
 
 /// Counts how long the pods took, once all that take calls serve what is published.

@@ -29,6 +29,7 @@ const ROUTE: BuiltKind = BuiltKind {
     is_document: false,
     needs: &[],
     is_pruned: true,
+    guards: &[],
     build: |input| {
         vec![json!({"apiVersion": "example.com/v1", "kind": "Route", "metadata": metadata(input.server.name())})]
     },
@@ -40,6 +41,7 @@ const BUDGET: BuiltKind = BuiltKind {
     is_document: false,
     needs: &[],
     is_pruned: true,
+    guards: &[],
     build: |input| {
         let is_built = input.spec.is_some_and(|spec| spec.replicas() > 1);
         let object = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata("crm")});

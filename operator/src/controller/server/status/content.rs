@@ -44,7 +44,12 @@ pub fn assess(input: &StatusInput<'_>) -> Assessment {
 /// The whole status.
 pub fn content(input: &StatusInput<'_>, assessment: &Assessment) -> McpServerStatus {
     let Assessment { accepted, synced, ready, is_working, is_stalled } = assessment;
-    let (reconciling, stalled) = kstatus(ready, *is_working, *is_stalled);
+    let (mut reconciling, mut stalled) = kstatus(ready, *is_working, *is_stalled);
+    if !is_stalled && !input.contested.is_empty() {
+        // The pods are as they are; what is wrong is who else writes.
+        stalled = ConditionState::yes(Reason::DriftContested, input.contested.join("; "));
+        reconciling = kstatus(ready, false, true).0;
+    }
     let previous = input.previous.map_or(&[][..], |status| &status.conditions);
     let writer = ConditionWriter { generation: input.generation, previous, now: input.now };
     let conditions = [

@@ -80,6 +80,7 @@ fn content_with(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerSt
         deployment: Some(&deployment),
         pods,
         foreign: &[],
+        contested: &[],
         previous: None,
         now: Timestamp::UNIX_EPOCH,
     };

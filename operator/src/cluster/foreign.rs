@@ -1,0 +1,196 @@
+//! What another party added to an object of the operator's, where that is not allowed. Server-side apply leaves alone what others own,
+//! and what mutating webhooks add is owned by nobody. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    drift::{ListRules, QUANTITIES, are_quantities_within, is_empty},
+    field_path::FieldPath,
+};
+
+/// A part of an object in which additions of others are removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// The names of the fields that lead to it.
+    pub at: &'static [&'static str],
+    pub removes: Removes,
+}
+
+/// Which additions are removed.
+#[derive(Clone, Copy, Debug)]
+pub enum Removes {
+    /// All but these, as paths below the part, with `*` for any item of a list. An addition is allowed with all that is in it.
+    AllBut(&'static [&'static [&'static str]]),
+    /// The fields whose names begin like one of these.
+    Only(&'static [&'static str]),
+}
+
+/// What is to be removed.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    pub fields: Vec<FieldPath>,
+    /// The JSON merge patch that removes it. Of the lists in it, it has all that is to be in them.
+    pub patch: Value,
+}
+
+/// The additions to `live` that are not in `want`; `None` if there are none to be removed.
+pub fn foreign(want: &Value, live: &Value, guards: &[Guard], lists: ListRules) -> Option<Foreign> {
+    let mut found = Foreign { patch: json!({}), ..Foreign::default() };
+    for guard in guards {
+        let part = |object: &Value| guard.at.iter().try_fold(object.clone(), |it, name| it.get(name).cloned());
+        let Some(live) = part(live) else { continue };
+        let want = part(want).unwrap_or(Value::Null);
+        let at = guard.at.iter().fold(FieldPath::default(), |at, name| at.field(name));
+        let before = found.fields.len();
+        let clean = match guard.removes {
+            Removes::AllBut(allowed) => {
+                let allowed: Vec<Allowed<'_>> = allowed.to_vec();
+                Cleaner { lists, found: &mut found.fields }.clean(&want, &live, &allowed, &at)
+            }
+            Removes::Only(names) => without(&want, &live, names, &at, &mut found.fields),
+        };
+        if found.fields.len() > before {
+            let patch = guard.at.iter().rev().fold(difference(&live, &clean), |below, name| json!({ *name: below }));
+            merge(&mut found.patch, patch);
+        }
+    }
+    (!found.fields.is_empty()).then_some(found)
+}
+
+/// What is left of a path that is allowed.
+type Allowed<'a> = &'a [&'a str];
+
+struct Cleaner<'a> {
+    lists: ListRules,
+    found: &'a mut Vec<FieldPath>,
+}
+
+impl Cleaner<'_> {
+    /// `live` without the additions, and otherwise as it is wanted.
+    fn clean(&mut self, want: &Value, live: &Value, allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
+        match (want, live) {
+            (Value::Object(_) | Value::Null, Value::Object(live)) => self.clean_object(want, live, allowed, at),
+            (Value::Array(items), Value::Array(live)) if self.is_keyed(items, live) => {
+                self.clean_list(items, live, allowed, at)
+            }
+            _ => want.clone(),
+        }
+    }
+
+    fn clean_object(
+        &mut self,
+        want: &Value,
+        live: &Map<String, Value>,
+        allowed: &[Allowed<'_>],
+        at: &FieldPath,
+    ) -> Value {
+        let mut clean = want.as_object().cloned().unwrap_or_default();
+        for (name, live) in live {
+            let below: Vec<Allowed<'_>> =
+                allowed.iter().filter(|path| path.first() == Some(&name.as_str())).map(|path| &path[1..]).collect();
+            let is_allowed = below.iter().any(|rest| rest.is_empty());
+            let at = at.field(name);
+            let kept = match want.get(name) {
+                Some(_) if self.lists.is_atomic(name) => continue,
+                Some(want) if QUANTITIES.contains(&name.as_str()) && are_quantities_within(want, live) => live.clone(),
+                Some(want) if is_allowed && want.is_object() => overlaid(want, live),
+                None if is_allowed || is_empty(live) => live.clone(),
+                Some(want) => self.clean(want, live, &below, &at),
+                None if live.is_object() && !below.is_empty() => {
+                    let kept = self.clean(&Value::Null, live, &below, &at);
+                    if is_empty(&kept) { continue } else { kept }
+                }
+                None => {
+                    self.found.push(at);
+                    continue;
+                }
+            };
+            clean.insert(name.clone(), kept);
+        }
+        clean.into()
+    }
+
+    /// Each item that is wanted stands for one of the live ones: a second one of the same name is an addition, too.
+    fn clean_list(&mut self, want: &[Value], live: &[Value], allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
+        let below: Vec<Allowed<'_>> =
+            allowed.iter().filter(|path| path.first() == Some(&"*")).map(|path| &path[1..]).collect();
+        let mut missing: Vec<&Value> = want.iter().collect();
+        let mut clean = Vec::new();
+        for item in live {
+            let key = self.lists.item_key(item);
+            let at = key.map_or_else(|| at.clone(), |(name, value)| at.item(name, value));
+            let wanted = missing.iter().position(|wanted| {
+                self.lists.item_key(wanted).is_some_and(|(name, value)| item.get(name) == Some(value))
+                    || *wanted == item
+            });
+            match wanted {
+                Some(wanted) => {
+                    let wanted = missing.remove(wanted);
+                    clean.push(self.clean(wanted, item, &below, &at));
+                }
+                None if below.iter().any(|rest| rest.is_empty()) => clean.push(item.clone()),
+                None => self.found.push(at),
+            }
+        }
+        clean.extend(missing.into_iter().cloned());
+        clean.into()
+    }
+
+    fn is_keyed(&self, want: &[Value], live: &[Value]) -> bool {
+        want.iter().chain(live).any(Value::is_object)
+    }
+}
+
+/// `live` without the fields of these names that are not wanted.
+fn without(want: &Value, live: &Value, names: &[&str], at: &FieldPath, found: &mut Vec<FieldPath>) -> Value {
+    let mut clean = live.clone();
+    if let Some(fields) = clean.as_object_mut() {
+        fields.retain(|name, _| {
+            let is_kept = want.get(name).is_some() || !names.iter().any(|prefix| name.starts_with(prefix));
+            if !is_kept {
+                found.push(at.field(name));
+            }
+            is_kept
+        });
+    }
+    clean
+}
+
+/// `live` with what is wanted in the place of its own.
+fn overlaid(want: &Value, live: &Value) -> Value {
+    match (want, live) {
+        (Value::Object(want), Value::Object(live)) => {
+            let mut all = live.clone();
+            for (name, want) in want {
+                let value = live.get(name).map_or_else(|| want.clone(), |live| overlaid(want, live));
+                all.insert(name.clone(), value);
+            }
+            all.into()
+        }
+        _ => want.clone(),
+    }
+}
+
+/// The JSON merge patch that makes `to` of `from` (RFC 7396).
+fn difference(from: &Value, to: &Value) -> Value {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
+    let removed = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+    let changed = to.iter().filter(|(name, to)| from.get(*name) != Some(to));
+    let changed = changed
+        .map(|(name, to)| (name.clone(), from.get(name).map_or_else(|| to.clone(), |from| difference(from, to))));
+    Value::Object(removed.chain(changed).collect())
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, from) in from {
+                merge(into.entry(name).or_insert(Value::Null), from);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests;
