@@ -51,8 +51,10 @@ pub async fn report(
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
     let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
+    // The pods are told before anything else is read.
+    follow(context, fetched, occasion(outcome));
     let (unsure, owners) = standing::read_owners(context, fetched).await;
-    let published = follow(context, fetched, occasion(outcome));
+    let published = follow(context, fetched, Occasion::Routine);
     let now = Timestamp::now();
     let pods = pods(context, fetched, &published, now);
     let (foreign, news, settles) = standing::foreign(context, fetched);
