@@ -11,6 +11,16 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{build::Settings, crds, local, rbac, render, run};
 
+/// The exit code of `run` if another operator runs against the cluster.
+const ANOTHER_RUNS: u8 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped
+  1  could not start, or could not go on
+  2  the command line is wrong
+  3  another operator runs against the cluster, or took over";
+
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -21,8 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Reconcile the McpServers and McpClients of a cluster: that of the kubeconfig, or that of this pod. Run one at a time;
-    /// there is no leader election yet
+    /// Reconcile the McpServers and McpClients of a cluster: that of the kubeconfig, or that of this pod. One runs at a time
+    #[command(after_help = EXIT_CODES)]
     Run(Run),
     /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
     Rbac,
@@ -43,6 +53,10 @@ struct Run {
     /// The address that serves /livez, /readyz and /metrics; port 0 selects a free port
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// The namespace of the Lease `portcullis-operator`, by which one operator runs at a time. Without it, the namespace of this
+    /// pod, or portcullis-system
+    #[arg(long, value_name = "NAME", env = "PORTCULLIS_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
 }
 
 #[derive(Args)]
@@ -82,7 +96,10 @@ pub fn main() -> ExitCode {
         Ok(text) => print(&text),
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<run::Error>().is_some_and(run::Error::is_refused) {
+                true => ANOTHER_RUNS.into(),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -90,8 +107,8 @@ pub fn main() -> ExitCode {
 /// The text that the command prints.
 fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
     Ok(match command {
-        Command::Run(Run { settings, listen }) => {
-            run::run(settings.into(), listen)?;
+        Command::Run(Run { settings, listen, lease_namespace }) => {
+            run::run(run::Options { settings: settings.into(), listen, namespace: lease_namespace })?;
             String::new()
         }
         Command::Rbac => rbac::manifests(),

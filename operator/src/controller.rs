@@ -1,7 +1,7 @@
 //! `run`: keeps a cluster in the state that its McpServers and McpClients declare.
 //!
 //! Watches fill stores and name what changed; the queue gives each name to one reconcile at a time; and a reconcile reads as
-//! its five steps in [`server`] and [`client`]. There is no leader election yet: run one replica.
+//! its five steps in [`server`] and [`client`]. It writes only while it holds the Lease of [`crate::lease`].
 
 mod client;
 mod collect;
@@ -22,11 +22,15 @@ mod tasks;
 use std::{
     future::Future,
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -38,6 +42,7 @@ use crate::{
         scope::Scopes,
     },
     endpoint,
+    lease::{Holder, Lease, Refused, Term},
     metrics::{ReconcileResult, Task},
     supervise::caught,
     sync::lock,
@@ -51,39 +56,74 @@ use tasks::Tasks;
 const RECONCILE: Duration = Duration::from_secs(60);
 /// From this pause on, the next reconcile of an object is moved a little so that not all come at once.
 const SPREAD_FROM: Duration = Duration::from_secs(300);
+/// How long the address of probes is not asked for after the start.
+const LEASE_FIRST: Duration = Duration::from_secs(1);
 /// How often the log reports that not everything could be listed yet.
 const SYNC: Duration = Duration::from_secs(10);
+
+/// How the operator runs.
+pub struct Options {
+    pub settings: Settings,
+    /// The address of probes and metrics.
+    pub listen: SocketAddr,
+    /// The namespace of the Lease; by default that of the pod, or [`crate::lease::NAMESPACE`].
+    pub namespace: Option<String>,
+}
 
 /// Why the operator ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// What it no longer sees it would no longer revoke.
     #[error("the operator cannot go on: {0}")]
     GaveUp(String),
 }
 
-/// Runs until `stop` completes, with probes and metrics at `listen`. Whatever fails meanwhile is tried again.
+/// Runs until `stop` completes. Whatever fails meanwhile is tried again.
 ///
 /// # Errors
-/// Returns an error if no client of the API can be made, or a task ends again and again.
-pub async fn run(settings: Settings, listen: SocketAddr, stop: impl Future<Output = ()>) -> Result<(), Error> {
-    let context = Context::new(Cluster::connect(Fence::open()).await?, settings, KINDS, Scopes::all());
+/// Returns an error if no client of the API can be made, another operator runs, or a task ends again and again.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let Options { settings, listen, namespace } = options;
+    let cluster = Cluster::connect(Fence::open()).await?;
+    let term = Term::default();
+    let context = Context::new(cluster.with_fence(term.fence()), settings, KINDS, Scopes::all());
+    let holder = Holder::this_process(cluster.is_of_pod());
+    let lease = Arc::new(Lease::new(cluster, namespace, holder, term, &context.supervisor));
     let mut tasks = Tasks::default();
     let pages = Arc::clone(&context);
     tasks.keep(&context.supervisor, Task::Endpoint, move |_| {
-        endpoint::serve(listen, Arc::clone(&pages), pages.supervisor.metrics().clone())
+        let pages = Arc::clone(&pages);
+        async move {
+            // A second operator is refused before it needs the address.
+            sleep(LEASE_FIRST).await;
+            let metrics = pages.supervisor.metrics().clone();
+            endpoint::serve(listen, pages, metrics).await;
+        }
     });
+    let mut stop = pin!(stop);
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        acquired = lease.acquire() => acquired?,
+    }
+    let kept = Arc::clone(&lease);
+    tasks.keep(&context.supervisor, Task::Lease, move |_| Arc::clone(&kept).keep());
     context.watch(&mut tasks);
     drive(&context, &mut tasks);
-    tokio::select! {
+    let result = tokio::select! {
         () = stop => {
             info!("stopping");
             Ok(())
         }
         why = tasks.gave_up() => Err(Error::GaveUp(why)),
-    }
+        refused = lease.lost() => return Err(refused.into()),
+    };
+    drop(tasks);
+    lease.release().await;
+    result
 }
 
 /// Reconciles what is due, for as long as the tasks run.

@@ -13,6 +13,7 @@ pub mod controller;
 pub mod crds;
 pub mod credentials;
 pub mod endpoint;
+pub mod lease;
 pub mod local;
 pub mod manifests;
 pub mod metrics;

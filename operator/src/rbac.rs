@@ -113,6 +113,35 @@ rules:
 const BINDING: &str = "\
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: portcullis-operator
+  namespace: portcullis-system
+rules:
+  # The Lease by which one operator runs at a time. The right to create cannot be limited to a name.
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    verbs: [create]
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    resourceNames: [portcullis-operator]
+    verbs: [get, patch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: portcullis-operator
+  namespace: portcullis-system
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: portcullis-operator
+subjects:
+  - kind: ServiceAccount
+    name: portcullis-operator
+    namespace: portcullis-system
+---
+apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
   name: portcullis-operator

@@ -1,12 +1,13 @@
 //! `run` as a process: its log, its threads, and its end by SIGTERM or Ctrl-C.
 
-use std::{backtrace::Backtrace, io, net::SocketAddr};
+use std::{backtrace::Backtrace, io};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
-use crate::{build::Settings, controller};
+use crate::controller;
+pub use crate::controller::Options;
 
 /// Why the process ended with an error.
 #[derive(Debug, thiserror::Error)]
@@ -17,11 +18,18 @@ pub enum Error {
     System(#[from] io::Error),
 }
 
+impl Error {
+    /// Whether another operator runs against the cluster.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Controller(controller::Error::Refused(_)))
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Returns an error if the system or the cluster's configuration does not let it start, or it cannot go on.
-pub fn run(settings: Settings, listen: SocketAddr) -> Result<(), Error> {
+pub fn run(options: Options) -> Result<(), Error> {
     start_log();
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -34,7 +42,7 @@ pub fn run(settings: Settings, listen: SocketAddr) -> Result<(), Error> {
                 _ = interrupt.recv() => {}
             }
         };
-        Ok(controller::run(settings, listen, stop).await?)
+        Ok(controller::run(options, stop).await?)
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::Api;
 use portcullis_tests::Right;
 
@@ -12,7 +12,9 @@ use crate::harness::CrmCluster;
 pub async fn are_those_needed(cluster: &CrmCluster) {
     let roles: Api<ClusterRole> = Api::all(cluster.control_plane.client());
     let rules = roles.get("portcullis-operator").await.unwrap().rules.unwrap();
-    let granted: BTreeSet<Right> = rules.into_iter().flat_map(rights).collect();
+    let roles: Api<Role> = Api::namespaced(cluster.control_plane.client(), "portcullis-system");
+    let of_lease = roles.get("portcullis-operator").await.unwrap().rules.unwrap();
+    let granted: BTreeSet<Right> = rules.into_iter().chain(of_lease).flat_map(rights).collect();
     let rights = cluster.rights();
     assert_eq!(rights.refused, BTreeSet::new(), "operator/rbac.yaml does not grant what the operator needs");
     assert_eq!(rights.used, granted, "operator/rbac.yaml grants what the operator does not need");

@@ -8,14 +8,15 @@ use futures::AsyncBufRead;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Config, Resource,
-    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    config::Kubeconfig,
     core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope, Request, request},
     discovery::pinned_kind,
     error::DiscoveryError,
 };
 use portcullis_crds::NamespacedName;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, received::ReceivedObject, scope::Scope};
 use crate::metrics::{self, ApiVerb, Code, Metrics};
@@ -45,6 +46,7 @@ pub enum ConnectError {
 pub struct Cluster {
     client: Client,
     fence: Fence,
+    is_of_pod: bool,
     metrics: Metrics,
 }
 
@@ -100,11 +102,18 @@ impl Cluster {
         config.default_retry = false;
         config.read_timeout = Some(SILENCE);
         config.reset_reader_on_write = true;
-        Ok(Self::new(Client::try_from(config)?, fence))
+        // A kubeconfig comes first.
+        let is_of_pod = Kubeconfig::read().is_err();
+        Ok(Self { is_of_pod, ..Self::new(Client::try_from(config)?, fence) })
+    }
+
+    /// Whether this is the cluster of the pod in which the process runs, by the account of the pod.
+    pub fn is_of_pod(&self) -> bool {
+        self.is_of_pod
     }
 
     pub fn new(client: Client, fence: Fence) -> Self {
-        Self { client, fence, metrics: Metrics::default() }
+        Self { client, fence, is_of_pod: false, metrics: Metrics::default() }
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -142,6 +151,30 @@ impl Cluster {
             Err(Error::Api { source, .. }) if is_missing(&source) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// An object as a list has it; `None` if it does not exist. For kinds that the operator may list and not get.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer.
+    pub async fn find(&self, object: &ObjectRef) -> Result<Option<ReceivedObject>, Error> {
+        #[derive(Deserialize)]
+        struct Page<'a> {
+            #[serde(borrow)]
+            items: Vec<&'a RawValue>,
+        }
+        let parameters = ListParams::default().fields(&format!("metadata.name={}", object.name.name));
+        let request = self.text(ApiVerb::List, &object.resource.plural, requests(object).list(&parameters));
+        let found = async {
+            let text = request.await?;
+            let page: Page<'_> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+            page.items
+                .first()
+                .map(|item| ReceivedObject::parse(item.get()))
+                .transpose()
+                .map_err(kube::Error::SerdeError)
+        };
+        call(format!("looking for {object}"), CALL, found).await
     }
 
     /// An object as it is now, with its type; `None` if it does not exist.
@@ -350,49 +383,4 @@ async fn call<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    };
-
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    use super::*;
-    use crate::cluster::testing::FakeApi;
-
-    #[tokio::test]
-    async fn a_fence_that_refuses_stops_every_kind_of_write_and_no_read() {
-        let api = FakeApi::start(|request| {
-            let object =
-                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "sales"}});
-            (!request.path.is_empty()).then_some((200, object))
-        })
-        .await;
-        let is_open = Arc::new(AtomicBool::new(true));
-        let fence = Fence::new({
-            let is_open = Arc::clone(&is_open);
-            move || is_open.load(Ordering::SeqCst).then_some(Duration::MAX)
-        });
-        let cluster = Cluster::new(api.client(), fence);
-        let object = ObjectRef::of::<ConfigMap>(NamespacedName { namespace: "sales".into(), name: "a".into() });
-        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
-        let writes = async || {
-            [
-                cluster.create(&object, value.clone()).await.map(drop),
-                cluster.apply(&object, value.clone()).await.map(drop),
-                cluster.apply_status(&object, value.clone()).await.map(drop),
-                cluster.patch_metadata("annotating", &object, json!({})).await.map(drop),
-                cluster.delete(&object, "uid").await,
-            ]
-        };
-        assert!(writes().await.iter().all(Result::is_ok));
-        let methods: Vec<String> = api.requests().into_iter().map(|request| request.method).collect();
-        assert_eq!(methods, ["POST", "PATCH", "PATCH", "PATCH", "DELETE"]);
-
-        is_open.store(false, Ordering::SeqCst);
-        assert!(writes().await.iter().all(|written| matches!(written, Err(Error::Fenced { .. }))));
-        assert_eq!(api.requests().len(), 5, "nothing is sent");
-        assert!(cluster.read(&object).await.is_ok());
-    }
-}
+mod tests;

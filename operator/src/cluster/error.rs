@@ -71,6 +71,14 @@ impl Error {
         matches!(&**source, kube::Error::Api(status) if status.code == 404 && status.reason == "NotFound" && has_name(status))
     }
 
+    /// Whether the namespace of the object does not exist.
+    pub fn is_missing_namespace(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        let is_namespace =
+            |status: &kube::core::Status| status.details.as_ref().is_some_and(|it| it.kind == "namespaces");
+        matches!(&**source, kube::Error::Api(status) if status.code == 404 && is_namespace(status))
+    }
+
     /// Whether a ResourceQuota is used up.
     pub fn is_quota(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };

@@ -1,7 +1,7 @@
 //! Whether this process may write to the cluster now.
 //!
-//! One operator writes at a time. The leader's term will stand here: once it may no longer write, every write is refused
-//! before it is sent, whichever part of the operator asked for it.
+//! One operator writes at a time. Once the term of its Lease is over, every write is refused before it is sent, whichever part of the
+//! operator asked for it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct Fence(Arc<dyn Fn() -> Option<Duration> + Send + Sync>);
 
 impl Fence {
-    /// Admits every write: there is one replica of the operator.
+    /// Admits every write: for the Lease itself.
     pub fn open() -> Self {
         Self::new(|| Some(Duration::MAX))
     }

@@ -16,6 +16,7 @@ mod privileges;
 mod refused;
 mod restored;
 mod scale;
+mod second;
 mod status;
 mod strangers;
 mod tampered;

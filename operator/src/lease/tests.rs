@@ -1,0 +1,306 @@
+//! Two operators, or the remains of one, against an API server that keeps one Lease.
+
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    task::{Context, Poll},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use http::Response;
+use kube::{Client, client::Body};
+use serde_json::json;
+use tower_service::Service;
+
+use super::{holder::HolderPod, *};
+use crate::{
+    cluster::testing::{Request, refusal},
+    supervise::faults,
+};
+
+/// The Lease in the API, and the pods that exist, by their UID.
+#[derive(Clone, Default)]
+struct Api {
+    lease: Arc<Mutex<Option<Value>>>,
+    pods: Arc<Mutex<Vec<&'static str>>>,
+    is_away: Arc<AtomicBool>,
+    /// Whether requests are carried out and not answered.
+    is_mute: Arc<AtomicBool>,
+    version: Arc<AtomicU64>,
+}
+
+/// Without a connection, so that a test can have a clock of its own.
+impl Service<http::Request<Body>> for Api {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let api = self.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or_default();
+            let request = Request { method: parts.method.to_string(), path: parts.uri.to_string(), body };
+            let (code, answer) = api.answer(&request);
+            if api.is_mute.load(SeqCst) {
+                return std::future::pending().await;
+            }
+            Ok(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap())
+        }
+        .boxed()
+    }
+}
+
+impl Api {
+    fn cluster(&self) -> Cluster {
+        Cluster::new(Client::new(self.clone(), "ops"), Fence::open())
+    }
+
+    fn answer(&self, request: &Request) -> (u16, Value) {
+        if self.is_away.load(SeqCst) {
+            return refusal(503);
+        }
+        if request.path.contains("/pods") {
+            let pod = |uid: &&str| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}});
+            return (200, json!({"items": lock(&self.pods).iter().map(pod).collect::<Vec<_>>()}));
+        }
+        let mut lease = lock(&self.lease);
+        match (request.method.as_str(), lease.as_mut()) {
+            ("POST", None) if request.path.contains("/portcullis-system/") => {
+                let mut status = refusal(404).1;
+                status["details"] = json!({"kind": "namespaces", "name": "portcullis-system"});
+                return (404, status);
+            }
+            ("POST", None) => *lease = Some(request.body.clone()),
+            ("POST", Some(_)) => return refusal(409),
+            ("PATCH", Some(found)) => {
+                let version = &request.body["metadata"]["resourceVersion"];
+                if !version.is_null() && *version != found["metadata"]["resourceVersion"] {
+                    return refusal(409);
+                }
+                merge(found, &request.body);
+            }
+            (_, None) => return refusal(404),
+            _ => {}
+        }
+        let lease = lease.as_mut().expect("there must be one by now");
+        if request.method != "GET" {
+            lease["metadata"]["resourceVersion"] = json!((self.version.fetch_add(1, SeqCst) + 1).to_string());
+        }
+        (200, lease.clone())
+    }
+
+    fn holder(&self) -> Option<String> {
+        lock(&self.lease).as_ref()?["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+}
+
+/// A JSON merge patch (RFC 7396).
+fn merge(target: &mut Value, patch: &Value) {
+    for (name, value) in patch.as_object().unwrap() {
+        match value {
+            Value::Object(_) if target[name].is_object() => merge(&mut target[name], value),
+            Value::Null => _ = target.as_object_mut().unwrap().remove(name),
+            value => target[name] = value.clone(),
+        }
+    }
+}
+
+/// A process somewhere else that nothing is known about.
+fn stranger(identity: &str) -> Holder {
+    Holder {
+        identity: identity.to_owned(),
+        boot: identity.to_owned(),
+        pid: 1,
+        pod: None,
+        ..Holder::this_process(false)
+    }
+}
+
+fn in_pod(identity: &str, uid: &str) -> Holder {
+    let pod = HolderPod { namespace: "ops".into(), name: "op".into(), uid: uid.into() };
+    Holder { pod: Some(pod), ..stranger(identity) }
+}
+
+fn lease(api: &Api, holder: Holder) -> Arc<Lease> {
+    Arc::new(Lease::new(api.cluster(), Some("ops".into()), holder, Term::default(), &Supervisor::default()))
+}
+
+fn may_write(lease: &Lease) -> bool {
+    format!("{:?}", lease.term.fence()).contains("Some")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_one_holds_the_lease_and_a_second_one_is_refused_with_its_name() {
+    let state = Api::default();
+    let first = lease(&state, Holder { pod: None, ..Holder::this_process(false) });
+    assert!(!may_write(&first));
+    first.acquire().await.unwrap();
+    assert!(may_write(&first));
+    let second = lease(&state, Holder::this_process(false));
+    let refused = second.acquire().await.unwrap_err().to_string();
+    let who = format!("another operator runs against this cluster: process {} on ", std::process::id());
+    assert!(
+        refused.starts_with(&who) && refused.contains(", since 2") && refused.contains("ops/portcullis-operator"),
+        "{refused}"
+    );
+    assert!(!may_write(&second) && state.holder() == Some(first.holder.identity.clone()));
+
+    first.release().await;
+    assert_eq!((state.holder(), may_write(&first)), (None, false));
+    second.acquire().await.unwrap();
+    assert_eq!(state.holder(), Some(second.holder.identity.clone()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_known_to_be_gone_is_succeeded_at_once() {
+    let this = Holder::this_process(false);
+    let ended = Holder { identity: "ended".into(), started: this.started + 1, ..this.clone() };
+    for (before, after, pods) in [
+        (ended, this, vec![]),
+        (in_pod("replaced", "1"), in_pod("new", "2"), vec!["2"]),
+        (in_pod("deleted", "1"), in_pod("new", "2"), vec![]),
+        (in_pod("restarted", "1"), in_pod("new", "1"), vec!["1"]),
+        (in_pod("in-a-pod", "1"), stranger("outside"), vec![]),
+    ] {
+        let state = Api::default();
+        *lock(&state.pods) = pods;
+        lease(&state, before.clone()).acquire().await.unwrap();
+        let began = Instant::now();
+        lease(&state, after.clone()).acquire().await.unwrap();
+        assert!(began.elapsed() < LOOK, "{}", before.identity);
+        assert_eq!(state.holder(), Some(after.identity));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_whom_nothing_is_known_is_succeeded_after_its_term_and_not_while_it_renews() {
+    for second in [stranger("second"), in_pod("second", "2")] {
+        let state = Api::default();
+        *lock(&state.pods) = vec!["1"];
+        let first = if second.pod.is_some() { in_pod("first", "1") } else { stranger("first") };
+        let first = lease(&state, first);
+        first.acquire().await.unwrap();
+        let second = lease(&state, second);
+        let kept = Arc::clone(&first).keep();
+        let began = Instant::now();
+        tokio::select! {
+            () = kept => panic!("it never ends"),
+            refused = second.acquire() => assert!(matches!(refused, Err(Refused::Held(_)))),
+        }
+        assert!(began.elapsed() <= RENEW + LOOK * 2, "{:?}", began.elapsed());
+        let began = Instant::now();
+        second.acquire().await.unwrap();
+        assert!(began.elapsed() >= TERM && !may_write(&first), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_renew_stops_writing_before_its_term_is_over_and_goes_on_once_it_can() {
+    let state = Api::default();
+    let first = lease(&state, stranger("first"));
+    first.acquire().await.unwrap();
+    state.is_away.store(true, SeqCst);
+    tokio::select! {
+        () = Arc::clone(&first).keep() => panic!("it never ends"),
+        _ = first.lost() => panic!("nobody took it"),
+        () = sleep(TERM - MARGIN) => {}
+    }
+    assert!(!may_write(&first));
+    state.is_away.store(false, SeqCst);
+    let writes_again = async {
+        while !may_write(&first) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = Arc::clone(&first).keep() => panic!("it never ends"),
+        () = writes_again => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_succeeded_by_another_one_stops_writing_and_ends() {
+    let state = Api::default();
+    let first = lease(&state, stranger("first"));
+    first.acquire().await.unwrap();
+    if let Some(lease) = &mut *lock(&state.lease) {
+        merge(lease, &json!({"metadata": {"resourceVersion": "99"}, "spec": {"holderIdentity": "somebody"}}));
+    }
+    let lost = tokio::select! {
+        () = Arc::clone(&first).keep() => panic!("it never ends"),
+        lost = first.lost() => lost.to_string(),
+    };
+    assert!(lost.starts_with("another operator took over: somebody, since "), "{lost}");
+    assert!(!may_write(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_deleted_edited_or_restored_is_taken_again() {
+    let gone = json!(in_pod("earlier", "1")).to_string();
+    let restored = json!({
+        "metadata": {"annotations": {record::ANNOTATION: gone}, "resourceVersion": "99"},
+        "spec": {"holderIdentity": "earlier"},
+    });
+    let edited = json!({"metadata": {"resourceVersion": "99"}, "spec": {"renewTime": 7, "leaseDurationSeconds": "x"}});
+    let emptied = json!({"metadata": {"resourceVersion": "99"}, "spec": {"holderIdentity": ""}});
+    for change in [None, Some(edited), Some(emptied), Some(restored)] {
+        let state = Api::default();
+        let first = lease(&state, in_pod("first", "2"));
+        first.acquire().await.unwrap();
+        match &change {
+            Some(change) => merge(lock(&state.lease).as_mut().unwrap(), change),
+            None => *lock(&state.lease) = None,
+        }
+        tokio::select! {
+            () = Arc::clone(&first).keep() => panic!("it never ends"),
+            lost = first.lost() => panic!("{lost}"),
+            () = sleep(TERM * 2) => {}
+        }
+        assert!(may_write(&first), "{change:?}");
+        assert_eq!(state.holder().as_deref(), Some("first"), "{change:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_panics_is_made_again() {
+    let state = Api::default();
+    let first = lease(&state, stranger("panics"));
+    first.acquire().await.unwrap();
+    faults::plan("lease of panics", 1);
+    let supervisor = Supervisor::default();
+    tokio::select! {
+        gave_up = supervisor.keep(Task::Lease, |_| Arc::clone(&first).keep()) => panic!("{gave_up}"),
+        () = sleep(TERM) => {}
+    }
+    assert!(may_write(&first));
+    assert_eq!(supervisor.metrics().restarts(Task::Lease), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_the_usual_namespace_has_the_lease_in_another_one() {
+    let state = Api::default();
+    let lease = Lease::new(state.cluster(), None, stranger("first"), Term::default(), &Supervisor::default());
+    lease.acquire().await.unwrap();
+    assert_eq!(lease.object().name.to_string(), "default/portcullis-operator");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_without_an_answer_refuses_nobody() {
+    let state = Api::default();
+    let first = lease(&state, Holder { pod: None, ..Holder::this_process(false) });
+    state.is_mute.store(true, SeqCst);
+    assert!(timeout(REQUEST * 2, first.acquire()).await.is_err());
+    assert_eq!((state.holder(), may_write(&first)), (None, false), "not even the first read was answered");
+    // The Lease is created, and the answer does not arrive.
+    let created = first.create();
+    assert!(matches!(created.await, Err(Error::Timeout { .. })));
+    assert_eq!((state.holder(), may_write(&first)), (Some(first.holder.identity.clone()), false));
+    state.is_mute.store(false, SeqCst);
+    first.acquire().await.unwrap();
+    assert!(may_write(&first));
+}
