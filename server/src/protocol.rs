@@ -3,6 +3,7 @@
 //! Nothing here depends on a transport or on who is calling. What comes beside a message is read through [`headers`].
 
 pub mod era;
+pub mod excerpt;
 pub mod headers;
 pub mod json;
 pub mod message;

@@ -16,7 +16,7 @@ use crate::{
 
 /// How long a call waits for room: before it is made, and for its answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Outputs above this size are read one at a time, beside the threads that serve: as a tree they take many times their size.
+/// Outputs whose results may be above this size are checked and written one at a time, beside the threads that serve.
 const LARGE: usize = 64 * 1024;
 
 /// The room for answers. Clones share it.
@@ -58,27 +58,41 @@ impl Answers {
             return Ok((records::bound(&output, tool.records.as_ref(), max)?, None));
         }
         let mut share = self.budget.share(identity);
-        if share.grow_within(most, WITHIN).await.is_err() {
-            return Ok((left_out(tool.effect), None));
-        }
         let bounded = if most <= LARGE || output.is_shared() {
-            records::bound(&output, tool.records.as_ref(), max)?
+            let bounded = records::bound(&output, tool.records.as_ref(), max)?;
+            if share.grow_within(bounded.members.len() + PIECE, WITHIN).await.is_err() {
+                return Ok((left_out(tool.effect), None));
+            }
+            bounded
         } else {
-            let permit = self.large.clone().acquire_owned().await;
             let declared = tool.records.clone();
-            let bounding = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let bounded = records::bound(&output, declared.as_ref(), max);
-                // The share stays until the output is gone, even if the caller is.
-                drop(output);
-                (bounded, share)
-            });
-            let (bounded, kept) = bounding.await.map_err(|_| Failure::Malformed)?;
+            let (output, measured) = self
+                .beside(move || {
+                    let measured = records::measure(&output, declared.as_ref(), max);
+                    (output, measured)
+                })
+                .await?;
+            let measured = measured?;
+            if share.grow_within(measured.bytes + PIECE, WITHIN).await.is_err() {
+                return Ok((left_out(tool.effect), None));
+            }
+            // The share and the output are given back by the thread that uses them, even if the caller is gone.
+            let (kept, bounded) = self.beside(move || (share, measured.write(&output))).await?;
             share = kept;
-            bounded?
+            bounded
         };
         share.settle(bounded.members.len() + PIECE);
         Ok((bounded, Some(share)))
+    }
+
+    /// Does work on a large output, one at a time.
+    async fn beside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        let permit = self.large.clone().acquire_owned().await;
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        working.await.map_err(|_| Failure::Malformed)
     }
 }
 
@@ -88,8 +102,8 @@ fn left_out(effect: Effect) -> Bounded {
         Effect::Write => "The call succeeded. Its content is left out: too much of earlier answers is still unread.",
         Effect::Read => "The content is left out: too much of earlier answers is still unread. Try again.",
     };
-    let result = ToolResult { text, note: None, structured: None, is_error: effect == Effect::Read };
-    Bounded { members: result.members().into(), records: None, truncated: false }
+    let members = ToolResult::of_text(text, effect == Effect::Read).members().into();
+    Bounded { members, records: None, truncated: false }
 }
 
 #[cfg(test)]

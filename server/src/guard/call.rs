@@ -96,8 +96,7 @@ impl Guard {
                 count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
                 room.conclude(&CallEnd::Error(failure.record(tool.work.backend())));
                 let text = failure.message(tool.work.backend());
-                let result = ToolResult { text: &text, note: None, structured: None, is_error: true };
-                (result.members().into(), false, None)
+                (ToolResult::of_text(&text, true).members().into(), false, None)
             }
         };
         Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) })

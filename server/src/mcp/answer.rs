@@ -22,8 +22,8 @@ pub type Messages = BoxStream<'static, Bytes>;
 pub enum Answer {
     /// The request has a result.
     Result {
-        /// The JSON-RPC response.
-        response: Bytes,
+        /// The JSON-RPC response, in pieces: a large result is not copied.
+        response: Vec<Bytes>,
         /// The id of a new session, to be handed out with the response.
         session: Option<String>,
         /// What a call holds until the response was delivered or given up.
@@ -90,7 +90,7 @@ impl Answer {
         let mut response = begin_result(id, result.len());
         response.push_str(result);
         response.push('}');
-        Self::Result { response: response.into(), session: None, delivery: None }
+        Self::Result { response: vec![response.into()], session: None, delivery: None }
     }
 }
 

@@ -22,7 +22,7 @@ fn count<'s>(_: &Guard, _: Caller<'s>, request: &mut Request<'_>, id: &str) -> O
     }
     let response = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"count":3}}}}"#));
     if !request.carrier.accepts_stream() {
-        return Some(Ok(Begun::Answer(Answer::Result { response, session: None, delivery: None })));
+        return Some(Ok(Begun::Answer(Answer::Result { response: vec![response], session: None, delivery: None })));
     }
     let messages = stream::once(async {
         let (sender, messages) = queue();

@@ -55,7 +55,9 @@ async fn send(mcp: &Mcp, caller: Caller<'_>, pipe: &Pipe, message: &Value) -> (V
         Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
     };
     match answer {
-        Answer::Result { response, session, .. } => (serde_json::from_slice(&response).unwrap(), session, None),
+        Answer::Result { response, session, .. } => {
+            (serde_json::from_slice(&response.concat()).unwrap(), session, None)
+        }
         Answer::Refusal { refusal, response } => (serde_json::from_str(&response).unwrap(), None, Some(refusal)),
         Answer::Accepted => (Value::Null, None, None),
         Answer::Stream { messages, .. } => {

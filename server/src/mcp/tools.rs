@@ -10,6 +10,9 @@ use crate::{
     protocol::{era::Era, refusal::Refusal, request::Request, strict::Json},
 };
 
+/// A larger result is a piece of its response; a smaller one is copied into it, which is faster than to send it by itself.
+const COPIED: usize = 16 * 1024;
+
 pub(super) fn begin<'s>(
     guard: &Guard,
     caller: Caller<'s>,
@@ -72,12 +75,19 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
 
 /// The response with a tool's result, and with what the revision adds to it.
 fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
-    let mut response = begin_result(id, reply.members.len() + server_info.len() + 160).into_bytes();
+    let is_copied = reply.members.len() <= COPIED;
+    let length = server_info.len() + 160 + if is_copied { reply.members.len() } else { 0 };
+    let mut response = begin_result(id, length).into_bytes();
     response.extend_from_slice(match era {
         Era::Handshake => b"{",
         Era::Stateless => br#"{"resultType":"complete","#,
     });
-    response.extend_from_slice(&reply.members);
+    let mut pieces = Vec::with_capacity(3);
+    if is_copied {
+        response.extend_from_slice(&reply.members);
+    } else {
+        pieces.extend([std::mem::take(&mut response).into(), reply.members]);
+    }
     let truncated = r#""portcullis.dev/truncated":true"#;
     let meta = match (era, reply.truncated) {
         (Era::Handshake, false) => String::new(),
@@ -87,7 +97,8 @@ fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
     };
     response.extend_from_slice(meta.as_bytes());
     response.extend_from_slice(b"}}");
-    Answer::Result { response: response.into(), session: None, delivery: Some(reply.delivery) }
+    pieces.push(response.into());
+    Answer::Result { response: pieces, session: None, delivery: Some(reply.delivery) }
 }
 
 /// The response with a list of tools, each as JSON. Clients may not cache it (`ttlMs` 0): a change of the policy is in force at
@@ -113,5 +124,5 @@ fn list_of<'a>(id: &str, definitions: impl Iterator<Item = &'a str> + Clone, era
         }
     }
     response.push_str("}}");
-    Answer::Result { response: response.into(), session: None, delivery: None }
+    Answer::Result { response: vec![response.into()], session: None, delivery: None }
 }

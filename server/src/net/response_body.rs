@@ -1,6 +1,7 @@
 //! The body of a response: whole, or a live stream.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     future::Future,
     pin::Pin,
@@ -10,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, stream::BoxStream};
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
@@ -31,7 +31,8 @@ pub trait Held: Send {
 }
 
 enum Kind {
-    Whole(Full<Bytes>),
+    /// Pieces that are not empty.
+    Whole(VecDeque<Bytes>),
     Stream(Box<LiveStream>),
 }
 
@@ -96,7 +97,12 @@ impl LiveStream {
 
 impl ResponseBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::new(Kind::Whole(Full::new(bytes.into())))
+        Self::pieces([bytes.into()])
+    }
+
+    /// A body of several pieces, so that large ones need not be copied together.
+    pub fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::new(Kind::Whole(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()))
     }
 
     pub fn stream(stream: LiveStream) -> Self {
@@ -159,21 +165,21 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.kind {
-            Kind::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Kind::Whole(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
             Kind::Stream(stream) => stream.poll_piece(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Whole(whole) => whole.is_end_stream(),
+            Kind::Whole(pieces) => pieces.is_empty(),
             Kind::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Whole(whole) => whole.size_hint(),
+            Kind::Whole(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
             Kind::Stream(_) => SizeHint::default(),
         }
     }

@@ -19,6 +19,16 @@ impl Buffer for Vec<u8> {
     }
 }
 
+/// Counts the bytes that would be written.
+#[derive(Debug, Default)]
+pub struct Count(pub usize);
+
+impl Buffer for Count {
+    fn push_text(&mut self, text: &str) {
+        self.0 += text.len();
+    }
+}
+
 /// The escapes of U+0000 to U+001F, which no JSON string may contain as they are.
 #[rustfmt::skip]
 const CONTROLS: [&str; 32] = [
@@ -31,6 +41,12 @@ const CONTROLS: [&str; 32] = [
 /// Appends a JSON string, including its quotes (RFC 8259, section 7).
 pub fn push_string<B: Buffer>(out: &mut B, text: &str) {
     out.push_text("\"");
+    push_escaped(out, text);
+    out.push_text("\"");
+}
+
+/// Appends what is between the quotes of a JSON string.
+pub fn push_escaped<B: Buffer>(out: &mut B, text: &str) {
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -44,7 +60,6 @@ pub fn push_string<B: Buffer>(out: &mut B, text: &str) {
         plain = at + 1;
     }
     out.push_text(&text[plain..]);
-    out.push_text("\"");
 }
 
 /// `text` as a JSON string.

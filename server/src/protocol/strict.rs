@@ -1,21 +1,26 @@
 //! JSON as this server accepts it, from callers and from backends alike.
 //!
 //! One pass over the bytes ensures UTF-8, the grammar of RFC 8259, no duplicate key in an object (compared after unescaping), no
-//! lone surrogate, no nesting beyond [`MAX_DEPTH`] and no more values than are allowed: a value takes up to 72 bytes of memory,
-//! but may be two bytes of text. The result borrows from the input, and numbers keep the digits that they were written with.
-//! What a message means is left to the callers.
+//! lone surrogate, no nesting beyond [`MAX_DEPTH`] and no more values than are allowed. A request becomes a tree, in which a value of
+//! two bytes takes up to 72; a backend's response is only checked, and read where it is. Both borrow from the input, and numbers
+//! keep the digits that they were written with. What a message means is left to the callers.
 
+mod checked;
+mod keys;
 mod parser;
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+pub use self::checked::{Checked, Part, end_of_string, is_space};
+use self::parser::{Keep, Leaf, Quoted};
+
 /// How deep arrays and objects may nest: `[[]]` has depth 2.
 pub const MAX_DEPTH: usize = 64;
 /// How many values a request may have, counting each member and item at every depth: less than 5 MiB of memory.
 pub const REQUEST_VALUES: usize = 64 * 1024;
-/// How many values a backend's response may have: less than 40 MiB of memory, while the response is trimmed.
+/// How many values a backend's response may have. They take no memory, but that many keys of one object take 8 MiB.
 pub const ANSWER_VALUES: usize = 512 * 1024;
 
 /// Why a text is not accepted. It contains nothing of the text, so that it may be logged.
@@ -62,45 +67,59 @@ pub enum Json<'a> {
 /// # Errors
 /// Returns the first thing that is wrong, from the left; bytes that are not UTF-8 come before anything else.
 pub fn parse(bytes: &[u8]) -> Result<Node<'_>, JsonError> {
-    bounded(bytes, REQUEST_VALUES)
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    parser::parse::<Tree>(text, REQUEST_VALUES)
 }
 
-/// As [`parse`], for the response of a backend, which may have [`ANSWER_VALUES`].
+/// Checks the response of a backend, which may have [`ANSWER_VALUES`], as [`parse`] does, and keeps nothing of it.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_answer(bytes: &[u8]) -> Result<Node<'_>, JsonError> {
-    bounded(bytes, ANSWER_VALUES)
+pub fn check_answer(bytes: &[u8]) -> Result<Checked<'_>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    parser::parse::<parser::Nothing>(text, ANSWER_VALUES)?;
+    Ok(Checked::new(text))
 }
 
-fn bounded(bytes: &[u8], values: usize) -> Result<Node<'_>, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-    parser::parse(text, values)
+/// Keeps a tree.
+struct Tree;
+
+impl<'a> Keep<'a> for Tree {
+    type Value = Node<'a>;
+    type Items = Vec<Node<'a>>;
+    type Members = Vec<(Cow<'a, str>, Node<'a>)>;
+
+    fn leaf(raw: &'a str, leaf: Leaf<'a>) -> Node<'a> {
+        let value = match leaf {
+            Leaf::Null => Json::Null,
+            Leaf::Bool(bool) => Json::Bool(bool),
+            Leaf::Number => Json::Number(raw),
+            Leaf::String(quoted) => Json::String(quoted.text()),
+        };
+        Node { raw, value }
+    }
+
+    fn add_item(items: &mut Self::Items, item: Node<'a>) {
+        items.push(item);
+    }
+
+    fn array(raw: &'a str, items: Self::Items) -> Node<'a> {
+        Node { raw, value: Json::Array(items) }
+    }
+
+    fn add_member(members: &mut Self::Members, key: Quoted<'a>, member: Node<'a>) {
+        members.push((key.text(), member));
+    }
+
+    fn object(raw: &'a str, members: Self::Members) -> Node<'a> {
+        Node { raw, value: Json::Object(members) }
+    }
 }
 
 impl<'a> Node<'a> {
     /// A member of an object; `None` if there is none, or if this is not an object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
         self.as_object()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
-    }
-
-    /// The value that a JSON pointer (RFC 6901) refers to, such as `/items/0/name`; the empty pointer refers to this node itself.
-    pub fn pointer(&self, pointer: &str) -> Option<&Node<'a>> {
-        if pointer.is_empty() {
-            return Some(self);
-        }
-        pointer.strip_prefix('/')?.split('/').try_fold(self, |node, token| {
-            let token = if token.contains('~') {
-                Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
-            } else {
-                Cow::Borrowed(token)
-            };
-            match &node.value {
-                Json::Object(_) => node.get(&token),
-                Json::Array(items) => items.get(array_index(&token)?),
-                _ => None,
-            }
-        })
     }
 
     pub fn as_object(&self) -> Option<&[(Cow<'a, str>, Node<'a>)]> {
@@ -142,12 +161,6 @@ fn number(digits: &str) -> Value {
         }
     }
     Value::from(digits.parse::<f64>().expect("a number that the parser accepts must be a double"))
-}
-
-/// An index of RFC 6901 has no sign and no leading zero.
-fn array_index(token: &str) -> Option<usize> {
-    let is_index = token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
-    if is_index { token.parse().ok() } else { None }
 }
 
 #[cfg(test)]

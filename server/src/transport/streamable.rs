@@ -4,6 +4,7 @@
 //! It passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
 //! that is not identified. No stream can be opened with GET: it is answered 405, as the specification allows.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -121,14 +122,15 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
         Answer::Result { response, session, delivery } => {
             // A call took the bytes of its answer before it was made; what is small and no call is bounded with its connection.
             let mut share = None;
-            if delivery.is_none() && response.len() > PIECE {
+            let bytes = response.iter().map(Bytes::len).sum::<usize>();
+            if delivery.is_none() && bytes > PIECE {
                 let share = share.insert(endpoints.mcp.guard.answers.budget.share(caller.identity.fingerprint));
-                if let Err(over) = share.grow(response.len() + PIECE) {
+                if let Err(over) = share.grow(bytes + PIECE) {
                     return refuse_for_room(endpoints, caller, over, None);
                 }
-                share.settle(response.len() + PIECE);
+                share.settle(bytes + PIECE);
             }
-            let mut response = response::json(StatusCode::OK, response);
+            let mut response = response::json_pieces(StatusCode::OK, response);
             if let Some(share) = share {
                 response.body_mut().taken_from(share);
             }

@@ -1,30 +1,99 @@
-//! The parser. It inspects bytes, and slices the text only at ASCII characters, which are always boundaries of characters.
+//! The parser. It inspects bytes, and slices the text only at ASCII characters, which are always boundaries of characters. What
+//! is kept of the values is left to [`Keep`], so that there is one grammar for what is read into a tree and what is only checked.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, marker::PhantomData};
 
-use super::{Json, JsonError, MAX_DEPTH, Node};
+use super::{JsonError, MAX_DEPTH, keys::Keys};
 
-/// With more members than this, a hash set is faster than comparing each key with each.
-const SMALL_OBJECT: usize = 16;
+/// What is kept of the values that are read.
+pub(super) trait Keep<'a> {
+    type Value;
+    type Items: Default;
+    type Members: Default;
 
-pub(super) fn parse(text: &str, values: usize) -> Result<Node<'_>, JsonError> {
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth: 0, values };
-    parser.skip_space();
-    let node = parser.node()?;
-    parser.skip_space();
-    if parser.at == text.len() { Ok(node) } else { Err(JsonError::Syntax) }
+    fn leaf(raw: &'a str, leaf: Leaf<'a>) -> Self::Value;
+    fn add_item(items: &mut Self::Items, item: Self::Value);
+    fn array(raw: &'a str, items: Self::Items) -> Self::Value;
+    fn add_member(members: &mut Self::Members, key: Quoted<'a>, member: Self::Value);
+    fn object(raw: &'a str, members: Self::Members) -> Self::Value;
 }
 
-struct Parser<'a> {
+/// Nothing is kept.
+pub(super) struct Nothing;
+
+impl Keep<'_> for Nothing {
+    type Value = ();
+    type Items = ();
+    type Members = ();
+
+    fn leaf(_: &str, _: Leaf<'_>) {}
+    fn add_item((): &mut (), (): ()) {}
+    fn array(_: &str, (): ()) {}
+    fn add_member((): &mut (), _: Quoted<'_>, (): ()) {}
+    fn object(_: &str, (): ()) {}
+}
+
+/// A value that contains no others.
+pub(super) enum Leaf<'a> {
+    Null,
+    Bool(bool),
+    /// Its text is its digits.
+    Number,
+    String(Quoted<'a>),
+}
+
+/// What is between the quotes of a string that was read.
+#[derive(Clone, Copy)]
+pub(super) struct Quoted<'a> {
+    pub raw: &'a str,
+    pub is_escaped: bool,
+}
+
+impl<'a> Quoted<'a> {
+    /// The string; borrowed if nothing was escaped.
+    pub fn text(self) -> Cow<'a, str> {
+        if !self.is_escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut text = String::with_capacity(self.raw.len());
+        let mut parser = Parser::<Nothing>::new(self.raw, 0);
+        while parser.at < self.raw.len() {
+            let from = parser.at;
+            parser.skip_plain();
+            text.push_str(&self.raw[from..parser.at]);
+            if parser.at < self.raw.len() {
+                parser.at += 1;
+                text.push(parser.escape().expect("an escape that was read before must be valid"));
+            }
+        }
+        Cow::Owned(text)
+    }
+}
+
+pub(super) fn parse<'a, K: Keep<'a>>(text: &'a str, values: usize) -> Result<K::Value, JsonError> {
+    let mut parser = Parser::<K>::new(text, values);
+    parser.skip_space();
+    let value = parser.value()?;
+    parser.skip_space();
+    if parser.at == text.len() { Ok(value) } else { Err(JsonError::Syntax) }
+}
+
+struct Parser<'a, K> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
     depth: usize,
     /// How many more values there may be.
     values: usize,
+    keys: Keys<'a>,
+    keep: PhantomData<K>,
 }
 
-impl<'a> Parser<'a> {
+impl<'a, K: Keep<'a>> Parser<'a, K> {
+    fn new(text: &'a str, values: usize) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, depth: 0, values, keys: Keys::new(text), keep: PhantomData }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -44,90 +113,83 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn node(&mut self) -> Result<Node<'a>, JsonError> {
+    fn value(&mut self) -> Result<K::Value, JsonError> {
         self.values = self.values.checked_sub(1).ok_or(JsonError::TooManyValues)?;
         let from = self.at;
-        let value = match self.peek() {
-            Some(b'"') => Json::String(self.string()?),
-            Some(b'{') => self.nested(Self::object)?,
-            Some(b'[') => self.nested(Self::array)?,
-            Some(b'-' | b'0'..=b'9') => Json::Number(self.number()?),
-            Some(b't') => self.word("true", Json::Bool(true))?,
-            Some(b'f') => self.word("false", Json::Bool(false))?,
-            Some(b'n') => self.word("null", Json::Null)?,
+        let leaf = match self.peek() {
+            Some(b'"') => Leaf::String(self.string()?),
+            Some(b'{') => return self.nested(Self::object),
+            Some(b'[') => return self.nested(Self::array),
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word("true", Leaf::Bool(true))?,
+            Some(b'f') => self.word("false", Leaf::Bool(false))?,
+            Some(b'n') => self.word("null", Leaf::Null)?,
             _ => return Err(JsonError::Syntax),
         };
-        Ok(Node { raw: &self.text[from..self.at], value })
+        Ok(K::leaf(&self.text[from..self.at], leaf))
     }
 
-    fn nested(&mut self, inner: fn(&mut Self) -> Result<Json<'a>, JsonError>) -> Result<Json<'a>, JsonError> {
+    fn nested(
+        &mut self,
+        inner: fn(&mut Self, from: usize) -> Result<K::Value, JsonError>,
+    ) -> Result<K::Value, JsonError> {
         if self.depth == MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
         self.depth += 1;
+        let from = self.at;
         self.at += 1;
         self.skip_space();
-        let value = inner(self)?;
+        let value = inner(self, from)?;
         self.depth -= 1;
         Ok(value)
     }
 
-    fn word(&mut self, word: &str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
+    fn word(&mut self, word: &str, leaf: Leaf<'a>) -> Result<Leaf<'a>, JsonError> {
         if self.bytes[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
-            Ok(value)
+            Ok(leaf)
         } else {
             Err(JsonError::Syntax)
         }
     }
 
-    fn array(&mut self) -> Result<Json<'a>, JsonError> {
-        let mut items = Vec::new();
-        if self.peek() == Some(b']') {
+    fn array(&mut self, from: usize) -> Result<K::Value, JsonError> {
+        let mut items = K::Items::default();
+        let mut is_complete = self.peek() == Some(b']');
+        if is_complete {
             self.at += 1;
-            return Ok(Json::Array(items));
         }
-        loop {
-            items.push(self.node()?);
-            if self.is_last(b']')? {
-                return Ok(Json::Array(items));
-            }
+        while !is_complete {
+            K::add_item(&mut items, self.value()?);
+            is_complete = self.is_last(b']')?;
         }
+        Ok(K::array(&self.text[from..self.at], items))
     }
 
-    fn object(&mut self) -> Result<Json<'a>, JsonError> {
-        let mut members: Vec<(Cow<'a, str>, Node<'a>)> = Vec::new();
-        let mut seen: HashSet<Cow<'a, str>> = HashSet::new();
-        if self.peek() == Some(b'}') {
+    fn object(&mut self, from: usize) -> Result<K::Value, JsonError> {
+        let mut members = K::Members::default();
+        let mut keys = self.keys.begin();
+        let mut is_complete = self.peek() == Some(b'}');
+        if is_complete {
             self.at += 1;
-            return Ok(Json::Object(members));
         }
-        loop {
+        while !is_complete {
             if self.peek() != Some(b'"') {
                 return Err(JsonError::Syntax);
             }
             let key = self.string()?;
-            if members.len() < SMALL_OBJECT {
-                if members.iter().any(|(name, _)| *name == key) {
-                    return Err(JsonError::DuplicateKey);
-                }
-            } else {
-                if seen.is_empty() {
-                    seen.extend(members.iter().map(|(name, _)| name.clone()));
-                }
-                if !seen.insert(key.clone()) {
-                    return Err(JsonError::DuplicateKey);
-                }
+            if !self.keys.insert(&mut keys, key) {
+                return Err(JsonError::DuplicateKey);
             }
             self.skip_space();
             self.expect(b':')?;
             self.skip_space();
-            let node = self.node()?;
-            members.push((key, node));
-            if self.is_last(b'}')? {
-                return Ok(Json::Object(members));
-            }
+            K::add_member(&mut members, key, self.value()?);
+            is_complete = self.is_last(b'}')?;
         }
+        self.keys.end(keys);
+        Ok(K::object(&self.text[from..self.at], members))
     }
 
     /// After an item: moves past the closing bracket, or past the comma to the next item.
@@ -145,7 +207,7 @@ impl<'a> Parser<'a> {
         Ok(is_last)
     }
 
-    fn number(&mut self) -> Result<&'a str, JsonError> {
+    fn number(&mut self) -> Result<Leaf<'a>, JsonError> {
         let from = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -172,7 +234,7 @@ impl<'a> Parser<'a> {
         if may_overflow && !digits.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(JsonError::NumberOutOfRange);
         }
-        Ok(digits)
+        Ok(Leaf::Number)
     }
 
     fn digits(&mut self) -> Result<usize, JsonError> {
@@ -184,44 +246,31 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads a string from its opening quote; moves past the closing one.
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    fn string(&mut self) -> Result<Quoted<'a>, JsonError> {
         self.at += 1;
         let from = self.at;
-        self.skip_plain();
-        match self.peek() {
-            Some(b'"') => {
-                let text = &self.text[from..self.at];
-                self.at += 1;
-                Ok(Cow::Borrowed(text))
+        let mut is_escaped = false;
+        loop {
+            self.skip_plain();
+            match self.peek() {
+                Some(b'"') => {
+                    let raw = &self.text[from..self.at];
+                    self.at += 1;
+                    return Ok(Quoted { raw, is_escaped });
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    self.escape()?;
+                    is_escaped = true;
+                }
+                _ => return Err(JsonError::Syntax),
             }
-            Some(b'\\') => self.escaped_string(from).map(Cow::Owned),
-            _ => Err(JsonError::Syntax),
         }
     }
 
     fn skip_plain(&mut self) {
         let rest = &self.bytes[self.at..];
         self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
-    }
-
-    fn escaped_string(&mut self, mut from: usize) -> Result<String, JsonError> {
-        let mut text = String::new();
-        loop {
-            text.push_str(&self.text[from..self.at]);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    text.push(self.escape()?);
-                }
-                _ => return Err(JsonError::Syntax),
-            }
-            from = self.at;
-            self.skip_plain();
-        }
     }
 
     /// Reads an escape after its backslash.
