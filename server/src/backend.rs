@@ -20,6 +20,7 @@ mod health;
 mod http;
 mod kind;
 mod output;
+mod places;
 mod text;
 
 pub use address::AddressPolicy;

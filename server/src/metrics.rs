@@ -9,4 +9,4 @@ mod vocabulary;
 
 pub use registry::{CONTENT_TYPE, Live, Metrics};
 pub use tools::ToolMetrics;
-pub use vocabulary::{AuthOutcome, CallOutcome, Label, Metric, MetricKind, ReloadOutcome, ResponseStatus};
+pub use vocabulary::{AuthOutcome, CallOutcome, Holding, Label, Metric, MetricKind, ReloadOutcome, ResponseStatus};

@@ -73,19 +73,20 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let metrics = Metrics::default();
     let addresses =
         if arguments.allow_loopback_backends { AddressPolicy::ServicesAndLoopback } else { AddressPolicy::Services };
+    let backends = backend::Factory::new(addresses, descriptors.backends)?;
     let store = Arc::new(Store::new(StoreSettings {
         directory: arguments.config.clone(),
         metrics: metrics.clone(),
-        backends: backend::Factory::new(addresses)?,
+        backends: backends.clone(),
         limit_stores: limiter::Stores::default(),
         settled_after: SETTLED_AFTER,
     }));
     let reloads = Arc::new(Reloads { audit: audit.clone(), metrics: metrics.clone(), log });
     load(&store, &reloads).await;
-    let (main, admin) = ports(&arguments, &store, &audit, metrics);
+    let (main, admin) = ports(&arguments, &store, (&audit, metrics, backends));
 
-    let main_port = listen(arguments.listen).await?;
-    let admin_port = listen(arguments.admin).await?;
+    let main_port = listen(arguments.listen)?;
+    let admin_port = listen(arguments.admin)?;
     let signals = StopSignals::listen(arguments.stop_with_stdin).map_err(RunError::Signals)?;
     let started = Record::ServerStarted {
         version: env!("CARGO_PKG_VERSION"),
@@ -141,36 +142,38 @@ async fn load(store: &Store, reloads: &Reloads) {
 fn ports(
     arguments: &Arguments,
     store: &Arc<Store>,
-    audit: &Audit,
-    metrics: Metrics,
+    (audit, metrics, backends): (&Audit, Metrics, backend::Factory),
 ) -> (Arc<MainPort>, Arc<AdminPort>) {
     let (store, audit) = (store.clone(), audit.clone());
     let health = Arc::new(Health { store: store.clone(), audit: audit.clone(), started: Instant::now() });
-    let admin = AdminPort {
-        store: store.clone(),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        audit: audit.clone(),
-        connections: Connections::default(),
-        stopping: Arc::new(AtomicBool::new(false)),
-        pod_uid: arguments.pod_uid.clone(),
-    };
     let guard = Guard {
         checks: Checks::default(),
-        audit,
+        audit: audit.clone(),
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),
         answers: Answers::default(),
         clock: Clock::start(),
         metrics: metrics.clone(),
     };
-    let mcp = Mcp::new(guard);
-    let endpoints = Endpoints::new(store, mcp, metrics);
+    let answers = guard.answers.budget.clone();
+    let endpoints = Endpoints::new(store.clone(), Mcp::new(guard), metrics.clone());
+    let admin = AdminPort {
+        store,
+        health: health.clone(),
+        metrics,
+        audit,
+        connections: Connections::default(),
+        backends,
+        bodies: endpoints.bodies.clone(),
+        answers,
+        stopping: Arc::new(AtomicBool::new(false)),
+        pod_uid: arguments.pod_uid.clone(),
+    };
     (Arc::new(MainPort { endpoints, health }), Arc::new(admin))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error))
+fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    net::listen(address).map_err(|error| RunError::Listen(address, error))
 }
 
 /// A number that distinguishes instances of the same name.

@@ -30,6 +30,8 @@ pub enum Reply {
     Json(u16, Value),
     /// With these bytes and nothing else; then it closes the connection.
     Bytes(Vec<u8>),
+    /// With these bytes and nothing else; the connection stays open.
+    Unfinished(Vec<u8>),
     /// As the other reply says, once the gate is open.
     Held(Gate, Box<Reply>),
     /// Never.
@@ -160,6 +162,10 @@ async fn serve(
         match reply {
             Reply::Json(status, value) => stream.write(&response(status, value.to_string().as_bytes())).await?,
             Reply::Bytes(bytes) => return stream.write(&bytes).await,
+            Reply::Unfinished(bytes) => {
+                stream.write(&bytes).await?;
+                std::future::pending().await
+            }
             Reply::Silence => std::future::pending().await,
             Reply::Close | Reply::Held(..) => return Ok(()),
         }

@@ -57,12 +57,30 @@ impl TestServer {
         Ok(server)
     }
 
+    /// As [`start`](Self::start), with a limit of open files that the process cannot raise.
+    ///
+    /// # Errors
+    /// Returns an error if it does not start.
+    pub async fn start_limited(policy: &Policy, credentials: &Credentials, open_files: usize) -> Result<Self, Error> {
+        let config = ConfigFolder::new()?;
+        config.write(policy, credentials)?;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]);
+        command.arg(binary("portcullis-server")?);
+        let server = Self::spawn(command, config, &[LOOPBACK]).await?;
+        server.serves(policy.revision().as_str(), credentials.revision().as_str()).await?;
+        Ok(server)
+    }
+
     /// Starts a server on whatever is in the folder, and waits until it listens.
     ///
     /// # Errors
     /// Returns an error if it does not start.
     pub async fn start_in(config: ConfigFolder, arguments: &[&str]) -> Result<Self, Error> {
-        let mut command = Command::new(binary("portcullis-server")?);
+        Self::spawn(Command::new(binary("portcullis-server")?), config, arguments).await
+    }
+
+    async fn spawn(mut command: Command, config: ConfigFolder, arguments: &[&str]) -> Result<Self, Error> {
         command.arg("--config").arg(config.path());
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments).env_remove("LOG_LEVEL");
         let process = Process::start_with_stdin(command)?;

@@ -19,7 +19,7 @@ use super::{
     kind::{Exchange, Kind, Unsendable, Work},
     output::Output,
 };
-use crate::{cancellation::Cancellation, protocol::strict::Node};
+use crate::{cancellation::Cancellation, fingerprint::Fingerprint, protocol::strict::Node};
 
 /// The number of calls that a backend has in flight at most.
 pub(super) const CALLS: usize = 256;
@@ -106,12 +106,12 @@ impl ToolWork {
         &self.backend.name
     }
 
-    /// Puts the arguments of a call in their places.
+    /// Puts the arguments of a call of this identity in their places.
     ///
     /// # Errors
     /// Returns an error if an argument cannot be sent as data.
-    pub fn prepare(&self, arguments: &Node<'_>) -> Result<PreparedCall<'_>, Unsendable> {
-        Ok(PreparedCall { backend: &self.backend, exchange: self.work.prepare(arguments)? })
+    pub fn prepare(&self, arguments: &Node<'_>, identity: Fingerprint) -> Result<PreparedCall<'_>, Unsendable> {
+        Ok(PreparedCall { backend: &self.backend, exchange: self.work.prepare(arguments, identity)? })
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     async fn run(work: &ToolWork, timeout: Duration, cancellation: &Cancellation) -> Result<(), Failure> {
-        let prepared = work.prepare(&strict::parse(b"{}").unwrap()).unwrap();
+        let prepared = work.prepare(&strict::parse(b"{}").unwrap(), Fingerprint::of(&[])).unwrap();
         prepared.run(timeout, cancellation).await.map(|_| ())
     }
 

@@ -19,7 +19,11 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::Semaphore};
 use tower_service::Service;
 
-use super::address::AddressPolicy;
+use super::{
+    address::AddressPolicy,
+    places::{Place, Places},
+};
+use crate::net;
 
 /// How long a connection to one of several addresses may take.
 const ONE_ADDRESS: Duration = Duration::from_secs(2);
@@ -34,6 +38,7 @@ const LOOKUPS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Dialer {
     addresses: AddressPolicy,
+    places: Places,
     lookups: Arc<Semaphore>,
     last: Arc<Mutex<Option<Lookup>>>,
 }
@@ -59,11 +64,14 @@ pub enum DialError {
     Connect(io::Error),
     #[error("there was no connection in time")]
     TooSlow,
+    #[error("as many connections to backends are open as the limit of open files allows")]
+    NoPlace,
 }
 
 impl Dialer {
-    pub fn new(addresses: AddressPolicy) -> Self {
-        Self { addresses, lookups: Arc::new(Semaphore::new(LOOKUPS)), last: Arc::default() }
+    /// A connection has its place; further addresses that are tried beside the first take places that are free.
+    pub fn new(addresses: AddressPolicy, places: Places) -> Self {
+        Self { addresses, places, lookups: Arc::new(Semaphore::new(LOOKUPS)), last: Arc::default() }
     }
 
     /// Connects to the host and port of a URL.
@@ -85,7 +93,10 @@ impl Dialer {
         let mut last = DialError::NotAllowed;
         let mut attempts = FuturesUnordered::new();
         loop {
-            attempts.extend(rest.next().map(connect));
+            let place = if attempts.is_empty() { None } else { self.places.take_free() };
+            if attempts.is_empty() || place.is_some() {
+                attempts.extend(rest.next().map(|address| connect(address, place)));
+            }
             tokio::select! {
                 connected = attempts.next() => match connected {
                     Some(Ok(stream)) => return Ok(stream),
@@ -122,12 +133,9 @@ impl Dialer {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
-    let connected = tokio::time::timeout(ONE_ADDRESS, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| DialError::TooSlow)?.map_err(DialError::Connect)?;
-    // Without this, small requests wait for acknowledgements. The socket works even if it fails.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
+async fn connect(address: SocketAddr, _place: Option<Place>) -> Result<TcpStream, DialError> {
+    let connected = tokio::time::timeout(ONE_ADDRESS, net::connect(address)).await;
+    connected.map_err(|_| DialError::TooSlow)?.map_err(DialError::Connect)
 }
 
 impl Service<Uri> for Dialer {
@@ -151,6 +159,10 @@ mod tests {
 
     use super::*;
 
+    fn dialer(addresses: AddressPolicy) -> Dialer {
+        Dialer::new(addresses, Places::new(8))
+    }
+
     #[tokio::test]
     async fn of_the_addresses_of_a_name_only_those_that_are_allowed_are_dialed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -158,9 +170,9 @@ mod tests {
         let metadata = SocketAddr::from(([169, 254, 169, 254], here.port()));
         let wrapped: SocketAddr = format!("[::ffff:169.254.169.254]:{}", here.port()).parse().unwrap();
         let all = vec![metadata, wrapped, here];
-        let stream = Dialer::new(AddressPolicy::ServicesAndLoopback).dial_any(all.clone()).await.unwrap();
+        let stream = dialer(AddressPolicy::ServicesAndLoopback).dial_any(all.clone()).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), here);
-        let refused = Dialer::new(AddressPolicy::Services).dial_any(all).await;
+        let refused = dialer(AddressPolicy::Services).dial_any(all).await;
         assert!(matches!(refused, Err(DialError::NotAllowed)), "{refused:?}");
     }
 
@@ -170,12 +182,12 @@ mod tests {
             ["127.0.0.1", "localhost", "2130706433", "127.1", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:7f00:1]"]
         {
             let uri: Uri = format!("http://{host}:9/").parse().unwrap();
-            let refused = Dialer::new(AddressPolicy::Services).dial(&uri).await;
+            let refused = dialer(AddressPolicy::Services).dial(&uri).await;
             assert!(matches!(refused, Err(DialError::NotAllowed | DialError::Name(_))), "{host}: {refused:?}");
         }
         for host in ["2852039166", "0xa9fea9fe", "[fe80::1]", "[64:ff9b::a9fe:a9fe]", "[::]", "0"] {
             let uri: Uri = format!("http://{host}:9/").parse().unwrap();
-            let refused = Dialer::new(AddressPolicy::ServicesAndLoopback).dial(&uri).await;
+            let refused = dialer(AddressPolicy::ServicesAndLoopback).dial(&uri).await;
             assert!(matches!(refused, Err(DialError::NotAllowed | DialError::Name(_))), "{host}: {refused:?}");
         }
     }
@@ -185,7 +197,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let here = listener.local_addr().unwrap();
-        let stream = Dialer::new(AddressPolicy::ServicesAndLoopback).dial_any(vec![closed, here]).await.unwrap();
+        let stream = dialer(AddressPolicy::ServicesAndLoopback).dial_any(vec![closed, here]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), here);
     }
 }

@@ -16,7 +16,12 @@ use http::Uri;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::{breaker::Breaker, common::CALLS, dial::DialError};
+use super::{
+    breaker::Breaker,
+    common::CALLS,
+    dial::DialError,
+    places::{Placed, Places},
+};
 
 /// How long a connection may take altogether.
 pub const WITHIN: Duration = Duration::from_secs(4);
@@ -26,6 +31,8 @@ pub const WITHIN: Duration = Duration::from_secs(4);
 pub struct Establish<C> {
     connector: C,
     breaker: Arc<Breaker>,
+    /// Of the connections of all backends.
+    places: Places,
     /// Bounds the connections that are being made, because a call that leaves makes room for another one.
     room: Arc<Semaphore>,
 }
@@ -33,8 +40,8 @@ pub struct Establish<C> {
 pub type BoxedError = Box<dyn Error + Send + Sync>;
 
 impl<C> Establish<C> {
-    pub fn new(connector: C, breaker: Arc<Breaker>) -> Self {
-        Self { connector, breaker, room: Arc::new(Semaphore::new(CALLS)) }
+    pub fn new(connector: C, breaker: Arc<Breaker>, places: Places) -> Self {
+        Self { connector, breaker, places, room: Arc::new(Semaphore::new(CALLS)) }
     }
 }
 
@@ -42,7 +49,7 @@ impl<C> Service<Uri> for Establish<C>
 where
     C: Service<Uri, Error: Into<BoxedError>, Response: Send, Future: Send> + Clone + Send + 'static,
 {
-    type Response = C::Response;
+    type Response = Placed<C::Response>;
     type Error = BoxedError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxedError>> + Send>>;
 
@@ -52,11 +59,13 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { mut connector, breaker, room } = self.clone();
+        let Self { mut connector, breaker, places, room } = self.clone();
         Box::pin(async move {
-            let place = room.acquire_owned().await?;
+            let permit = room.acquire_owned().await?;
+            // That there is none shows nothing about the backend.
+            let place = places.take().await.ok_or(DialError::NoPlace)?;
             let connecting = tokio::spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 let attempt = breaker.attempt();
                 let connected = match tokio::time::timeout(WITHIN, connector.call(uri)).await {
                     Ok(connected) => connected.map_err(Into::into),
@@ -66,7 +75,7 @@ where
                     Ok(_) => breaker.succeeded(),
                     Err(_) => breaker.failed(attempt, Instant::now()),
                 }
-                connected
+                connected.map(|stream| place.of(stream))
             });
             connecting.await?
         })
@@ -113,7 +122,8 @@ mod tests {
 
     fn establish(result: Option<bool>) -> (Establish<Connector>, Arc<Breaker>, Arc<AtomicUsize>) {
         let (breaker, begun) = (Arc::<Breaker>::default(), Arc::<AtomicUsize>::default());
-        (Establish::new(Connector { result, begun: begun.clone() }, breaker.clone()), breaker, begun)
+        let connector = Connector { result, begun: begun.clone() };
+        (Establish::new(connector, breaker.clone(), Places::new(2 * CALLS)), breaker, begun)
     }
 
     /// A call that waits no longer than this for its connection.
@@ -143,6 +153,23 @@ mod tests {
         let made = Establish { breaker: breaker.clone(), ..made };
         wait(&made, WITHIN).await;
         assert!(!breaker.is_open(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_a_place_until_it_is_closed_and_that_there_is_none_shows_nothing_about_the_backend() {
+        let (made, breaker, begun) = establish(Some(true));
+        let made = Establish { places: Places::new(1), ..made };
+        let mut places = made.clone();
+        let first = places.call(Uri::from_static("http://x")).await.unwrap();
+        for _ in 0..10 {
+            let refused = made.clone().call(Uri::from_static("http://x")).await.map(drop).unwrap_err();
+            assert!(matches!(refused.downcast_ref(), Some(DialError::NoPlace)), "{refused}");
+        }
+        assert!(!breaker.is_open(Instant::now()) && begun.load(SeqCst) == 1);
+        let (waiting, ()) = tokio::join!(made.clone().call(Uri::from_static("http://x")), async { drop(first) });
+        assert!(waiting.is_ok() && made.places.taken() == 1);
+        drop(waiting);
+        assert_eq!(made.places.taken(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,19 +11,34 @@ use super::{
     fixed,
     http::{self, HttpClients},
     kind::Kind,
+    places::Places,
 };
 
 /// Makes backends, and holds what those of a kind share. Clones share it too.
 #[derive(Clone)]
 pub struct Factory {
     http: HttpClients,
+    places: Places,
 }
 
 impl Factory {
+    /// Backends that have no more than so many connections together.
+    ///
     /// # Errors
     /// Returns an error if TLS is not available, which it is in every build of this crate.
-    pub fn new(addresses: AddressPolicy) -> Result<Self, rustls::Error> {
-        Ok(Self { http: HttpClients::new(addresses)? })
+    pub fn new(addresses: AddressPolicy, connections: usize) -> Result<Self, rustls::Error> {
+        let places = Places::new(connections);
+        Ok(Self { http: HttpClients::new(addresses, places.clone())?, places })
+    }
+
+    /// The connections to backends.
+    pub fn connections(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// The bytes of responses that are being received.
+    pub fn received(&self) -> usize {
+        self.http.received().held()
     }
 
     /// A backend of a policy. The state of `previous` is kept if its spec is the same.

@@ -18,7 +18,7 @@ use super::{
     common::{Backend, ToolWork},
     kind::{Exchange, Kind, Unsendable, Work},
 };
-use crate::protocol::strict::Node;
+use crate::{fingerprint::Fingerprint, protocol::strict::Node};
 
 type Call = Arc<dyn Fn() -> Exchange + Send + Sync>;
 
@@ -71,7 +71,7 @@ impl Kind for Fake {
 }
 
 impl Work for Fake {
-    fn prepare(&self, _: &Node<'_>) -> Result<Exchange, Unsendable> {
+    fn prepare(&self, _: &Node<'_>, _: Fingerprint) -> Result<Exchange, Unsendable> {
         Ok((self.0)())
     }
 }

@@ -16,7 +16,10 @@ use super::{
     output::{JsonOutput, Output},
     text,
 };
-use crate::protocol::{json, strict::Node};
+use crate::{
+    fingerprint::Fingerprint,
+    protocol::{json, strict::Node},
+};
 
 /// The backend of such tools.
 pub struct Fixed;
@@ -39,7 +42,7 @@ impl Kind for Fixed {
             Some(text) if text.arguments().next().is_some() => Box::new(Templated { value, text: text.clone() }),
             text => {
                 let text = text.as_ref().map(literal);
-                Box::new(Constant(Arc::new(JsonOutput { value, text, complete: Some(OnceLock::new()), room: None })))
+                Box::new(Constant(Arc::new(JsonOutput { value, text, complete: Some(OnceLock::new()), share: None })))
             }
         })
     }
@@ -50,15 +53,15 @@ impl Kind for Fixed {
 }
 
 impl Work for Constant {
-    fn prepare(&self, _: &Node<'_>) -> Result<Exchange, Unsendable> {
+    fn prepare(&self, _: &Node<'_>, _: Fingerprint) -> Result<Exchange, Unsendable> {
         Ok(Exchange::Known(Output::Json(self.0.clone())))
     }
 }
 
 impl Work for Templated {
-    fn prepare(&self, arguments: &Node<'_>) -> Result<Exchange, Unsendable> {
+    fn prepare(&self, arguments: &Node<'_>, _: Fingerprint) -> Result<Exchange, Unsendable> {
         let text = Some(text::render(&self.text, arguments));
-        let output = JsonOutput { value: self.value.clone(), text, complete: None, room: None };
+        let output = JsonOutput { value: self.value.clone(), text, complete: None, share: None };
         Ok(Exchange::Known(Output::Json(Arc::new(output))))
     }
 }

@@ -20,7 +20,7 @@ use portcullis_crds::{
 
 use self::client::HttpClient;
 use super::kind::{Exchange, Kind, Unsendable, Work};
-use crate::protocol::strict::Node;
+use crate::{fingerprint::Fingerprint, protocol::strict::Node};
 
 /// A REST service.
 pub struct Http {
@@ -55,9 +55,9 @@ impl Kind for Http {
 }
 
 impl Work for HttpWork {
-    fn prepare(&self, arguments: &Node<'_>) -> Result<Exchange, Unsendable> {
+    fn prepare(&self, arguments: &Node<'_>, identity: Fingerprint) -> Result<Exchange, Unsendable> {
         let request = self.request.render(arguments)?;
         let (client, backend) = (self.client.clone(), self.backend.clone());
-        Ok(Exchange::Pending(async move { client.call(backend.as_str(), request).await }.boxed()))
+        Ok(Exchange::Pending(async move { client.call(backend.as_str(), request, identity).await }.boxed()))
     }
 }

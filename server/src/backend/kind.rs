@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use portcullis_crds::{check::CheckedToolKind, contract::ToolKind};
 
 use super::{failure::Failure, output::Output};
-use crate::protocol::strict::Node;
+use crate::{fingerprint::Fingerprint, protocol::strict::Node};
 
 /// A backend of some kind.
 pub trait Kind: Send + Sync {
@@ -18,11 +18,12 @@ pub trait Kind: Send + Sync {
 
 /// The work of a tool.
 pub trait Work: Send + Sync {
-    /// Puts the arguments of a call in their places. The result borrows nothing of them.
+    /// Puts the arguments of a call in their places. The result borrows nothing of them. What is received for the call counts for
+    /// `identity`.
     ///
     /// # Errors
     /// Returns an error if an argument cannot be sent as data.
-    fn prepare(&self, arguments: &Node<'_>) -> Result<Exchange, Unsendable>;
+    fn prepare(&self, arguments: &Node<'_>, identity: Fingerprint) -> Result<Exchange, Unsendable>;
 }
 
 /// What is left to do for a call.

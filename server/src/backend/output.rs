@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::Failure;
+use crate::net::Share;
 
 /// The output of a call.
 #[derive(Clone, Debug)]
@@ -25,8 +25,8 @@ pub struct JsonOutput {
     pub value: Option<Bytes>,
     /// The text that the tool has instead of the value as text.
     pub text: Option<String>,
-    /// Its room among the large responses that are received.
-    pub room: Option<OwnedSemaphorePermit>,
+    /// What it holds of the budget of responses.
+    pub share: Option<Share>,
     /// For an output that all calls share: the result for clients that may have all of its records, made by the first call.
     pub complete: Option<OnceLock<Result<CompleteResult, Failure>>>,
 }
@@ -71,11 +71,11 @@ impl Output {
 
     /// The output of one call: a JSON value as text.
     pub fn json(value: Bytes) -> Self {
-        Self::json_in(None, value)
+        Self::Json(Arc::new(JsonOutput { value: Some(value), ..JsonOutput::default() }))
     }
 
-    /// The same, in a room that it keeps.
-    pub fn json_in(room: Option<OwnedSemaphorePermit>, value: Bytes) -> Self {
-        Self::Json(Arc::new(JsonOutput { value: Some(value), room, ..JsonOutput::default() }))
+    /// The same, with what it holds of a budget.
+    pub fn json_of(share: Share, value: Bytes) -> Self {
+        Self::Json(Arc::new(JsonOutput { value: Some(value), share: Some(share), ..JsonOutput::default() }))
     }
 }

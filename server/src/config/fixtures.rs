@@ -40,5 +40,5 @@ pub fn snapshot(policy: &Value, credentials: &Value) -> Snapshot {
 
 /// Makes backends on this machine.
 pub fn factory() -> Factory {
-    Factory::new(AddressPolicy::ServicesAndLoopback).unwrap()
+    Factory::new(AddressPolicy::ServicesAndLoopback, 64).unwrap()
 }

@@ -69,7 +69,7 @@ impl StoreSettings {
         Self {
             directory: directory.to_owned(),
             metrics: Metrics::default(),
-            backends: backend::Factory::new(backend::AddressPolicy::Services).unwrap(),
+            backends: backend::Factory::new(backend::AddressPolicy::Services, 64).unwrap(),
             limit_stores: limiter::Stores::default(),
             settled_after: Duration::ZERO,
         }

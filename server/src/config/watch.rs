@@ -31,6 +31,16 @@ struct DirectoryId {
 
 /// Reloads `store` whenever a file in `directory` changes, and reports each reload. Never returns.
 pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload)) {
+    watch_with(start, store, directory, report).await;
+}
+
+/// The same, with a watch that `start` makes, if it can.
+async fn watch_with<W>(
+    start: impl Fn(&Path, Arc<Notify>) -> Option<W>,
+    store: Arc<Store>,
+    directory: PathBuf,
+    report: impl Fn(Reload),
+) {
     let changed = Arc::new(Notify::new());
     let mut watched = None;
     let mut pause = POLL;
@@ -78,7 +88,11 @@ fn start(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
 
     use tokio::sync::mpsc;
 
@@ -117,6 +131,41 @@ mod tests {
             part = kept => panic!("{part} was given up"),
             change = change => assert!(change.refused.is_some()),
         }
+    }
+
+    #[tokio::test]
+    async fn a_change_is_found_without_a_watch_and_a_watch_is_started_as_soon_as_there_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(StoreSettings::of(directory.path())));
+        let (sender, mut reloads) = mpsc::unbounded_channel();
+        // The system has no watch to give until `available` is set.
+        let (available, has_watch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (may_start, started) = (available.clone(), has_watch.clone());
+        let start = move |directory: &Path, changed| {
+            let watch = may_start.load(SeqCst).then(|| start(directory, changed))?;
+            started.store(watch.is_some(), SeqCst);
+            watch
+        };
+        let path = directory.path().to_owned();
+        tokio::spawn(watch_with(start, store, path, move |reload| {
+            if reload.policy != Change::default() {
+                sender.send(()).unwrap();
+            }
+        }));
+        reloads.recv().await.unwrap();
+        for n in 0..3 {
+            fs::write(directory.path().join("policy.yaml"), format!("no policy: {n}")).unwrap();
+            tokio::time::timeout(POLL, reloads.recv()).await.expect("a change must be found by polling").unwrap();
+        }
+        assert!(!has_watch.load(SeqCst));
+        available.store(true, SeqCst);
+        tokio::time::timeout(POLL, async {
+            while !has_watch.load(SeqCst) {
+                tokio::time::sleep(DEBOUNCE).await;
+            }
+        })
+        .await
+        .expect("a watch must be tried again");
     }
 
     #[tokio::test]

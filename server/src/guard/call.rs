@@ -58,7 +58,8 @@ impl Guard {
         let mut limit = String::new();
         let arguments = arguments::limited(sent, tool, identity.client, &mut limit);
         let check = arguments::validate(&arguments, tool).map_err(invalid)?;
-        let call = tool.work.prepare(&arguments).map_err(|unsendable| invalid(unsendable.into()))?;
+        let call =
+            tool.work.prepare(&arguments, identity.fingerprint).map_err(|unsendable| invalid(unsendable.into()))?;
         Ok(Prepared { began, tool, shape, check, call })
     }
 

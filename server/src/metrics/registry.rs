@@ -1,16 +1,19 @@
 //! All metrics of this process, and the page that shows them.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt::Debug,
+    sync::{Arc, atomic::Ordering},
+};
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    encoding::{EncodeMetric, text::encode},
+    metrics::{TypedMetric, counter::Counter, family::Family, gauge::Gauge},
     registry::{Metric as Encodable, Registry},
 };
 
 use super::{
     tools::{ToolMetrics, ToolSeries},
-    vocabulary::{AuthOutcome, Metric, PREFIX, ReloadOutcome, ResponseStatus},
+    vocabulary::{AuthOutcome, Holding, Metric, PREFIX, ReloadOutcome, ResponseStatus},
 };
 
 /// The media type of [`Metrics::render`].
@@ -29,6 +32,8 @@ struct Inner {
     responses: Vec<Counter>,
     parts_refused: Gauge,
     connections: Gauge,
+    backend_connections: Gauge,
+    held_bytes: Vec<Gauge>,
     audit_blocked: Gauge,
     audit_records_dropped: Counter,
 }
@@ -38,6 +43,9 @@ struct Inner {
 pub struct Live {
     pub parts_refused: usize,
     pub connections: usize,
+    pub backend_connections: usize,
+    /// Indexed by [`Holding`].
+    pub held_bytes: [usize; Holding::ALL.len()],
     pub audit_blocked: bool,
     pub audit_records_dropped: u64,
 }
@@ -48,12 +56,15 @@ impl Default for Metrics {
         let tools = ToolSeries::default();
         register(&mut registry, Metric::ToolCalls, &tools.calls);
         register(&mut registry, Metric::ToolCallDuration, &tools.durations);
-        let authentications = counters(&mut registry, Metric::Authentications, AuthOutcome::words());
-        let reloads = counters(&mut registry, Metric::Reloads, ReloadOutcome::words());
-        let responses = counters(&mut registry, Metric::Responses, ResponseStatus::words());
-        let (parts_refused, connections, audit_blocked, audit_records_dropped) = Default::default();
+        let authentications = series(&mut registry, Metric::Authentications, AuthOutcome::words());
+        let reloads = series(&mut registry, Metric::Reloads, ReloadOutcome::words());
+        let responses = series(&mut registry, Metric::Responses, ResponseStatus::words());
+        let (parts_refused, connections, backend_connections, audit_blocked, audit_records_dropped) =
+            Default::default();
         register(&mut registry, Metric::PartsRefused, &parts_refused);
         register(&mut registry, Metric::Connections, &connections);
+        register(&mut registry, Metric::BackendConnections, &backend_connections);
+        let held_bytes = series(&mut registry, Metric::HeldBytes, Holding::words());
         register(&mut registry, Metric::AuditBlocked, &audit_blocked);
         register(&mut registry, Metric::AuditRecordsDropped, &audit_records_dropped);
         Self(Arc::new(Inner {
@@ -64,6 +75,8 @@ impl Default for Metrics {
             responses,
             parts_refused,
             connections,
+            backend_connections,
+            held_bytes,
             audit_blocked,
             audit_records_dropped,
         }))
@@ -75,10 +88,12 @@ fn register(registry: &mut Registry, metric: Metric, series: &(impl Encodable + 
     registry.register(metric.as_str(), metric.sentence().trim_end_matches('.'), series.clone());
 }
 
-/// A counter with one label. All its series exist from the start, because `rate()` does not see the
-/// event with which a series appears.
-fn counters(registry: &mut Registry, metric: Metric, words: Vec<(&'static str, &'static str)>) -> Vec<Counter> {
-    let family = Family::<[(&str, &str); 1], Counter>::default();
+/// A metric with one label. All its series exist from the start, because `rate()` does not see the event with which a series appears.
+fn series<M>(registry: &mut Registry, metric: Metric, words: Vec<(&'static str, &'static str)>) -> Vec<M>
+where
+    M: EncodeMetric + TypedMetric + Clone + Default + Debug + Send + Sync + 'static,
+{
+    let family = Family::<[(&str, &str); 1], M>::default();
     register(registry, metric, &family);
     let label = metric.labels().first().map_or("", |label| label.name);
     words.into_iter().map(|(word, _)| family.get_or_create_owned(&[(label, word)])).collect()
@@ -112,8 +127,13 @@ impl Metrics {
 
     /// The page at `/metrics`, of the media type [`CONTENT_TYPE`].
     pub fn render(&self, live: Live) -> String {
-        self.0.parts_refused.set(i64::try_from(live.parts_refused).unwrap_or(i64::MAX));
-        self.0.connections.set(i64::try_from(live.connections).unwrap_or(i64::MAX));
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.0.parts_refused, live.parts_refused);
+        set(&self.0.connections, live.connections);
+        set(&self.0.backend_connections, live.backend_connections);
+        self.0.held_bytes.iter().zip(live.held_bytes).for_each(|(gauge, bytes)| {
+            set(gauge, bytes);
+        });
         self.0.audit_blocked.set(live.audit_blocked.into());
         self.0.audit_records_dropped.inner().store(live.audit_records_dropped, Ordering::Relaxed);
         let mut text = String::new();
@@ -143,8 +163,14 @@ mod tests {
         metrics.reloaded(ReloadOutcome::Loaded);
         metrics.responded(200);
         metrics.responded(418);
-        let text =
-            metrics.render(Live { parts_refused: 2, connections: 3, audit_blocked: true, audit_records_dropped: 7 });
+        let text = metrics.render(Live {
+            parts_refused: 2,
+            connections: 3,
+            backend_connections: 2,
+            held_bytes: [4, 5, 6],
+            audit_blocked: true,
+            audit_records_dropped: 7,
+        });
 
         // The series of a family have no order.
         let mut lines: Vec<_> = text.lines().filter(|line| !line.ends_with(" 0")).collect();

@@ -21,8 +21,12 @@ vocabulary! {
         PartsRefused = "parts_refused",
         /// Responses of the MCP endpoint by their HTTP status.
         Responses = "responses",
-        /// Open connections.
+        /// Open connections of callers.
         Connections = "connections",
+        /// Open connections to backends.
+        BackendConnections = "backend_connections",
+        /// Bytes that are held for callers, by what they are.
+        HeldBytes = "held_bytes",
         /// 1 while audit records cannot be written, otherwise 0.
         AuditBlocked = "audit_blocked",
         /// Audit records that were lost.
@@ -71,6 +75,18 @@ vocabulary! {
         Loaded = "loaded",
         /// The document, or a part of it, was refused.
         Refused = "refused",
+    }
+}
+
+vocabulary! {
+    /// What bytes are held.
+    pub enum Holding {
+        /// Bodies of requests that are being received, with their heads.
+        Requests = "requests",
+        /// Responses of backends above 64 KiB, until the answers are made of them.
+        Responses = "responses",
+        /// Answers that are made or wait for their peers.
+        Answers = "answers",
     }
 }
 
@@ -132,7 +148,11 @@ impl Metric {
             Self::ToolCalls | Self::Authentications | Self::Reloads | Self::Responses | Self::AuditRecordsDropped => {
                 MetricKind::Counter
             }
-            Self::Connections | Self::AuditBlocked | Self::PartsRefused => MetricKind::Gauge,
+            Self::Connections
+            | Self::BackendConnections
+            | Self::HeldBytes
+            | Self::AuditBlocked
+            | Self::PartsRefused => MetricKind::Gauge,
             Self::ToolCallDuration => MetricKind::Histogram,
         }
     }
@@ -152,7 +172,12 @@ impl Metric {
             Self::Authentications => vec![outcome(AuthOutcome::words())],
             Self::Reloads => vec![outcome(ReloadOutcome::words())],
             Self::Responses => vec![Label { name: "status", values: ResponseStatus::words() }],
-            Self::Connections | Self::AuditBlocked | Self::AuditRecordsDropped | Self::PartsRefused => Vec::new(),
+            Self::HeldBytes => vec![Label { name: "of", values: Holding::words() }],
+            Self::Connections
+            | Self::BackendConnections
+            | Self::AuditBlocked
+            | Self::AuditRecordsDropped
+            | Self::PartsRefused => Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -118,6 +119,11 @@ impl Budget {
 }
 
 impl Share {
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.amount == 0
+    }
+
     /// Grows to `amount`; a smaller one changes nothing.
     ///
     /// # Errors
@@ -185,6 +191,12 @@ impl Share {
             }
         }
         self.budget.shared.freed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("amount", &self.amount).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Descriptors {
     pub limit: usize,
     pub main: usize,
     pub admin: usize,
+    /// Of all backends together.
+    pub backends: usize,
 }
 
 /// The limit is too low.
@@ -48,7 +50,7 @@ impl Descriptors {
         let backends = (limit / 4).min(4096);
         let admin = (limit / 16).min(256);
         match limit.checked_sub(RESERVE + backends + admin) {
-            Some(main) if main >= LEAST_CONNECTIONS => Ok(Self { limit, main, admin }),
+            Some(main) if main >= LEAST_CONNECTIONS => Ok(Self { limit, main, admin, backends }),
             _ => Err(TooFew { limit, needed: (RESERVE + LEAST_CONNECTIONS) * 16 / 11 + 1 }),
         }
     }
@@ -61,16 +63,16 @@ mod tests {
     #[test]
     fn the_parts_leave_a_reserve_of_every_limit() {
         let of = |limit| Descriptors::of(limit);
-        assert_eq!(of(256), Ok(Descriptors { limit: 256, main: 112, admin: 16 }));
-        assert_eq!(of(1024), Ok(Descriptors { limit: 1024, main: 640, admin: 64 }));
-        assert_eq!(of(1 << 20), Ok(Descriptors { limit: 1 << 20, main: (1 << 20) - 4416, admin: 256 }));
+        assert_eq!(of(256), Ok(Descriptors { limit: 256, main: 112, admin: 16, backends: 64 }));
+        assert_eq!(of(1024), Ok(Descriptors { limit: 1024, main: 640, admin: 64, backends: 256 }));
+        assert_eq!(of(1 << 20), Ok(Descriptors { limit: 1 << 20, main: (1 << 20) - 4416, admin: 256, backends: 4096 }));
         let needed = (0..).find(|limit| of(*limit).is_ok()).unwrap();
         assert!(needed <= 140, "{needed}");
         let error = of(needed - 1).unwrap_err();
         assert!(error.needed >= needed && of(error.needed).is_ok(), "{error}");
         for limit in needed..2048 {
-            let Descriptors { main, admin, .. } = of(limit).unwrap();
-            assert_eq!(main + admin + limit / 4 + RESERVE, limit);
+            let Descriptors { main, admin, backends, .. } = of(limit).unwrap();
+            assert_eq!((main + admin + backends + RESERVE, backends), (limit, limit / 4));
         }
     }
 }

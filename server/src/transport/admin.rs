@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     audit::Audit,
+    backend,
     config::Store,
     health::Health,
     metrics::{self, Live, Metrics},
-    net::{self, ConnectionFacts, Connections, ResponseBody},
+    net::{self, Budget, ConnectionFacts, Connections, ResponseBody},
 };
 
 /// The port for probes, metrics and revisions.
@@ -31,6 +32,10 @@ pub struct AdminPort {
     pub audit: Audit,
     /// The connections of the main port.
     pub connections: Connections,
+    pub backends: backend::Factory,
+    /// The budgets of bodies and of answers.
+    pub bodies: Budget,
+    pub answers: Budget,
     pub stopping: Arc<AtomicBool>,
     pub pod_uid: Option<String>,
 }
@@ -86,6 +91,8 @@ impl AdminPort {
         let text = self.metrics.render(Live {
             parts_refused: self.store.current().map_or(0, |snapshot| snapshot.refused.sum()),
             connections: self.connections.count(),
+            backend_connections: self.backends.connections(),
+            held_bytes: [self.bodies.held(), self.backends.received(), self.answers.held()],
             audit_blocked: self.audit.is_blocked(),
             audit_records_dropped: self.audit.dropped(),
         });

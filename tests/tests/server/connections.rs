@@ -125,7 +125,7 @@ async fn a_peer_that_holds_all_connections_it_can_get_makes_no_probe_fail() {
 const STALLED: usize = 1_000_000;
 
 /// Begins a request, and stops shortly before the end of its body.
-async fn stalled(server: &TestServer, key: &str) -> Connection {
+pub async fn stalled(server: &TestServer, key: &str) -> Connection {
     let mut connection = Connection::open(server.listen).await.unwrap();
     let head = Request::post("/mcp", "").with("x-api-key", key).with("Content-Length", &STALLED.to_string());
     // A server that refuses the request does not read the rest of it.

@@ -12,6 +12,7 @@ mod checks;
 mod clients;
 mod conformance;
 mod connections;
+mod descriptors;
 mod expected;
 mod fixtures;
 mod health;

@@ -41,6 +41,47 @@ async fn a_response_of_any_size_costs_bounded_memory_and_is_a_tool_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_any_shape_costs_what_its_bytes_do() {
+    let list = |item: &str, count: usize| format!("{{\"items\":[{}{item}]}}", format!("{item},").repeat(count - 1));
+    let keys = |count: usize| (0..count).map(|n| format!("\"{n:x}\":0")).collect::<Vec<_>>().join(",");
+    let shapes = [
+        ("one string", list(&format!("\"{}\"", "x".repeat(3_900_000)), 1)),
+        ("quotation marks", list(&format!("\"{}\"", "\\\"".repeat(1_900_000)), 1)),
+        ("empty lists", list("[]", 500_000)),
+        ("lists in lists", list(&format!("{}{}", "[".repeat(60), "]".repeat(60)), 8_000)),
+        ("objects of one member", list("{\"a\":1}", 250_000)),
+        ("numbers", list("1", 500_000)),
+        ("escaped strings", list("\"\\n\"", 500_000)),
+        ("one object", list(&format!("{{{}}}", keys(380_000)), 1)),
+        ("white space", list(&" ".repeat(3_900_000).replacen(' ', "1", 1), 1)),
+        ("too many values", list("1", 1_900_000)),
+    ];
+    let bodies: Vec<String> = shapes.iter().map(|(_, body)| body.clone()).collect();
+    let backend = Backend::start(move |request| {
+        let (_, shape) = request.target.split_once("q=").unwrap();
+        let body = &bodies[shape.split('&').next().unwrap().parse::<usize>().unwrap()];
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        Reply::Bytes([head.as_bytes(), body.as_bytes()].concat())
+    })
+    .await
+    .unwrap();
+    let mut document = document(&backend.url());
+    client_of(&mut document, "agent")["maxRecordsPerQuery"] = json!(1_000_000);
+    let server = start(&document).await;
+    let before = server.usage().unwrap().peak;
+    for (n, (shape, body)) in shapes.iter().enumerate() {
+        let found = server.call(AGENT, "find", json!({"query": n.to_string()})).await.unwrap();
+        let is_error = found.json()["result"]["isError"].clone();
+        assert_eq!(is_error, json!(*shape == "too many values"), "{shape}: {} bytes", found.body.len());
+        let grown = server.usage().unwrap().peak - before;
+        // The response, the result of up to three times its size, and what an allocator holds back of the last ones. As a tree a
+        // list takes up to 72 bytes for each value.
+        assert!(grown < 48 * MIB, "{shape}: {} MiB more after {} KiB", grown / MIB, body.len() / 1024);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_sends_beside_its_arguments_is_not_kept_while_it_runs() {
     let gate = Gate::closed();
     let script = gate.clone();

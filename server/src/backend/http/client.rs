@@ -24,11 +24,15 @@ use crate::backend::{
     establish::{BoxedError, Establish},
     failure::Failure,
     output::Output,
+    places::Places,
 };
+use crate::{fingerprint::Fingerprint, net::Budget};
 
 /// How long an idle connection is kept: less than the five seconds after which common servers close theirs, because a request
 /// that meets a closing connection fails and is not sent again.
 const IDLE: Duration = Duration::from_secs(4);
+/// The most bytes of a response that a connection reads before they are taken, and of its head.
+const READ: usize = 64 * 1024;
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
 /// Makes clients. Clones share what all of them have in common.
@@ -36,7 +40,8 @@ const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClients {
     tls: ClientConfig,
     addresses: AddressPolicy,
-    large: response::Large,
+    places: Places,
+    received: Budget,
 }
 
 type Connector = Establish<HttpsConnector<Dialer>>;
@@ -46,17 +51,22 @@ type Connector = Establish<HttpsConnector<Dialer>>;
 pub struct HttpClient {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
-    large: response::Large,
+    received: Budget,
 }
 
 impl HttpClients {
     /// # Errors
     /// Returns an error if TLS is not available, which it is in every build of this crate.
-    pub fn new(addresses: AddressPolicy) -> Result<Self, rustls::Error> {
+    pub fn new(addresses: AddressPolicy, places: Places) -> Result<Self, rustls::Error> {
         // The provider is named, because a program in which another crate brings a second one has no default.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses, large: response::Large::default() })
+        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses, places, received: response::budget() })
+    }
+
+    /// The bytes of responses that are being received.
+    pub fn received(&self) -> &Budget {
+        &self.received
     }
 
     /// A client that reports to the breaker whether connections can be made.
@@ -65,17 +75,18 @@ impl HttpClients {
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Dialer::new(self.addresses));
-        let connector = Establish::new(connector, breaker);
+            .wrap_connector(Dialer::new(self.addresses, self.places.clone()));
+        let connector = Establish::new(connector, breaker, self.places.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(CALLS)
+            .http1_max_buf_size(READ)
             // Only a request of which no byte was written gets another connection: one that was still queued when its pooled
             // connection turned out to be closed.
             .retry_canceled_requests(true)
             .build(connector.clone());
-        HttpClient { client, connector, large: self.large.clone() }
+        HttpClient { client, connector, received: self.received.clone() }
     }
 }
 
@@ -85,8 +96,13 @@ impl HttpClient {
         self.connector.clone().call(uri).await.map(drop)
     }
 
-    /// Sends the request of a call, once, and reads the response. `backend` is its name in the log.
-    pub(super) async fn call(&self, backend: &str, rendered: Rendered) -> Result<Output, Failure> {
+    /// Sends the request of a call, once, and reads the response, which counts for `identity`. `backend` is its name in the log.
+    pub(super) async fn call(
+        &self,
+        backend: &str,
+        rendered: Rendered,
+        identity: Fingerprint,
+    ) -> Result<Output, Failure> {
         let mut request =
             Request::builder().method(rendered.method).uri(rendered.uri).header(header::ACCEPT, "application/json");
         if rendered.body.is_some() {
@@ -95,9 +111,13 @@ impl HttpClient {
         let request = request.body(Full::new(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
-            if error.is_connect() { Failure::Unreachable } else { Failure::Broken }
+            match dial_error(&error) {
+                Some(DialError::NoPlace) => Failure::Busy,
+                _ if error.is_connect() => Failure::Unreachable,
+                _ => Failure::Broken,
+            }
         })?;
-        response::read(response, &self.large).await
+        response::read(response, self.received.share(identity)).await
     }
 
     /// Sends a request, and waits for the head of the response.
@@ -109,12 +129,16 @@ impl HttpClient {
 
 /// Why there is no response, in words of this server: those of libraries may quote what was sent.
 fn reason(error: &Error) -> String {
+    dial_error(error).map_or_else(|| "the connection broke".to_owned(), ToString::to_string)
+}
+
+fn dial_error(error: &Error) -> Option<&DialError> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(dial) = error.downcast_ref::<DialError>() {
-            return dial.to_string();
+            return Some(dial);
         }
         source = error.source();
     }
-    "the connection broke".to_owned()
+    None
 }

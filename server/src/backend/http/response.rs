@@ -1,14 +1,16 @@
 //! The response of a REST service, within bounds.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::backend::{failure::Failure, output::Output};
+use crate::{
+    backend::{failure::Failure, output::Output},
+    net::{Budget, Share},
+};
 
 /// The most bytes of a response.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -19,40 +21,33 @@ const MAX_ERROR_TEXT: usize = 4 * 1024;
 const SMALL: usize = 64 * 1024;
 /// Bytes of large responses that are received at once, of all backends. What does not fit waits, and its backend with it.
 const LARGE: usize = 4 * MAX_BYTES;
+/// The same for the calls of one identity, so that others have room beside one whose backends are slow.
+const LARGE_OF_IDENTITY: usize = 2 * MAX_BYTES;
+/// No call waits for longer than this: the longest timeout of a tool.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The room for large responses that are being received. Clones share it.
-#[derive(Clone)]
-pub struct Large(Arc<Semaphore>);
-
-impl Default for Large {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LARGE)))
-    }
+/// The budget of large responses that are being received.
+pub fn budget() -> Budget {
+    Budget::new(LARGE_OF_IDENTITY, LARGE)
 }
 
 /// The output of a call: the body of a successful response. An empty body stands for `null`.
 ///
 /// # Errors
 /// Returns an error if the status is not a success, or if the body is too large or incomplete.
-pub async fn read(response: Response<Incoming>, large: &Large) -> Result<Output, Failure> {
+pub async fn read(response: Response<Incoming>, mut share: Share) -> Result<Output, Failure> {
     let status = response.status();
-    let mut room = None;
-    let body = collect(response.into_body(), MAX_BYTES, large, &mut room).await;
+    let body = collect(response.into_body(), MAX_BYTES, &mut share).await;
     if status.is_success() {
         let body = body?;
-        return Ok(Output::json_in(room, if body.is_empty() { Bytes::from_static(b"null") } else { body }));
+        return Ok(Output::json_of(share, if body.is_empty() { Bytes::from_static(b"null") } else { body }));
     }
     Err(Failure::Status { status: status.as_u16(), text: beginning(&body.unwrap_or_default()) })
 }
 
 /// A body of at most `max` bytes.
-async fn collect<B: Body<Data = Bytes> + Unpin>(
-    mut body: B,
-    max: usize,
-    large: &Large,
-    room: &mut Option<OwnedSemaphorePermit>,
-) -> Result<Bytes, Failure> {
-    let expected = body.size_hint().exact().map_or(max, |bytes| usize::try_from(bytes).unwrap_or(max));
+async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B, max: usize, share: &mut Share) -> Result<Bytes, Failure> {
+    let expected = body.size_hint().exact().map_or(max, |bytes| usize::try_from(bytes).unwrap_or(max)).min(max);
     if body.size_hint().lower() > max as u64 {
         return Err(Failure::TooLarge);
     }
@@ -69,11 +64,10 @@ async fn collect<B: Body<Data = Bytes> + Unpin>(
                 if rest.len() + data.len() > max {
                     return Err(Failure::TooLarge);
                 }
-                if room.is_none() && rest.len() + data.len() > SMALL {
-                    let bytes = u32::try_from(expected.min(max)).unwrap_or(u32::MAX);
-                    *room = large.0.clone().acquire_many_owned(bytes).await.ok();
-                    // Grown by doubling, it would take more than its room.
-                    rest.reserve(expected.min(max).saturating_sub(rest.len()));
+                if share.is_empty() && rest.len() + data.len() > SMALL {
+                    share.grow_within(expected, PATIENCE).await.map_err(|_| Failure::Busy)?;
+                    // Grown by doubling, it would take more than its share.
+                    rest.reserve(expected.saturating_sub(rest.len()));
                 }
                 rest.extend_from_slice(&data);
             }
@@ -94,6 +88,7 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+    use crate::fingerprint::Fingerprint;
 
     #[test]
     fn a_caller_gets_a_bounded_part_of_an_errors_text() {
@@ -102,19 +97,44 @@ mod tests {
         assert_eq!(beginning(b" no \xff "), "no \u{fffd}");
     }
 
+    fn share() -> Share {
+        budget().share(Fingerprint::of(&[]))
+    }
+
+    /// A body of unknown length.
+    fn large(bytes: usize) -> impl Body<Data = Bytes, Error = std::io::Error> + Unpin {
+        let frames = [bytes / 2, bytes - bytes / 2].map(|length| Ok(Frame::data(Bytes::from(vec![b' '; length]))));
+        StreamBody::new(futures::stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn an_identity_receives_no_more_than_its_part_and_others_beside_it() {
+        let budget = budget();
+        let shares = |name: &str| budget.share(Fingerprint::of(&[name]));
+        let mut held = vec![shares("one"), shares("one")];
+        for share in &mut held {
+            collect(large(SMALL + 1), MAX_BYTES, share).await.unwrap();
+        }
+        assert_eq!(budget.held(), LARGE_OF_IDENTITY);
+        let mut third = shares("one");
+        let mut waiting = std::pin::pin!(collect(large(SMALL + 1), MAX_BYTES, &mut third));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        collect(large(SMALL), MAX_BYTES, &mut shares("one")).await.unwrap();
+        collect(large(SMALL + 1), MAX_BYTES, &mut shares("other")).await.unwrap();
+        held.pop();
+        assert_eq!(waiting.await.map(|body| body.len()), Ok(SMALL + 1));
+    }
+
     #[tokio::test]
     async fn a_body_is_collected_up_to_its_bound() {
         let chunks = |chunks: &'static [&'static str]| {
             let frames =
                 chunks.iter().map(|chunk| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(chunk.as_bytes()))));
-            async { collect(StreamBody::new(futures::stream::iter(frames)), 4, &Large::default(), &mut None).await }
+            async { collect(StreamBody::new(futures::stream::iter(frames)), 4, &mut share()).await }
         };
         assert_eq!(chunks(&[]).await, Ok(Bytes::new()));
         assert_eq!(chunks(&["ab", "cd"]).await, Ok(Bytes::from_static(b"abcd")));
         assert_eq!(chunks(&["ab", "cde"]).await, Err(Failure::TooLarge));
-        assert_eq!(
-            collect(Full::new(Bytes::from_static(b"abcde")), 4, &Large::default(), &mut None).await,
-            Err(Failure::TooLarge)
-        );
+        assert_eq!(collect(Full::new(Bytes::from_static(b"abcde")), 4, &mut share()).await, Err(Failure::TooLarge));
     }
 }

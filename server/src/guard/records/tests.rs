@@ -129,7 +129,7 @@ fn without_declared_records_a_value_is_one() {
 fn an_output_that_calls_share_is_trimmed_for_each_client_by_itself() {
     let complete = Some(OnceLock::new());
     let value = Some(Bytes::from_static(br#"{"items":[1,2,3]}"#));
-    let output = Output::Json(Arc::new(JsonOutput { value, text: Some("three".into()), complete, room: None }));
+    let output = Output::Json(Arc::new(JsonOutput { value, text: Some("three".into()), complete, share: None }));
     let all = r#""content":[{"type":"text","text":"three"}],"structuredContent":{"items":[1,2,3]},"isError":false"#;
     for _ in 0..2 {
         assert_eq!(bound(&output, Some(&declared("/items")), 3), bounded(all, 3, false));

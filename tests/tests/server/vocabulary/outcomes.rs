@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::send_all;
 use crate::audit_blocked::three_writes_that_cannot_be_recorded;
 use crate::backends::with_read;
+use crate::connections::stalled;
 use crate::fixtures::*;
 
 pub async fn served() -> TestServer {
@@ -38,6 +39,34 @@ pub async fn failed_calls() -> TestServer {
     let mut connection = Connection::open(server.listen).await.unwrap();
     connection.write(&read("silent").bytes()).await.unwrap();
     server.log.at_least(calls + 1, "tool_call_start", PATIENCE).await.unwrap();
+    server
+}
+
+pub async fn held_bytes() -> TestServer {
+    let backend = Backend::start(|request| match request.target.trim_start_matches("/things/") {
+        "large" => Reply::Json(200, json!(["x".repeat(3_000_000)])),
+        _ => {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n";
+            Reply::Unfinished([head.as_slice(), &[b' '; 200_000]].concat())
+        }
+    })
+    .await
+    .unwrap();
+    let mut document = with_read(&backend.url());
+    tool_of(&mut document, "read")["timeout"] = json!("60s");
+    let server = start(&document).await;
+    let mut connections = Vec::new();
+    for id in ["large", "unfinished"] {
+        let mut connection = Connection::open(server.listen).await.unwrap();
+        connection.write(&call(AGENT, "read", json!({"id": id})).bytes()).await.unwrap();
+        connections.push(connection);
+    }
+    connections.push(stalled(&server, AGENT).await);
+    // They are not read while the server runs.
+    tokio::spawn(async move {
+        let _held = (backend, connections);
+        std::future::pending::<()>().await;
+    });
     server
 }
 

@@ -146,5 +146,10 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
         run: || outcomes::refused_documents().boxed_local(),
     },
+    Scenario {
+        what: "a request, a response and an answer of which only a part was read",
+        words: &["held_bytes.of=requests", "held_bytes.of=responses", "held_bytes.of=answers"],
+        run: || outcomes::held_bytes().boxed_local(),
+    },
     Scenario { what: "a stop", words: &["event=server_stopping"], run: || outcomes::stopped().boxed_local() },
 ];
