@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -42,8 +42,9 @@ pub trait Handler: Send + Sync + 'static {
 /// The pause after an accept that failed: usually too many files are open, and trying again at once closes none of them.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most connections that are accepted at once when a stop begins: those that the system has established already.
-const BACKLOG: usize = 4096;
+/// The longest that a stop accepts connections: more than those that the system has established already take, even if new ones can
+/// still be made.
+const LAST_ACCEPTS: Duration = Duration::from_secs(1);
 /// A stop accepts no more once there was no connection for this time: longer than a round trip in a cluster, so that those which are
 /// being established are among them.
 const LAST_ACCEPT: Duration = Duration::from_millis(50);
@@ -97,8 +98,10 @@ pub async fn serve<L: Listener, H: Handler>(
     };
     connections.drain();
     listener.refuse_new();
-    for _ in 0..BACKLOG {
-        let Ok(Ok(accepted)) = tokio::time::timeout(LAST_ACCEPT, listener.accept()).await else { break };
+    let last = Instant::now() + LAST_ACCEPTS;
+    while Instant::now() < last
+        && let Ok(Ok(accepted)) = tokio::time::timeout(LAST_ACCEPT, listener.accept()).await
+    {
         open(accepted);
     }
     drop(listener);

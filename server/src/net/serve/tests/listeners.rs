@@ -44,6 +44,33 @@ impl Accepted for Pipe {
     }
 }
 
+/// As where the system cannot be told to refuse new connections.
+#[tokio::test]
+async fn those_who_connect_again_and_again_do_not_delay_a_stop() {
+    let (connect, accepted) = mpsc::channel(8);
+    let (stop, stopped) = oneshot::channel::<Duration>();
+    let serving = serve(Pipes(accepted), Arc::new(Answers::new(STREAM)), bounds(), Connections::default(), async {
+        stopped.await.unwrap_or_default()
+    });
+    let serving = tokio::spawn(serving);
+    let connecting = tokio::spawn(async move {
+        let mut connected = 0;
+        loop {
+            let (mut ours, theirs) = duplex(4_096);
+            ours.write_all(b"\x07GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            if connect.send(theirs).await.is_err() {
+                return connected;
+            }
+            connected += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    stop.send(PATIENCE).unwrap();
+    assert!(serving.await.unwrap());
+    let connected = connecting.await.unwrap();
+    assert!((2..1000).contains(&connected), "{connected} were accepted after the beginning of the stop");
+}
+
 #[tokio::test]
 async fn any_byte_stream_is_served_with_the_facts_of_its_connection() {
     let (connect, accepted) = mpsc::channel(8);
