@@ -96,7 +96,6 @@ impl Shutdown {
             _ = main.serving.clone() => Err(Part::MainPort),
             _ = admin.serving.clone() => Err(Part::AdminPort),
         };
-        reloading.abort();
         if let Err(part) = reason {
             last_words(format!("{part} failed, and cannot be started again; the server stops"));
         }
@@ -119,6 +118,8 @@ impl Shutdown {
                 serving.await
             }
         };
+        // Until here a revocation still counts for calls that are made meanwhile.
+        reloading.abort();
         if !finished {
             tracing::warn!("calls that were still running were cut off");
         }
