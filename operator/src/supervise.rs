@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const LONG_RUN: Duration = Duration::from_secs(60);
 /// A task that was able to do its work may be unable to for this long before it counts: connections are made anew now and then.
 const GRACE: Duration = Duration::from_secs(10);
-/// A task that the operator cannot do without is given up after so many short runs in a row: another process may do better.
+/// A task that is given up ([`is_given_up`]) is after so many short runs in a row.
 const SHORT_RUNS: u32 = 8;
 
 /// A task, and what it works on.
@@ -41,7 +41,13 @@ pub struct TaskName {
     pub of: String,
 }
 
-/// A task without which the operator cannot do its work ended again and again.
+/// Whether the process ends if the task fails again and again. What these work on is in the memory of this process, so that another
+/// one may do better. What watches is told by others what to work on: another process would fail alike, and do nothing else.
+fn is_given_up(task: Task) -> bool {
+    matches!(task, Task::Driver | Task::SecretPoller | Task::Lease)
+}
+
+/// A task failed again and again.
 #[derive(Debug, thiserror::Error)]
 #[error("{task} failed {SHORT_RUNS} times in a row: {why}")]
 pub struct GaveUp {
@@ -139,7 +145,7 @@ impl Supervisor {
                 Err(why) => why,
             };
             short_runs = if began.elapsed() < LONG_RUN { short_runs + 1 } else { 1 };
-            if short_runs >= SHORT_RUNS {
+            if short_runs >= SHORT_RUNS && is_given_up(name.task) {
                 return GaveUp { task: name, why };
             }
             self.pause(&name, &why, began, &mut backoff).await;
@@ -152,6 +158,7 @@ impl Supervisor {
             backoff.reset();
         }
         let pause = backoff.next_pause();
+        lock(&self.tasks).iter().filter(|progress| progress.0.0 == *name).for_each(|progress| progress.failed(why));
         self.metrics.restarted(name.task);
         error!(task = %name, why, again_in = ?pause, "a task failed; it is started again");
         tokio::time::sleep(pause).await;
@@ -197,6 +204,15 @@ impl Progress {
         let mut state = lock(&self.0.1);
         state.unready = None;
         state.was_ready = true;
+    }
+
+    /// The task failed. Whoever said that it was ready will say so again.
+    fn failed(&self, why: &str) {
+        self.waits();
+        let was_ready = lock(&self.0.1).was_ready;
+        if was_ready {
+            self.is_unready(why);
+        }
     }
 
     /// The task cannot do its work now.
@@ -277,10 +293,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_as_it_starts_is_given_up_after_a_few_times_and_one_that_runs_long_is_not() {
         let supervisor = Supervisor::default();
-        let gave_up = supervisor.keep(TaskName::new(Task::Watch, "pods"), |_| async { panic!("no luck") }).await;
-        assert_eq!(gave_up.to_string(), "watch pods failed 8 times in a row: it panicked: no luck");
+        let gave_up = supervisor.keep(Task::Driver, |_| async { panic!("no luck") }).await;
+        assert_eq!(gave_up.to_string(), "driver failed 8 times in a row: it panicked: no luck");
         let long = supervisor.keep(Task::Driver, |_| async { tokio::time::sleep(LONG_RUN).await });
         assert!(tokio::time::timeout(LONG_RUN * 100, long).await.is_err());
+        let watch = TaskName::new(Task::Watch, "pods");
+        let progress = supervisor.progress(watch.clone());
+        progress.is_ready();
+        let watch = supervisor.keep(watch, |_| async { panic!("no luck") });
+        assert!(tokio::time::timeout(LONG_RUN * 100, watch).await.is_err(), "it says that it is not ready");
+        assert_eq!(supervisor.unready(), ["watch pods: it panicked: no luck, for 6000 s"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,15 +1,22 @@
 //! A fake API server for unit tests: it gives the answers that a test chooses, and records the requests. What depends on the
 //! behaviour of a real API server is tested on one (`tests/tests/operator`).
 
-use std::sync::{Arc, Mutex};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
-use kube::{Client, Config};
+use futures::{FutureExt, future::BoxFuture};
+use http::Response;
+use kube::{Client, Config, client::Body};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+use tower_service::Service;
 
 use crate::sync::lock;
 
@@ -90,6 +97,39 @@ impl FakeApi {
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.requests).clone()
+    }
+}
+
+/// An API server without a connection, so that a test can have a clock of its own.
+pub fn in_process(answer: impl FnMut(&Request) -> Answer + Send + 'static) -> Client {
+    Client::new(InProcess(Arc::new(Mutex::new(answer))), "default")
+}
+
+type Answering = dyn FnMut(&Request) -> Answer + Send;
+
+#[derive(Clone)]
+struct InProcess(Arc<Mutex<Answering>>);
+
+impl Service<http::Request<Body>> for InProcess {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let answer = Arc::clone(&self.0);
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or_default();
+            let request = Request { method: parts.method.to_string(), path: parts.uri.to_string(), body };
+            let answer = lock(&answer)(&request);
+            let Some((code, answer)) = answer else { return std::future::pending().await };
+            Ok(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap())
+        }
+        .boxed()
     }
 }
 

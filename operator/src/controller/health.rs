@@ -79,8 +79,15 @@ mod tests {
     use super::*;
     use crate::{
         build::{KINDS, Settings},
-        cluster::{Cluster, fence::Fence, received::ReceivedObject, scope::Scopes, testing::FakeApi},
+        cluster::{
+            Cluster,
+            fence::Fence,
+            received::ReceivedObject,
+            scope::Scopes,
+            testing::{Answer, FakeApi, Request, in_process, list, refusal},
+        },
         controller::{context::ReconcileKey, queue::Lane, tasks::Tasks},
+        lease::{Holder, Lease, Term},
     };
 
     async fn context() -> Arc<Context> {
@@ -122,6 +129,44 @@ mod tests {
         assert_eq!(lines[..2], ["watch mcpservers: not listed yet", "watch mcpclients: not listed yet"]);
         assert_eq!(context.page("/livez").unwrap(), Page::of_problems(&[]));
         assert_eq!(context.page("/"), None);
+    }
+
+    /// However the API server is away: it refuses, answers nothing, or what is not JSON of the API.
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_whose_api_server_is_away_is_alive_and_not_ready() {
+        let is_list = |request: &Request| request.path.contains("mcpservers") && !request.is_watch();
+        let cases: [fn(&Request) -> Answer; 5] = [
+            |_| Some(refusal(503)),
+            |_| Some(refusal(403)),
+            |_| None,
+            |_| Some((200, json!("no list"))),
+            // Everything is listed, and no watch is ever answered.
+            |request| (!request.is_watch()).then(|| list("5", &[])),
+        ];
+        for (number, answer) in cases.into_iter().enumerate() {
+            let asked = Arc::new(Mutex::new(0));
+            let count = Arc::clone(&asked);
+            let client = in_process(move |request| {
+                *lock(&count) += u32::from(is_list(request));
+                answer(request)
+            });
+            let cluster = Cluster::new(client, Fence::open());
+            let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+            let context = Context::new(cluster.clone(), settings, KINDS, Scopes::all());
+            let lease = Lease::new(cluster, None, Holder::this_process(false), Term::default(), &context.supervisor);
+            let mut tasks = Tasks::default();
+            let lease = Arc::new(lease);
+            tasks.keep(&context.supervisor, Task::Lease, move |_| Arc::clone(&lease).keep());
+            context.watch(&mut tasks);
+            crate::controller::drive(&context, &mut tasks);
+            for second in 1..1200 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let page = context.page("/livez").unwrap();
+                assert_eq!(page, Page::of_problems(&[]), "case {number} after {second} s");
+                assert_ne!(context.page("/readyz").unwrap().status, StatusCode::OK, "case {number} after {second} s");
+            }
+            assert!(*lock(&asked) >= 8, "case {number}: it goes on trying");
+        }
     }
 
     #[tokio::test(start_paused = true)]

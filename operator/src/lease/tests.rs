@@ -1,20 +1,12 @@
 //! Two operators, or the remains of one, against an API server that keeps one Lease.
 
-use std::{
-    convert::Infallible,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-    task::{Context, Poll},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use futures::{FutureExt, future::BoxFuture};
-use http::Response;
-use kube::{Client, client::Body};
 use serde_json::json;
-use tower_service::Service;
 
 use super::{holder::HolderPod, *};
 use crate::{
-    cluster::testing::{Request, refusal},
+    cluster::testing::{Request, in_process, refusal},
     supervise::faults,
 };
 
@@ -29,35 +21,14 @@ struct Api {
     version: Arc<AtomicU64>,
 }
 
-/// Without a connection, so that a test can have a clock of its own.
-impl Service<http::Request<Body>> for Api {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let api = self.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or_default();
-            let request = Request { method: parts.method.to_string(), path: parts.uri.to_string(), body };
-            let (code, answer) = api.answer(&request);
-            if api.is_mute.load(SeqCst) {
-                return std::future::pending().await;
-            }
-            Ok(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap())
-        }
-        .boxed()
-    }
-}
-
 impl Api {
     fn cluster(&self) -> Cluster {
-        Cluster::new(Client::new(self.clone(), "ops"), Fence::open())
+        let api = self.clone();
+        let answer = move |request: &Request| {
+            let answer = api.answer(request);
+            (!api.is_mute.load(SeqCst)).then_some(answer)
+        };
+        Cluster::new(in_process(answer), Fence::open())
     }
 
     fn answer(&self, request: &Request) -> (u16, Value) {
