@@ -129,12 +129,26 @@ impl<'a> Evaluation<'a> {
             _ => {}
         }
         match self.instance.value(item) {
-            Value::Number(number) => Ok(number_holds(keyword, number)),
+            Value::Number(number) => self.number_holds(keyword, number),
             Value::String(text) => self.text_holds(keyword, text),
             Value::Array(items) => self.array_holds(keyword, node, item, items),
             Value::Object(members) => self.object_holds(keyword, node, item, members),
             Value::Null | Value::Bool(_) => Ok(true),
         }
+    }
+
+    fn number_holds(&mut self, keyword: &Keyword, number: Number) -> Result<bool> {
+        Ok(match keyword {
+            Keyword::MultipleOf(divisor) => {
+                self.steps.take(number.division_steps(*divisor))?;
+                number.is_multiple_of(*divisor)
+            }
+            Keyword::Maximum(most) => number.compare(*most).is_le(),
+            Keyword::ExclusiveMaximum(most) => number.compare(*most).is_lt(),
+            Keyword::Minimum(least) => number.compare(*least).is_ge(),
+            Keyword::ExclusiveMinimum(least) => number.compare(*least).is_gt(),
+            _ => true,
+        })
     }
 
     fn text_holds(&mut self, keyword: &Keyword, text: &str) -> Result<bool> {
@@ -333,16 +347,5 @@ fn bits_of(value: &Value<'_>) -> u8 {
         Value::String(_) => bit("string"),
         Value::Array(_) => bit("array"),
         Value::Object(_) => bit("object"),
-    }
-}
-
-fn number_holds(keyword: &Keyword, number: Number) -> bool {
-    match keyword {
-        Keyword::MultipleOf(divisor) => number.is_multiple_of(*divisor),
-        Keyword::Maximum(most) => number.compare(*most).is_le(),
-        Keyword::ExclusiveMaximum(most) => number.compare(*most).is_lt(),
-        Keyword::Minimum(least) => number.compare(*least).is_ge(),
-        Keyword::ExclusiveMinimum(least) => number.compare(*least).is_gt(),
-        _ => true,
     }
 }

@@ -42,6 +42,11 @@ impl Number {
         }
     }
 
+    /// What it takes to decide whether it is a multiple of `divisor`, compared with the other decisions about a number.
+    pub(super) fn division_steps(self, divisor: Self) -> usize {
+        if self.exact().is_some() && divisor.exact().is_some() { 1 } else { 8 }
+    }
+
     /// Whether it is a multiple of `divisor`, which is above zero.
     pub fn is_multiple_of(self, divisor: Self) -> bool {
         let (value, divisor) = (Decimal::from(self), Decimal::from(divisor));

@@ -113,6 +113,18 @@ fn what_branches_again_and_again_is_judged_within_the_steps_of_its_size() {
 }
 
 #[test]
+fn a_division_in_decimal_takes_more_steps_than_one_of_integers() {
+    let cost = |divisor: Value, value: Value| {
+        let schema = compile(json!({"type": "object", "properties": {"x": {"items": {"multipleOf": divisor}}}}));
+        steps(&schema.unwrap(), &json!({"x": vec![value; 1_000]}))
+    };
+    let integers = cost(json!(7), json!(14));
+    for (divisor, value) in [(json!(7), json!(7e300)), (json!(1e-300), json!(1e308)), (json!(0.01), json!(5))] {
+        assert_eq!(cost(divisor, value), integers + 7 * 1_000);
+    }
+}
+
+#[test]
 fn all_schemas_of_a_server_share_what_they_may_take() {
     let patterns = |from: usize| {
         let property = |n: usize| (format!("p{n}"), json!({"type": "string", "pattern": format!("\\p{{L}}{{20}}{n}")}));
