@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, thread};
 
 use parking_lot::Mutex;
 use portcullis_crds::schema::{Exhausted, InputSchema, Instance, Steps, Violation};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::fingerprint::Fingerprint;
 
@@ -44,16 +44,17 @@ impl Checks {
     /// its end, which its steps bound.
     pub async fn run(&self, identity: Fingerprint, check: PendingCheck) -> Verdict {
         let own = Arc::clone(self.by_identity.lock().entry(identity).or_insert_with(|| Arc::new(Semaphore::new(1))));
-        let _forget = Forget { checks: self, identity };
+        let forget = Forget { by_identity: Arc::clone(&self.by_identity), identity };
         // Neither semaphore is ever closed.
         let Ok(own) = own.acquire_owned().await else { return Err(Exhausted) };
         let Ok(running) = Arc::clone(&self.running).acquire_owned().await else { return Err(Exhausted) };
+        let turn = Turn { _running: running, _own: own, _forget: forget };
         let (sender, verdict) = oneshot::channel();
         let work = move || {
             let _ = rustix::process::nice(NICENESS);
             let PendingCheck { schema, arguments, steps } = check;
             let verdict = schema.check(&arguments, steps);
-            drop((own, running));
+            drop(turn);
             let _ = sender.send(verdict);
         };
         if thread::Builder::new().name("check".into()).spawn(work).is_err() {
@@ -63,16 +64,23 @@ impl Checks {
     }
 }
 
-/// Forgets an identity that nobody waits for any longer.
-struct Forget<'a> {
-    checks: &'a Checks,
+/// What a check has while it runs, whoever waits for it. Dropped in this order.
+struct Turn {
+    _running: OwnedSemaphorePermit,
+    _own: OwnedSemaphorePermit,
+    _forget: Forget,
+}
+
+/// Forgets an identity that has no check and waits for none: when the caller leaves before its check runs, or when that has ended.
+struct Forget {
+    by_identity: Arc<Mutex<HashMap<Fingerprint, Arc<Semaphore>>>>,
     identity: Fingerprint,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for Forget {
     fn drop(&mut self) {
-        let mut all = self.checks.by_identity.lock();
-        // A check that runs has a permit, which holds the semaphore.
+        let mut all = self.by_identity.lock();
+        // Others that wait, and a check that runs, have the semaphore too.
         if all.get(&self.identity).is_some_and(|own| Arc::strong_count(own) == 1) {
             all.remove(&self.identity);
         }
@@ -113,7 +121,27 @@ mod tests {
             } => assert_eq!(verdict, Err(Exhausted)),
         }
         assert!(long.await.iter().all(|verdict| *verdict == Err(Exhausted)));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(checks.by_identity.lock().len() <= 1, "what nobody waits for is forgotten with the next check");
+        assert_eq!(checks.by_identity.lock().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn callers_that_leave_are_forgotten_whenever_they_do() {
+        let checks = Checks { running: Arc::new(Semaphore::new(1)), by_identity: Arc::default() };
+        let identities: Vec<_> = (0..20).map(|n| Fingerprint::of(&[&n.to_string()])).collect();
+        // One whose check runs, one that waits for its own check before, and others that wait for a thread.
+        let mut waiting: Vec<_> =
+            identities.iter().chain([&identities[0]]).map(|who| Box::pin(checks.run(*who, check(400_000)))).collect();
+        for call in &mut waiting {
+            assert!(futures::poll!(call).is_pending());
+        }
+        assert_eq!(checks.by_identity.lock().len(), 20);
+        drop(waiting);
+        assert_eq!(checks.by_identity.lock().len(), 1, "the check that runs goes on to its end");
+        let began = std::time::Instant::now();
+        while !checks.by_identity.lock().is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(60), "never forgotten");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(checks.run(identities[0], check(1_000)).await, Err(Exhausted), "there is room again");
     }
 }
