@@ -69,7 +69,7 @@ pub fn server_half(mut half: ServerHalf) -> Result<CheckedServerHalf, Findings> 
     let spec = &half.spec;
     let replicas = half.server.replicas;
     let mut backends = named(&spec.backends, backends(spec, 0..), |backend| &backend.name, &mut findings);
-    let mut tools = named(&spec.tools, tools(spec, 0..), |tool| &tool.name, &mut findings);
+    let mut tools = named(&spec.tools, tools(spec, 0.., &mut Budget::default()), |tool| &tool.name, &mut findings);
     authentication(spec, &mut findings);
     for (n, rule) in spec.clients.iter().enumerate() {
         client_rule(rule, spec, replicas, &format!("spec.clients[{n}]"), &mut findings);
@@ -132,9 +132,8 @@ fn backends(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<
 }
 
 /// Checks each tool; `at` has their positions in the document.
-fn tools(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<CheckedTool>> {
+fn tools(spec: &ServerSpec, at: impl IntoIterator<Item = usize>, budget: &mut Budget) -> Vec<Part<CheckedTool>> {
     let mut names = BTreeSet::new();
-    let mut budget = Budget::default();
     let mut checked = Vec::with_capacity(spec.tools.len());
     for (tool, n) in spec.tools.iter().zip(at) {
         let mut findings = Findings::default();
@@ -145,7 +144,7 @@ fn tools(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<Che
         if !TIMEOUTS.contains(&tool.timeout) {
             findings.add(format!("{at}.timeout"), format!("must be from {} to {}", TIMEOUTS.start(), TIMEOUTS.end()));
         }
-        let part = tool::check(tool, spec, &mut budget, &at, &mut findings);
+        let part = tool::check(tool, spec, budget, &at, &mut findings);
         checked.push((part, findings));
     }
     checked

@@ -28,14 +28,19 @@ use crate::{object::Object, validate::ServerPlan};
 pub const KINDS: &[BuiltKind] =
     &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
 
-/// All objects of a server, in the order of `kinds`; none while it has never been valid.
+/// All objects of a server, in the order of `kinds`. None while it has never been valid; only credentials while no policy can be
+/// published.
 pub fn objects(
     kinds: &'static [BuiltKind],
     server: &Object<McpServerSpec>,
     plan: &ServerPlan,
     settings: &Settings,
 ) -> Vec<BuiltObject> {
-    let Some(documents) = &plan.documents else { return Vec::new() };
+    let Some(documents) = &plan.documents else {
+        let kind = kinds.iter().find(|kind| kind.object.kind == SECRET.object.kind);
+        let values = plan.credentials.iter().flat_map(|credentials| secret::objects(server, credentials));
+        return kind.map(|kind| values.map(|value| BuiltObject { kind, value }).collect()).unwrap_or_default();
+    };
     let spec = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
     let input = BuildInput { server, spec, documents, settings };
     let built =

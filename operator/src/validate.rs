@@ -65,8 +65,10 @@ pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> 
         return plan;
     }
     let refused = |findings| ClientDecision { findings, result: Err(Refusal::ServerNeverValid) };
-    let decisions = requests(input, None).into_iter().map(|request| (request.name(), refused(request.findings)));
-    ServerPlan { findings, documents: None, decisions: decisions.collect() }
+    let requests = requests(input, None);
+    let credentials = documents::remaining(&requests, &input.published);
+    let decisions = requests.into_iter().map(|request| (request.name(), refused(request.findings)));
+    ServerPlan { findings, documents: None, credentials, decisions: decisions.collect() }
 }
 
 /// The plan with this half. The findings are those of the McpServer. If not all of the half can be read, no client is granted more than
@@ -99,7 +101,7 @@ fn plan_with(input: &ServerInput, published: PublishedHalf, findings: Findings) 
             decision.result = Err(refusal);
         }
     }
-    Ok(ServerPlan { findings, documents: Some(documents), decisions })
+    Ok(ServerPlan { findings, documents: Some(documents), credentials: None, decisions })
 }
 
 #[cfg(test)]

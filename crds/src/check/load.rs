@@ -9,10 +9,11 @@ use super::{CheckedBackend, CheckedServerHalf, CheckedTool, Part, TIMEOUTS, auth
 use crate::{
     BackendName, Findings, ToolName,
     contract::{Backend, LeftOut, PartKind, ServerHalf, ServerParts, Tool},
+    schema::{Budget, InputSchema},
 };
 
 /// A server's half that is to be served, maybe without some of its parts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LoadedServerHalf {
     /// What is served.
     pub half: CheckedServerHalf,
@@ -22,6 +23,8 @@ pub struct LoadedServerHalf {
     pub findings: Findings,
     /// What a check refuses and what nevertheless can be served, for people.
     pub notes: Findings,
+    /// What is left of it for tools that are kept.
+    budget: Budget,
 }
 
 /// Loads what can be served as it is meant.
@@ -36,7 +39,8 @@ pub fn load(parts: ServerParts) -> LoadedServerHalf {
     let of_backends = repeated(spec.backends.iter().map(|it| it.name.to_string()).chain(names(PartKind::Backend)));
     let of_tools = repeated(spec.tools.iter().map(|it| it.name.to_string()).chain(names(PartKind::Tool)));
 
-    let checked = (backends(&spec, backends_at), tools(&spec, tools_at.iter().copied()));
+    let mut budget = Budget::default();
+    let checked = (backends(&spec, backends_at), tools(&spec, tools_at.iter().copied(), &mut budget));
     let mut kept = Kept { left_out: &mut left_out, notes: &mut notes };
     let backends: Vec<(Backend, CheckedBackend)> = std::mem::take(&mut spec.backends)
         .into_iter()
@@ -67,12 +71,12 @@ pub fn load(parts: ServerParts) -> LoadedServerHalf {
     authentication(&spec, &mut notes);
     limits(&spec, server.replicas, &mut notes);
     let half = CheckedServerHalf::of(ServerHalf { server, spec }, backends, tools);
-    LoadedServerHalf { half, left_out, findings, notes }
+    LoadedServerHalf { half, left_out, findings, notes, budget }
 }
 
 impl LoadedServerHalf {
     /// Puts the last form of each tool that was left out in its place, and returns their names. A tool stays only on the backend that
-    /// it had.
+    /// it had, and only if its schema fits into the budget beside the new ones.
     pub fn keep_from(&mut self, previous: &CheckedServerHalf) -> Vec<ToolName> {
         let left_out = self.left_out.iter().filter(|part| part.kind == PartKind::Tool);
         let left_out: BTreeSet<_> = left_out.filter_map(|part| part.name.as_deref()).collect();
@@ -82,10 +86,13 @@ impl LoadedServerHalf {
         let mut names = Vec::new();
         for (tool, checked) in previous.tools().filter(|(tool, _)| left_out.contains(tool.name.as_str())) {
             let Some(before) = backends_before.get(&tool.backend) else { continue };
-            if backends.entry(&tool.backend).or_insert(*before).0 == before.0 {
-                names.push(tool.name.clone());
-                tools.push((tool, checked));
+            let is_on_another = backends.get(&tool.backend).is_some_and(|(backend, _)| *backend != before.0);
+            if is_on_another || InputSchema::compile(&tool.input_schema.0, &mut self.budget).is_err() {
+                continue;
             }
+            backends.insert(&tool.backend, *before);
+            names.push(tool.name.clone());
+            tools.push((tool, checked));
         }
         let owned = |(a, b): (&Backend, &CheckedBackend)| (a.clone(), b.clone());
         let backends = backends.into_values().map(owned).collect();

@@ -144,7 +144,11 @@ impl HalfReading {
         flawless_itself(&self.flaws, &["spec", list])?;
         let mut read = Vec::with_capacity(items.len());
         for (n, item) in items.iter().enumerate() {
-            match self.decode(&["spec", list, &n.to_string()]) {
+            let part = match n < kind.most() {
+                true => self.decode(&["spec", list, &n.to_string()]),
+                false => Err(Finding::new(format!("spec.{list}[{n}]"), "is one too many").into()),
+            };
+            match part {
                 Ok(part) => read.push((n, part)),
                 Err(findings) => {
                     let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
@@ -172,6 +176,14 @@ impl HalfReading {
 }
 
 impl PartKind {
+    /// The most that a server loads: a multiple of what this release allows, so that another one may allow more.
+    fn most(self) -> usize {
+        match self {
+            Self::Backend => 256,
+            Self::Tool => 1024,
+        }
+    }
+
     /// The list of `spec` that contains such parts.
     pub fn list(self) -> &'static str {
         match self {

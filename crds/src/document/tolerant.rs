@@ -30,12 +30,22 @@ impl Flaw {
     }
 }
 
+/// The most bytes of the places of all flaws.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// The flaws of a document, while it is read.
+#[derive(Default)]
+struct Flaws {
+    found: Vec<Flaw>,
+    bytes: usize,
+}
+
 /// Reads the only document of a text. A part that cannot be read is null in the value, or has the last of its values.
 ///
 /// # Errors
-/// Returns an error if the text is not YAML, or does not contain exactly one document.
+/// Returns an error if the text is not YAML, does not contain exactly one document, or has too many flaws to name their places.
 pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
-    let (mut found, mut flaws) = (None, Vec::new());
+    let (mut found, mut flaws) = (None, Flaws::default());
     for document in serde_yaml::Deserializer::from_str(text) {
         let node = Node { segments: &mut Vec::new(), flaws: &mut flaws };
         let value = node
@@ -48,18 +58,24 @@ pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
             return Err(Finding::new("", "contains several documents; one is expected"));
         }
     }
-    Ok((found.ok_or_else(|| Finding::new("", "is empty"))?, flaws))
+    if flaws.bytes > MOST_BYTES {
+        return Err(Finding::new("", "has too many keys that appear twice, or values that JSON does not have"));
+    }
+    Ok((found.ok_or_else(|| Finding::new("", "is empty"))?, flaws.found))
 }
 
 /// A value, with the place where it is.
 struct Node<'a> {
     segments: &'a mut Vec<String>,
-    flaws: &'a mut Vec<Flaw>,
+    flaws: &'a mut Flaws,
 }
 
 impl Node<'_> {
     fn flaw(&mut self, message: impl Into<String>) -> Value {
-        self.flaws.push(Flaw { segments: self.segments.clone(), message: message.into() });
+        self.flaws.bytes += self.segments.iter().map(|segment| segment.len() + size_of::<String>()).sum::<usize>();
+        if self.flaws.bytes <= MOST_BYTES {
+            self.flaws.found.push(Flaw { segments: self.segments.clone(), message: message.into() });
+        }
         Value::Null
     }
 
@@ -142,7 +158,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         loop {
-            let mut flaws_of_key = Vec::new();
+            let mut flaws_of_key = Flaws::default();
             let key = Node { segments: &mut Vec::new(), flaws: &mut flaws_of_key };
             let Some(key) = members.next_key_seed(key)? else { return Ok(object.into()) };
             let (key, is_text) = match key {
@@ -199,6 +215,14 @@ mod tests {
         }
         let (_, flaws) = tolerant("a: {b: 1, b: 2}").unwrap();
         assert!(flaws[0].concerns(&["a"]) && flaws[0].concerns(&["a", "b", "c"]) && !flaws[0].concerns(&["a", "c"]));
+    }
+
+    #[test]
+    fn a_document_with_too_many_flaws_is_refused() {
+        let text = |flaws: usize| format!("{{{}: {{a: 1{}}}}}", "k".repeat(1000), ", a: 1".repeat(flaws));
+        assert_eq!(tolerant(&text(200)).unwrap().1.len(), 200);
+        let found = tolerant(&text(300)).unwrap_err().to_string();
+        assert!(found.starts_with("has too many keys that appear twice"), "{found}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use portcullis_crds::{
     contract::{CREDENTIALS_FILE, Credentials, Version},
 };
 
+use serde_json::Value;
+
 use super::{
     kind::{BuiltKind, value},
     metadata::{credentials_secret_name, of_server},
@@ -20,11 +22,13 @@ pub const KIND: BuiltKind = BuiltKind {
     needs: &[],
     is_pruned: false,
     guards: &[],
-    build: |input| {
-        let credentials = |version| value(secret(input.server, &input.documents.credentials, version));
-        Version::WRITTEN.iter().copied().map(credentials).collect()
-    },
+    build: |input| objects(input.server, &input.documents.credentials),
 };
+
+/// The Secret in the form of each contract version.
+pub(super) fn objects(server: &Object<McpServerSpec>, credentials: &Credentials) -> Vec<Value> {
+    Version::WRITTEN.iter().map(|version| value(secret(server, credentials, *version))).collect()
+}
 
 fn secret(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
     let text = credentials.text_in(version).as_bytes().to_vec();

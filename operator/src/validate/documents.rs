@@ -40,18 +40,36 @@ pub(super) struct Entry {
 impl Entry {
     /// With the client's credentials; if they could not be read, with those that are published for the same client.
     pub fn new(policy: PolicyClient, request: &ClientRequest<'_>, published: &Published) -> Self {
-        let published = || {
-            let clients = &published.credentials.as_ref()?.clients;
-            let entry = &clients[clients.binary_search_by(|client| client.id.cmp(&policy.id)).ok()?];
-            (entry.uid == policy.uid).then(|| entry.clone())
-        };
         let entry = |issued: &[_]| credentials::entry(policy.id.clone(), policy.uid.clone(), issued);
         let credentials = match &request.input.credentials {
             Some(issued) => entry(issued),
-            None => published().unwrap_or_else(|| entry(&[])),
+            None => published_entry(request, published).cloned().unwrap_or_else(|| entry(&[])),
         };
         Self { name: request.name(), policy, credentials }
     }
+}
+
+/// The credentials that are published for the same client.
+fn published_entry<'a>(request: &ClientRequest<'_>, published: &'a Published) -> Option<&'a CredentialClient> {
+    let clients = &published.credentials.as_ref()?.clients;
+    let entry = &clients[clients.binary_search_by(|client| client.id.cmp(&request.id)).ok()?];
+    (entry.uid == request.uid()).then_some(entry)
+}
+
+/// What is left of the published credentials while no policy can be published: those of the clients that still request access and
+/// are not suspended, without keys that they no longer have. `None` if none are published.
+pub(super) fn remaining(requests: &[ClientRequest<'_>], published: &Published) -> Option<Credentials> {
+    let keys = published.credentials.as_ref()?.keys.clone();
+    let entries = requests.iter().filter(|request| !request.access.suspended).filter_map(|request| {
+        let before = published_entry(request, published)?;
+        let mut entry = before.clone();
+        if let Some(issued) = &request.input.credentials {
+            let now = credentials::entry(entry.id.clone(), entry.uid.clone(), issued);
+            entry.api_keys.retain(|key| now.api_keys.contains(key));
+        }
+        Some(entry)
+    });
+    Some(Credentials::new(entries.collect(), keys))
 }
 
 /// The documents, and the clients that are refused after all. Entries of older clients come first.

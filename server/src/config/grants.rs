@@ -25,7 +25,7 @@ pub struct KeptTool<'a> {
 /// Takes the kept tools from each client that did not have them, and bounds the others by what they had.
 pub fn bound_kept(now: &mut [PolicyClient], kept: &[KeptTool<'_>]) {
     for client in now {
-        let named: Vec<_> = kept.iter().filter(|tool| client.tools.contains(tool.name)).collect();
+        let named: Vec<_> = kept.iter().filter(|tool| client.tools.binary_search(tool.name).is_ok()).collect();
         let mut lost: BTreeSet<&ToolName> = BTreeSet::new();
         for tool in named {
             match entry_before(tool.clients, client).and_then(|before| bounded(client, before, tool)) {
@@ -43,7 +43,7 @@ fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Op
         (Some(before), Some(now)) => before < now,
         (before, _) => before.is_some(),
     };
-    let had_it = before.tools.contains(tool.name) && (before.allow_write || !tool.is_write);
+    let had_it = before.tools.binary_search(tool.name).is_ok() && (before.allow_write || !tool.is_write);
     let limits = all_limits(before, now);
     let keeps_it = had_it && !before.suspended && !expires_later && limits.len() <= MOST_LIMITS;
     keeps_it.then(|| (before.max_records_per_query.min(now.max_records_per_query), limits))
@@ -113,6 +113,47 @@ mod tests {
         }
         let both = in_both(&[entry(&json!({"limits": [often]}))], &[entry(&json!({"limits": [seldom]}))]);
         assert_eq!(both, [entry(&json!({"limits": [seldom, often]}))]);
+    }
+
+    /// The tools, the records and the limits that are left.
+    fn kept(before: &Value, now: &Value, is_write: bool) -> (Vec<String>, u32, usize) {
+        let (name, before) = ("x".parse().unwrap(), [entry(before)]);
+        let mut now = [entry(now)];
+        bound_kept(&mut now, &[KeptTool { name: &name, is_write, clients: &before }]);
+        let [now] = now;
+        (now.tools.iter().map(ToString::to_string).collect(), now.max_records_per_query, now.limits.len())
+    }
+
+    #[test]
+    fn a_tool_that_was_kept_is_called_only_by_those_who_had_it_and_only_as_before() {
+        let limit = |requests: u32| json!({"requests": requests, "per": "1m"});
+        let limits = |all: &[u32]| json!(all.iter().map(|it| limit(*it)).collect::<Vec<_>>());
+        let had = json!({"tools": ["x", "y"], "limits": limits(&[1])});
+        let has = json!({"tools": ["x", "z"], "limits": limits(&[1])});
+        let with = |entry: &Value, name: &str, value: Value| {
+            let mut entry = entry.clone();
+            entry[name] = value;
+            entry
+        };
+        let (all, rest) = (["x", "z"].map(str::to_owned).to_vec(), vec!["z".to_owned()]);
+        for (before, now, is_write, expected) in [
+            (had.clone(), has.clone(), false, (all.clone(), 10, 1)),
+            (with(&had, "tools", json!(["y"])), has.clone(), false, (rest.clone(), 10, 1)),
+            (with(&had, "uid", json!("v")), has.clone(), false, (rest.clone(), 10, 1)),
+            (had.clone(), with(&has, "tools", json!(["z"])), false, (rest.clone(), 10, 1)),
+            // Whoever may write only now may not write by the tool of before.
+            (had.clone(), with(&has, "allowWrite", json!(true)), true, (rest.clone(), 10, 1)),
+            (with(&had, "allowWrite", json!(true)), with(&has, "allowWrite", json!(true)), true, (all.clone(), 10, 1)),
+            (with(&had, "suspended", json!(true)), has.clone(), false, (rest.clone(), 10, 1)),
+            (with(&had, "expiresAt", json!("2030-01-01T00:00:00Z")), has.clone(), false, (rest.clone(), 10, 1)),
+            (had.clone(), with(&has, "maxRecordsPerQuery", json!(99)), false, (all.clone(), 10, 1)),
+            (with(&had, "maxRecordsPerQuery", json!(99)), has.clone(), false, (all.clone(), 10, 1)),
+            (had.clone(), with(&has, "limits", limits(&[2, 3])), false, (all.clone(), 10, 3)),
+            // More limits than there is room for.
+            (with(&had, "limits", limits(&[1, 2, 3])), with(&has, "limits", limits(&[4, 5])), false, (rest, 10, 2)),
+        ] {
+            assert_eq!(kept(&before, &now, is_write), expected, "{before} and then {now}");
+        }
     }
 
     #[test]

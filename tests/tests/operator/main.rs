@@ -20,3 +20,4 @@ mod second;
 mod status;
 mod strangers;
 mod tampered;
+mod upgraded;

@@ -47,7 +47,7 @@ pub async fn apply(
     built: Vec<BuiltObject>,
     work: &WorkItem<ReconcileKey>,
 ) -> Outcome {
-    if plan.documents.is_none() {
+    if plan.credentials().is_none() {
         return Outcome::default();
     }
     let mut writer = Writer { context, fetched, plan, missing: BTreeSet::new(), outcome: Outcome::default() };
@@ -56,7 +56,7 @@ pub async fn apply(
     for (kind, end) in documents::write(writes, work).await {
         writer.ended(kind, end);
     }
-    writer.outcome.is_policy_in_place = writer.is_in_place(&CONFIG_MAP);
+    writer.outcome.is_policy_in_place = plan.policy().is_some() && writer.is_in_place(&CONFIG_MAP);
     writer.outcome.are_credentials_in_place = writer.is_in_place(&SECRET);
     lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !writer.outcome.are_credentials_in_place;
     if fetched.server.is_terminating() || work.lane == Lane::Removals || writer.outcome.is_outdated {

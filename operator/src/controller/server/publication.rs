@@ -54,13 +54,12 @@ pub fn remember(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &
 
 /// One of the planned documents.
 fn document(plan: &ServerPlan, kind: &BuiltKind) -> Option<Published> {
-    let documents = plan.documents.as_ref()?;
     match kind.object.kind {
         kind if kind == CONFIG_MAP.object.kind => {
-            Some(Published { policy: Some((&documents.policy).into()), credentials: None })
+            Some(Published { policy: Some(plan.policy()?.into()), credentials: None })
         }
         kind if kind == SECRET.object.kind => {
-            Some(Published { policy: None, credentials: Some((&documents.credentials).into()) })
+            Some(Published { policy: None, credentials: Some(plan.credentials()?.into()) })
         }
         _ => None,
     }
@@ -76,8 +75,7 @@ pub fn changes(
     live: Option<&Value>,
 ) -> Option<Changes> {
     let kind = object.kind.object.kind;
-    let documents = plan.documents.as_ref()?;
-    let (policy, credentials) = (&documents.policy, &documents.credentials);
+    let (policy, credentials) = (plan.policy(), plan.credentials()?);
     let Published { policy: old_policy, credentials: old_credentials } = &fetched.input.published;
     let is_policy = kind == CONFIG_MAP.object.kind;
     if !is_policy && kind != SECRET.object.kind {
@@ -86,7 +84,7 @@ pub fn changes(
     let memory = context.of_servers.of(&fetched.name);
     let known = lock(&memory).changes.entry(kind).or_insert_with(|| Changes::read(live.and_then(annotation))).clone();
     let now = Timestamp::now();
-    let revision = if is_policy { policy.revision() } else { credentials.revision() };
+    let revision = if is_policy { policy?.revision() } else { credentials.revision() };
     if known.is_current(revision) {
         let is_replaced = live.is_some_and(|live| live["data"] != object.value["data"]);
         return Some(if is_replaced { known.publish_again(now) } else { known });
@@ -94,7 +92,10 @@ pub fn changes(
     let (before, clients) = match is_policy {
         true => (
             old_policy.as_ref().map(|before| &before.revision),
-            old_policy.as_ref().map(|before| changed(&before.clients, policy.clients(), |client| &client.id)),
+            old_policy
+                .as_ref()
+                .zip(policy)
+                .map(|(before, now)| changed(&before.clients, now.clients(), |client| &client.id)),
         ),
         false => (
             old_credentials.as_ref().map(|before| &before.revision),

@@ -138,3 +138,42 @@ fn a_valid_spec_replaces_a_half_of_another_release() {
         assert_eq!(document_of(&after_restart(&published, input("", vec![all()]))), document_of(&valid), "{what}");
     }
 }
+
+#[test]
+fn without_a_half_that_can_be_read_clients_lose_their_credentials() {
+    let other = || client_of("sales", "other", 2, &access("tools: [read]"));
+    let valid = server(&input("", vec![all(), other()]));
+    let published = Published::from(valid.documents.as_ref().unwrap());
+    let with = |bot: Option<ClientInput>| {
+        let mut next = input(INVALID, bot.into_iter().chain([other()]).collect());
+        next.published = Published { policy: None, credentials: published.credentials.clone() };
+        let plan = server(&next);
+        assert_eq!(plan.policy(), None);
+        let credentials = plan.credentials().unwrap();
+        assert_eq!(plan.credentials.as_ref(), Some(credentials));
+        let keys = |it: &portcullis_crds::contract::CredentialClient| (it.id.to_string(), it.api_keys.len());
+        credentials.clients().iter().map(keys).collect::<Vec<_>>()
+    };
+    let mut suspended = client_object("sales", "bot", 3, &access("tools: ['*']"));
+    suspended.spec.as_mut().unwrap().suspended = true;
+    let suspended = ClientInput { client: CheckedClient::new(suspended), credentials: None };
+    let elsewhere = "{serverRef: {name: other}, tools: [], maxRecordsPerQuery: 1}";
+    let entry = |id: &str, keys| (id.to_owned(), keys);
+    for (bot, expected) in [
+        (Some(all()), vec![entry("bot", 1), entry("other", 1)]),
+        (Some(ClientInput { credentials: None, ..all() }), vec![entry("bot", 1), entry("other", 1)]),
+        (
+            Some(ClientInput { credentials: Some(vec![key_of("new")]), ..all() }),
+            vec![entry("bot", 0), entry("other", 1)],
+        ),
+        (Some(suspended), vec![entry("other", 1)]),
+        (Some(client_of("sales", "bot", 3, elsewhere)), vec![entry("other", 1)]),
+        (None, vec![entry("other", 1)]),
+    ] {
+        assert_eq!(with(bot), expected);
+    }
+    // A client that has none yet gets none: nothing is known of its access.
+    assert_eq!(with(Some(client_of("sales", "new", 1, &access("tools: [read]")))), [entry("other", 1)]);
+    let never = server(&input(INVALID, vec![all()]));
+    assert_eq!((never.policy(), never.credentials()), (None, None));
+}
