@@ -99,10 +99,15 @@ pub async fn moved_key(cluster: &CrmCluster) {
     cluster.until_synced().await;
 }
 
-fn summary(mut times: Vec<Duration>) -> String {
+/// The number of times, their median and the longest one.
+pub fn summary(mut times: Vec<Duration>) -> String {
+    let median = median(&mut times).as_secs_f64();
+    let worst = times.last().map(Duration::as_secs_f64).unwrap_or_default();
+    format!("{} changes: median {median:.3} s, worst {worst:.3} s", times.len())
+}
+
+/// The median of the times, which it sorts.
+pub fn median(times: &mut [Duration]) -> Duration {
     times.sort();
-    let seconds = |n: usize| times[n].as_secs_f64();
-    let (n, worst) = (times.len(), times.len() - 1);
-    let median = (seconds((n - 1) / 2) + seconds(n / 2)) / 2.0;
-    format!("{n} changes: median {median:.3} s, worst {:.3} s", seconds(worst))
+    (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2
 }

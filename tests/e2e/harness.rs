@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::pods::ServedPod;
 
-const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
+pub const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
+/// The same server under another name, as after an upgrade.
+pub const UPGRADED_SERVER_IMAGE: &str = "localhost/portcullis-server:e2e-upgraded";
 const NAMESPACE: &str = "sales";
 
 /// The cluster, with the methods that concern the CRM example.
@@ -39,6 +41,7 @@ impl CrmCluster {
         for name in ["portcullis-server", "crm-api", "e2e-agent"] {
             cluster.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
         }
+        cluster.load_image(UPGRADED_SERVER_IMAGE, &binaries.join("portcullis-server")).unwrap();
         let mut cluster = Self(TestCluster::on(cluster).await);
         cluster.kubectl(&["apply", "-f", &repository("examples/crm/cluster")]);
         cluster.kubectl(&["rollout", "status", "deployment/crm-api", "-n", NAMESPACE, "--timeout=60s"]);
@@ -96,19 +99,18 @@ impl CrmCluster {
 
     /// Both pods of the server, once they are ready.
     pub async fn pods(&self) -> Vec<ServedPod> {
-        let is_ready = |pod: &Pod| {
-            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-            pod.metadata.deletion_timestamp.is_none()
-                && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
-        };
-        let pods = self.api::<Pod>(NAMESPACE);
         until(PATIENCE, async || {
-            let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
-            let pods = pods.list(&of_server).await.map_err(|error| error.to_string())?.items;
-            let ready: Vec<_> = pods.iter().filter(|pod| is_ready(pod)).map(ServedPod::new).collect();
+            let ready = self.ready_pods().await;
             if ready.len() == 2 { Ok(ready) } else { Err(format!("{} of 2 pods are ready", ready.len())) }
         })
         .await
+    }
+
+    /// The pods of the server that are ready and not being deleted, however many there are.
+    pub async fn ready_pods(&self) -> Vec<ServedPod> {
+        let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
+        let pods = self.api::<Pod>(NAMESPACE).list(&of_server).await.unwrap().items;
+        pods.iter().filter(|pod| is_ready(pod)).map(ServedPod::new).collect()
     }
 
     /// The server's generation, and its status.
@@ -174,6 +176,12 @@ impl CrmCluster {
             assert!(output.status.success(), "{output:?}");
         })
     }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_true = |name: &str| conditions.into_iter().flatten().any(|it| it.type_ == name && it.status == "True");
+    pod.metadata.deletion_timestamp.is_none() && is_true("Ready")
 }
 
 /// A condition of a status; null if there is none with that type.

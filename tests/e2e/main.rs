@@ -13,6 +13,7 @@ mod changes;
 mod faults;
 mod harness;
 mod pods;
+mod revocations;
 mod rights;
 
 use std::time::Instant;
@@ -44,6 +45,7 @@ async fn the_example_is_served_changed_and_repaired_on_a_real_node() {
     faults::killed_operator(&mut cluster).await;
     changes::moved_key(&cluster).await;
     rights::are_those_needed(&cluster).await;
+    revocations::take_effect(&mut cluster).await;
     cluster.stop().await;
 }
 

@@ -76,6 +76,26 @@ impl ServedPod {
         .await;
     }
 
+    /// Waits until this key is refused, or the pod ends, which refuses as well.
+    pub async fn until_refused(&self, key: &str) {
+        until(PATIENCE, async || match self.status(key).await {
+            Some(401 | 403) | None => Ok(()),
+            status => Err(format!("{}: {status:?}, neither 401 nor 403", self.name)),
+        })
+        .await;
+    }
+
+    /// Waits until this key does not get this tool: it is not in the list, the key is refused, or the pod ends.
+    pub async fn until_lost(&self, key: &str, tool: &str) {
+        until(PATIENCE, async || {
+            let Ok(response) = post(&self.client, key, "tools/list", json!({})).await else { return Ok(()) };
+            let body: Value = response.json().await.map_err(|error| format!("{error:?}"))?;
+            let mut tools = body["result"]["tools"].as_array().into_iter().flatten();
+            if tools.any(|listed| listed["name"] == tool) { Err(format!("{}: {tool}", self.name)) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// Waits until the list of tools for this key has this tool, or does not have it.
     pub async fn until_listed(&self, key: &str, tool: &str, is_expected: bool) {
         until(PATIENCE, async || {
