@@ -12,8 +12,18 @@ const PASSING: &[&str] = &["ContainerCreating", "PodInitializing"];
 pub struct PodTrouble {
     pub reason: String,
     pub message: String,
-    /// Whether somebody must do something about it. A pod that waits for a node may get one.
-    pub is_lasting: bool,
+    pub severity: Severity,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Each pod is like this for a moment.
+    Passing,
+    /// It may pass by itself, as when a pod that waits for a node gets one.
+    Unclear,
+    /// Somebody must do something about it.
+    Lasting,
 }
 
 impl PodTrouble {
@@ -27,17 +37,27 @@ impl PodTrouble {
         let of_container = containers.into_iter().flatten().flatten().find_map(container);
         let of_pod = || {
             let reason = status.reason.as_deref()?;
-            Some(Self::new(reason, status.message.as_deref(), status.phase.as_deref() == Some("Failed")))
+            let has_failed = status.phase.as_deref() == Some("Failed");
+            let severity = if has_failed { Severity::Lasting } else { Severity::Unclear };
+            Some(Self::new(reason, status.message.as_deref(), severity))
         };
         let unscheduled = || {
             let condition = conditions().find(|it| it.type_ == "PodScheduled" && it.status == "False")?;
-            Some(Self::new(condition.reason.as_deref()?, condition.message.as_deref(), false))
+            Some(Self::new(condition.reason.as_deref()?, condition.message.as_deref(), Severity::Unclear))
         };
-        of_container.or_else(of_pod).or_else(unscheduled)
+        let unready = || {
+            let containers = status.container_statuses.as_ref()?;
+            // The startup probe has succeeded, and the readiness probe does not.
+            let has_started = containers.iter().any(|it| it.started == Some(true) && !it.ready);
+            let condition =
+                conditions().find(|it| it.type_ == "Ready" && it.status != "True").filter(|_| has_started)?;
+            Some(Self::new(condition.reason.as_deref()?, condition.message.as_deref(), Severity::Passing))
+        };
+        of_container.or_else(of_pod).or_else(unscheduled).or_else(unready)
     }
 
-    fn new(reason: &str, message: Option<&str>, is_lasting: bool) -> Self {
-        Self { reason: reason.to_owned(), message: bounded(message.unwrap_or_default()), is_lasting }
+    fn new(reason: &str, message: Option<&str>, severity: Severity) -> Self {
+        Self { reason: reason.to_owned(), message: bounded(message.unwrap_or_default()), severity }
     }
 }
 
@@ -58,15 +78,16 @@ fn container(status: &ContainerStatus) -> Option<PodTrouble> {
                 Some(ended) => format!("{}; {}", exit(ended), waiting.message.as_deref().unwrap_or_default()),
                 None => waiting.message.clone().unwrap_or_default(),
             };
-            Some(PodTrouble::new(reason, Some(&message), true))
+            Some(PodTrouble::new(reason, Some(&message), Severity::Lasting))
         }
         ContainerState { terminated: Some(ended), .. } if ended.exit_code != 0 => {
-            Some(PodTrouble::new(ended.reason.as_deref().unwrap_or("Error"), Some(&exit(ended)), false))
+            Some(PodTrouble::new(ended.reason.as_deref().unwrap_or("Error"), Some(&exit(ended)), Severity::Unclear))
         }
+        // With exit code 0, too: kubelet stops it so if a probe fails.
         _ => {
-            let ended = ended.filter(|ended| ended.exit_code != 0)?;
+            let ended = ended?;
             let message = format!("restarted {} times, {}", status.restart_count, exit(ended));
-            Some(PodTrouble::new(ended.reason.as_deref().unwrap_or("Error"), Some(&message), false))
+            Some(PodTrouble::new(ended.reason.as_deref().unwrap_or("Error"), Some(&message), Severity::Unclear))
         }
     }
 }
@@ -93,17 +114,35 @@ fn bounded(message: &str) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{
+        Severity::{Lasting, Passing, Unclear},
+        *,
+    };
 
-    fn words(status: Value) -> Option<(String, bool)> {
+    fn words(status: Value) -> Option<(String, Severity)> {
         let status: PodStatus = serde_json::from_value(status).unwrap();
-        PodTrouble::of(&status).map(|trouble| (trouble.to_string(), trouble.is_lasting))
+        PodTrouble::of(&status).map(|trouble| (trouble.to_string(), trouble.severity))
     }
 
     fn container(state: Value, last: Value) -> Value {
         json!({
             "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": state, "lastState": last,
         })
+    }
+
+    fn unready() -> Value {
+        json!({"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [server]"})
+    }
+
+    fn scheduled() -> Value {
+        json!({"type": "PodScheduled", "status": "True"})
+    }
+
+    /// A container whose startup probe has succeeded.
+    fn started() -> Value {
+        let mut started = container(json!({"running": {}}), json!({}));
+        started["started"] = json!(true);
+        started
     }
 
     #[test]
@@ -117,39 +156,56 @@ mod tests {
             (of(json!({"running": {}})), None),
             (
                 of(waiting("ImagePullBackOff", "Back-off pulling image \"x\"")),
-                Some(("ImagePullBackOff: Back-off pulling image \"x\"", true)),
+                Some(("ImagePullBackOff: Back-off pulling image \"x\"", Lasting)),
             ),
-            (of(waiting("InvalidImageName", "")), Some(("InvalidImageName", true))),
+            (of(waiting("InvalidImageName", "")), Some(("InvalidImageName", Lasting))),
             (
                 of(waiting("CreateContainerConfigError", "secret \"a\" not found")),
-                Some(("CreateContainerConfigError: secret \"a\" not found", true)),
+                Some(("CreateContainerConfigError: secret \"a\" not found", Lasting)),
             ),
             (
                 json!({"containerStatuses": [container(waiting("CrashLoopBackOff", "back-off 10s"), crashed.clone())]}),
-                Some(("CrashLoopBackOff: ended with exit code 1: cannot bind; back-off 10s", true)),
+                Some(("CrashLoopBackOff: ended with exit code 1: cannot bind; back-off 10s", Lasting)),
             ),
             (
                 json!({"containerStatuses": [container(
                     json!({"running": {}}),
                     json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
                 )]}),
-                Some(("OOMKilled: restarted 3 times, ended with exit code 137, OOMKilled", false)),
+                Some(("OOMKilled: restarted 3 times, ended with exit code 137, OOMKilled", Unclear)),
             ),
             (
                 json!({"initContainerStatuses": [container(crashed, json!({}))], "containerStatuses": [
                     container(json!({"waiting": {"reason": "PodInitializing"}}), json!({})),
                 ]}),
-                Some(("Error: ended with exit code 1: cannot bind", false)),
+                Some(("Error: ended with exit code 1: cannot bind", Unclear)),
             ),
             (
                 json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
-                Some(("Evicted: The node was low on resource: memory.", true)),
+                Some(("Evicted: The node was low on resource: memory.", Lasting)),
             ),
             (
                 json!({"phase": "Pending", "conditions": [
                     {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
                 ]}),
-                Some(("Unschedulable: 0/3 nodes are available", false)),
+                Some(("Unschedulable: 0/3 nodes are available", Unclear)),
+            ),
+            (
+                json!({"containerStatuses": [container(
+                    json!({"running": {}}),
+                    json!({"terminated": {"exitCode": 0, "reason": "Completed"}}),
+                )]}),
+                Some(("Completed: restarted 3 times, ended with exit code 0, Completed", Unclear)),
+            ),
+            (
+                json!({"phase": "Running", "conditions": [unready(), scheduled()], "containerStatuses": [started()]}),
+                Some(("ContainersNotReady: containers with unready status: [server]", Passing)),
+            ),
+            (
+                json!({"phase": "Running", "conditions": [unready()], "containerStatuses": [
+                    container(json!({"running": {}}), json!({})),
+                ]}),
+                None,
             ),
             (
                 json!({"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [
@@ -158,7 +214,7 @@ mod tests {
                 None,
             ),
         ] {
-            let expected = expected.map(|(words, is_lasting)| (words.to_owned(), is_lasting));
+            let expected = expected.map(|(words, severity): (&str, Severity)| (words.to_owned(), severity));
             assert_eq!(words(status.clone()), expected, "{status}");
         }
     }

@@ -119,6 +119,8 @@ pub struct ClientMemory {
     pub records: BTreeMap<&'static str, Option<IssueRecord>>,
     /// The Secret of each kind of credential, by the kind's field.
     pub secrets: BTreeMap<&'static str, SeenSecret>,
+    /// Why one of its Secrets could not be read when it was last reconciled, in words.
+    pub unreadable: Option<String>,
     /// Whether one of its credentials could not be read or created when it was last reconciled.
     pub has_failed: bool,
     pub status_at: Option<Instant>,
@@ -138,6 +140,7 @@ impl ClientMemory {
             self.issued.clear();
             self.records.clear();
             self.secrets.clear();
+            self.unreadable = None;
             self.status = None;
         }
         self

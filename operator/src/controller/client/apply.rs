@@ -41,6 +41,7 @@ pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
     if is_decoded {
         KINDS.iter().filter(is_missing).for_each(|kind| learn(context, &client, kind, Vec::new()));
     }
+    note_unreadable(context, &client, &secrets);
     let mut all = Vec::new();
     for secret in secrets {
         let kind = secret.kind;
@@ -48,6 +49,22 @@ pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
     }
     polling::schedule(context, ReconcileKey::Client(client.object.namespaced_name()));
     all
+}
+
+/// Keeps why a Secret cannot be read, and has the client's servers say so: at once if it would be refused again, and otherwise if it
+/// fails again.
+fn note_unreadable(context: &Context, client: &ClientObject, secrets: &[FetchedSecret]) {
+    let name = client.object.namespaced_name();
+    let memory = context.of_clients.of(&name);
+    let had_failed = lock(&memory).has_failed;
+    let errors = secrets.iter().filter_map(|secret| secret.live.as_ref().err());
+    let now = errors.filter(|error| had_failed || error.is_permanent()).map(ToString::to_string).next();
+    let before = std::mem::replace(&mut lock(&memory).of_client(client.object.uid()).unreadable, now.clone());
+    if before != now {
+        for server in context.index.servers(&name) {
+            context.queue.add(ReconcileKey::Server(server));
+        }
+    }
 }
 
 /// Takes from the client's servers what is no longer in its Secret, or was revoked.

@@ -84,6 +84,7 @@ pub async fn report(
         deployment: deployment.as_ref(),
         pods: &pods,
         foreign: &foreign,
+        unreadable: &unreadable(context, fetched),
         contested: &contested,
         previous: previous.as_ref(),
         now,
@@ -97,6 +98,19 @@ pub async fn report(
     owners?;
     let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
     Ok([lags_in, unsure, settles, corrects].into_iter().flatten().fold(again, Duration::min))
+}
+
+/// The clients whose Secrets cannot be read, and why. What was known of their keys stays.
+fn unreadable(context: &Context, fetched: &Fetched) -> Vec<String> {
+    let clients = fetched.input.clients.iter().map(|client| client.client.object().namespaced_name());
+    let why = clients.filter_map(|name| {
+        let memory = context.of_clients.known(&name)?;
+        let error = lock(&memory).unreadable.clone()?;
+        Some(format!("the key of client {name} stays as it was known, because it cannot be read: {error}"))
+    });
+    let mut all: Vec<String> = why.collect();
+    all.sort_unstable();
+    all
 }
 
 /// Counts how long the pods took, once all that take calls serve what is published.

@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// How many pods a status names, and how many of those that are not the server's own.
+/// How many pods a status names, and how many notes of one kind are in a message.
 const NAMED_PODS: usize = 16;
-const NAMED_STRANGERS: usize = 3;
+const NAMED_NOTES: usize = 3;
 
 /// How the server is.
 pub struct Assessment {
@@ -35,7 +35,8 @@ pub struct Assessment {
 pub fn assess(input: &StatusInput<'_>) -> Assessment {
     let (accepted, synced) = (accepted(input), synced(input));
     let rollout = Rollout::new(input);
-    let (ready, is_stalled) = ready(input, &accepted, &synced, &rollout);
+    let (mut ready, is_stalled) = ready(input, &accepted, &synced, &rollout);
+    ready.message = [std::mem::take(&mut ready.message)].into_iter().chain(notes(input)).collect::<Vec<_>>().join("; ");
     let passes = matches!(ready.reason, Reason::Progressing | Reason::WriteFailed | Reason::PodsNotReady);
     let is_working = synced.reason == Reason::Publishing || (!ready.is_true() && passes) || rollout.is_rolling;
     Assessment { accepted, synced, ready, is_working, is_stalled }
@@ -108,20 +109,31 @@ fn ready(
         let message = format!("{}; {failure}", rollout.pods());
         return (ConditionState::no(Reason::PodsNotReady, message), true);
     }
-    let trouble = rollout.trouble.iter().cloned();
-    let strangers = input.foreign.iter().take(NAMED_STRANGERS).map(|pod| is_foreign(pod));
-    let words: Vec<String> = std::iter::once(rollout.pods()).chain(trouble).chain(strangers).collect();
-    let message = words.join("; ");
+    let trouble = rollout.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
+    let message = format!("{}{trouble}", rollout.pods());
     match rollout.is_available {
         true if input.is_scaled_to_zero() => {
             (ConditionState::of_reason(ConditionStatus::True, Reason::ScaledToZero), false)
         }
         true => (ConditionState::yes(Reason::Available, message), false),
-        false if rollout.trouble.is_some() => {
-            (ConditionState::no(Reason::PodsNotReady, message), rollout.is_trouble_lasting)
-        }
+        false if rollout.is_troubled => (ConditionState::no(Reason::PodsNotReady, message), rollout.is_trouble_lasting),
         false => (ConditionState::no(Reason::Progressing, message), false),
     }
+}
+
+/// What is said in addition, whatever the server is like.
+fn notes(input: &StatusInput<'_>) -> Vec<String> {
+    let strangers: Vec<String> = input.foreign.iter().map(|pod| is_foreign(pod)).collect();
+    [&*strangers, input.unreadable].into_iter().flat_map(first).collect()
+}
+
+/// The first of these notes, and how many more there are.
+fn first(notes: &[String]) -> Vec<String> {
+    let mut first: Vec<String> = notes.iter().take(NAMED_NOTES).cloned().collect();
+    if let (Some(last), Some(more @ 1..)) = (first.last_mut(), notes.len().checked_sub(NAMED_NOTES)) {
+        last.push_str(&format!(" (and {more} more like this)"));
+    }
+    first
 }
 
 /// What is said of a pod that is somebody else's.

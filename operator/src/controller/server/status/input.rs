@@ -30,6 +30,8 @@ pub struct StatusInput<'a> {
     pub pods: &'a [Pod],
     /// The names of the pods that have the server's labels and are not its own.
     pub foreign: &'a [String],
+    /// The clients whose Secrets cannot be read, and why, in words.
+    pub unreadable: &'a [String],
     /// What another party changes again each time that it is put back, in words.
     pub contested: &'a [String],
     /// The status before: of it only times are kept.

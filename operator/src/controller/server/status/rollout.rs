@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
 
 use super::input::StatusInput;
-use crate::controller::server::pods::Pod;
+use crate::{cluster::pod_trouble::Severity, controller::server::pods::Pod};
 
 /// The rollout of the Deployment.
 pub struct Rollout {
@@ -17,6 +17,8 @@ pub struct Rollout {
     pub failure: Option<String>,
     /// What keeps the first pod that does not start, and how many others do not.
     pub trouble: Option<String>,
+    /// Whether one of them does not just take a moment.
+    pub is_troubled: bool,
     /// Whether one of them does not start until somebody does something about it.
     pub is_trouble_lasting: bool,
 }
@@ -36,7 +38,9 @@ impl Rollout {
         let is_available = available >= desired && !is_stale;
         let mut troubled: Vec<&Pod> =
             input.pods.iter().filter(|pod| !pod.is_leaving && pod.trouble.is_some()).collect();
-        troubled.sort_by_key(|pod| &pod.name);
+        let severity = |pod: &&Pod| pod.trouble.as_ref().map(|trouble| std::cmp::Reverse(trouble.severity));
+        troubled.sort_by_key(|pod| (severity(pod), &pod.name));
+        let worst = troubled.first().and_then(|pod| pod.trouble.as_ref()).map(|trouble| trouble.severity);
         let is_failed = !is_stale && (is_rolling || !is_available);
         let failure = status.conditions.iter().flatten().find(|condition| is_failed && is_failure(condition));
         let mut failure = failure.map(|condition| condition.message.clone().unwrap_or_default());
@@ -51,7 +55,8 @@ impl Rollout {
             is_rolling,
             failure,
             trouble,
-            is_trouble_lasting: troubled.iter().filter_map(|pod| pod.trouble.as_ref()).any(|it| it.is_lasting),
+            is_troubled: worst > Some(Severity::Passing),
+            is_trouble_lasting: worst == Some(Severity::Lasting),
         }
     }
 

@@ -1,3 +1,5 @@
+mod laws;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -80,6 +82,7 @@ fn content_with(plan: &ServerPlan, pods: &[Pod], available: i32) -> (McpServerSt
         deployment: Some(&deployment),
         pods,
         foreign: &[],
+        unreadable: &[],
         contested: &[],
         previous: None,
         now: Timestamp::UNIX_EPOCH,
