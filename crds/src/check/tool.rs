@@ -104,12 +104,11 @@ fn request(http: &HttpTool, arguments: Declared<'_>, at: &str, findings: &mut Fi
     let body = http.body.as_ref().map(|body| {
         if http.method.is_read() {
             findings.add(format!("{at}.body"), format!("{} has no body", http.method.as_str()));
-            return None;
         }
         let body = JsonTemplate::parse(&Value::Object(body.0.clone()));
         let body = body.map_err(|error| findings.add(format!("{at}.body"), error.to_string())).ok()?;
         arguments.check(body.arguments(), &format!("{at}.body"), findings);
-        Some(body)
+        (!http.method.is_read()).then_some(body)
     });
     Some(RequestTemplates {
         path: path.ok()?,

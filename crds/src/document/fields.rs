@@ -4,8 +4,14 @@ use serde_json::Value;
 
 use crate::finding::Findings;
 
+/// The most findings about one value: whoever mends these sees the others afterwards.
+pub(super) const MOST: usize = 1_000;
+
 /// Adds a finding for each field that the schema does not have, and for each duplicate in a set.
 pub(super) fn check(schema: &Value, value: &Value, at: &str, findings: &mut Findings) {
+    if findings.0.len() >= MOST {
+        return;
+    }
     match value {
         Value::Object(fields) => match schema.get("properties").and_then(Value::as_object) {
             Some(properties) => {
@@ -13,6 +19,7 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str, findings: &mut Find
                     let at = path(at, [name.as_str()]);
                     match properties.get(name) {
                         Some(schema) => check(schema, value, &at, findings),
+                        None if findings.0.len() >= MOST => return,
                         None => {
                             let known: Vec<_> = properties.keys().map(String::as_str).collect();
                             findings.add(at, format!("unknown field; allowed fields: {}", known.join(", ")));

@@ -39,7 +39,7 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
     let schema = CompiledSchema::of::<T>()?;
     let mut findings = Findings::default();
     fields::check(&schema.schema, &value, root, &mut findings);
-    for error in schema.validator.iter_errors(&value) {
+    for error in schema.validator.iter_errors(&value).take(fields::MOST) {
         findings.add(pointer_path(root, error.instance_path().as_str()), message(&error));
     }
     match serde_path_to_error::deserialize(value) {
@@ -152,6 +152,13 @@ limits: {perClient: {requests: 0, per: 1m}}
         spec.tools[0].name: must be 1 to 128 of the characters A-Z, a-z, 0-9, '_', '.', '-'
         spec.tools[0].timeout: must be a duration such as 250ms, 30s, 1m30s or 720h
         "#);
+    }
+
+    #[test]
+    fn findings_about_many_fields_are_bounded() {
+        let unknown: String = (0..5_000).map(|n| format!("x{n}: 1, ")).collect();
+        let found = findings::<McpServerSpec>(&format!("{{backends: [{{name: a, {unknown}}}], tools: [], {unknown}}}"));
+        assert!((fields::MOST..=2 * fields::MOST).contains(&found.len()), "{}", found.len());
     }
 
     #[test]

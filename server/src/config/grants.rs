@@ -49,9 +49,11 @@ fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Op
     keeps_it.then(|| (before.max_records_per_query.min(now.max_records_per_query), limits))
 }
 
-/// What both policies grant. `before` is sorted by id, and so is the result if `now` is.
+/// What both policies grant. `before` is sorted by id, and so is the result if `now` is. A client with more limits than there is room
+/// for, which it can only have after several refusals, has nothing.
 pub fn in_both(before: &[PolicyClient], now: &[PolicyClient]) -> Vec<PolicyClient> {
-    now.iter().filter_map(|now| Some(stricter(entry_before(before, now)?, now))).collect()
+    let both = now.iter().filter_map(|now| Some(stricter(entry_before(before, now)?, now)));
+    both.filter(|client| client.limits.len() <= MOST_LIMITS).collect()
 }
 
 fn entry_before<'a>(before: &'a [PolicyClient], client: &PolicyClient) -> Option<&'a PolicyClient> {
@@ -62,6 +64,12 @@ fn entry_before<'a>(before: &'a [PolicyClient], client: &PolicyClient) -> Option
 fn all_limits(before: &PolicyClient, now: &PolicyClient) -> Vec<Rate> {
     let mut limits = now.limits.clone();
     limits.extend(before.limits.iter().filter(|limit| !now.limits.contains(limit)));
+    if limits.len() > MOST_LIMITS {
+        // Those that admit no less than another one change nothing.
+        let all = limits.clone();
+        let is_within = |one: &Rate, other: &Rate| one.requests <= other.requests && one.per >= other.per;
+        limits.retain(|limit| !all.iter().any(|other| other != limit && is_within(other, limit)));
+    }
     limits
 }
 
@@ -128,6 +136,8 @@ mod tests {
     fn a_tool_that_was_kept_is_called_only_by_those_who_had_it_and_only_as_before() {
         let limit = |requests: u32| json!({"requests": requests, "per": "1m"});
         let limits = |all: &[u32]| json!(all.iter().map(|it| limit(*it)).collect::<Vec<_>>());
+        let spans =
+            |all: &[u32]| -> Value { all.iter().map(|it| json!({"requests": it, "per": format!("{it}s")})).collect() };
         let had = json!({"tools": ["x", "y"], "limits": limits(&[1])});
         let has = json!({"tools": ["x", "z"], "limits": limits(&[1])});
         let with = |entry: &Value, name: &str, value: Value| {
@@ -149,10 +159,28 @@ mod tests {
             (had.clone(), with(&has, "maxRecordsPerQuery", json!(99)), false, (all.clone(), 10, 1)),
             (with(&had, "maxRecordsPerQuery", json!(99)), has.clone(), false, (all.clone(), 10, 1)),
             (had.clone(), with(&has, "limits", limits(&[2, 3])), false, (all.clone(), 10, 3)),
+            (with(&had, "limits", limits(&[1, 2, 3])), with(&has, "limits", limits(&[4, 5])), false, (all, 10, 1)),
             // More limits than there is room for.
-            (with(&had, "limits", limits(&[1, 2, 3])), with(&has, "limits", limits(&[4, 5])), false, (rest, 10, 2)),
+            (with(&had, "limits", spans(&[1, 2, 3])), with(&has, "limits", spans(&[4, 5])), false, (rest, 10, 2)),
         ] {
             assert_eq!(kept(&before, &now, is_write), expected, "{before} and then {now}");
+        }
+    }
+
+    #[test]
+    fn a_client_never_has_more_limits_than_there_is_room_for() {
+        let limits = |all: &[(u32, &str)]| -> Value {
+            all.iter().map(|(requests, per)| json!({"requests": requests, "per": per})).collect()
+        };
+        let four = entry(&json!({"limits": limits(&[(1, "1s"), (2, "2s"), (3, "3s"), (4, "4s")])}));
+        for (now, left) in [
+            (limits(&[(4, "4s")]), Some(4)),
+            (limits(&[(9, "1s"), (9, "2s")]), Some(4)),
+            (limits(&[(1, "5s"), (1, "6s")]), Some(1)),
+            (limits(&[(5, "5s"), (6, "6s")]), None),
+        ] {
+            let both = in_both(std::slice::from_ref(&four), &[entry(&json!({"limits": now}))]);
+            assert_eq!(both.first().map(|client| client.limits.len()), left, "{now}");
         }
     }
 

@@ -118,6 +118,9 @@ fn extend(findings: &mut Findings, refused: Vec<RefusedClient>) {
     findings.0.extend(refused.into_iter().flat_map(|refused| refused.findings.0));
 }
 
+/// The most tools that do not exist and are reported.
+const MOST_REPORTED: usize = 100;
+
 /// A client may have a tool that does not exist. Nothing else is denied because of it, but it is reported.
 fn unknown_tools(loaded: &LoadedServerHalf, clients: &[PolicyClient], findings: &mut Findings) {
     let tools = &loaded.half.half().spec.tools;
@@ -125,9 +128,8 @@ fn unknown_tools(loaded: &LoadedServerHalf, clients: &[PolicyClient], findings: 
     let left_out: BTreeSet<_> = left_out.filter_map(|part| part.name.as_deref()).collect();
     let is_served = |name: &ToolName| tools.binary_search_by(|tool| tool.name.cmp(name)).is_ok();
     let exists = |name: &ToolName| is_served(name) || left_out.contains(name.as_str());
-    for client in clients {
-        for name in client.tools.iter().filter(|name| !exists(name)) {
-            findings.add(format!("clients[{}].tools", client.id), format!("`{name}` is not a tool of this server"));
-        }
+    let named = clients.iter().flat_map(|client| client.tools.iter().map(move |name| (&client.id, name)));
+    for (id, name) in named.filter(|(_, name)| !exists(name)).take(MOST_REPORTED) {
+        findings.add(format!("clients[{id}].tools"), format!("`{name}` is not a tool of this server"));
     }
 }
