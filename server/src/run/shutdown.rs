@@ -149,3 +149,61 @@ fn last_words(text: String) {
     // The end of the channel is the answer.
     let _ = done.recv_timeout(LAST_WORDS);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, io};
+
+    use super::*;
+    use crate::audit::Options;
+
+    /// Takes everything, or panics.
+    struct Sink(bool);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(!self.0, "planned by a test");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn port(fails: bool) -> Port {
+        let (stop, stopped) = watch::channel(None);
+        Port::new(Connections::default(), stop, async move {
+            assert!(!fails, "planned by a test");
+            asked(stopped).await;
+            true
+        })
+    }
+
+    #[tokio::test]
+    async fn a_part_that_cannot_be_started_again_stops_the_server_and_is_named() {
+        let complete = |part| (AuditLogEnd::Complete, Some(part));
+        for (part, end) in [
+            (Part::Reloads, complete(Part::Reloads)),
+            (Part::MainPort, complete(Part::MainPort)),
+            (Part::AdminPort, complete(Part::AdminPort)),
+            (Part::AuditLog, (AuditLogEnd::RecordsLost, Some(Part::AuditLog))),
+        ] {
+            let audit = Audit::start(Box::new(Sink(part == Part::AuditLog)), Options::new("pod-1")).unwrap();
+            record(&audit, &Record::ServerStopping);
+            let stopping = Arc::new(AtomicBool::new(false));
+            let reloading = tokio::spawn(async move { if part == Part::Reloads { part } else { pending().await } });
+            let shutdown = Shutdown {
+                signals: StopSignals::listen(false).unwrap(),
+                main: port(part == Part::MainPort),
+                admin: port(part == Part::AdminPort),
+                stopping: stopping.clone(),
+                audit,
+                reloading,
+                settle: Duration::from_secs(3600),
+            };
+            assert_eq!(shutdown.run().await, end, "{part}");
+            assert!(stopping.load(Relaxed));
+        }
+    }
+}

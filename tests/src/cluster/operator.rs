@@ -74,6 +74,19 @@ impl TestCluster {
         self.operator.as_ref().unwrap().line("everything was seen", PATIENCE).await.unwrap();
     }
 
+    /// The status and the text of a page of the operator, such as `/metrics`.
+    ///
+    /// # Errors
+    /// Returns an error if there is no answer.
+    pub async fn page(&self, path: &str) -> Result<(u16, String), String> {
+        let listening = "serving /livez, /readyz and /metrics";
+        let line = self.operator.as_ref().unwrap().line(listening, PATIENCE).await.unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = format!("http://{}{path}", line["address"].as_str().unwrap());
+        let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), answer.text().await.map_err(|error| error.to_string())?))
+    }
+
     /// Kills the operator with SIGKILL.
     pub async fn kill_operator(&mut self) {
         let mut operator = self.operator.take().unwrap();

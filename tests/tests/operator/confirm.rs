@@ -38,6 +38,12 @@ async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alon
     // They started with what was published: that is confirmed without a nudge.
     cluster.until_server_condition("sales", "PolicySynced", "True/Synced").await;
     cluster.until_server_condition("sales", "Ready", "True/Available").await;
+    until(PATIENCE, async || {
+        let (_, metrics) = cluster.page("/metrics").await?;
+        let confirmed = "portcullis_operator_publication_confirmed_seconds_count 1\n";
+        if metrics.contains(confirmed) { Ok(()) } else { Err(format!("there is no {confirmed} in\n{metrics}")) }
+    })
+    .await;
     for client in ["customer-service-agent", "readonly-dashboard", "reporting-agent"] {
         cluster.until_client_condition("sales", client, "Ready", "True/Available").await;
     }

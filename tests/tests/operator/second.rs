@@ -62,16 +62,9 @@ async fn a_second_operator_is_refused_and_one_that_follows_is_not_held_up() {
 #[tokio::test]
 async fn the_pages_say_what_works_and_an_operator_that_hangs_is_succeeded_and_ends() {
     let mut cluster = TestCluster::start_with_crm().await;
-    let operator = cluster.operator.as_ref().unwrap();
-    let line = operator.line("serving /livez, /readyz and /metrics", PATIENCE).await.unwrap();
-    let address = serde_json::from_str::<serde_json::Value>(&line).unwrap()["address"].as_str().unwrap().to_owned();
-    let page = async |path: &str| {
-        let answer = reqwest::get(format!("http://{address}{path}")).await.map_err(|error| error.to_string())?;
-        Ok::<_, String>((answer.status().as_u16(), answer.text().await.map_err(|error| error.to_string())?))
-    };
-    until(PATIENCE, async || expect_eq(page("/readyz").await?, (200, "ok\n".to_owned()))).await;
-    assert_eq!(page("/livez").await.unwrap(), (200, "ok\n".to_owned()));
-    let (_, metrics) = page("/metrics").await.unwrap();
+    until(PATIENCE, async || expect_eq(cluster.page("/readyz").await?, (200, "ok\n".to_owned()))).await;
+    assert_eq!(cluster.page("/livez").await.unwrap(), (200, "ok\n".to_owned()));
+    let (_, metrics) = cluster.page("/metrics").await.unwrap();
     for series in [
         "reconciles_total{kind=\"McpServer\",result=\"success\"}",
         "api_requests_total{verb=\"create\",resource=\"configmaps\",code=\"2xx\"} 1",
