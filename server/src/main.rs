@@ -7,6 +7,7 @@ use portcullis_server::{
     cli::{Arguments, PART_FAILED, RECORDS_LOST},
     run::{self, AuditLogEnd},
 };
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::runtime::Runtime;
 
 #[global_allocator]
@@ -14,6 +15,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // A huge page stays in memory as a whole for the sake of any byte in it, and the memory of a pod is limited. Where the system does
+    // not know the setting, nothing depends on it.
+    let _ = disable_transparent_huge_pages(true);
     let ended = Runtime::new().map_err(run::RunError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(run::run(arguments));
         // Not waited for: a read of the documents may hang in their file system.

@@ -29,6 +29,10 @@ pub struct Bounds {
     pub header_block: usize,
     /// Concurrent streams of an HTTP/2 connection. 100.
     pub streams: u32,
+    /// The same of a connection whose peer address has `wide_connections` already: each stream takes kilobytes. 10.
+    pub streams_of_further: u32,
+    /// Connections of a peer address with all `streams`. 16.
+    pub wide_connections: usize,
     /// Streams that an HTTP/2 peer may reset before they are answered. 20.
     pub pending_resets: usize,
 }
@@ -47,6 +51,8 @@ impl Default for Bounds {
             unread: 8 * 1024 * 1024,
             header_block: 16 * 1024,
             streams: 100,
+            streams_of_further: 10,
+            wide_connections: 16,
             pending_resets: 20,
         }
     }

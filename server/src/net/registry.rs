@@ -151,6 +151,7 @@ pub(super) struct Slot {
     connections: Connections,
     number: u64,
     peer: IpAddr,
+    is_wide: bool,
     pub activity: Arc<Activity>,
 }
 
@@ -169,6 +170,7 @@ impl Connections {
         if registry.open.len() >= bounds.connections || of_peer >= bounds.connections_per_peer {
             return None;
         }
+        let is_wide = of_peer < bounds.wide_connections;
         registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
         let activity = Arc::<Activity>::default();
@@ -180,7 +182,7 @@ impl Connections {
             activity.drain();
         }
         registry.open.insert(registry.next, entry);
-        Some(Slot { connections: self.clone(), number: registry.next, peer, activity })
+        Some(Slot { connections: self.clone(), number: registry.next, peer, is_wide, activity })
     }
 
     /// Sets the task of a slot, so that it can be aborted.
@@ -252,6 +254,11 @@ impl Connections {
 impl Slot {
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether it is one of the few connections of its peer that may have many streams.
+    pub(super) fn is_wide(&self) -> bool {
+        self.is_wide
     }
 }
 

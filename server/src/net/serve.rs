@@ -51,8 +51,8 @@ const LAST_ACCEPT: Duration = Duration::from_millis(50);
 
 /// Bytes that an HTTP/2 connection may send before they are read.
 const WINDOW: u32 = 65_535;
-/// About what hyper keeps of a stream of HTTP/2 beside the bytes of its answer.
-const OF_A_STREAM: usize = 1024;
+/// About what is kept of a stream of HTTP/2 beside the bytes of its answer.
+const OF_A_STREAM: usize = 4 * 1024;
 
 /// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more than what is connected already, finishes
 /// the requests in flight and returns, at the latest after the time that `stop` returned. Returns whether all requests were
@@ -64,7 +64,7 @@ pub async fn serve<L: Listener, H: Handler>(
     connections: Connections,
     stop: impl Future<Output = Duration> + Send,
 ) -> bool {
-    let builder = Arc::new(builder(&bounds));
+    let [wide, narrow] = [bounds.streams, bounds.streams_of_further].map(|streams| Arc::new(builder(&bounds, streams)));
     let unread = Budget::new(bounds.unread_of_peer, bounds.unread);
     let mut stop = pin!(stop);
     let mut close_overdue = pin!(connections.close_overdue(&bounds));
@@ -72,8 +72,8 @@ pub async fn serve<L: Listener, H: Handler>(
         // A connection over a bound is closed.
         let Some(slot) = connections.open(accepted.peer().ip(), &bounds) else { return };
         let number = slot.number();
-        let connection =
-            Connection { builder: builder.clone(), handler: handler.clone(), unread: unread.clone(), slot };
+        let builder = if slot.is_wide() { wide.clone() } else { narrow.clone() };
+        let connection = Connection { builder, handler: handler.clone(), unread: unread.clone(), slot };
         let task = tokio::spawn(connection.run(accepted, bounds.handshake));
         connections.set_task(number, task.abort_handle());
     };
@@ -111,20 +111,22 @@ pub async fn serve<L: Listener, H: Handler>(
     }
 }
 
-fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
+fn builder(bounds: &Bounds, streams: u32) -> Builder<TokioExecutor> {
+    // A peer may open as many as usual before it reads how few there may be; those that are refused have not begun.
+    let refused = usize::try_from(bounds.streams.saturating_sub(streams)).unwrap_or(usize::MAX);
     let mut builder = Builder::new(TokioExecutor::new());
     // Answers are small: copied behind their head they take one write, which is faster than a vectored one.
     builder.http1().max_buf_size(bounds.header_block).header_read_timeout(None).writev(false);
     builder
         .http2()
-        .max_concurrent_streams(bounds.streams)
+        .max_concurrent_streams(streams)
         .max_send_buf_size(PIECE)
         // What arrives before it is read is held by each connection.
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(u32::try_from(bounds.header_block).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(bounds.pending_resets)
-        .max_local_error_reset_streams(bounds.pending_resets);
+        .max_local_error_reset_streams(bounds.pending_resets.saturating_add(refused));
     builder
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{
-    json::{Buffer, push_escaped},
+    json::Buffer,
     strict::{end_of_string, is_space},
 };
 
@@ -38,7 +38,7 @@ impl<'a> Excerpt<'a> {
     /// Appends it as a JSON string, including its quotes.
     pub fn push_as_string<B: Buffer>(&self, out: &mut B) {
         out.push_text("\"");
-        self.pieces(|piece| push_escaped(out, piece));
+        self.pieces(|piece| out.push_escaped(piece));
         out.push_text("\"");
     }
 

@@ -5,6 +5,19 @@ use serde_json::Value;
 /// A buffer that JSON text is appended to.
 pub trait Buffer {
     fn push_text(&mut self, text: &str);
+
+    /// Appends what is between the quotes of a JSON string.
+    fn push_escaped(&mut self, text: &str) {
+        let mut plain = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            if let Some(escape) = escape(byte) {
+                self.push_text(&text[plain..at]);
+                self.push_text(escape);
+                plain = at + 1;
+            }
+        }
+        self.push_text(&text[plain..]);
+    }
 }
 
 impl Buffer for String {
@@ -27,6 +40,10 @@ impl Buffer for Count {
     fn push_text(&mut self, text: &str) {
         self.0 += text.len();
     }
+
+    fn push_escaped(&mut self, text: &str) {
+        self.0 += text.bytes().map(|byte| escape(byte).map_or(1, str::len)).sum::<usize>();
+    }
 }
 
 /// The escapes of U+0000 to U+001F, which no JSON string may contain as they are.
@@ -41,25 +58,18 @@ const CONTROLS: [&str; 32] = [
 /// Appends a JSON string, including its quotes (RFC 8259, section 7).
 pub fn push_string<B: Buffer>(out: &mut B, text: &str) {
     out.push_text("\"");
-    push_escaped(out, text);
+    out.push_escaped(text);
     out.push_text("\"");
 }
 
-/// Appends what is between the quotes of a JSON string.
-pub fn push_escaped<B: Buffer>(out: &mut B, text: &str) {
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            0..0x20 => CONTROLS[usize::from(byte)],
-            _ => continue,
-        };
-        out.push_text(&text[plain..at]);
-        out.push_text(escape);
-        plain = at + 1;
+/// The escape of a byte that a JSON string may not contain as it is.
+fn escape(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'"' => Some("\\\""),
+        b'\\' => Some("\\\\"),
+        0..0x20 => Some(CONTROLS[usize::from(byte)]),
+        _ => None,
     }
-    out.push_text(&text[plain..]);
 }
 
 /// `text` as a JSON string.
@@ -184,6 +194,9 @@ mod tests {
             let mut bytes = Vec::new();
             push_string(&mut bytes, &text);
             prop_assert_eq!(String::from_utf8(bytes.clone()).unwrap(), string(&text));
+            let mut count = Count::default();
+            push_string(&mut count, &text);
+            prop_assert_eq!(count.0, bytes.len());
             prop_assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), text);
         }
 

@@ -83,7 +83,8 @@ async fn answer(
         Err(refusal) => return refuse_caller(refusal),
     };
     let caller = Caller { snapshot: &snapshot, identity: &identity };
-    let mut response = answer_caller(endpoints, caller, parts.headers, body).await;
+    // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
+    let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
     response.body_mut().for_identified();
     response
 }

@@ -29,6 +29,37 @@ async fn http_2_is_served_and_may_idle_between_requests() {
     assert!(server.task.await.unwrap());
 }
 
+/// How many streams a new connection may have at once: what the server's settings say (RFC 9113, sections 3.4 and 6.5).
+async fn streams_of(connection: &mut TcpStream) -> Option<u32> {
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "the first frame has the settings");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    connection.read_exact(&mut settings).await.unwrap();
+    let streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3])?;
+    Some(u32::from_be_bytes(streams[2..].try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn a_peer_with_many_connections_has_few_streams_on_each_further_one() {
+    let server = server(|bounds| {
+        (bounds.streams, bounds.streams_of_further, bounds.wide_connections) = (7, 2, 2);
+        bounds.idle = PATIENCE;
+    })
+    .await;
+    let (mut open, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let mut connection = server.connect().await;
+        streams.push(streams_of(&mut connection).await);
+        open.push(connection);
+    }
+    assert_eq!(streams, [Some(7), Some(7), Some(2), Some(2)]);
+    open.drain(1..);
+    server.until_connections(1).await;
+    assert_eq!(streams_of(&mut server.connect().await).await, Some(7), "those that were closed do not count");
+}
+
 #[tokio::test]
 async fn while_connections_drain_a_peer_is_told_to_go_away_and_its_requests_are_finished() {
     let server = server(|bounds| bounds.idle = PATIENCE).await;
@@ -143,7 +174,7 @@ async fn an_answer_that_is_taken_below_the_least_rate_is_given_up() {
 
 #[tokio::test]
 async fn answers_that_nobody_accounts_for_are_held_up_to_the_budget_of_their_peer() {
-    let server = server(|bounds| (bounds.unread_of_peer, bounds.write_stall) = (3 * 1_100, PATIENCE)).await;
+    let server = server(|bounds| (bounds.unread_of_peer, bounds.write_stall) = (3 * 4_200, PATIENCE)).await;
     let mut client = pinging(&server, 1).await;
     let mut unread = Vec::new();
     let mut statuses = Vec::new();
