@@ -103,8 +103,9 @@ impl<'a> Names<'a> {
                 if !(compiler.is_draft_7 && schema.contains_key("$ref")) {
                     self.id(schema, &mut resource, at, compiler)?;
                 }
-                for keyword in ["$anchor", "$dynamicAnchor"] {
-                    if let Some(Value::String(name)) = schema.get(keyword) {
+                let anchors = if compiler.is_draft_7 { &[][..] } else { &["$anchor", "$dynamicAnchor"] };
+                for keyword in anchors {
+                    if let Some(Value::String(name)) = schema.get(*keyword) {
                         self.anchor_at(keyword, (resource, name), at)?;
                     }
                 }
@@ -158,16 +159,28 @@ impl<'a> Names<'a> {
         let place = || below(&pointer(at), "$id");
         let id = text(id, &place())?;
         let (uri, fragment) = id.split_once('#').unwrap_or((id, ""));
-        if !fragment.is_empty() {
-            // An anchor of draft 7.
-            if !compiler.is_draft_7 {
-                return refuse(&place(), "must not have a fragment; use `$anchor`");
-            }
-            self.anchor_at("$id", (*resource, fragment), at)?;
+        if !fragment.is_empty() && !compiler.is_draft_7 {
+            return refuse(&place(), "must not have a fragment; use `$anchor`");
         }
-        if uri.is_empty() {
-            return Ok(());
+        if !uri.is_empty() {
+            self.resource_at(uri, resource, at, compiler)?;
         }
+        match fragment {
+            "" => Ok(()),
+            // An anchor of draft 7, in the resource that begins here if one does.
+            anchor => self.anchor_at("$id", (*resource, anchor), at),
+        }
+    }
+
+    /// Begins a resource with this URI, which may be relative to the one around it.
+    fn resource_at(
+        &mut self,
+        uri: &str,
+        resource: &mut usize,
+        at: &Tokens<'a>,
+        compiler: &mut Compiler<'a>,
+    ) -> Result<()> {
+        let place = || below(&pointer(at), "$id");
         let uri = if uri.len() > LONGEST { String::new() } else { resolve(self.uri(*resource), uri) };
         if uri.is_empty() || uri.len() > LONGEST {
             return refuse(&place(), format!("must not be longer than {LONGEST} bytes"));

@@ -34,6 +34,7 @@ fn a_reference_finds_what_is_in_the_same_document() {
         (json!({"$defs": {"a": {"$id": "p", "$ref": "#/$defs/b", "$defs": {"b": text()}}, "b": true}}), "#/$defs/a"),
         (json!({"$schema": DRAFT_7, "$id": "https://x.example/s#", "definitions": {"a": text()}}), "#/definitions/a"),
         (json!({"$schema": DRAFT_7, "definitions": {"a": {"$id": "#it", "type": "string"}}}), "#it"),
+        (json!({"$schema": DRAFT_7, "definitions": {"a": {"$id": "T#it", "type": "string"}}}), "T#it"),
         // Names of members are no keywords.
         (json!({"$defs": {"$id": {"$anchor": "it", "type": "string"}, "const": true}}), "#it"),
         (json!({"$defs": {"const": {"$anchor": "it", "type": "string"}}}), "#it"),
@@ -63,6 +64,9 @@ fn a_reference_to_another_document_or_to_nothing_is_refused_with_its_reason() {
         (json!({"$id": "https://x.example/s"}), "#it", "which does not exist"),
         // Anchors belong to their resource.
         (json!({"$defs": {"a": {"$id": "p", "$anchor": "it"}}}), "#it", "which does not exist"),
+        (json!({"$schema": DRAFT_7, "definitions": {"a": {"$id": "T#it"}}}), "#it", "which does not exist"),
+        (json!({"$schema": DRAFT_7, "definitions": {"a": {"$anchor": "it"}}}), "#it", "which does not exist"),
+        (json!({"\u{1}": true}), "#/%+1", "`#/%+1`"),
         (json!({"$id": "https://x.example/s#part"}), "#", "must not have a fragment"),
         (json!({"$id": 5}), "#", "at `/$id`: must be a string"),
         (json!({"$defs": {"a": {"$id": "p"}, "b": {"$id": "./p"}}}), "p", "names a second schema like an earlier one"),
