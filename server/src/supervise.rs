@@ -1,5 +1,6 @@
 //! Parts that have to run for as long as the server does. One that panics or ends is started again; if that does not help, the server
-//! stops, because it would go on with an old policy, or without a log, and nobody would see it.
+//! stops, because it would go on with an old policy, or without a log, and nobody would see it. A document at which reading it panics
+//! is none of that: it is refused like another one that is wrong, which `/health` shows.
 
 use std::{
     fmt,

@@ -50,6 +50,8 @@ struct Registry {
     peers: HashMap<IpAddr, usize>,
     is_draining: bool,
     is_ending: bool,
+    /// Whether nothing is served any more.
+    is_aborted: bool,
     /// When idle connections of strangers were last closed to make room.
     made_room: Option<Instant>,
 }
@@ -165,6 +167,9 @@ impl Connections {
     pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Slot> {
         let peer = peer.to_canonical();
         let (registry, now) = (&mut *self.0.registry.lock(), Instant::now());
+        if registry.is_aborted {
+            return None;
+        }
         registry.make_room(bounds.connections, now);
         let of_peer = registry.peers.get(&peer).copied().unwrap_or(0);
         if registry.open.len() >= bounds.connections || of_peer >= bounds.connections_per_peer {
@@ -187,7 +192,11 @@ impl Connections {
 
     /// Sets the task of a slot, so that it can be aborted.
     pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
-        if let Some(entry) = self.0.registry.lock().open.get_mut(&number) {
+        let registry = &mut *self.0.registry.lock();
+        if registry.is_aborted {
+            task.abort();
+        }
+        if let Some(entry) = registry.open.get_mut(&number) {
             entry.task = Some(task);
         }
     }
@@ -217,7 +226,7 @@ impl Connections {
 
     /// Lets every connection finish its requests, and closes those that have none; returns whether all requests were finished
     /// within the time. The rest is cut off.
-    pub(super) async fn end(&self, within: Duration) -> bool {
+    pub async fn end(&self, within: Duration) -> bool {
         let began = Instant::now();
         let mut all_finished = true;
         {
@@ -245,9 +254,11 @@ impl Connections {
         }
     }
 
-    /// Cuts off every connection with its requests.
+    /// Cuts off every connection with its requests, and those that are accepted from now on.
     pub fn abort(&self) {
-        self.0.registry.lock().open.values().for_each(Entry::abort);
+        let mut registry = self.0.registry.lock();
+        registry.is_aborted = true;
+        registry.open.values().for_each(Entry::abort);
     }
 }
 

@@ -118,6 +118,8 @@ impl Shutdown {
                 serving.await
             }
         };
+        // What served the port is gone; the connections go on by themselves, and their calls have ends to record.
+        let finished = finished && (reason != Err(Part::MainPort) || connections.end(within).await);
         // Until here a revocation still counts for calls that are made meanwhile.
         reloading.abort();
         if !finished {

@@ -236,3 +236,18 @@ async fn a_request_of_http_2_that_crosses_the_first_goaway_is_done_and_the_last_
     }
     assert_eq!(seen, ["GOAWAY after 2147483647", "an answer on 3", "GOAWAY after 3"]);
 }
+
+#[tokio::test]
+async fn what_is_accepted_after_everything_was_cut_off_is_not_served() {
+    let server = server(|_| {}).await;
+    let mut before = server.get("/held").await;
+    server.held.until_started().await;
+    server.connections.abort();
+    let mut after = server.get("/peer").await;
+    for stream in [&mut before, &mut after] {
+        let mut answer = String::new();
+        // It ends or is reset.
+        let _ = stream.read_to_string(&mut answer).await;
+        assert_eq!(answer, "");
+    }
+}
