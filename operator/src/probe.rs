@@ -10,7 +10,7 @@ mod query;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
 use portcullis_crds::NamespacedName;
@@ -28,9 +28,10 @@ use crate::{
     supervise::{Supervisor, TaskName},
     sync::lock,
 };
+use follow::Permits;
 use pod::ProbeTarget;
 
-/// How many pods are queried at once.
+/// How many pods are queried at once, of those that answer soon and of the others.
 const CONCURRENT_QUERIES: usize = 64;
 /// How many namespaces' permits are kept before those that are unused are looked for.
 const REMEMBERED_NAMESPACES: usize = 1000;
@@ -59,7 +60,9 @@ pub enum Occasion {
 pub struct Prober {
     cluster: Cluster,
     supervisor: Supervisor,
-    permits: Arc<Semaphore>,
+    of_prompt: Arc<Semaphore>,
+    /// For the pods that let a query wait.
+    of_slow: Arc<Semaphore>,
     /// The permits of each namespace that has pods.
     of_namespace: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Called with the name of a server when one of its pods reports something new.
@@ -88,9 +91,17 @@ impl Prober {
         supervisor: Supervisor,
         on_report: impl Fn(NamespacedName) + Send + Sync + 'static,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(CONCURRENT_QUERIES));
+        let [of_prompt, of_slow] = [(); 2].map(|()| Arc::new(Semaphore::new(CONCURRENT_QUERIES)));
         let on_report = Arc::new(on_report);
-        Self { cluster, supervisor, permits, of_namespace: Mutex::default(), on_report, state: Mutex::default() }
+        Self {
+            cluster,
+            supervisor,
+            of_prompt,
+            of_slow,
+            of_namespace: Mutex::default(),
+            on_report,
+            state: Mutex::default(),
+        }
     }
 
     /// Sets what the pods of a server are to serve, and which pods there are.
@@ -151,10 +162,15 @@ impl Prober {
         let (sender, targets) = watch::channel(target);
         let follower = follow::Follower {
             cluster: self.cluster.clone(),
-            permits: [self.permits_of(&server.namespace), Arc::clone(&self.permits)],
+            permits: Permits {
+                of_namespace: self.permits_of(&server.namespace),
+                of_prompt: Arc::clone(&self.of_prompt),
+                of_slow: Arc::clone(&self.of_slow),
+            },
             on_report: Arc::clone(&self.on_report),
             report: Arc::clone(&report),
             nudges: follow::nudges_so_far(pod.sync.as_deref()).into(),
+            is_slow: AtomicBool::new(false),
         };
         let (supervisor, name) = (self.supervisor.clone(), TaskName::new(Task::Follower, pod.name.to_string()));
         let follower = Arc::new(follower);

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -30,14 +30,26 @@ use crate::{
 /// 90 s.
 const NUDGES: [u64; 5] = [0, 1, 2, 4, 8];
 
+/// The permits to query pods. Those that let queries wait share permits of their own, so that they take none from others.
+#[derive(Clone, Debug)]
+pub(super) struct Permits {
+    pub of_namespace: Arc<Semaphore>,
+    pub of_prompt: Arc<Semaphore>,
+    pub of_slow: Arc<Semaphore>,
+}
+
+/// From this time on a query took long.
+const SLOW: Duration = Duration::from_millis(500);
+
 pub(super) struct Follower {
     pub cluster: Cluster,
-    /// Those of the pod's namespace, and those of all.
-    pub permits: [Arc<Semaphore>; 2],
+    pub permits: Permits,
     pub on_report: Arc<dyn Fn(NamespacedName) + Send + Sync>,
     pub report: Arc<Mutex<PodReport>>,
     /// How often the pod was nudged. It is part of the annotation, for the same value again would not be an update.
     pub nudges: AtomicU64,
+    /// Whether the last query took long.
+    pub is_slow: AtomicBool,
 }
 
 impl Follower {
@@ -97,9 +109,13 @@ impl Follower {
     }
 
     async fn query(&self, address: &str, port: u16, uid: &str) -> Option<Revisions> {
-        let [of_namespace, of_all] = &self.permits;
-        let _permits = (of_namespace.acquire().await.ok()?, of_all.acquire().await.ok()?);
-        query(address, port, uid).await
+        let Permits { of_namespace, of_prompt, of_slow } = &self.permits;
+        let of_pool = if self.is_slow.load(Relaxed) { of_slow } else { of_prompt };
+        let _permits = (of_namespace.acquire().await.ok()?, of_pool.acquire().await.ok()?);
+        let begun = Instant::now();
+        let answer = query(address, port, uid).await;
+        self.is_slow.store(begun.elapsed() >= SLOW, Relaxed);
+        answer
     }
 
     /// Keeps what the pod reported, and passes it on if it is new. Returns whether it is the target.

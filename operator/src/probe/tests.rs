@@ -1,4 +1,4 @@
-//! Followers that panic.
+//! Followers that panic, and pods that do not answer.
 
 use std::time::Duration;
 
@@ -25,19 +25,47 @@ async fn answer(listener: TcpListener, uid: &str) {
     }
 }
 
-#[tokio::test]
-async fn a_follower_that_panics_goes_on_by_itself() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+/// A pod of the server `crm`, with its admin port on this machine.
+fn pod(namespace: &str, uid: &str, port: u16) -> Arc<ObservedPod> {
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {
-            "name": "crm-0", "namespace": "panics", "uid": "u", "resourceVersion": "1",
+            "name": "crm-0", "namespace": namespace, "uid": uid, "resourceVersion": "1",
             "labels": {"app.kubernetes.io/instance": "crm"},
         },
         "spec": {"containers": [{"name": "server", "ports": [{"name": "admin", "containerPort": port}]}]},
         "status": {"podIP": "127.0.0.1", "phase": "Running"},
     }))
     .unwrap();
+    Arc::new(pod.into())
+}
+
+#[tokio::test]
+async fn pods_that_let_queries_wait_take_no_permits_from_others() {
+    // Connections are made, and never answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let api = FakeApi::start(|_| Some((200, json!({})))).await;
+    let prober = Prober::new(Cluster::new(api.client(), Fence::open()), Supervisor::default(), |_| {});
+    let revisions = Revisions { policy: Some("p".into()), credentials: Some("c".into()) };
+    for namespace in 0..8 {
+        let namespace = format!("noisy-{namespace}");
+        let pods: Vec<_> = (0..16).map(|n| pod(&namespace, &format!("{namespace}-{n}"), port)).collect();
+        let server = NamespacedName { namespace, name: "crm".into() };
+        prober.follow(&server, &revisions, Occasion::Routine, &pods, &Restored::default());
+    }
+    let apart = async {
+        while (prober.of_prompt.available_permits(), prober.of_slow.available_permits()) != (CONCURRENT_QUERIES, 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), apart).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_follower_that_panics_goes_on_by_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pod = pod("panics", "u", port);
     let api = FakeApi::start(|_| Some((200, json!({"metadata": {"name": "crm-0"}})))).await;
     let (supervisor, (sender, mut reports)) = (Supervisor::default(), tokio::sync::mpsc::unbounded_channel());
     let cluster = Cluster::new(api.client(), Fence::open());
@@ -45,7 +73,7 @@ async fn a_follower_that_panics_goes_on_by_itself() {
     let server = NamespacedName { namespace: "panics".into(), name: "crm".into() };
     let revisions = Revisions { policy: Some("p".into()), credentials: Some("c".into()) };
     faults::plan("follower of panics/crm-0", 3);
-    prober.follow(&server, &revisions, Occasion::Routine, &[Arc::new(pod.into())], &Restored::default());
+    prober.follow(&server, &revisions, Occasion::Routine, &[pod], &Restored::default());
     tokio::select! {
         () = answer(listener, "u") => {}
         report = tokio::time::timeout(Duration::from_secs(60), reports.recv()) => assert_eq!(report, Ok(Some(server))),
