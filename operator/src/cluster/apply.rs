@@ -152,8 +152,8 @@ impl DesiredObject {
                 return Err(Error::NotOwned(NotOwned { kind: self.object.resource.kind.clone(), namespace, name }));
             }
         }
-        if self.is_document && live["immutable"] == true {
-            changed.note([FieldPath::of_field("immutable")], &live);
+        if let Some(field) = self.unchangeable(&live) {
+            changed.note([FieldPath::of_field(field)], &live);
             let object = self.replace(cluster, &live).await?;
             return Ok(Applied::Patched(changed.corrected(object, None)));
         }
@@ -203,6 +203,16 @@ impl DesiredObject {
         let added = self.added(live).map(|added| added.fields).unwrap_or_default();
         let fields: Vec<FieldPath> = added.into_iter().chain(self.drift(live)).collect();
         (!fields.is_empty()).then(|| words(&fields))
+    }
+
+    /// The field because of which a document cannot become what it should be.
+    fn unchangeable(&self, live: &Value) -> Option<&'static str> {
+        match self.is_document {
+            true if live["immutable"] == true => Some("immutable"),
+            // Of a Secret.
+            true if live["type"] != self.value["type"] => Some("type"),
+            _ => None,
+        }
     }
 
     async fn read(&self, cluster: &Cluster) -> Result<Option<Value>, Error> {
@@ -274,9 +284,10 @@ impl DesiredObject {
 
     /// Deletes the object and creates it again. Pods keep what they have mounted in between.
     async fn replace(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
-        // If something refuses to create it, the old one is better than none. A quota counts the old one, too.
+        // If something refuses to create it, the old one is better than none: pods that start need it. A quota counts the old one, too,
+        // but one that is exceeded already refuses the new one after the old one is gone.
         match cluster.try_create(&self.object, self.value.clone()).await {
-            Err(error) if !error.is_conflict() && !error.is_quota() => return Err(error),
+            Err(error) if !error.is_conflict() && !error.is_full_quota() => return Err(error),
             _ => {}
         }
         let uid = &live["metadata"]["uid"];

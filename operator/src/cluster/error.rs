@@ -1,8 +1,8 @@
 //! Why something could not be done on the cluster.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use portcullis_crds::condition::Reason;
+use portcullis_crds::{condition::Reason, quantity::Quantity};
 
 use super::ownership::NotOwned;
 
@@ -79,10 +79,13 @@ impl Error {
         matches!(&**source, kube::Error::Api(status) if status.code == 404 && is_namespace(status))
     }
 
-    /// Whether a ResourceQuota is used up.
-    pub fn is_quota(&self) -> bool {
+    /// Whether a ResourceQuota is used up, and has room again once an object of the same kind was deleted: it is not exceeded already.
+    pub fn is_full_quota(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
-        matches!(&**source, kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota"))
+        match &**source {
+            kube::Error::Api(status) if status.code == 403 => !is_exceeded(&status.message).unwrap_or(true),
+            _ => false,
+        }
     }
 
     /// Whether the API server says that the object would not be valid, or is too large.
@@ -117,6 +120,19 @@ impl Error {
         let is_namespace = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
         matches!(status.code, 404 | 409) && !is_namespace
     }
+}
+
+/// Whether more is used than a quota allows, from the words of the API server: `exceeded quota: full, requested: a=1, used: a=2,
+/// limited: a=2`. `None` if they are about something else.
+fn is_exceeded(message: &str) -> Option<bool> {
+    let (_, amounts) = message.split_once("exceeded quota: ")?;
+    let (used, limited) = amounts.split_once(", used: ")?.1.split_once(", limited: ")?;
+    let amounts = |text: &str| -> Option<BTreeMap<String, Quantity>> {
+        let amount = |amount: &str| amount.split_once('=').and_then(|(of, n)| Some((of.to_owned(), n.parse().ok()?)));
+        text.split(',').map(amount).collect()
+    };
+    let (used, limited) = (amounts(used)?, amounts(limited)?);
+    Some(used.iter().any(|(of, used)| limited.get(of).is_none_or(|limited| limited < used)))
 }
 
 /// The API server's own message, or why it could not be reached, without what the client's libraries put around it.
@@ -177,5 +193,24 @@ mod tests {
         assert_eq!(error.to_string(), "creating Secret a/b: admission webhook: denied (HTTP 422)");
         let error = refused(json!({"code": 422, "message": "ñ".repeat(5000)})).to_string();
         assert!(error.len() < MAX_MESSAGE + 64, "{}", error.len());
+    }
+
+    #[test]
+    fn a_quota_that_is_full_has_room_once_something_was_deleted_and_one_that_is_exceeded_has_none() {
+        let quota = |amounts: &str| {
+            let message = format!("configmaps \"a\" is forbidden: exceeded quota: q, {amounts}");
+            refused(json!({"code": 403, "message": message})).is_full_quota()
+        };
+        for (amounts, is_full) in [
+            ("requested: configmaps=1, used: configmaps=2, limited: configmaps=2", true),
+            ("requested: a=1,b=1, used: a=2,b=1k, limited: a=2,b=1000", true),
+            ("requested: configmaps=1, used: configmaps=2, limited: configmaps=1", false),
+            ("requested: a=1,b=1, used: a=2,b=3, limited: a=2,b=2", false),
+            ("requested: a=1, used: a=2, limited: b=2", false),
+            ("used up", false),
+        ] {
+            assert_eq!(quota(amounts), is_full, "{amounts}");
+        }
+        assert!(!refused(json!({"code": 403, "message": "forbidden"})).is_full_quota());
     }
 }

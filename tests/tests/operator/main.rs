@@ -15,6 +15,7 @@ mod late;
 mod namespace;
 mod privileges;
 mod refused;
+mod refused_secrets;
 mod restored;
 mod scale;
 mod second;

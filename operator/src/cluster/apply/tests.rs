@@ -77,6 +77,9 @@ async fn an_immutable_document_is_created_again_once_it_is_known_that_it_can_be(
     assert_eq!(methods, ["POST", "DELETE", "POST"]);
     assert_eq!(writes[1].1["preconditions"]["uid"], "uid");
 
+    let (applied, writes) = super::tests::writes(desired(), live(|it| it["type"] = json!("example.com/other"))).await;
+    assert!(matches!(applied, Ok(Applied::Patched(it)) if it.fields == "type") && writes.len() == 3);
+
     let held = live(|it| {
         it["immutable"] = json!(true);
         it["metadata"]["finalizers"] = json!(["example.com/hold"]);
