@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::yaml::check_steps;
+
 /// Stands for what cannot be read.
 pub(super) const UNREADABLE: &str = "(cannot be read)";
 
@@ -114,6 +116,7 @@ pub(super) fn is_readable(text: &str) -> bool {
 
 /// Reads a text in which keys may appear twice.
 fn read(text: &str) -> Option<Value> {
+    check_steps(text).ok()?;
     serde_yaml::from_str::<Lenient>(text).ok().map(|read| read.0)
 }
 

@@ -45,6 +45,7 @@ struct Flaws {
 /// # Errors
 /// Returns an error if the text is not YAML, does not contain exactly one document, or has too many flaws to name their places.
 pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
+    super::yaml::check_steps(text).map_err(|error| Finding::new("", error.to_string()))?;
     let (mut found, mut flaws) = (None, Flaws::default());
     for document in serde_yaml::Deserializer::from_str(text) {
         let node = Node { segments: &mut Vec::new(), flaws: &mut flaws };

@@ -47,11 +47,41 @@ impl From<serde_yaml::Error> for SyntaxError {
     }
 }
 
+/// The longest that a text may take to be read, in steps of the reader: it looks at every open bracket for each sign of structure, so
+/// that a text of brackets would take it minutes. A document of 1 MiB takes a hundredth of this, even
+/// if it has a thousand strings with a bracket that is never closed.
+const MAX_STEPS: usize = 500_000_000;
+
+/// Refuses a text that would take too long to be read. Brackets within strings count, too: telling them apart is the reader's work.
+///
+/// # Errors
+/// Returns where the text is nested too deeply.
+pub(super) fn check_steps(text: &str) -> Result<(), SyntaxError> {
+    let (mut depth, mut steps) = (0_usize, 0_usize);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' | b':' | b'-' | b'?' | b'\n' => {}
+            _ => continue,
+        }
+        steps += depth;
+        if steps > MAX_STEPS {
+            let before = &text.as_bytes()[..at];
+            let line_start = before.iter().rposition(|it| *it == b'\n').map_or(0, |end| end + 1);
+            let line = before.iter().filter(|it| **it == b'\n').count() + 1;
+            return Err(SyntaxError { line, column: at - line_start + 1, message: TOO_DEEP.to_owned() });
+        }
+    }
+    Ok(())
+}
+
 /// The documents of a YAML stream. Empty ones are left out.
 ///
 /// # Errors
 /// Returns the first syntax error or duplicate key.
 pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
+    check_steps(text)?;
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         // serde_yaml's own value refuses duplicate keys, serde_json's does not.
@@ -199,5 +229,20 @@ mod tests {
             [Ok(json!({"a": 1})), broken, Ok(json!({"d": 3})), Err((9, String::new(), json!({"e": "\u{fffd}"})))]
         );
         assert_eq!(read("e: \u{fffd}".as_bytes()), [Ok(json!({"e": "\u{fffd}"}))]);
+    }
+
+    #[test]
+    fn a_text_that_would_take_minutes_is_refused_at_once_and_a_large_document_is_not() {
+        let hostile = |unit: &str| unit.repeat((1 << 20) / unit.len());
+        for text in [hostile("["), hostile("{"), hostile("[a, "), format!("{}{}", "[".repeat(5000), hostile("a,"))] {
+            assert_eq!(split(&text).unwrap_err().message, TOO_DEEP);
+            assert_eq!(split_each(text.as_bytes()).len(), 1);
+            let finding = super::super::tolerant(&text).unwrap_err();
+            assert!(finding.message.contains(TOO_DEEP), "{finding}");
+        }
+        let tool =
+            "- {name: a, description: 'one of [ and of {', inputSchema: {properties: {a: {type: [string, 'null']}}}}\n";
+        let large = format!("{}{}", tool.repeat(500), "- a: [b, {c: d}]\n".repeat(20_000));
+        assert_eq!(check_steps(&large), Ok(()));
     }
 }
