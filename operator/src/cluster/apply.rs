@@ -186,6 +186,14 @@ impl DesiredObject {
         Ok(Applied::Patched(changed.corrected(object, remains)))
     }
 
+    /// The first fields that differ, in words, and the other field managers that changed them; `None` if nothing is to be written.
+    pub fn difference(&self, live: &Value) -> Option<(String, BTreeSet<String>)> {
+        let mut changed = Changed::default();
+        changed.note(self.added(live).map(|added| added.fields).unwrap_or_default(), live);
+        changed.note(self.drift(live), live);
+        (!changed.fields.is_empty()).then(|| (words(&changed.fields), changed.by))
+    }
+
     fn drift(&self, live: &Value) -> Option<FieldPath> {
         drift(&self.value, live, FIELD_MANAGER, self.lists)
     }

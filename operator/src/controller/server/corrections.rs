@@ -30,6 +30,8 @@ pub struct Corrections {
     /// By what was corrected.
     reported: HashMap<String, Reported>,
     fights: HashMap<Child, Fight>,
+    /// The corrections that were sent and whose answers did not arrive yet, in words.
+    sent: HashMap<Child, String>,
 }
 
 #[derive(Debug)]
@@ -100,11 +102,22 @@ impl Corrections {
         news
     }
 
-    /// Takes note that an object is as it should be, although nothing was written.
-    pub fn unchanged(&mut self, child: &Child) {
+    /// Keeps what a correction is about to put back: its answer may never be seen, because it is late or given up for a removal.
+    pub fn sending(&mut self, child: &Child, words: String) {
+        self.sent.insert(child.clone(), words);
+    }
+
+    /// What was sent last, if its answer did not arrive.
+    pub fn take_sent(&mut self, child: &Child) -> Option<String> {
+        self.sent.remove(child)
+    }
+
+    /// Takes note that an object is as it should be, although nothing was written. Returns what an earlier correction put back.
+    pub fn unchanged(&mut self, child: &Child) -> Option<String> {
         if self.fights.get(child).is_some_and(|fight| fight.is_in_vain) {
             self.fights.remove(child);
         }
+        self.take_sent(child)
     }
 
     /// What is contested now, in words, and when that is looked at again.
@@ -216,7 +229,7 @@ mod tests {
         assert_eq!(corrections.corrected(&child(), "spec.x", &by, None, start), None);
         assert_eq!(corrections.contested(start), (vec![], None));
         corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start);
-        corrections.unchanged(&child());
+        assert_eq!(corrections.unchanged(&child()), None);
         assert_eq!(corrections.contested(start), (vec![], None));
     }
 }

@@ -83,7 +83,16 @@ impl ObjectWrite {
             }
         }
         let desired = self.desired(changes.as_ref());
-        let applied = self.write(desired, live, before_unfenced).await?;
+        let difference = live.as_ref().filter(|_| is_as_before).and_then(|live| desired.difference(live));
+        if let Some((fields, by)) = difference {
+            lock(&memory).corrections.sending(&child, format!("{fields}{}", changed_by(&by)));
+        }
+        let applied = self.write(desired, live, before_unfenced).await.inspect_err(|error| {
+            // What was refused had no effect.
+            if !error.is_transient() || error.is_permanent() || error.is_conflict() {
+                lock(&memory).corrections.take_sent(&child);
+            }
+        })?;
         let kind = &self.object.kind.object;
         if let Some(changes) = changes {
             lock(&memory).changes.insert(kind.kind, changes);
@@ -169,12 +178,13 @@ impl ObjectWrite {
         let mut memory = lock(&memory);
         let now = Instant::now();
         let put_back = match applied {
-            Applied::Unchanged => {
-                memory.corrections.unchanged(child);
-                return;
-            }
+            Applied::Unchanged => match memory.corrections.unchanged(child) {
+                Some(sent) => Some(format!("Put back {kind} {name}: {sent}")),
+                None => return,
+            },
             Applied::Created(_) => is_as_before.then(|| format!("Put back {kind} {name}: it had been deleted")),
             Applied::Patched(Correction { fields, by, is_addition, remains, .. }) if is_as_before || *is_addition => {
+                memory.corrections.take_sent(child);
                 let contested = memory.corrections.corrected(child, fields, by, remains.as_deref(), now);
                 memory.events.extend(contested.map(|words| EventDraft::warning(Reason::DriftContested, words)));
                 let is_put_back = remains.is_none();

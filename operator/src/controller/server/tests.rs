@@ -357,3 +357,44 @@ async fn a_policy_does_not_wait_for_credentials_whose_read_is_not_answered() {
     assert!(!reconcile.is_finished(), "the credentials are still waited for");
     reconcile.abort();
 }
+
+#[tokio::test]
+async fn what_was_put_back_by_a_write_that_was_given_up_is_said_once_it_is_found() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let api = storing({
+        let hangs = Arc::clone(&hangs);
+        move |request| {
+            let is_of_deployment = request.method == "PATCH" && request.path.contains("deployments");
+            (is_of_deployment && hangs.load(Ordering::SeqCst)).then(|| refusal(504))
+        }
+    })
+    .await;
+    let context = context(&api, "fixed");
+    reconciled(&context, Lane::Others).await.unwrap();
+    let is_creation = |request: &Request| request.method == "POST" && request.path.contains("deployments");
+    let deployment = api.requests().into_iter().find(is_creation).unwrap().body;
+    let live = |version: &str, is_on_host: bool| {
+        let mut live = deployment.clone();
+        live["metadata"]["uid"] = json!("uid-of-deployment");
+        live["metadata"]["resourceVersion"] = json!(version);
+        live["metadata"]["managedFields"] = json!([{"manager": FIELD_MANAGER, "operation": "Apply"}]);
+        if is_on_host {
+            live["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        }
+        object(live)
+    };
+    let _ = context.owned.answer(&KINDS[4].object, live("1000", true));
+    hangs.store(true, Ordering::SeqCst);
+    reconciled(&context, Lane::Others).await.unwrap_err();
+    hangs.store(false, Ordering::SeqCst);
+    let _ = context.owned.answer(&KINDS[4].object, live("1001", false));
+    reconciled(&context, Lane::Others).await.unwrap();
+    reconciled(&context, Lane::Others).await.unwrap();
+    let notes =
+        api.requests().into_iter().filter(|request| request.method == "POST" && request.path.contains("events"));
+    let put_back: Vec<String> = notes
+        .filter_map(|request| request.body["note"].as_str().map(str::to_owned))
+        .filter(|note| note.starts_with("Put back Deployment"))
+        .collect();
+    assert_eq!(put_back, ["Put back Deployment crm: spec.template.spec.hostNetwork"]);
+}
