@@ -43,6 +43,10 @@ impl<C> Establish<C> {
     pub fn new(connector: C, breaker: Arc<Breaker>, places: Places) -> Self {
         Self { connector, breaker, places, room: Arc::new(Semaphore::new(CALLS)) }
     }
+
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
 }
 
 impl<C> Service<Uri> for Establish<C>

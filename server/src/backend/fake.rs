@@ -65,8 +65,8 @@ impl Kind for Fake {
         Some(Box::new(self.clone()))
     }
 
-    fn check(&self) -> Option<BoxFuture<'static, bool>> {
-        Some(async { true }.boxed())
+    fn check(&self) -> Option<BoxFuture<'static, Option<bool>>> {
+        Some(async { Some(true) }.boxed())
     }
 }
 

@@ -47,7 +47,7 @@ impl Kind for Fixed {
         })
     }
 
-    fn check(&self) -> Option<BoxFuture<'static, bool>> {
+    fn check(&self) -> Option<BoxFuture<'static, Option<bool>>> {
         None
     }
 }

@@ -1,13 +1,10 @@
 //! Whether something is healthy, and how long it took to find out.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Serialize, Serializer};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 /// How long a check may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,7 +45,7 @@ impl Check {
 impl HealthCache {
     /// The last result, if it is fresh, otherwise that of `check`. There is one check at a time, and a check that has begun
     /// ends and counts even if nobody waits for it any more: callers cannot make the server check a backend more often.
-    pub async fn get_or_check(&self, check: BoxFuture<'static, bool>) -> Check {
+    pub async fn get_or_check(&self, check: BoxFuture<'static, Option<bool>>) -> Check {
         let mut last = self.0.clone().lock_owned().await;
         if let Some((at, result)) = *last
             && at.elapsed() < FRESH
@@ -57,8 +54,12 @@ impl HealthCache {
         }
         let running = tokio::spawn(async move {
             let began = Instant::now();
-            let is_healthy = tokio::time::timeout(TIMEOUT, check).await.unwrap_or(false);
-            let status = if is_healthy { Status::Healthy } else { Status::Unhealthy };
+            let status = match tokio::time::timeout(TIMEOUT, check).await.unwrap_or(Some(false)) {
+                Some(true) => Status::Healthy,
+                Some(false) => Status::Unhealthy,
+                // Nothing new is known.
+                None => last.map_or(Status::Healthy, |(_, last)| last.status),
+            };
             let result = Check { status, latency: began.elapsed() };
             *last = Some((Instant::now(), result));
             result
@@ -99,5 +100,20 @@ mod tests {
         }
         assert_eq!(cache.get_or_check(check()).await.status, Status::Unhealthy);
         assert_eq!(begun.load(SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_finds_nothing_out_changes_nothing() {
+        let cache = HealthCache::default();
+        for (found, expected) in [
+            (None, Status::Healthy),
+            (Some(false), Status::Unhealthy),
+            (None, Status::Unhealthy),
+            (Some(true), Status::Healthy),
+            (None, Status::Healthy),
+        ] {
+            assert_eq!(cache.get_or_check(std::future::ready(found).boxed()).await.status, expected);
+            tokio::time::advance(FRESH).await;
+        }
     }
 }

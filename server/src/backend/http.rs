@@ -49,7 +49,7 @@ impl Kind for Http {
         Some(Box::new(HttpWork { backend: self.name.clone(), request, client: self.client.clone() }))
     }
 
-    fn check(&self) -> Option<BoxFuture<'static, bool>> {
+    fn check(&self) -> Option<BoxFuture<'static, Option<bool>>> {
         Some(health::check(self.client.clone(), self.target.clone()).boxed())
     }
 }

@@ -12,8 +12,9 @@ pub trait Kind: Send + Sync {
     /// rules out.
     fn work(&self, tool: &ToolKind, checked: &CheckedToolKind) -> Option<Box<dyn Work>>;
 
-    /// A check of its health: whether calls can be made. It is not begun before it is polled. `None` if nothing can fail.
-    fn check(&self) -> Option<BoxFuture<'static, bool>>;
+    /// A check of its health: whether calls can be made; `None` of it if that could not be found out. It is not begun before it is
+    /// polled. `None` if nothing can fail.
+    fn check(&self) -> Option<BoxFuture<'static, Option<bool>>>;
 }
 
 /// The work of a tool.

@@ -33,6 +33,8 @@ struct Shared {
     settled: AtomicUsize,
     /// Wakes those that wait for an amount to be given back.
     freed: Notify,
+    /// How many wait.
+    waiting: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -109,6 +111,7 @@ impl Budget {
         mut attempt: impl FnMut() -> Result<(), OverBudget>,
     ) -> Result<(), OverBudget> {
         let deadline = tokio::time::Instant::now() + within;
+        let _waiting = Waiting::new(&self.shared.waiting);
         loop {
             // Registered before the attempt, so that nothing that is given back after it is missed.
             let freed = self.shared.freed.notified();
@@ -118,7 +121,33 @@ impl Budget {
     }
 }
 
+/// One that waits. It no longer does once this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Share {
+    /// Whether others wait for an amount to be given back.
+    pub fn is_waited_for(&self) -> bool {
+        self.budget.shared.waiting.load(Relaxed) > 0
+    }
+
+    /// Gives back what it holds above `amount`.
+    pub fn shrink(&mut self, amount: usize) {
+        self.give_back(self.amount.saturating_sub(amount));
+    }
+
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.amount == 0

@@ -71,16 +71,18 @@ impl HttpClients {
 
     /// A client that reports to the breaker whether connections can be made.
     pub fn client(&self, breaker: Arc<Breaker>) -> HttpClient {
+        let places = self.places.of_backend();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Dialer::new(self.addresses, self.places.clone()));
-        let connector = Establish::new(connector, breaker, self.places.clone());
+            .wrap_connector(Dialer::new(self.addresses, places.clone()));
+        let most_idle = CALLS.min(places.most_idle());
+        let connector = Establish::new(connector, breaker, places);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(CALLS)
+            .pool_max_idle_per_host(most_idle)
             .http1_max_buf_size(READ)
             // Only a request of which no byte was written gets another connection: one that was still queued when its pooled
             // connection turned out to be closed.
@@ -91,6 +93,11 @@ impl HttpClients {
 }
 
 impl HttpClient {
+    /// Whether a connection could be opened now, as far as this server is concerned.
+    pub(super) fn has_place(&self) -> bool {
+        !self.connector.places().are_taken()
+    }
+
     /// Opens a connection, and closes it.
     pub(super) async fn connect(&self, uri: Uri) -> Result<(), BoxedError> {
         self.connector.clone().call(uri).await.map(drop)

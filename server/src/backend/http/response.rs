@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     backend::{failure::Failure, output::Output},
@@ -25,6 +26,10 @@ const LARGE: usize = 4 * MAX_BYTES;
 const LARGE_OF_IDENTITY: usize = 2 * MAX_BYTES;
 /// No call waits for longer than this: the longest timeout of a tool.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A large response that brings less than this in this time is given up while others wait for room.
+const LEAST: usize = 64 * 1024;
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// The budget of large responses that are being received.
 pub fn budget() -> Budget {
@@ -53,8 +58,10 @@ async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B, max: usize, share: 
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let mut pace = Pace::new();
+    while let Some(frame) = pace.frame(&mut body, share).await? {
         let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
+        pace.received += data.len();
         match &first {
             None => first = Some(data),
             Some(first) => {
@@ -73,7 +80,44 @@ async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B, max: usize, share: 
             }
         }
     }
-    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
+    share.shrink(body.len());
+    Ok(body)
+}
+
+/// How fast a response arrives.
+struct Pace {
+    began: Instant,
+    window: Instant,
+    /// Bytes since the window began.
+    received: usize,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { began: now, window: now, received: 0 }
+    }
+
+    /// The next frame.
+    ///
+    /// # Errors
+    /// Returns an error if the response holds room that others wait for, and arrives too slowly.
+    async fn frame<B: Body<Data = Bytes> + Unpin>(
+        &mut self,
+        body: &mut B,
+        share: &Share,
+    ) -> Result<Option<Result<Frame<Bytes>, B::Error>>, Failure> {
+        loop {
+            match timeout_at(self.window + WINDOW, body.frame()).await {
+                Ok(frame) => return Ok(frame),
+                Err(_) if !share.is_empty() && self.received < LEAST && share.is_waited_for() => {
+                    return Err(Failure::Timeout(self.began.elapsed()));
+                }
+                Err(_) => (self.window, self.received) = (Instant::now(), 0),
+            }
+        }
+    }
 }
 
 /// The beginning of an error's text.
@@ -84,8 +128,8 @@ fn beginning(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
     use http_body_util::{Full, StreamBody};
-    use hyper::body::Frame;
 
     use super::*;
     use crate::fingerprint::Fingerprint;
@@ -113,7 +157,7 @@ mod tests {
         let shares = |name: &str| budget.share(Fingerprint::of(&[name]));
         let mut held = vec![shares("one"), shares("one")];
         for share in &mut held {
-            collect(large(SMALL + 1), MAX_BYTES, share).await.unwrap();
+            collect(large(MAX_BYTES), MAX_BYTES, share).await.unwrap();
         }
         assert_eq!(budget.held(), LARGE_OF_IDENTITY);
         let mut third = shares("one");
@@ -123,6 +167,37 @@ mod tests {
         collect(large(SMALL + 1), MAX_BYTES, &mut shares("other")).await.unwrap();
         held.pop();
         assert_eq!(waiting.await.map(|body| body.len()), Ok(SMALL + 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_response_gives_its_room_to_those_that_wait_and_goes_on_if_nobody_does() {
+        // 80 KiB at once, then a byte a second.
+        let slow = || {
+            let first = futures::stream::iter([40 * 1024; 2]).map(|length| vec![b' '; length]);
+            let drip = futures::stream::iter(0..20).then(async |_| {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                vec![b' ']
+            });
+            let bytes = first.chain(drip).map(|bytes| Ok::<_, std::io::Error>(Frame::data(Bytes::from(bytes))));
+            Box::pin(StreamBody::new(bytes))
+        };
+        let budget = Budget::new(MAX_BYTES, MAX_BYTES);
+        let shares = |name: &str| budget.share(Fingerprint::of(&[name]));
+        assert!(collect(slow(), MAX_BYTES, &mut shares("one")).await.is_ok(), "nobody waits");
+        let (mut one, mut other) = (shares("one"), shares("other"));
+        let (given_up, waited) = tokio::join!(
+            async {
+                let result = collect(slow(), MAX_BYTES, &mut one).await;
+                drop(one);
+                result
+            },
+            async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                collect(large(SMALL + 1), MAX_BYTES, &mut other).await
+            }
+        );
+        assert!(matches!(given_up, Err(Failure::Timeout(after)) if after <= WINDOW * 3), "{given_up:?}");
+        assert_eq!((waited.map(|body| body.len()), budget.held()), (Ok(SMALL + 1), SMALL + 1));
     }
 
     #[tokio::test]
