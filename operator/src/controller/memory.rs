@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     collect::Publications,
     polling::SeenSecret,
-    server::{Changes, Confirmation, Corrections, DocumentGate, Strangers},
+    server::{Changes, Confirmation, Corrections, DocumentGate, Rest, Strangers},
 };
 use crate::{
     cluster::events::EventDraft,
@@ -64,6 +64,8 @@ pub struct ServerMemory {
     pub sent: Published,
     /// Through which the writes of each document pass, by the name of its object.
     pub gates: HashMap<String, Arc<DocumentGate>>,
+    /// What a reconcile does after the documents.
+    pub rest: Rest,
     /// The Secret with its credentials.
     pub secret: Option<SeenSecret>,
     /// Whether its credentials could not be written when they were last to be.

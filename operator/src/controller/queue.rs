@@ -187,6 +187,17 @@ impl<K: Key> WorkItem<K> {
         Arc::clone(&self.room)
     }
 
+    /// Room in the lane of all else, for what goes on beside a removal. It is taken even if there is none.
+    pub fn room_of_rest(&self) -> Arc<Room<K>> {
+        if self.lane == Lane::Others {
+            return self.room();
+        }
+        let (queue, begun) = (Arc::clone(&self.room.queue), Instant::now());
+        let namespace = self.key.namespace().to_owned();
+        queue.lock().lanes[Lane::Others as usize].begin(&namespace, begun);
+        Arc::new(Room { lane: Lane::Others, namespace, begun, queue })
+    }
+
     /// Sets whether the work can be given up for a removal from here on. Removals themselves begin with no.
     pub fn can_be_given_up(&self, is_possible: bool) {
         self.can_be_given_up.send_replace(is_possible);

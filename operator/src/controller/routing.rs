@@ -10,6 +10,7 @@ use super::{
     context::{Context, ReconcileKey},
     index::narrows,
     queue::Lane,
+    server::may_serve,
 };
 use crate::{
     cluster::{
@@ -80,7 +81,7 @@ impl Context {
             (Some(old), Some(new)) if old != new => Lane::Removals,
             _ => Lane::Others,
         };
-        self.queue.add_at(ReconcileKey::Client(name), Instant::now(), lane);
+        self.queue.add_at(ReconcileKey::Client(name.clone()), Instant::now(), lane);
         let is_same_client = change.old.as_ref().is_none_or(|old| old.object.uid() == client.object.uid());
         let takes_nothing_away = match (old, new) {
             (None, Some(Ok(_))) => true,
@@ -89,8 +90,15 @@ impl Context {
         };
         let may_wait = is_same_client && !client.is_terminating() && takes_nothing_away;
         for server in servers {
-            self.publish(server, may_wait);
+            self.publish_client(&name, server, may_wait);
         }
+    }
+
+    /// Schedules the next publication of a server because of a client. Whatever becomes of one that the server does not serve can
+    /// wait: anybody can name a server.
+    pub fn publish_client(&self, client: &NamespacedName, server: NamespacedName, may_wait: bool) {
+        let may_wait = may_wait || !may_serve(self, &server, client);
+        self.publish(server, may_wait);
     }
 
     /// Schedules the next publication of a server: now, or if it may wait, together with what else changes within the

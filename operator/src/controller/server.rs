@@ -6,14 +6,16 @@ mod confirmation;
 mod corrections;
 mod documents;
 mod fetch;
+mod grants;
 mod object_write;
 mod pods;
 mod publication;
 mod reports;
+mod rest;
 mod standing;
 mod status;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use portcullis_crds::NamespacedName;
 use tokio::time::Instant;
@@ -29,6 +31,9 @@ pub use confirmation::Confirmation;
 pub use corrections::Corrections;
 pub use documents::DocumentGate;
 use fetch::Fetched;
+pub use grants::may_serve;
+use rest::Remaining;
+pub use rest::Rest;
 pub use standing::Strangers;
 use status::RECHECK;
 
@@ -54,8 +59,7 @@ pub async fn reconcile(
     }
     let result = tokio::select! {
         result = take_steps(context, name, work) => result,
-        // A removal waits for no other write of its own server. Writes of documents go on; another one that was being sent may still
-        // take effect, and the next reconcile finds it, as after the end of the process.
+        // A removal waits for no other write of its own server. What was begun goes on: each document by itself, and the rest.
         () = work.given_up() => {
             debug!(server = %name, "given up for a removal");
             Ok(Duration::ZERO)
@@ -73,7 +77,8 @@ async fn take_steps(
     name: &NamespacedName,
     work: &WorkItem<ReconcileKey>,
 ) -> Result<Duration, Error> {
-    let (fetched, plan, mut outcome) = loop {
+    let mut turn = None;
+    let (fetched, plan, applying, left_over) = loop {
         // The plan of a removal is carried out as far as an earlier write allows, even if another removal waits.
         work.can_be_given_up(work.lane != Lane::Removals);
         let Some((fetched, live)) = fetch::fetch(context, name).await else {
@@ -86,37 +91,52 @@ async fn take_steps(
         let plan = Arc::new(validate::server(&fetched.input));
         let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
         let fetched = Arc::new(fetched);
-        let outcome = apply::apply(context, &fetched, live, &plan, objects, work).await;
-        if !outcome.is_outdated {
-            break (fetched, plan, outcome);
+        let (applying, left_over) = apply::documents(context, &fetched, live, &plan, objects, work).await;
+        if applying.outcome.is_outdated {
+            continue;
         }
+        if work.lane != Lane::Removals && !fetched.server.is_terminating() && turn.is_none() {
+            match rest::turn(context, name) {
+                Ok(free) => turn = Some(free),
+                Err(taken) => {
+                    turn = Some(taken.await);
+                    continue;
+                }
+            }
+        }
+        break (fetched, plan, applying, left_over);
     };
-    let memory = context.of_servers.of(name);
+    let outcome = &applying.outcome;
     if work.lane == Lane::Removals {
         // The pods are told at once; another reconcile, which has time, does the rest.
-        pods::follow(context, &fetched, status::occasion(&outcome));
+        pods::follow(context, &fetched, status::occasion(outcome));
         if outcome.problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
             // It is tried again in this lane, so that no other reconcile says that it failed.
-            let report = status::report(context, &fetched, &plan, &outcome);
+            let report = status::report(context, &fetched, &plan, outcome);
             let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
         }
-        return outcome.problem.map_or(Ok(Duration::ZERO), Err);
+        if applying.outcome.problem.is_some() {
+            return applying.outcome.problem.map_or(Ok(Duration::ZERO), Err);
+        }
     }
-    outcome.events = mem::take(&mut lock(&memory).events);
-    let again = if fetched.server.is_terminating() {
+    if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
-        pods::follow(context, &fetched, status::occasion(&outcome));
+        if work.lane != Lane::Removals {
+            pods::follow(context, &fetched, status::occasion(outcome));
+        }
         reports::report_end(context, name);
-        RECHECK
-    } else {
-        status::report(context, &fetched, &plan, &outcome).await?
-    };
-    let Some(problem) = outcome.problem else { return Ok(again) };
-    if again < RECHECK {
-        // A status that is to be written, or a pod that will lag, does not wait for the next attempt.
-        context.queue.add_at(ReconcileKey::Server(name.clone()), Instant::now() + again, Lane::Others);
+        return applying.outcome.problem.map_or(Ok(RECHECK), Err);
     }
-    Err(problem)
+    let remaining = Remaining { context: Arc::clone(context), fetched, plan, applying, left_over };
+    match turn {
+        Some(turn) => rest::begin(remaining, turn, work.room()).await,
+        None => {
+            if let Some(turn) = rest::owe(context, name) {
+                drop(rest::begin(remaining, turn, work.room_of_rest()));
+            }
+            Ok(Duration::ZERO)
+        }
+    }
 }
 
 /// Whether keys of clients that were applied together with a new server are still being created: a first policy with all of

@@ -219,7 +219,7 @@ fn learn(context: &Context, client: &ClientObject, kind: &CredentialKind, issued
             None => is_published().is_some_and(|published| !issued.iter().any(|it| it.id() == published.id)),
         };
         for server in context.index.servers(&name) {
-            context.publish(server, !takes_away);
+            context.publish_client(&name, server, !takes_away);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     cluster::{Error, apply::prune, events::EventDraft, store::Stored},
     controller::{
         context::{Context, ReconcileKey},
-        queue::{Lane, WorkItem},
+        queue::WorkItem,
     },
     sync::lock,
     validate::ServerPlan,
@@ -37,57 +37,74 @@ pub struct Outcome {
     pub events: Vec<EventDraft>,
 }
 
-/// Writes the documents, then everything else, each object only if it differs. While the server is being deleted only its
-/// documents are kept up to date, and nothing is created. In the lane of removals only the documents are written.
-pub async fn apply(
+/// What is not a document, and is written after the documents.
+pub struct LeftOver {
+    built: Vec<BuiltObject>,
+    live: LiveObjects,
+}
+
+/// One server's objects, while they are being written.
+pub struct Applying {
+    context: Arc<Context>,
+    fetched: Arc<Fetched>,
+    plan: Arc<ServerPlan>,
+    /// The kinds of which an object is not in place.
+    missing: BTreeSet<&'static str>,
+    pub outcome: Outcome,
+}
+
+/// Writes the documents, each only if it differs. While the server is being deleted nothing is created.
+pub async fn documents(
     context: &Arc<Context>,
     fetched: &Arc<Fetched>,
     mut live: LiveObjects,
     plan: &Arc<ServerPlan>,
     built: Vec<BuiltObject>,
     work: &WorkItem<ReconcileKey>,
-) -> Outcome {
+) -> (Applying, LeftOver) {
+    let mut applying = Applying {
+        context: Arc::clone(context),
+        fetched: Arc::clone(fetched),
+        plan: Arc::clone(plan),
+        missing: BTreeSet::new(),
+        outcome: Outcome::default(),
+    };
     if plan.credentials().is_none() {
-        return Outcome::default();
+        return (applying, LeftOver { built, live });
     }
-    let mut writer = Writer { context, fetched, plan, missing: BTreeSet::new(), outcome: Outcome::default() };
     let writes = built.iter().filter(|object| object.kind.is_document);
-    let writes: Vec<ObjectWrite> = writes.map(|object| writer.write_of(object, &mut live)).collect();
+    let writes: Vec<ObjectWrite> = writes.map(|object| applying.write_of(object, &mut live)).collect();
     for (kind, end) in documents::write(writes, work).await {
-        writer.ended(kind, end);
+        applying.ended(kind, end);
     }
-    writer.outcome.is_policy_in_place = plan.policy().is_some() && writer.is_in_place(&CONFIG_MAP);
-    writer.outcome.are_credentials_in_place = writer.is_in_place(&SECRET);
-    lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !writer.outcome.are_credentials_in_place;
-    if fetched.server.is_terminating() || work.lane == Lane::Removals || writer.outcome.is_outdated {
-        return writer.outcome;
-    }
-    for object in built.iter().filter(|object| !object.kind.is_document) {
-        writer.put(object, &mut live).await;
-    }
-    // It is unknown what an invalid spec no longer wants.
-    if plan.findings.is_empty() {
-        writer.prune(&built).await;
-    }
-    writer.outcome
+    applying.outcome.is_policy_in_place = plan.policy().is_some() && applying.is_in_place(&CONFIG_MAP);
+    applying.outcome.are_credentials_in_place = applying.is_in_place(&SECRET);
+    lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !applying.outcome.are_credentials_in_place;
+    (applying, LeftOver { built, live })
 }
 
-struct Writer<'a> {
-    context: &'a Arc<Context>,
-    fetched: &'a Arc<Fetched>,
-    plan: &'a Arc<ServerPlan>,
-    /// The kinds of which an object is not in place.
-    missing: BTreeSet<&'static str>,
-    outcome: Outcome,
-}
+impl Applying {
+    /// Writes all else, each object only if it differs, and deletes what is no longer built.
+    pub async fn rest(mut self, LeftOver { built, mut live }: LeftOver) -> Outcome {
+        if self.plan.credentials().is_none() {
+            return self.outcome;
+        }
+        for object in built.iter().filter(|object| !object.kind.is_document) {
+            self.put(object, &mut live).await;
+        }
+        // It is unknown what an invalid spec no longer wants.
+        if self.plan.findings.is_empty() {
+            self.prune(&built).await;
+        }
+        self.outcome
+    }
 
-impl Writer<'_> {
     fn is_in_place(&self, kind: &BuiltKind) -> bool {
         !self.missing.contains(kind.object.kind)
     }
 
     fn write_of(&self, object: &BuiltObject, live: &mut LiveObjects) -> ObjectWrite {
-        let (context, fetched, plan) = (Arc::clone(self.context), Arc::clone(self.fetched), Arc::clone(self.plan));
+        let (context, fetched, plan) = (Arc::clone(&self.context), Arc::clone(&self.fetched), Arc::clone(&self.plan));
         let mut write = ObjectWrite { context, fetched, plan, object: object.clone(), read: None };
         write.read = live.take(&object.kind.object, &write.name());
         write

@@ -138,6 +138,7 @@ fn remembered(context: &Context, server: &ServerObject, secret: Option<&Received
         *memory = ServerMemory {
             awaited_by: mem::take(&mut memory.awaited_by),
             gates: mem::take(&mut memory.gates),
+            rest: mem::take(&mut memory.rest),
             ..ServerMemory::default()
         };
         memory.uid = server.object.uid().to_owned();
@@ -160,7 +161,7 @@ fn clients(context: &Context, server: &NamespacedName, published: &Published) ->
     names.iter().filter_map(|name| client_input(context, name)).collect()
 }
 
-fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
+pub fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientInput> {
     // A client that is being deleted has lost its access, however long its finalizers take.
     let client = context.clients.get(name).filter(|client| !client.is_terminating())?;
     let credentials = context.of_clients.known(name).and_then(|memory| lock(&memory).issued_to(&client.object));

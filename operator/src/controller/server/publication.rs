@@ -9,6 +9,7 @@ use tracing::info;
 use super::{
     changes::{ANNOTATION, Changes, changed},
     fetch::Fetched,
+    grants::were_narrowed,
 };
 use crate::{
     build::{BuiltKind, BuiltObject, CONFIG_MAP, SECRET},
@@ -22,7 +23,11 @@ use crate::{
 pub fn sending(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &BuiltKind) {
     if let Some(document) = document(plan, kind) {
         let memory = context.of_servers.of(&fetched.name);
-        lock(&memory).sent.update(document);
+        lock(&memory).sent.update(document.clone());
+        // From here on a change of these clients is published at once; one that came before was not.
+        if were_narrowed(context, fetched, &document) {
+            context.publish(fetched.name.clone(), false);
+        }
     }
 }
 
