@@ -17,12 +17,14 @@ mod delivery;
 pub mod fixtures;
 mod limits;
 mod records;
+mod turns;
 
 pub use answers::Answers;
 pub use authorise::authorise;
 pub use call::Prepared;
 pub use checks::Checks;
 pub use delivery::Delivery;
+pub use turns::{Turn, Turns};
 
 use bytes::Bytes;
 
@@ -46,6 +48,8 @@ pub struct Guard {
     pub in_flight: InFlight,
     /// The checks of arguments that take long.
     pub checks: Checks,
+    /// The reading of large requests.
+    pub readings: Turns,
     /// The room for answers.
     pub answers: Answers,
     pub clock: Clock,

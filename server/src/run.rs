@@ -25,7 +25,7 @@ use crate::{
     backend::{self, AddressPolicy},
     cli::Arguments,
     config::{self, SETTLED_AFTER, Store, StoreSettings},
-    guard::{Answers, Checks, Guard},
+    guard::{Answers, Checks, Guard, Turns},
     health::Health,
     limiter::{self, Clock, InFlight, MemoryStore},
     mcp::Mcp,
@@ -148,6 +148,7 @@ fn ports(
     let health = Arc::new(Health { store: store.clone(), audit: audit.clone(), started: Instant::now() });
     let guard = Guard {
         checks: Checks::default(),
+        readings: Turns::default(),
         audit: audit.clone(),
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),

@@ -3,22 +3,21 @@
 //! How many run at once is bounded, they yield to everything else of the process, and one identity has no more than one of them in
 //! progress: its others wait for that one, and nobody else does.
 
-use std::{collections::HashMap, sync::Arc, thread};
+use std::thread;
 
-use parking_lot::Mutex;
 use portcullis_crds::schema::{Exhausted, InputSchema, Instance, Steps, Violation};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::turns::Turns;
 use crate::fingerprint::Fingerprint;
 
 /// How much longer than other threads these wait for a processor.
 const NICENESS: i32 = 10;
 
 /// The threads, and who waits for them. Clones share them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Checks {
-    running: Arc<Semaphore>,
-    by_identity: Arc<Mutex<HashMap<Fingerprint, Arc<Semaphore>>>>,
+    turns: Turns,
 }
 
 /// Arguments that are not judged yet.
@@ -31,24 +30,11 @@ pub struct PendingCheck {
 
 type Verdict = Result<Result<(), Violation>, Exhausted>;
 
-impl Default for Checks {
-    /// For half of the processors, and at least one.
-    fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { running: Arc::new(Semaphore::new((processors / 2).max(1))), by_identity: Arc::default() }
-    }
-}
-
 impl Checks {
     /// Judges the arguments, after the earlier ones of the same identity. If this future is dropped, a check that runs goes on to
     /// its end, which its steps bound.
     pub async fn run(&self, identity: Fingerprint, check: PendingCheck) -> Verdict {
-        let own = Arc::clone(self.by_identity.lock().entry(identity).or_insert_with(|| Arc::new(Semaphore::new(1))));
-        let forget = Forget { by_identity: Arc::clone(&self.by_identity), identity };
-        // Neither semaphore is ever closed.
-        let Ok(own) = own.acquire_owned().await else { return Err(Exhausted) };
-        let Ok(running) = Arc::clone(&self.running).acquire_owned().await else { return Err(Exhausted) };
-        let turn = Turn { _running: running, _own: own, _forget: forget };
+        let turn = self.turns.take(identity).await;
         let (sender, verdict) = oneshot::channel();
         let work = move || {
             let _ = rustix::process::nice(NICENESS);
@@ -61,29 +47,6 @@ impl Checks {
             return Err(Exhausted);
         }
         verdict.await.unwrap_or(Err(Exhausted))
-    }
-}
-
-/// What a check has while it runs, whoever waits for it. Dropped in this order.
-struct Turn {
-    _running: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
-    _forget: Forget,
-}
-
-/// Forgets an identity that has no check and waits for none: when the caller leaves before its check runs, or when that has ended.
-struct Forget {
-    by_identity: Arc<Mutex<HashMap<Fingerprint, Arc<Semaphore>>>>,
-    identity: Fingerprint,
-}
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        let mut all = self.by_identity.lock();
-        // Others that wait, and a check that runs, have the semaphore too.
-        if all.get(&self.identity).is_some_and(|own| Arc::strong_count(own) == 1) {
-            all.remove(&self.identity);
-        }
     }
 }
 
@@ -106,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_checks_of_one_identity_wait_for_each_other_and_hold_up_no_other_one() {
-        let checks = Checks { running: Arc::new(Semaphore::new(2)), by_identity: Arc::default() };
+        let checks = Checks { turns: Turns::new(2) };
         let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
         let long: Vec<_> = (0..8).map(|_| checks.run(one, check(400_000))).collect();
         let long = futures::future::join_all(long);
@@ -121,12 +84,12 @@ mod tests {
             } => assert_eq!(verdict, Err(Exhausted)),
         }
         assert!(long.await.iter().all(|verdict| *verdict == Err(Exhausted)));
-        assert_eq!(checks.by_identity.lock().len(), 0);
+        assert_eq!(checks.turns.identities(), 0);
     }
 
     #[tokio::test]
     async fn callers_that_leave_are_forgotten_whenever_they_do() {
-        let checks = Checks { running: Arc::new(Semaphore::new(1)), by_identity: Arc::default() };
+        let checks = Checks { turns: Turns::new(1) };
         let identities: Vec<_> = (0..20).map(|n| Fingerprint::of(&[&n.to_string()])).collect();
         // One whose check runs, one that waits for its own check before, and others that wait for a thread.
         let mut waiting: Vec<_> =
@@ -134,11 +97,11 @@ mod tests {
         for call in &mut waiting {
             assert!(futures::poll!(call).is_pending());
         }
-        assert_eq!(checks.by_identity.lock().len(), 20);
+        assert_eq!(checks.turns.identities(), 20);
         drop(waiting);
-        assert_eq!(checks.by_identity.lock().len(), 1, "the check that runs goes on to its end");
+        assert_eq!(checks.turns.identities(), 1, "the check that runs goes on to its end");
         let began = std::time::Instant::now();
-        while !checks.by_identity.lock().is_empty() {
+        while checks.turns.identities() > 0 {
             assert!(began.elapsed() < Duration::from_secs(60), "never forgotten");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

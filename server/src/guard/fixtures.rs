@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     audit::{Audit, Options},
     config::{Snapshot, Tool, Tools, fixtures::factory},
-    guard::{Answers, Checks, Guard},
+    guard::{Answers, Checks, Guard, Turns},
     identity::{Client, Credential, Identity, Presented},
     limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
@@ -31,6 +31,7 @@ pub fn guard() -> (Guard, Log) {
     let log = Log::default();
     let guard = Guard {
         checks: Checks::default(),
+        readings: Turns::default(),
         audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
         allowance: MemoryStore::default(),
         in_flight: InFlight::default(),

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     cancellation::Cancellation,
-    guard::Caller,
+    guard::{Caller, Turn},
     identity::Presented,
-    mcp::{Answer, Begun},
+    mcp::{Answer, Begun, Mcp},
     net::{self, AtStop, ConnectionFacts, OverBudget, PIECE, ResponseBody},
     protocol::{
         headers::{Header, RequestHeaders},
@@ -31,6 +31,8 @@ use crate::{
 /// The path, and the route that audit records name.
 pub const PATH: &str = "/mcp";
 const SESSION: &str = "mcp-session-id";
+/// The size up to which a request is read at once, in bytes.
+const SMALL: usize = 8 * 1024;
 
 /// The headers of a POST to `/mcp`, which carry everything beside its message.
 struct Post<'a>(&'a HeaderMap);
@@ -103,7 +105,10 @@ async fn answer_caller(
     let mut share = bodies.share(caller.identity.fingerprint);
     let post = Post(&headers);
     let begun = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
-        Ok(body) => mcp.begin(caller, &body, &post),
+        Ok(body) => {
+            let _turn = turn_to_read(mcp, caller, body.len()).await;
+            mcp.begin(caller, &body, &post)
+        }
         Err(refusal) => match refuse_body(refusal) {
             Ok(refusal) => Begun::Answer(mcp.refusal(caller, &post, refusal, None)),
             Err(refusal) => return refuse(refusal),
@@ -154,6 +159,17 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
             }
         }
     }
+}
+
+/// Reading a large request keeps a thread busy for a millisecond. Many of them must not be in front of a small one.
+async fn turn_to_read(mcp: &Mcp, caller: Caller<'_>, bytes: usize) -> Option<Turn> {
+    if bytes <= SMALL {
+        return None;
+    }
+    let turn = mcp.guard.readings.take(caller.identity.fingerprint).await;
+    // What has become ready meanwhile comes first.
+    tokio::task::yield_now().await;
+    Some(turn)
 }
 
 /// About what a head takes in memory.

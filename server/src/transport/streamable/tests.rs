@@ -1,4 +1,8 @@
-use std::{fs, net::SocketAddr, time::Instant};
+use std::{
+    fs,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tokio::{
@@ -9,7 +13,8 @@ use tokio::{
 use crate::{
     config::fixtures::policy,
     config::{Store, StoreSettings},
-    guard,
+    fingerprint::Fingerprint,
+    guard::{self, Turns},
     health::Health,
     identity::fixtures::{client, credentials},
     mcp,
@@ -20,12 +25,17 @@ use crate::{
 
 /// The main port of a server, with a method that streams.
 async fn start(stream: StreamBounds) -> SocketAddr {
+    start_reading(stream, Turns::default()).await
+}
+
+async fn start_reading(stream: StreamBounds, readings: Turns) -> SocketAddr {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("policy.yaml"), policy(&[client("a", &json!({}))]).to_string()).unwrap();
     fs::write(directory.path().join("credentials.yaml"), credentials(&["a"]).to_string()).unwrap();
     let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
-    let (guard, _) = guard::fixtures::guard();
+    let (mut guard, _) = guard::fixtures::guard();
+    guard.readings = readings;
     let health = Health { store: store.clone(), audit: guard.audit.clone(), started: Instant::now() };
     let mut endpoints = Endpoints::new(store, mcp::fixtures::mcp(guard), Metrics::default());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
@@ -44,7 +54,10 @@ async fn start(stream: StreamBounds) -> SocketAddr {
 
 /// Head and body of the answer to `test/count`.
 async fn count(address: SocketAddr, accept: &str) -> (String, String) {
-    let body = r#"{"jsonrpc":"2.0","id":"x","method":"test/count"}"#;
+    post(address, accept, r#"{"jsonrpc":"2.0","id":"x","method":"test/count"}"#).await
+}
+
+async fn post(address: SocketAddr, accept: &str, body: &str) -> (String, String) {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-api-key: key-of-a\r\ncontent-type: application/json\r\n\
@@ -88,4 +101,23 @@ async fn a_stream_over_its_bound_is_refused_with_the_id_of_its_request() {
         serde_json::from_str::<serde_json::Value>(&body).unwrap(),
         json!({"jsonrpc": "2.0", "id": "x", "error": {"code": 429, "message": message}})
     );
+}
+
+#[tokio::test]
+async fn a_large_request_waits_for_its_turn_and_a_small_one_does_not() {
+    let readings = Turns::new(1);
+    let address = start_reading(StreamBounds::default(), readings.clone()).await;
+    let turn = readings.take(Fingerprint::of(&["other"])).await;
+    let ping = |padding: usize| format!(r#"{{"jsonrpc":"2.0","id":"x","method":"ping"{}}}"#, " ".repeat(padding));
+    let large = tokio::spawn(async move { post(address, "application/json", &ping(10_000)).await });
+    let began = Instant::now();
+    while readings.identities() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not wait");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(post(address, "application/json", &ping(0)).await.0.starts_with("http/1.1 200"));
+    assert!(!large.is_finished());
+    drop(turn);
+    assert!(large.await.unwrap().0.starts_with("http/1.1 200"));
+    assert_eq!(readings.identities(), 0);
 }
