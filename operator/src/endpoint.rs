@@ -47,11 +47,17 @@ pub struct Page {
 impl Page {
     /// `ok`, or what is wrong, one line each.
     pub fn of_problems(problems: &[String]) -> Self {
-        let (status, lines) = match problems {
+        Self::of_problems_and_notes(problems, &[])
+    }
+
+    /// The same, followed by what people should know.
+    pub fn of_problems_and_notes(problems: &[String], notes: &[String]) -> Self {
+        let (status, first) = match problems {
             [] => (StatusCode::OK, "ok".to_owned()),
             problems => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n")),
         };
-        Self { status, media_type: TEXT, text: lines + "\n" }
+        let notes: String = notes.iter().map(|note| format!("\n{note}")).collect();
+        Self { status, media_type: TEXT, text: first + &notes + "\n" }
     }
 }
 

@@ -3,11 +3,13 @@
 //! A second one is refused as soon as it is clear that the holder lives. A holder that is known to be gone is succeeded at once, so that
 //! an operator that was killed or replaced is back without a pause; any other one once its term is over. Who cannot renew does not
 //! write from the end of its term on ([`Term::fence`]) and goes on trying, because nobody else can be helped by its end. Who was
-//! succeeded by another one ends.
+//! succeeded by another one ends. Who is refused the Lease itself goes on without it ([`trouble`]): a revocation must not wait for it.
 
 mod holder;
 mod liveness;
 mod record;
+mod term;
+mod trouble;
 
 use std::{
     sync::{Arc, Mutex},
@@ -21,18 +23,19 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-pub use holder::Holder;
+pub use self::{holder::Holder, term::Term};
 
 use crate::{
-    cluster::{Cluster, Error, ObjectRef, fence::Fence},
-    metrics::Task,
+    cluster::{Cluster, Error, ObjectRef},
+    metrics::{Metrics, Task},
     supervise::{Progress, Supervisor},
     sync::lock,
 };
 use liveness::{Liveness, liveness};
 use record::Record;
+use trouble::{Failed, Trouble};
 
 /// The name of the Lease.
 pub const NAME: &str = "portcullis-operator";
@@ -53,8 +56,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest that one request may take.
 const REQUEST: Duration = Duration::from_secs(3);
-/// How often the log repeats that the Lease cannot be had.
-const REMIND: Duration = Duration::from_secs(60);
+/// The pause after somebody else changed it.
+const CHANGED: Duration = Duration::from_millis(100);
 
 /// Another operator holds the Lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,30 +66,6 @@ pub enum Refused {
     Held(String),
     #[error("another operator took over: {0}; this one stops")]
     Lost(String),
-}
-
-/// Until when this process may write. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Term(Arc<Mutex<Option<Instant>>>);
-
-impl Term {
-    /// Admits writes during the term.
-    pub fn fence(&self) -> Fence {
-        let term = self.clone();
-        Fence::new(move || {
-            let left = lock(&term.0).as_ref()?.checked_duration_since(Instant::now());
-            left.filter(|left| !left.is_zero())
-        })
-    }
-
-    fn begin(&self, requested: Instant) {
-        *lock(&self.0) = Some(requested + TERM - MARGIN);
-    }
-
-    /// Admits no write any more.
-    fn end(&self) {
-        *lock(&self.0) = None;
-    }
 }
 
 /// The Lease, and who this process is.
@@ -100,6 +79,7 @@ pub struct Lease {
     /// The version of the Lease that this process wrote or saw last.
     version: Mutex<Option<String>>,
     progress: Progress,
+    metrics: Metrics,
     lost: watch::Sender<Option<Refused>>,
 }
 
@@ -126,43 +106,41 @@ impl Lease {
             term,
             version: Mutex::default(),
             progress,
+            metrics: supervisor.metrics().clone(),
             lost: watch::Sender::new(None),
         }
     }
 
-    /// Waits until this process holds the Lease.
+    /// Waits until this process holds the Lease, or has to go on without it.
     ///
     /// # Errors
     /// Returns an error once it is clear that another one holds it and lives.
     pub async fn acquire(&self) -> Result<(), Refused> {
-        let mut seen: Option<(Record, Instant)> = None;
-        let mut warned_at: Option<Instant> = None;
+        let (mut seen, mut trouble) = (None, Trouble::default());
         loop {
-            match self.look(&mut seen).await {
+            let began = Instant::now();
+            let pause = match self.look(&mut seen).await {
                 Ok(Step::Held) => {
                     info!(lease = %self.object(), holder = self.holder.identity, "this operator holds the Lease");
                     return Ok(());
                 }
                 Ok(Step::Refused(who)) => return Err(Refused::Held(who)),
-                Ok(Step::Again) => {}
                 Ok(Step::Wait) => {
+                    trouble.is_over();
                     self.progress.is_unready("held by another operator");
-                    sleep(LOOK).await;
+                    LOOK
                 }
-                Err(error) => {
-                    self.progress.is_unready(&error.to_string());
-                    if warned_at.is_none_or(|at| at.elapsed() >= REMIND) {
-                        warned_at = Some(Instant::now());
-                        warn!(%error, "the Lease cannot be had, and nothing is written without it{}", hint(&error));
-                    }
-                    sleep(AGAIN).await;
-                }
+                Err(failed) => self.failed(&failed, &mut trouble, began),
+            };
+            if self.term.is_without() {
+                return Ok(());
             }
+            sleep(pause).await;
         }
     }
 
     /// Looks at the Lease once, and takes it if that is possible. `seen` is what was first seen of its holder.
-    async fn look(&self, seen: &mut Option<(Record, Instant)>) -> Result<Step, Error> {
+    async fn look(&self, seen: &mut Option<(Record, Instant)>) -> Result<Step, Failed> {
         let Some(record) = self.read().await? else { return self.create().await };
         let first = match seen.take() {
             Some((first, at)) if first.holder == record.holder => (first, at),
@@ -170,32 +148,36 @@ impl Lease {
         };
         let is_renewed = first.0.renewed != record.renewed;
         let is_over = first.1.elapsed() >= record.term();
+        *seen = Some(first);
         // A request of this process may have been carried out without an answer.
         let is_own = record.holder.as_ref() == Some(&self.holder.identity);
-        let step = match (&record.holder, self.liveness(&record).await) {
-            _ if is_own => self.take(&record).await?,
-            (None, _) | (_, Liveness::Gone) => self.take(&record).await?,
-            _ if is_renewed => Step::Refused(self.described(&record)),
-            (_, Liveness::Lives) if !record.is_over(Timestamp::now()) => Step::Refused(self.described(&record)),
-            _ if is_over => self.take(&record).await?,
-            _ => Step::Wait,
-        };
-        *seen = Some(first);
-        Ok(step)
+        match (&record.holder, self.liveness(&record).await) {
+            _ if is_own => self.take(&record).await,
+            (None, _) | (_, Liveness::Gone) => self.take(&record).await,
+            _ if is_renewed => Ok(Step::Refused(self.described(&record))),
+            (_, Liveness::Lives) if !record.is_over(Timestamp::now()) => Ok(Step::Refused(self.described(&record))),
+            _ if is_over => self.take(&record).await,
+            _ => Ok(Step::Wait),
+        }
     }
 
-    /// Renews the Lease, for ever, or until another one took it.
+    /// Renews the Lease, for ever, or until another one took it. Without the Lease, it is asked for as at the start.
     pub async fn keep(self: Arc<Self>) {
+        let (mut seen, mut trouble) = (None, Trouble::default());
         let mut pause = RENEW;
-        let mut warned_at: Option<Instant> = None;
         loop {
             self.progress.within((REQUEST + RENEW) * 4);
             sleep(pause).await;
             #[cfg(test)]
             crate::supervise::faults::point(&format!("lease of {}", self.holder.identity));
-            pause = match self.renew().await {
+            let (began, is_without) = (Instant::now(), self.term.is_without());
+            let attempt = if is_without { self.look(&mut seen).await } else { self.renew().await };
+            pause = match attempt {
                 Ok(Step::Held) => {
-                    warned_at = None;
+                    if is_without {
+                        info!(lease = %self.object(), "this operator can have the Lease now, and holds it");
+                    }
+                    (seen, trouble) = (None, Trouble::default());
                     RENEW
                 }
                 Ok(Step::Refused(who)) => {
@@ -204,36 +186,61 @@ impl Lease {
                     self.lost.send_replace(Some(Refused::Lost(who)));
                     return std::future::pending().await;
                 }
-                Ok(Step::Again | Step::Wait) => Duration::ZERO,
-                Err(error) => {
-                    self.progress.is_unready(&error.to_string());
-                    if warned_at.is_none_or(|at| at.elapsed() >= REMIND) {
-                        warned_at = Some(Instant::now());
-                        warn!(%error, "the Lease cannot be renewed; nothing is written after its end{}", hint(&error));
-                    }
-                    AGAIN
-                }
+                Ok(Step::Wait) => LOOK,
+                Err(_) if is_without => RENEW,
+                Err(failed) => self.failed(&failed, &mut trouble, began),
             };
         }
     }
 
-    /// Renews once. What somebody else did to the Lease is looked at.
-    async fn renew(&self) -> Result<Step, Error> {
+    /// Says why an attempt failed, and goes on without the Lease if it is refused. Returns the pause before the next attempt.
+    fn failed(&self, failed: &Failed, trouble: &mut Trouble, began: Instant) -> Duration {
+        let error = &failed.error;
+        if trouble.note(failed, began) {
+            self.go_without(error);
+            return RENEW;
+        }
+        if error.is_conflict() {
+            return CHANGED;
+        }
+        self.progress.is_unready(&error.to_string());
+        if trouble.warns() {
+            warn!(%error, lease = %self.object(), "the Lease cannot be had{}", hint(error));
+        }
+        AGAIN
+    }
+
+    /// Revocations go on, whatever keeps the Lease away.
+    fn go_without(&self, error: &Error) {
+        error!(
+            %error, lease = %self.object(),
+            "this operator goes on WITHOUT its Lease, which the API server refuses: see to it that no other one runs against this cluster{}",
+            hint(error)
+        );
+        *lock(&self.version) = None;
+        self.term.go_without();
+        self.progress.is_ready();
+        self.progress.notes(Some("the API server refuses it; this operator goes on without it"));
+        self.metrics.without_lease(true);
+    }
+
+    /// Renews once. If that fails it is looked at what became of the Lease.
+    async fn renew(&self) -> Result<Step, Failed> {
         let requested = Instant::now();
         let version = lock(&self.version).clone();
         let patch = json!({
             "metadata": {"resourceVersion": version},
             "spec": {"holderIdentity": self.holder.identity, "renewTime": record::now()},
         });
-        match self.written("renewing", patch, requested).await {
-            Err(error) if error.is_conflict() => {}
-            written => return written,
-        }
+        let failed = match self.written("renewing", patch, requested).await {
+            Ok(step) => return Ok(step),
+            Err(failed) => failed,
+        };
         let Some(record) = self.read().await? else { return self.create().await };
         match &record.holder {
             Some(holder) if *holder == self.holder.identity => {
                 lock(&self.version).clone_from(&record.version);
-                Ok(Step::Again)
+                Err(failed)
             }
             None => self.take(&record).await,
             Some(_) => match self.liveness(&record).await {
@@ -270,7 +277,7 @@ impl Lease {
         }
     }
 
-    async fn create(&self) -> Result<Step, Error> {
+    async fn create(&self) -> Result<Step, Failed> {
         let (requested, object) = (Instant::now(), self.object());
         let value = json!({
             "apiVersion": object.resource.api_version, "kind": object.resource.kind,
@@ -284,47 +291,46 @@ impl Lease {
             Err(error) if error.is_missing_namespace() && self.is_elsewhere && object.name.namespace == NAMESPACE => {
                 warn!("the namespace {NAMESPACE} does not exist; the Lease is in the namespace {OTHER_NAMESPACE}");
                 lock(&self.object).name.namespace = OTHER_NAMESPACE.to_owned();
-                Ok(Step::Again)
+                Ok(Step::Wait)
             }
-            Err(error) if error.is_conflict() => Ok(Step::Again),
-            Err(error) => Err(error),
+            Err(error) => Err(Failed::unwritten(error)),
         }
     }
 
     /// Takes the Lease from its last holder, unless it was changed meanwhile.
-    async fn take(&self, record: &Record) -> Result<Step, Error> {
+    async fn take(&self, record: &Record) -> Result<Step, Failed> {
         let requested = Instant::now();
         let patch = json!({
             "metadata": {"resourceVersion": record.version, "annotations": self.annotations()},
             "spec": self.spec(record.transitions.saturating_add(1)),
         });
-        match self.written("taking", patch, requested).await {
-            Err(error) if error.is_conflict() => Ok(Step::Again),
-            written => written,
-        }
+        self.written("taking", patch, requested).await
     }
 
-    async fn written(&self, doing: &str, patch: Value, requested: Instant) -> Result<Step, Error> {
+    async fn written(&self, doing: &str, patch: Value, requested: Instant) -> Result<Step, Failed> {
         let object = self.object();
-        let written = within(&object, self.cluster.merge(doing, &object, patch)).await?;
+        let written = within(&object, self.cluster.merge(doing, &object, patch)).await.map_err(Failed::unwritten)?;
         Ok(self.held(written.metadata.resource_version, requested))
     }
 
     fn held(&self, version: Option<String>, requested: Instant) -> Step {
         *lock(&self.version) = version;
-        self.term.begin(requested);
+        self.term.begin(requested, TERM - MARGIN);
         self.progress.is_ready();
+        self.progress.notes(None);
+        self.metrics.without_lease(false);
         Step::Held
     }
 
-    async fn read(&self) -> Result<Option<Record>, Error> {
+    async fn read(&self) -> Result<Option<Record>, Failed> {
         let object = self.object();
-        Ok(within(&object, self.cluster.read(&object)).await?.map(|lease| Record::new(&lease)))
+        let read = within(&object, self.cluster.read(&object)).await.map_err(Failed::unread)?;
+        Ok(read.map(|lease| Record::new(&lease)))
     }
 
     async fn liveness(&self, record: &Record) -> Liveness {
         let Some(holder) = record.facts.as_ref() else { return Liveness::Unknown };
-        liveness(&self.cluster, holder, &self.holder).await
+        timeout(REQUEST, liveness(&self.cluster, holder, &self.holder)).await.unwrap_or(Liveness::Unknown)
     }
 
     fn annotations(&self) -> Value {
@@ -361,8 +367,6 @@ enum Step {
     Held,
     /// Another one holds it, and lives or may.
     Refused(String),
-    /// Something changed meanwhile.
-    Again,
     /// It is not known yet whether the holder lives.
     Wait,
 }

@@ -72,6 +72,8 @@ struct State {
     heard_by: Option<Instant>,
     /// Since when it cannot do its work, and why.
     unready: Option<(Instant, String)>,
+    /// What people should know although it does its work.
+    note: Option<&'static str>,
     was_ready: bool,
 }
 
@@ -107,7 +109,7 @@ impl Supervisor {
 
     /// The progress of a task that runs for as long as the operator does.
     pub fn progress(&self, task: impl Into<TaskName>) -> Progress {
-        let state = State { heard_by: None, unready: None, was_ready: false };
+        let state = State { heard_by: None, unready: None, note: None, was_ready: false };
         let progress = Progress(Arc::new((task.into(), Mutex::new(state))));
         lock(&self.tasks).push(progress.clone());
         progress
@@ -186,6 +188,12 @@ impl Supervisor {
         };
         lock(&self.tasks).iter().filter_map(unready).collect()
     }
+
+    /// What people should know about tasks that do their work.
+    pub fn notes(&self) -> Vec<String> {
+        let note = |progress: &Progress| lock(&progress.0.1).note.map(|note| format!("{}: {note}", progress.0.0));
+        lock(&self.tasks).iter().filter_map(note).collect()
+    }
 }
 
 impl Progress {
@@ -204,6 +212,11 @@ impl Progress {
         let mut state = lock(&self.0.1);
         state.unready = None;
         state.was_ready = true;
+    }
+
+    /// The task does its work, and people should know this about it.
+    pub fn notes(&self, note: Option<&'static str>) {
+        lock(&self.0.1).note = note;
     }
 
     /// The task failed. Whoever said that it was ready will say so again.

@@ -62,6 +62,17 @@ impl Error {
         matches!(self, Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. })
     }
 
+    /// The HTTP status with which the API server refused.
+    pub fn status_code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether the API server says that the object no longer exists. The path of a kind that it does not serve is answered with the
     /// same code, and without a name.
     pub fn is_gone(&self) -> bool {

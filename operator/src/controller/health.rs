@@ -62,7 +62,7 @@ impl Pages for Context {
     fn page(&self, path: &str) -> Option<Page> {
         match path {
             "/livez" => Some(Page::of_problems(&self.stuck())),
-            "/readyz" => Some(Page::of_problems(&self.supervisor.unready())),
+            "/readyz" => Some(Page::of_problems_and_notes(&self.supervisor.unready(), &self.supervisor.notes())),
             "/metrics" => Some(self.metrics_page()),
             _ => None,
         }

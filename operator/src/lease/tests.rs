@@ -6,7 +6,11 @@ use serde_json::json;
 
 use super::{holder::HolderPod, *};
 use crate::{
-    cluster::testing::{Request, in_process, refusal},
+    cluster::{
+        fence::Fence,
+        testing::{Request, in_process, refusal},
+    },
+    metrics::Live,
     supervise::faults,
 };
 
@@ -16,6 +20,8 @@ struct Api {
     lease: Arc<Mutex<Option<Value>>>,
     pods: Arc<Mutex<Vec<&'static str>>>,
     is_away: Arc<AtomicBool>,
+    /// The status with which every request for the Lease is refused, if any; and whether that is so only for those that write.
+    refuses: Arc<Mutex<Option<(u16, bool)>>>,
     /// Whether requests are carried out and not answered.
     is_mute: Arc<AtomicBool>,
     version: Arc<AtomicU64>,
@@ -38,6 +44,11 @@ impl Api {
         if request.path.contains("/pods") {
             let pod = |uid: &&str| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}});
             return (200, json!({"items": lock(&self.pods).iter().map(pod).collect::<Vec<_>>()}));
+        }
+        if let Some((code, writes)) = *lock(&self.refuses)
+            && !(writes && request.method == "GET")
+        {
+            return refusal(code);
         }
         let mut lease = lock(&self.lease);
         match (request.method.as_str(), lease.as_mut()) {
@@ -269,9 +280,82 @@ async fn what_was_written_without_an_answer_refuses_nobody() {
     assert_eq!((state.holder(), may_write(&first)), (None, false), "not even the first read was answered");
     // The Lease is created, and the answer does not arrive.
     let created = first.create();
-    assert!(matches!(created.await, Err(Error::Timeout { .. })));
+    assert!(matches!(created.await, Err(Failed { error: Error::Timeout { .. }, .. })));
     assert_eq!((state.holder(), may_write(&first)), (Some(first.holder.identity.clone()), false));
     state.is_mute.store(false, SeqCst);
     first.acquire().await.unwrap();
     assert!(may_write(&first));
+}
+
+/// By rights that are missing, a webhook that denies or fails, or a kind that is not served; at the start, or while it runs.
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_the_lease_goes_on_without_it_and_takes_it_once_it_can() {
+    for refused in
+        [(403, false), (404, false), (429, false), (400, true), (403, true), (409, true), (422, true), (500, true)]
+    {
+        for is_late in [false, true] {
+            let state = Api::default();
+            let supervisor = Supervisor::default();
+            let first =
+                Lease::new(state.cluster(), Some("ops".into()), stranger("first"), Term::default(), &supervisor);
+            let first = Arc::new(first);
+            if is_late {
+                first.acquire().await.unwrap();
+            }
+            *lock(&state.refuses) = Some(refused);
+            let began = Instant::now();
+            if !is_late {
+                timeout(trouble::REFUSED_FOR * 2, first.acquire()).await.expect("it must go on").unwrap();
+            }
+            let pages = || (supervisor.unready(), supervisor.notes(), supervisor.metrics().render(&Live::default()));
+            let writes_all_the_time = async {
+                // Also after the end of what was its term.
+                while began.elapsed() < TERM * 4 {
+                    assert!(may_write(&first), "{refused:?} after {:?}", began.elapsed());
+                    sleep(Duration::from_millis(100)).await;
+                }
+                let (unready, notes, metrics) = pages();
+                let note = "lease: the API server refuses it; this operator goes on without it";
+                assert_eq!((unready, notes), (vec![], vec![note.to_owned()]));
+                assert!(metrics.contains("portcullis_operator_without_lease 1\n"), "{metrics}");
+                *lock(&state.refuses) = None;
+                sleep(TERM * 2).await;
+                assert_eq!((state.holder().as_deref(), may_write(&first)), (Some("first"), true), "{refused:?}");
+                let (_, notes, metrics) = pages();
+                assert_eq!(notes, [] as [&str; 0]);
+                assert!(metrics.contains("portcullis_operator_without_lease 0\n"), "{metrics}");
+            };
+            tokio::select! {
+                () = Arc::clone(&first).keep() => panic!("it never ends"),
+                lost = first.lost() => panic!("{lost}"),
+                () = writes_all_the_time => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_on_without_the_lease_ends_once_it_sees_that_another_one_holds_it() {
+    let state = Api::default();
+    let first = lease(&state, stranger("first"));
+    *lock(&state.refuses) = Some((403, false));
+    first.acquire().await.unwrap();
+    *lock(&state.refuses) = None;
+    let second = lease(&state, stranger("second"));
+    second.acquire().await.unwrap();
+    let lost = tokio::select! {
+        () = Arc::clone(&first).keep() => panic!("it never ends"),
+        () = Arc::clone(&second).keep() => panic!("it never ends"),
+        lost = first.lost() => lost.to_string(),
+    };
+    assert!(lost.starts_with("another operator took over: process 1 on "), "{lost}");
+    assert!(!may_write(&first) && may_write(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_api_server_is_away_nobody_goes_on_without_the_lease() {
+    let state = Api::default();
+    let first = lease(&state, stranger("first"));
+    state.is_away.store(true, SeqCst);
+    assert!(timeout(TERM * 10, first.acquire()).await.is_err() && !may_write(&first));
 }

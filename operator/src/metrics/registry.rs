@@ -43,6 +43,7 @@ struct Inner {
     undecodable: Family<Labels<1>, Gauge>,
     skipped: Family<Labels<1>, Counter>,
     task_restarts: Family<Labels<1>, Counter>,
+    without_lease: Gauge,
 }
 
 /// One lane of the queue.
@@ -80,6 +81,7 @@ impl Default for Metrics {
             undecodable: Family::default(),
             skipped: Family::default(),
             task_restarts: Family::default(),
+            without_lease: Gauge::default(),
         };
         inner.register();
         inner.create();
@@ -106,6 +108,7 @@ impl Inner {
         register(registry, Metric::UndecodableObjects, &self.undecodable);
         register(registry, Metric::SkippedObjects, &self.skipped);
         register(registry, Metric::TaskRestarts, &self.task_restarts);
+        register(registry, Metric::WithoutLease, &self.without_lease);
     }
 
     /// `rate()` does not see the event with which a series appears. Those of requests are too many to be there from the start.
@@ -150,6 +153,11 @@ impl Metrics {
         self.0.task_restarts.get_or_create(&[("task", task.as_str())]).inc();
     }
 
+    /// The operator writes without its Lease, or no longer does.
+    pub fn without_lease(&self, is_without: bool) {
+        self.0.without_lease.set(is_without.into());
+    }
+
     /// How often a task was started again, for tests.
     pub fn restarts(&self, task: Task) -> u64 {
         self.0.task_restarts.get_or_create(&[("task", task.as_str())]).get()
@@ -187,6 +195,7 @@ mod tests {
         metrics.watch_restarted(ApiResource::Pods, WatchRestart::Broken);
         metrics.skipped(ApiResource::Pods);
         metrics.restarted(Task::Follower);
+        metrics.without_lease(true);
         let state = LaneState { depth: 3, oldest: Duration::from_millis(1500), running: 2 };
         let lanes = vec![(Lane::Removals, state), (Lane::Others, LaneState::default())];
         let text = metrics.render(&Live { lanes, undecodable_servers: 1, undecodable_clients: 0 });

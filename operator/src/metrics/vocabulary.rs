@@ -31,6 +31,8 @@ vocabulary! {
         SkippedObjects = "skipped_objects",
         /// Tasks that panicked or ended by a mistake, and were started again.
         TaskRestarts = "task_restarts",
+        /// 1 while the operator writes without its Lease because the API server refuses it, and 0 otherwise.
+        WithoutLease = "without_lease",
     }
 }
 
@@ -217,7 +219,11 @@ impl Metric {
             Self::Reconciles | Self::ApiRequests | Self::WatchRestarts | Self::SkippedObjects | Self::TaskRestarts => {
                 MetricKind::Counter
             }
-            Self::QueueDepth | Self::QueueOldest | Self::QueueRunning | Self::UndecodableObjects => MetricKind::Gauge,
+            Self::QueueDepth
+            | Self::QueueOldest
+            | Self::QueueRunning
+            | Self::UndecodableObjects
+            | Self::WithoutLease => MetricKind::Gauge,
             Self::ReconcileDuration | Self::PublicationConfirmed => MetricKind::Histogram,
         }
     }
@@ -235,7 +241,7 @@ impl Metric {
             Self::Reconciles => vec![kind(), ("result", ReconcileResult::words())],
             Self::ReconcileDuration | Self::UndecodableObjects => vec![kind()],
             Self::QueueDepth | Self::QueueOldest | Self::QueueRunning => vec![("lane", Lane::words())],
-            Self::PublicationConfirmed => Vec::new(),
+            Self::PublicationConfirmed | Self::WithoutLease => Vec::new(),
             Self::ApiRequests => vec![("verb", ApiVerb::words()), resource(), ("code", Code::words())],
             Self::WatchRestarts => vec![resource(), ("reason", WatchRestart::words())],
             Self::SkippedObjects => vec![resource()],
