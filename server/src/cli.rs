@@ -17,7 +17,7 @@ Exit codes:
   0  stopped, and every audit record was written
   1  could not start
   2  the command line is wrong
-  3  stopped, and at least one audit record was lost
+  3  stopped, and at least one audit record was lost, also if a part failed
   4  a part of the server failed and could not be started again";
 
 /// Serves MCP to agents, and guards every call by the policy.

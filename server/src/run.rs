@@ -120,7 +120,15 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let admin = Port::new(connections, stop_admin, serving);
     let settle = Duration::from_secs(arguments.drain);
     let (end, failed) = Shutdown { signals, main, admin, stopping, audit, reloading, settle }.run().await;
-    failed.map_or(Ok(end), |part| Err(RunError::Failed(part)))
+    ended(end, failed)
+}
+
+/// A record that was lost cannot be had again, and is missing for ever: it is what the process says last, whatever else happened.
+fn ended(end: AuditLogEnd, failed: Option<Part>) -> Result<AuditLogEnd, RunError> {
+    match (end, failed) {
+        (AuditLogEnd::Complete, Some(part)) => Err(RunError::Failed(part)),
+        (end, _) => Ok(end),
+    }
 }
 
 /// Loads the documents for the first time. Those that do not state their revision are waited for, because the server would have
@@ -183,4 +191,24 @@ fn random() -> u32 {
     // If there is no randomness, the name alone has to suffice.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u32::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_lost_is_said_although_a_part_failed() {
+        use AuditLogEnd::{Complete, RecordsLost};
+        let text = |end, failed| ended(end, failed).map_err(|error| error.to_string());
+        let failed = RunError::Failed(Part::Reloads).to_string();
+        for (end, part, expected) in [
+            (Complete, None, Ok(Complete)),
+            (RecordsLost, None, Ok(RecordsLost)),
+            (Complete, Some(Part::Reloads), Err(failed)),
+            (RecordsLost, Some(Part::Reloads), Ok(RecordsLost)),
+        ] {
+            assert_eq!(text(end, part), expected);
+        }
+    }
 }
