@@ -108,7 +108,7 @@ async fn take_steps(
     };
     let outcome = &applying.outcome;
     if work.lane == Lane::Removals {
-        // The pods are told at once; another reconcile, which has time, does the rest.
+        // The pods were told at once; another reconcile, which has time, does the rest.
         pods::follow(context, &fetched, status::occasion(outcome));
         if outcome.problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
             // It is tried again in this lane, so that no other reconcile says that it failed.

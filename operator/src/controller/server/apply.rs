@@ -27,8 +27,6 @@ use crate::{
 pub struct Outcome {
     /// The first write that failed.
     pub problem: Option<Error>,
-    /// Whether a document was written.
-    pub is_published: bool,
     /// Whether each document is in the cluster as it was planned.
     pub is_policy_in_place: bool,
     pub are_credentials_in_place: bool,
@@ -131,7 +129,7 @@ impl Applying {
         });
         self.outcome.is_outdated |= written.is_none();
         match written {
-            Some(Written::InPlace { is_new }) => self.outcome.is_published |= is_new && kind.is_document,
+            Some(Written::InPlace { .. }) => {}
             Some(Written::Absent) | None => drop(self.missing.insert(kind.object.kind)),
         }
     }

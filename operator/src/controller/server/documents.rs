@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     task::AbortHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::debug;
 
@@ -101,24 +101,35 @@ impl DocumentGate {
     }
 }
 
-/// Writes the documents, and returns how each write ended: with `None` if an earlier write of the document had to be waited for.
+/// Writes the documents, tells the pods of what was written, and returns how each write ended: with `None` if an earlier write of
+/// the document had to be waited for.
 pub async fn write(
     writes: Vec<ObjectWrite>,
     work: &WorkItem<ReconcileKey>,
 ) -> Vec<(&'static BuiltKind, Result<Option<Written>, Error>)> {
     let Some(any) = writes.first() else { return Vec::new() };
     let (context, fetched) = (Arc::clone(&any.context), Arc::clone(&any.fetched));
-    let mut all = pin!(join_all(writes.into_iter().map(|write| write_one(write, work))));
-    if let Ok(ends) = timeout(BOTH, &mut all).await {
-        return ends;
+    let mut going_on: FuturesUnordered<_> = writes.into_iter().map(|write| write_one(write, work)).collect();
+    let (mut ends, mut is_untold, mut is_late) = (Vec::new(), false, false);
+    let mut both = pin!(sleep(BOTH));
+    while !going_on.is_empty() {
+        tokio::select! {
+            Some(end) = going_on.next() => {
+                is_untold |= matches!(end.1, Ok(Some(Written::InPlace { is_new: true })));
+                ends.push(end);
+            }
+            () = &mut both, if !is_late => {
+                is_late = true;
+                work.can_be_given_up(true);
+            }
+        }
+        // A document that is written late is told of by itself, however long the other one takes.
+        if is_untold && (is_late || going_on.is_empty()) {
+            is_untold = false;
+            pods::follow(&context, &fetched, Occasion::Published);
+        }
     }
-    let mut published = fetched.input.published.clone();
-    published.update(lock(&context.of_servers.of(&fetched.name)).published.clone());
-    if published != fetched.input.published {
-        pods::follow(&context, &fetched, Occasion::Published);
-    }
-    work.can_be_given_up(true);
-    all.await
+    ends
 }
 
 async fn write_one(

@@ -51,7 +51,6 @@ pub async fn report(
     outcome: &Outcome,
 ) -> Result<Duration, Error> {
     let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
-    // The pods are told before anything else is read.
     follow(context, fetched, occasion(outcome));
     let (unsure, owners) = standing::read_owners(context, fetched).await;
     let published = follow(context, fetched, Occasion::Routine);
@@ -122,10 +121,9 @@ fn count_confirmation(context: &Context, fetched: &Fetched, is_in_place: bool, p
     }
 }
 
-/// Why the pods are looked at, as far as the documents are a reason.
+/// Why the pods are looked at after the documents were written, of which they were told already.
 pub fn occasion(outcome: &Outcome) -> Occasion {
     match outcome.is_policy_in_place && outcome.are_credentials_in_place {
-        _ if outcome.is_published => Occasion::Published,
         true => Occasion::Routine,
         false => Occasion::InDoubt,
     }

@@ -2,6 +2,7 @@
 //! version is tested in `tests/tests/operator`.
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::super::{
     reconcile,
@@ -12,6 +13,7 @@ use crate::{
     build::CONFIG_MAP,
     cluster::testing::{Answer, FakeApi, Request, refusal},
     controller::{context::Context, queue::Queue},
+    probe::{Restored, Revisions},
 };
 
 /// An API server in which nothing exists, and that takes all that is created; `answer` is asked first, and gives no answer with
@@ -112,6 +114,42 @@ async fn removals_are_written_at_once_one_after_another_while_a_write_of_the_cre
     first.await.unwrap();
     let given_up = lock(&lock(&context.of_servers.of(&crm())).gates["crm-credentials-v1"].current).given_up;
     assert!(given_up <= 3, "the credentials get more and more time: {given_up} in {:?}", begun.elapsed());
+}
+
+/// A pod that is not known to be somebody else's, and whose admin port does not answer.
+fn pod() -> Value {
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "crm-1", "uid": "set", "controller": true});
+    json!({
+        "metadata": {
+            "name": "crm-0", "namespace": "sales", "uid": "uid-of-crm-0", "resourceVersion": "1",
+            "labels": {"app.kubernetes.io/name": "portcullis-server", "app.kubernetes.io/instance": "crm"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [{"name": "server", "ports": [{"name": "admin", "containerPort": 1}]}]},
+        "status": {"podIP": "127.0.0.1", "phase": "Running"},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pods_are_told_of_a_document_that_is_written_late_while_the_write_of_the_other_one_hangs() {
+    let api = api(|request| {
+        if is_write(request, "configmaps") {
+            std::thread::sleep(BOTH * 2);
+        }
+        is_write(request, "secrets").then_some(None)
+    })
+    .await;
+    let context = served(&api);
+    let _ = context.pods.event(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod()).unwrap().into());
+    let followed = context.pods.of_server(&crm());
+    context.prober.follow(&crm(), &Revisions::default(), Occasion::Routine, &followed, &Restored::default());
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    let (_queue, removal) = start(&context, Lane::Removals);
+    until(&api, |requests| requests.iter().any(|request| is_write(request, "pods"))).await;
+    let gate = Arc::clone(&lock(&context.of_servers.of(&crm())).gates["crm-credentials-v1"]);
+    assert!(gate.enter().is_none(), "the pod was told only after the write of the credentials had ended");
+    removal.abort();
 }
 
 #[tokio::test]
