@@ -31,6 +31,8 @@ pub(super) struct LocalClusterState {
     removed: BTreeMap<String, Instant>,
     /// How long the identity and the key of an object that was removed can come back with it.
     grace: Duration,
+    /// Whether nothing may be deleted, because something in the folder was refused: a key that is gone does not come back.
+    is_keeping: bool,
 }
 
 /// A manifest may be moved away for a moment, as by a checkout of another branch. Access ends at once even so.
@@ -47,11 +49,13 @@ impl LocalClusterState {
             server_keys: BTreeMap::new(),
             removed: BTreeMap::new(),
             grace: GRACE,
+            is_keeping: false,
         }
     }
 
     /// Creates what the folder's objects do not have yet, and deletes what belonged to objects that were removed since `before`, once
-    /// they have not come back for a while. At the start there is no `before`, and nothing is deleted.
+    /// they have not come back for a while. At the start there is no `before`, and nothing is deleted; nor is anything while something
+    /// in the folder is refused.
     ///
     /// # Errors
     /// Returns an error if the state folder cannot be written. Everything else is up to date; the caller tries again.
@@ -62,11 +66,13 @@ impl LocalClusterState {
         for object in before.difference(&now) {
             self.removed.entry(object.clone()).or_insert_with(Instant::now);
         }
-        let is_over = |object: &str| self.removed.get(object).is_some_and(|since| since.elapsed() >= self.grace);
+        self.is_keeping = folder.has_refused();
+        let grace = if self.is_keeping { Duration::MAX } else { self.grace };
+        let is_over = |object: &str| self.removed.get(object).is_some_and(|since| since.elapsed() >= grace);
         let identities = self.identities.update(folder.ids(), is_over);
-        self.removed.retain(|_, since| since.elapsed() < self.grace);
+        self.removed.retain(|_, since| since.elapsed() < grace);
         let (secrets, _) = manifests::secrets(folder, self);
-        let client_keys = self.client_keys.update(state, &secrets, self.grace);
+        let client_keys = self.client_keys.update(state, &secrets, grace);
         for (name, _) in folder.servers() {
             let keys = || published_keys(state, name).unwrap_or_else(|| server_keys(random::bytes()));
             self.server_keys.entry(name.clone()).or_insert_with(keys);
@@ -76,7 +82,8 @@ impl LocalClusterState {
 
     /// Whether an update is due although no manifest changed.
     pub fn is_due(&self) -> bool {
-        self.client_keys.is_due(self.grace) || self.removed.values().any(|since| since.elapsed() >= self.grace)
+        let grace = if self.is_keeping { Duration::MAX } else { self.grace };
+        self.client_keys.is_due(grace) || self.removed.values().any(|since| since.elapsed() >= grace)
     }
 
     /// Deletes what earlier runs left and the folder does not name, unless a part of the folder cannot be read. Called once a
@@ -85,7 +92,7 @@ impl LocalClusterState {
     /// # Errors
     /// Returns an error if the state folder cannot be written.
     pub fn forget_left_over(&mut self, state: &State, folder: &Folder) -> Result<(), Error> {
-        if folder.has_broken_file() {
+        if folder.has_broken_file() || folder.has_refused() {
             return Ok(());
         }
         if folder.is_decoded() {

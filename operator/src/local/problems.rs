@@ -18,7 +18,10 @@ impl Problems {
                 None => before.file(id) == problem.file,
             });
             let is_kept = problem.severity == Severity::Refused && has_valid_state;
-            warn(&format!("{problem}{}", if is_kept { "  (the last valid state stays in force)" } else { "" }));
+            warn(&format!(
+                "{problem}{}",
+                if is_kept { "  (the last valid state stays in force, but for what was taken away)" } else { "" }
+            ));
         }
         if problems.is_empty() && !self.0.is_empty() {
             print("All problems are fixed.");

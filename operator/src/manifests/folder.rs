@@ -21,6 +21,7 @@ pub struct Folder {
     /// The objects that a readable file names, whether or not they can be decoded.
     named: BTreeSet<ObjectId>,
     has_broken_file: bool,
+    has_refused: bool,
 }
 
 /// An object and its file.
@@ -75,6 +76,7 @@ impl Folder {
                 next.objects.insert(id, object);
             }
         }
+        next.has_refused = problems.iter().any(|problem| problem.severity == Severity::Refused);
         problems.sort();
         (next, problems)
     }
@@ -156,6 +158,11 @@ impl Folder {
     /// Whether an object exists, decoded or not.
     pub fn names(&self, id: &ObjectId) -> bool {
         self.objects.contains_key(id) || self.named.contains(id)
+    }
+
+    /// Whether something in it was refused. What seems to be removed may be there by another name, or in another namespace.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused
     }
 
     /// Whether a file may contain objects that are unknown.

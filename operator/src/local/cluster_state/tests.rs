@@ -111,6 +111,32 @@ fn a_key_is_replaced_once_by_each_of_the_ways_to_revoke_it() {
     assert_ne!(key_of(&cluster, "alice"), old, "a revoked key that somebody puts back");
 }
 
+/// A line that has lost its indentation moves a client to another namespace, or its Secret out of its credentials.
+#[test]
+fn while_something_is_refused_no_key_is_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let right = "apiVersion: portcullis.dev/v1alpha1\nkind: McpClient\nmetadata:\n  name: alice\n  namespace: sales\nspec:\n  \
+                 access: []\n  credentials:\n    apiKey:\n      secretName: k\n";
+    let read = |before: &Folder, text: &str| {
+        before.update(&Files::from([("alice.yaml".into(), Ok(text.as_bytes().to_vec()))])).0
+    };
+    for (line, moved) in [("  namespace: sales", "namespace: sales"), ("      secretName: k", "  secretName: k")] {
+        let mut cluster = LocalClusterState { grace: Duration::ZERO, ..LocalClusterState::load(&state) };
+        let folder = read(&Folder::default(), right);
+        cluster.update(&state, None, &folder).unwrap();
+        let (file, key) = (key_file(&cluster, "alice").unwrap(), key_of(&cluster, "alice"));
+        let mistaken = read(&folder, &right.replace(line, moved));
+        cluster.update(&state, Some(&folder), &mistaken).unwrap();
+        cluster.update(&state, Some(&mistaken), &mistaken).unwrap();
+        cluster.forget_left_over(&state, &mistaken).unwrap();
+        assert!(file.exists() && !cluster.is_due(), "{moved}");
+        let mended = read(&mistaken, right);
+        cluster.update(&state, Some(&mistaken), &mended).unwrap();
+        assert_eq!(key_of(&cluster, "alice"), key, "{moved}");
+    }
+}
+
 #[test]
 fn a_client_that_comes_back_soon_has_its_key_and_one_that_comes_back_later_has_another() {
     let root = tempfile::tempdir().unwrap();
