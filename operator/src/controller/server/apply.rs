@@ -117,7 +117,7 @@ impl Applying {
             self.missing.insert(kind.object.kind);
             return;
         }
-        let end = self.write_of(object, live).run(|| {}).await;
+        let end = self.write_of(object, live).run().await;
         self.ended(kind, end.map(Some));
     }
 

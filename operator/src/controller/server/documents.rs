@@ -54,7 +54,7 @@ pub struct DocumentGate {
 #[derive(Debug, Default)]
 struct Current {
     begun: Option<Instant>,
-    /// `None` if it must not be given up.
+    /// `None` once it was given up.
     task: Option<AbortHandle>,
     /// How many were given up one after another.
     given_up: u32,
@@ -73,10 +73,6 @@ impl DocumentGate {
 
     fn ended(&self) {
         lock(&self.current).given_up = 0;
-    }
-
-    fn must_not_be_given_up(&self) {
-        lock(&self.current).task = None;
     }
 
     /// Waits until the current write ended. A removal gives it up after a while.
@@ -166,7 +162,7 @@ async fn write_alone(
     let (context, fetched, plan) = (Arc::clone(&write.context), Arc::clone(&write.fetched), Arc::clone(&write.plan));
     let (kind, name) = (write.object.kind, write.name());
     publication::sending(&context, &fetched, &plan, kind);
-    let end = write.run(|| gate.must_not_be_given_up()).await;
+    let end = write.run().await;
     gate.ended();
     match &end {
         Ok(Written::InPlace { is_new }) => publication::remember(&context, &fetched, &plan, kind, *is_new),

@@ -31,8 +31,9 @@ use crate::{
     validate::ServerPlan,
 };
 
-/// How often a write that another party's write got ahead of is tried again at once, with the object as it is by then.
-pub const FENCED_ATTEMPTS: usize = 3;
+/// How often a document is tried to be written when each time another party's write got ahead, each time with the object as it was just
+/// read. A party that writes all the time gets ahead of some, and hardly of all.
+pub const ATTEMPTS: usize = 64;
 
 /// What was read for this reconcile; `None` if the object was not.
 pub type Read = Option<Result<Option<ReceivedObject>, Error>>;
@@ -60,12 +61,12 @@ impl ObjectWrite {
         child_name(&self.fetched.name, self.object.name().to_owned())
     }
 
-    /// Makes it so. `before_unfenced` is called before a write of a document that would also replace what another one wrote meanwhile:
-    /// somebody who writes all the time holds up no removal.
+    /// Makes it so. A write of a document replaces only the version that it was made for, however often that takes another attempt:
+    /// one that was given up may still reach the API server, after a later one.
     ///
     /// # Errors
     /// Returns an error if the object cannot be read, belongs to somebody else, or cannot be written.
-    pub async fn run(mut self, before_unfenced: impl FnOnce()) -> Result<Written, Error> {
+    pub async fn run(mut self) -> Result<Written, Error> {
         let live = self.live().await?;
         if self.fetched.server.is_terminating() && live.is_none() {
             return Ok(Written::Absent);
@@ -87,7 +88,7 @@ impl ObjectWrite {
         if let Some((fields, by)) = difference {
             lock(&memory).corrections.sending(&child, format!("{fields}{}", changed_by(&by)));
         }
-        let applied = self.write(desired, live, before_unfenced).await.inspect_err(|error| {
+        let applied = self.write(desired, live).await.inspect_err(|error| {
             // What was refused had no effect.
             if !error.is_transient() || error.is_permanent() || error.is_conflict() {
                 lock(&memory).corrections.take_sent(&child);
@@ -127,24 +128,20 @@ impl ObjectWrite {
         if self.object.kind.is_document { desired.document() } else { desired }
     }
 
-    async fn write(
-        &self,
-        desired: DesiredObject,
-        mut live: Option<Value>,
-        before_unfenced: impl FnOnce(),
-    ) -> Result<Applied, Error> {
+    async fn write(&self, desired: DesiredObject, mut live: Option<Value>) -> Result<Applied, Error> {
         let (cluster, kind) = (&self.context.cluster, &self.object.kind.object);
-        if self.object.kind.is_document {
-            let fenced = desired.clone().fenced(true);
-            for _ in 0..FENCED_ATTEMPTS {
-                match fenced.apply(cluster, live.take()).await {
-                    Err(error) if error.is_conflict() => self.context.look(kind, &self.name()).await,
-                    applied => return applied,
-                }
+        let (desired, attempts) = match self.object.kind.is_document {
+            true => (desired.fenced(true), ATTEMPTS),
+            false => (desired, 1),
+        };
+        let mut applied = desired.apply(cluster, live.take()).await;
+        for _ in 1..attempts {
+            if !applied.as_ref().is_err_and(Error::is_conflict) {
+                return applied;
             }
-            before_unfenced();
+            // It is read again.
+            applied = desired.apply(cluster, None).await;
         }
-        let applied = desired.apply(cluster, live).await;
         if applied.as_ref().is_err_and(Error::is_conflict) {
             self.context.look(kind, &self.name()).await;
         }

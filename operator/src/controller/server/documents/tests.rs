@@ -8,7 +8,7 @@ use super::super::{
     reconcile,
     tests::{client, context, crm, object, published, reconciled},
 };
-use super::{super::object_write::FENCED_ATTEMPTS, *};
+use super::{super::object_write::ATTEMPTS, *};
 use crate::{
     build::CONFIG_MAP,
     cluster::testing::{Answer, FakeApi, Request, refusal},
@@ -181,15 +181,20 @@ async fn a_removal_gives_up_an_earlier_write_of_its_document_that_hangs_and_that
 }
 
 #[tokio::test]
-async fn another_party_that_writes_all_the_time_holds_up_no_removal() {
+async fn another_party_that_writes_all_the_time_holds_up_no_removal_and_no_write_is_without_a_version() {
     let live = as_written(serde_json::from_str(published(&[("bot", "")]).json()).unwrap(), "7");
-    let api = api(move |request| {
-        let is_fenced = !request.body["metadata"]["resourceVersion"].is_null();
-        match request.path.contains("/configmaps") {
-            true if request.method == "GET" => Some(Some((200, live.clone()))),
-            true if is_fenced => Some(Some(refusal(409))),
-            _ => None,
+    let mut version = 7;
+    let api = api(move |request| match (request.path.contains("/configmaps"), request.method.as_str()) {
+        (true, "GET") => {
+            let mut live = live.clone();
+            live["metadata"]["resourceVersion"] = json!(version.to_string());
+            Some(Some((200, live)))
         }
+        (true, _) if version < 40 => {
+            version += 1;
+            Some(Some(refusal(409)))
+        }
+        _ => None,
     })
     .await;
     let context = served(&api);
@@ -198,8 +203,25 @@ async fn another_party_that_writes_all_the_time_holds_up_no_removal() {
     let memory = context.of_servers.of(&crm());
     let policy = lock(&memory).published.policy.clone().unwrap();
     assert!(policy.clients.iter().all(|client| client.suspended));
-    let sent = api.requests().iter().filter(|request| is_write(request, "configmaps")).count();
-    assert_eq!(sent, FENCED_ATTEMPTS + 1);
+    let requests = api.requests();
+    let sent = requests.iter().filter(|request| is_write(request, "configmaps"));
+    let versions: Vec<_> = sent.map(|request| request.body["metadata"]["resourceVersion"].clone()).collect();
+    assert_eq!(versions, (7..=40).map(|version| json!(version.to_string())).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_document_that_conflicts_each_time_is_a_conflict_in_the_end() {
+    let live = as_written(serde_json::from_str(published(&[("bot", "")]).json()).unwrap(), "7");
+    let api = api(move |request| match (request.path.contains("/configmaps"), request.method.as_str()) {
+        (true, "GET") => Some(Some((200, live.clone()))),
+        (true, _) => Some(Some(refusal(409))),
+        _ => None,
+    })
+    .await;
+    let context = served(&api);
+    edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
+    assert!(reconciled(&context, Lane::Removals).await.unwrap_err().is_conflict());
+    assert_eq!(api.requests().iter().filter(|request| is_write(request, "configmaps")).count(), ATTEMPTS);
 }
 
 #[tokio::test]
