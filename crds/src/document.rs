@@ -9,7 +9,7 @@ mod structural;
 mod tolerant;
 mod yaml;
 
-pub use strict::{decode, decode_published};
+pub use strict::{decode, decode_known, decode_published};
 pub use structural::structural_schema;
 pub use tolerant::{Flaw, tolerant};
 pub use yaml::{Document, SyntaxError, single, split, split_each};

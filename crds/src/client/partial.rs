@@ -4,11 +4,12 @@
 //! there was: whoever uses this grants no more than what the client had.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Access, ApiKey, ClientCredentials, ServerRef};
-use crate::time;
+use crate::{document, time};
 
 /// What can be read of a client's spec.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,8 +89,8 @@ fn given<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object.get(name).filter(|value| !value.is_null())
 }
 
-fn read<T: DeserializeOwned>(object: &Map<String, Value>, name: &str) -> Option<T> {
-    T::deserialize(given(object, name)?).ok()
+fn read<T: JsonSchema + DeserializeOwned + 'static>(object: &Map<String, Value>, name: &str) -> Option<T> {
+    document::decode_known(given(object, name)?)
 }
 
 #[cfg(test)]

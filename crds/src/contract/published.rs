@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -131,8 +132,8 @@ fn readable(server: &Value, spec: &Value) -> Option<ServerHalf> {
 }
 
 /// A value without the fields that are not known.
-fn decoded<T: DeserializeOwned>(value: &Value) -> Option<T> {
-    T::deserialize(value).ok()
+fn decoded<T: JsonSchema + DeserializeOwned + 'static>(value: &Value) -> Option<T> {
+    document::decode_known(value)
 }
 
 /// A tool of which nothing is known but what it is called and does. What cannot be told from it is a write.

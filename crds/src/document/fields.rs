@@ -1,36 +1,40 @@
-//! What a validator of JSON Schema accepts and the API server refuses: unknown fields, and sets with duplicates.
+//! What decoding by itself accepts and the API server refuses: unknown fields, sets with duplicates, and lists in place of mappings.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::finding::Findings;
 
 /// The most findings about one value: whoever mends these sees the others afterwards.
 pub(super) const MOST: usize = 1_000;
 
-/// Adds a finding for each field that the schema does not have, and for each duplicate in a set.
-pub(super) fn check(schema: &Value, value: &Value, at: &str, findings: &mut Findings) {
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// Fields that the schema does not have, and duplicates in a set.
+    pub unknown: bool,
+    /// Values of another type than the schema's. The decoder by itself takes a list for a mapping: the fields in their order, and
+    /// their defaults for those that the list does not have.
+    pub types: bool,
+}
+
+/// Adds a finding for each value that breaks the rules.
+pub(super) fn check(schema: &Value, value: &Value, rules: Rules, at: &str, findings: &mut Findings) {
     if findings.0.len() >= MOST {
+        return;
+    }
+    if rules.types
+        && let Some(expected) = schema.get("type").filter(|expected| !admits(expected, value))
+    {
+        findings.add(at, format!("is not of type {expected}"));
         return;
     }
     match value {
         Value::Object(fields) => match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) => {
-                for (name, value) in fields {
-                    let at = path(at, [name.as_str()]);
-                    match properties.get(name) {
-                        Some(schema) => check(schema, value, &at, findings),
-                        None if findings.0.len() >= MOST => return,
-                        None => {
-                            let known: Vec<_> = properties.keys().map(String::as_str).collect();
-                            findings.add(at, format!("unknown field; allowed fields: {}", known.join(", ")));
-                        }
-                    }
-                }
-            }
+            Some(properties) => check_fields(properties, fields, rules, at, findings),
             None => {
                 if let Some(schema) = schema.get("additionalProperties").filter(|schema| schema.is_object()) {
                     for (name, value) in fields {
-                        check(schema, value, &path(at, [name.as_str()]), findings);
+                        check(schema, value, rules, &path(at, [name.as_str()]), findings);
                     }
                 }
             }
@@ -39,14 +43,52 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str, findings: &mut Find
             let Some(item_schema) = schema.get("items") else { return };
             let is_set = schema.get("x-kubernetes-list-type").is_some_and(|kind| kind == "set");
             for (n, item) in items.iter().enumerate() {
-                if is_set && items[..n].contains(item) {
+                if rules.unknown && is_set && items[..n].contains(item) {
                     findings.add(format!("{at}[{n}]"), "appears twice");
                 }
-                check(item_schema, item, &format!("{at}[{n}]"), findings);
+                check(item_schema, item, rules, &format!("{at}[{n}]"), findings);
             }
         }
         _ => {}
     }
+}
+
+fn check_fields(
+    properties: &Map<String, Value>,
+    fields: &Map<String, Value>,
+    rules: Rules,
+    at: &str,
+    findings: &mut Findings,
+) {
+    for (name, value) in fields {
+        let at = path(at, [name.as_str()]);
+        match properties.get(name) {
+            Some(schema) => check(schema, value, rules, &at, findings),
+            None if findings.0.len() >= MOST => return,
+            None if rules.unknown => {
+                let known: Vec<_> = properties.keys().map(String::as_str).collect();
+                findings.add(at, format!("unknown field; allowed fields: {}", known.join(", ")));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether a value is of this type, or of one of these. The decoder decides about null, and about numbers that are not integers.
+fn admits(expected: &Value, value: &Value) -> bool {
+    let name = match value {
+        Value::Null => return true,
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => return ["integer", "number"].iter().any(|name| names(expected, name)),
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    names(expected, name)
+}
+
+fn names(expected: &Value, name: &str) -> bool {
+    expected == name || expected.as_array().is_some_and(|all| all.iter().any(|one| one == name))
 }
 
 /// The path of a field: `spec.tools[3].backend` for the segments `tools`, `3`, `backend` below `spec`.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::{
-    fields::{self, path},
+    fields::{self, Rules, path},
     structural::json_schema,
 };
 use crate::{
@@ -38,7 +38,8 @@ const PATTERNS: [(&str, &str); 5] = [
 pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &str) -> Result<T, Findings> {
     let schema = CompiledSchema::of::<T>()?;
     let mut findings = Findings::default();
-    fields::check(&schema.schema, &value, root, &mut findings);
+    // The validator checks the types.
+    fields::check(&schema.schema, &value, Rules { unknown: true, types: false }, root, &mut findings);
     for error in schema.validator.iter_errors(&value).take(fields::MOST) {
         findings.add(pointer_path(root, error.instance_path().as_str()), message(&error));
     }
@@ -57,12 +58,12 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
 /// release may have had others.
 ///
 /// # Errors
-/// Returns an error if there is a field that the type does not have, which may be a restriction, or if a value cannot be
-/// represented. Paths begin with `root`.
+/// Returns an error if there is a field that the type does not have, which may be a restriction, if a value is of another type than
+/// the schema's, or if it cannot be represented. Paths begin with `root`.
 pub fn decode_published<T: JsonSchema + DeserializeOwned + 'static>(value: &Value, root: &str) -> Result<T, Findings> {
     let schema = CompiledSchema::of::<T>()?;
     let mut findings = Findings::default();
-    fields::check(&schema.schema, value, root, &mut findings);
+    fields::check(&schema.schema, value, Rules { unknown: true, types: true }, root, &mut findings);
     if findings.is_empty()
         && let Ok(decoded) = T::deserialize(value)
     {
@@ -70,6 +71,15 @@ pub fn decode_published<T: JsonSchema + DeserializeOwned + 'static>(value: &Valu
     }
     // It says more about what is wrong.
     decode(value.clone(), root).and_then(|decoded| findings.or(decoded))
+}
+
+/// Decodes what is known of a value that another release published; `None` if a value is of another type than the schema's, or cannot
+/// be represented.
+pub fn decode_known<T: JsonSchema + DeserializeOwned + 'static>(value: &Value) -> Option<T> {
+    let schema = CompiledSchema::of::<T>().ok()?;
+    let mut findings = Findings::default();
+    fields::check(&schema.schema, value, Rules { unknown: false, types: true }, "", &mut findings);
+    T::deserialize(value).ok().filter(|_| findings.is_empty())
 }
 
 /// The schema of a type, compiled once: that takes longer than any use of it.
@@ -126,6 +136,8 @@ fn serde_path(root: &str, at: &serde_path_to_error::Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::{client::McpClientSpec, document::single, server::McpServerSpec};
 
@@ -152,6 +164,39 @@ limits: {perClient: {requests: 0, per: 1m}}
         spec.tools[0].name: must be 1 to 128 of the characters A-Z, a-z, 0-9, '_', '.', '-'
         spec.tools[0].timeout: must be a duration such as 250ms, 30s, 1m30s or 720h
         "#);
+    }
+
+    #[test]
+    fn a_list_is_no_mapping_however_it_is_read() {
+        let spec = || json!({"access": [{"serverRef": {"name": "crm"}, "tools": ["a"], "maxRecordsPerQuery": 1}], "credentials": {}});
+        let with = |pointer: &str, value: Value| {
+            let mut spec = spec();
+            *spec.pointer_mut(pointer).unwrap() = value;
+            spec
+        };
+        let read = |value: &Value| {
+            let (known, published) =
+                (decode_known::<McpClientSpec>(value), decode_published::<McpClientSpec>(value, "spec"));
+            (
+                known.is_some(),
+                published.map_err(|found| found.0.into_iter().map(|it| it.to_string()).collect::<Vec<_>>()).map(drop),
+            )
+        };
+        assert_eq!(read(&spec()), (true, Ok(())));
+        for (value, finding) in [
+            (json!([]), r#"spec: the value is not of type "object""#),
+            (
+                with("/access/0", json!([["crm"], ["a"], 1, true])),
+                r#"spec.access[0]: the value is not of type "object""#,
+            ),
+            (
+                with("/access/0/serverRef", json!(["crm"])),
+                r#"spec.access[0].serverRef: the value is not of type "object""#,
+            ),
+            (with("/access/0/tools", json!({"0": "a"})), r#"spec.access[0].tools: the value is not of type "array""#),
+        ] {
+            assert_eq!(read(&value), (false, Err(vec![finding.to_owned()])), "{value}");
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //!
 //! What cannot be read stands for no bound. Whoever uses this grants no more than what was granted before.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Allowance, ClientRule, Effect, Limits, NamespaceSelection, NamespacesFrom};
+use crate::document;
 
 /// What can be read of a server's spec.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,8 +60,8 @@ fn effect(text: &str) -> Option<Effect> {
     serde_json::from_value(text.into()).ok()
 }
 
-fn read<T: DeserializeOwned>(object: &Map<String, Value>, name: &str) -> Option<T> {
-    T::deserialize(object.get(name)?).ok()
+fn read<T: JsonSchema + DeserializeOwned + 'static>(object: &Map<String, Value>, name: &str) -> Option<T> {
+    document::decode_known(object.get(name)?)
 }
 
 #[cfg(test)]
