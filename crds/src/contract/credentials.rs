@@ -130,6 +130,8 @@ pub struct CredentialsReading {
     /// The server's own keys; `Ok(None)` if the document has none: the server then generates keys when it starts. An unknown
     /// field of the document is reported here too.
     pub keys: Result<Option<ServerKeys>, Findings>,
+    /// Whether the document has a field that is not known. It may restrict the clients, which then have no more than they had.
+    pub has_unknown_fields: bool,
 }
 
 impl CredentialsReading {
@@ -148,8 +150,10 @@ impl CredentialsReading {
         refuse_shared_keys(owners, &mut clients, &mut refused);
         let keys = envelope.take("keys");
         let unknown = envelope.unknown_fields(&["clients", "keys"]);
-        let keys = if unknown.is_empty() { keys } else { Err(unknown) };
-        Ok(Self { revision: envelope.revision, is_sealed: envelope.is_sealed, clients, refused, keys })
+        let has_unknown_fields = !unknown.is_empty();
+        let keys = if has_unknown_fields { Err(unknown) } else { keys };
+        let Envelope { revision, is_sealed, .. } = envelope;
+        Ok(Self { revision, is_sealed, clients, refused, keys, has_unknown_fields })
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Loader {
     settings: StoreSettings,
     policy: Document<PolicyDocument>,
     credentials: Document<CredentialsDocument>,
+    /// The last credentials without unknown fields.
+    known_credentials: Option<Arc<CredentialsDocument>>,
     /// The server's half of the last policy in which it was accepted.
     server: Option<ServerInForce>,
     /// That policy.
@@ -88,6 +90,7 @@ impl Loader {
             settings,
             policy: Document::default(),
             credentials: Document::default(),
+            known_credentials: None,
             server: None,
             policy_of_server: None,
             keys,
@@ -104,7 +107,17 @@ impl Loader {
             keep_refused(&mut document, in_force);
             Ok((document, findings))
         });
-        let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), look, CredentialsDocument::parse);
+        let before = self.known_credentials.as_deref().map_or(&[][..], |credentials| &credentials.clients);
+        let credentials = self.credentials.reload(&directory.join(CREDENTIALS_FILE), look, |text| {
+            let (mut document, findings) = CredentialsDocument::parse(text)?;
+            if document.has_unknown_fields {
+                document.keep_from(before);
+            }
+            Ok((document, findings))
+        });
+        if let Some(known) = self.credentials.valid().filter(|credentials| !credentials.has_unknown_fields) {
+            self.known_credentials = Some(known.clone());
+        }
         if policy.is_loaded {
             self.load_server_half();
         }

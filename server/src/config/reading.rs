@@ -42,6 +42,8 @@ pub struct CredentialsDocument {
     pub clients: Vec<CredentialClient>,
     /// `None` if the document has none, or if they were refused.
     pub keys: Option<ServerKeys>,
+    /// Whether it has a field that is not known, which may restrict the clients.
+    pub has_unknown_fields: bool,
 }
 
 impl PolicyDocument {
@@ -89,7 +91,8 @@ impl CredentialsDocument {
     /// # Errors
     /// Returns an error if the document as a whole is refused.
     pub fn parse(text: &str) -> Result<(Self, Findings), Findings> {
-        let CredentialsReading { revision, is_sealed, clients, refused, keys } = CredentialsReading::parse(text)?;
+        let CredentialsReading { revision, is_sealed, clients, refused, keys, has_unknown_fields } =
+            CredentialsReading::parse(text)?;
         let mut findings = Findings::default();
         let mut parts = RefusedParts { clients: refused.len(), ..RefusedParts::default() };
         let keys = keys.unwrap_or_else(|found| {
@@ -98,7 +101,17 @@ impl CredentialsDocument {
             None
         });
         extend(&mut findings, refused);
-        Ok((Self { revision: revision.to_string(), is_sealed, refused: parts, clients, keys }, findings))
+        let revision = revision.to_string();
+        Ok((Self { revision, is_sealed, refused: parts, clients, keys, has_unknown_fields }, findings))
+    }
+
+    /// Keeps only the keys that the same clients had in `before`, which is sorted by id.
+    pub fn keep_from(&mut self, before: &[CredentialClient]) {
+        for client in &mut self.clients {
+            let before = before.binary_search_by(|it| it.id.cmp(&client.id)).ok().map(|n| &before[n]);
+            let before = before.filter(|before| before.uid == client.uid);
+            client.api_keys.retain(|key| before.is_some_and(|before| before.api_keys.contains(key)));
+        }
     }
 }
 

@@ -149,3 +149,44 @@ fn a_client_with_an_unknown_restriction_is_denied_and_no_other() {
     assert_eq!(in_force(&store).1, 1);
     assert_eq!(reload.policy.refused.unwrap().field, "clients[0].later");
 }
+
+#[test]
+fn credentials_with_an_unknown_field_grant_nothing_new_and_take_away_at_once() {
+    let whole = credentials(&["a", "b", "c"]);
+    let mut newer = credentials(&["a", "b", "c", "d"]);
+    newer["later"] = json!({"onlyFrom": "10.0.0.0/8"});
+    // `b` is another client now, and `c` has another key.
+    newer["clients"][1]["uid"] = json!("other");
+    newer["clients"][2]["apiKeys"] = newer["clients"][3]["apiKeys"].take();
+    newer["clients"].as_array_mut().unwrap().pop();
+    let callers = |store: &Store| {
+        let snapshot = store.current().unwrap();
+        let connection = ConnectionFacts { peer: "192.0.2.1:1".parse().unwrap() };
+        let is_known = |id: &&str| {
+            let key = format!("key-of-{id}");
+            let presented = Presented { headers: &Pairs(&[("x-api-key", &key)]), connection: &connection };
+            snapshot.identify(&presented, Duration::ZERO).is_ok()
+        };
+        ["a", "b", "c", "d"].into_iter().filter(is_known).collect::<Vec<_>>()
+    };
+    let of = |uid_of_b: &str| {
+        policy(&[client("a", &json!({})), client("b", &json!({"uid": uid_of_b})), client("c", &json!({}))])
+    };
+    let [of_running, of_started] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [running, started] = [&of_running, &of_started].map(store);
+    let load = |store: &Store, directory: &TempDir, policy: &Value, credentials: &Value| {
+        write(directory, POLICY_FILE, policy);
+        write(directory, CREDENTIALS_FILE, credentials);
+        store.reload();
+        callers(store)
+    };
+    let uid = whole["clients"][1]["uid"].as_str().unwrap();
+    assert_eq!(load(&running, &of_running, &of(uid), &whole), ["a", "b", "c"]);
+    for document in [&newer, &newer] {
+        assert_eq!(load(&running, &of_running, &of("other"), document), ["a"]);
+    }
+    assert_eq!(load(&started, &of_started, &of("other"), &newer), [""; 0], "nothing is known to be granted");
+    newer["clients"].as_array_mut().unwrap().remove(0);
+    assert_eq!(load(&running, &of_running, &of("other"), &newer), [""; 0], "what is taken away is gone at once");
+    assert_eq!(load(&running, &of_running, &of(uid), &whole), ["a", "b", "c"]);
+}
