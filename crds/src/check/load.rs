@@ -76,18 +76,24 @@ pub fn load(parts: ServerParts) -> LoadedServerHalf {
 
 impl LoadedServerHalf {
     /// Puts the last form of each tool that was left out in its place, and returns their names. A tool stays only on the backend that
-    /// it had, and only if its schema fits into the budget beside the new ones.
+    /// it had, which the new document must have too, and only if its schema fits into the budget beside the new ones.
     pub fn keep_from(&mut self, previous: &CheckedServerHalf) -> Vec<ToolName> {
-        let left_out = self.left_out.iter().filter(|part| part.kind == PartKind::Tool);
-        let left_out: BTreeSet<_> = left_out.filter_map(|part| part.name.as_deref()).collect();
+        let left_out = |kind: PartKind| -> BTreeSet<&str> {
+            self.left_out.iter().filter(|part| part.kind == kind).filter_map(|part| part.name.as_deref()).collect()
+        };
+        let (tools_left_out, backends_left_out) = (left_out(PartKind::Tool), left_out(PartKind::Backend));
         let backends_before: BTreeMap<_, _> = previous.backends().map(|it| (&it.0.name, it)).collect();
         let mut backends: BTreeMap<_, _> = self.half.backends().map(|it| (&it.0.name, it)).collect();
         let mut tools: Vec<_> = self.half.tools().collect();
         let mut names = Vec::new();
-        for (tool, checked) in previous.tools().filter(|(tool, _)| left_out.contains(tool.name.as_str())) {
+        for (tool, checked) in previous.tools().filter(|(tool, _)| tools_left_out.contains(tool.name.as_str())) {
             let Some(before) = backends_before.get(&tool.backend) else { continue };
-            let is_on_another = backends.get(&tool.backend).is_some_and(|(backend, _)| *backend != before.0);
-            if is_on_another || InputSchema::compile(&tool.input_schema.0, &mut self.budget).is_err() {
+            let is_kept = match backends.get(&tool.backend) {
+                Some((backend, _)) => *backend == before.0,
+                // One that is no longer in the document was removed, and is not called any more.
+                None => backends_left_out.contains(tool.backend.as_str()),
+            };
+            if !is_kept || InputSchema::compile(&tool.input_schema.0, &mut self.budget).is_err() {
                 continue;
             }
             backends.insert(&tool.backend, *before);

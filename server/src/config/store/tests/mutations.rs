@@ -351,12 +351,19 @@ impl Case<'_> {
             _ => Box::new(|_: &str, _: &str| false),
         };
         assert_eq!(restarted.without(&is_lost), expected.without(&is_lost), "started: {} {:?}", at, fault);
-        // A tool that has no name any more is not known, and one whose backend is another one does not stay.
+        // A tool that has no name any more is not known, and one whose backend is another one, or was removed, does not stay.
         let is_lost_running = |key: &str, tool: &str| match segments[..] {
-            ["spec", "tools"] if *fault == Fault::Value(json!(["junk"])) => is_lost(key, tool),
+            ["spec", "tools" | "backends"] if *fault == Fault::Value(json!(["junk"])) => is_lost(key, tool),
+            ["spec", "backends", _] if matches!(fault, Fault::Missing | Fault::Value(_) | Fault::Positional) => {
+                is_lost(key, tool)
+            }
+            ["spec", "backends", _, "name"] => is_lost(key, tool),
             ["spec", "tools", _] | ["spec", "tools", _, "name"] | ["clients", ..] => is_lost(key, tool),
             _ => false,
         };
         assert_eq!(reloaded.without(is_lost_running), expected.without(is_lost_running), "running: {} {:?}", at, fault);
+        if let (["spec", "backends", _], Fault::Missing) = (&segments[..], fault) {
+            assert_eq!(reloaded, reloaded.without(&is_lost), "a backend that was removed is not called");
+        }
     }
 }
