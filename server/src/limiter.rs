@@ -10,7 +10,7 @@ mod moment;
 mod store;
 mod stores;
 
-pub use dimension::{Dimension, Dimensions, LimitKey, Rate};
+pub use dimension::{Dimension, Dimensions, LimitKey, Rate, TooManyLimits};
 pub use in_flight::{InFlight, InFlightGuard};
 pub use memory::MemoryStore;
 pub use moment::{Clock, Moment};

@@ -44,11 +44,14 @@ impl Guard {
         match caller.snapshot.limit_store.admit(dimensions).await {
             Admission::Admitted(receipt) => Ok(receipt),
             Admission::Over(over) => Err(self.over(caller, Some(tool), dimensions, over)),
-            Admission::Unavailable => {
-                let record = Record::LimitsUnavailable { who: caller.who(), tool };
-                Err(self.record_refusal(caller, &record, Refusal::LimitsUnavailable))
-            }
+            Admission::Unavailable => Err(self.refuse_unchecked(caller, tool)),
         }
+    }
+
+    /// Records that the limits of a call could not be checked; returns the refusal of it.
+    pub(super) fn refuse_unchecked(&self, caller: Caller<'_>, tool: &str) -> Refusal {
+        let record = Record::LimitsUnavailable { who: caller.who(), tool };
+        self.record_refusal(caller, &record, Refusal::LimitsUnavailable)
     }
 
     /// Records that a request is over a limit; returns the refusal of it.
@@ -123,5 +126,26 @@ mod tests {
         assert!(guard.audit.stop(Duration::from_secs(5)));
         let recorded: Vec<_> = log.records().iter().map(|it| json!([it["event"], it["toolName"]])).collect();
         assert_eq!(recorded, [json!(["limits_unavailable", "greet"])]);
+    }
+
+    #[tokio::test]
+    async fn a_client_with_more_limits_than_there_is_room_for_is_refused_and_nothing_panics() {
+        let snapshot = snapshot(&policy(&[client("a", &json!({}))]), &credentials(&["a"]));
+        let limits = vec![json!({"requests": 100, "per": "1s"}); 9];
+        let client = fixtures::client(&json!({"tools": ["greet"], "limits": limits}));
+        let identity = fixtures::identity(&client);
+        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let (guard, log) = fixtures::guard();
+
+        let prepared = guard.prepare(caller, "greet", None).unwrap();
+        let refused = guard.call(caller, prepared, &Cancellation::never()).await.err();
+        assert_eq!(
+            (refused, guard.take_allowance(caller)),
+            (Some(Refusal::LimitsUnavailable), Err(Refusal::LimitsUnavailable))
+        );
+
+        assert!(guard.audit.stop(Duration::from_secs(5)));
+        let recorded: Vec<_> = log.records().iter().map(|it| it["event"].clone()).collect();
+        assert_eq!(recorded, ["limits_unavailable", "request_refused"]);
     }
 }

@@ -3,7 +3,7 @@
 //! It is separate from the limits of calls, so that such requests neither use up a client's calls nor are free.
 
 use super::{Caller, Guard, limits};
-use crate::{audit::record::Record, protocol::refusal::Refusal};
+use crate::{audit::record::Record, limiter::TooManyLimits, protocol::refusal::Refusal};
 
 impl Guard {
     /// Takes one request from the allowance of `caller`.
@@ -12,6 +12,11 @@ impl Guard {
     /// Returns an error if the allowance is used up; it was recorded.
     pub fn take_allowance(&self, caller: Caller<'_>) -> Result<(), Refusal> {
         let dimensions = limits::of_request(caller.identity, caller.snapshot.replicas);
+        let dimensions = dimensions.map_err(|TooManyLimits| {
+            let refusal = Refusal::LimitsUnavailable;
+            let record = Record::RequestRefused { who: caller.who(), status: None, code: refusal.code() };
+            self.record_refusal(caller, &record, refusal)
+        })?;
         match self.allowance.take(&dimensions) {
             Ok(_) => Ok(()),
             Err(over) => Err(self.over(caller, None, &dimensions, over)),

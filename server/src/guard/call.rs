@@ -21,6 +21,7 @@ use crate::{
     backend::{Failure, PreparedCall},
     cancellation::Cancellation,
     config::Tool,
+    limiter::TooManyLimits,
     metrics::CallOutcome,
     protocol::{refusal::Refusal, result::ToolResult, strict::Node},
 };
@@ -114,6 +115,7 @@ impl Guard {
     ) -> Result<Reservation, Refusal> {
         let Caller { snapshot, identity } = caller;
         let dimensions = limits::of_call(identity, tool, snapshot.replicas);
+        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()))?;
         let receipt = self.admit(caller, tool, &dimensions).await?;
         room.start(&CallStart {
             who: caller.who(),

@@ -37,6 +37,10 @@ pub struct Dimension {
     pub rate: Rate,
 }
 
+/// There is no room for all limits of a request, so that it cannot be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyLimits;
+
 /// The limits of one request. They are kept by value, so that a request allocates nothing for them.
 #[derive(Clone, Debug)]
 pub struct Dimensions {
@@ -80,12 +84,12 @@ impl Dimensions {
         Self { replicas, items: [unused; Self::MOST], length: 0 }
     }
 
-    /// # Panics
-    /// If there are [`Dimensions::MOST`] already.
-    pub fn push(&mut self, key: LimitKey, rate: Rate) {
-        assert!(self.length < Self::MOST, "a request must not have more than eight limits");
-        self.items[self.length] = Dimension { key, rate };
+    /// # Errors
+    /// Returns an error if there are [`Dimensions::MOST`] already: how many a client has is in a document. The request must be refused.
+    pub fn push(&mut self, key: LimitKey, rate: Rate) -> Result<(), TooManyLimits> {
+        *self.items.get_mut(self.length).ok_or(TooManyLimits)? = Dimension { key, rate };
         self.length += 1;
+        Ok(())
     }
 
     /// The limits that each replica enforces by itself.
@@ -115,7 +119,7 @@ mod tests {
         let id = Fingerprint::of(&["client"]);
         let of_replica = |key, requests, replicas| {
             let mut dimensions = Dimensions::new(replicas);
-            dimensions.push(key, Rate { requests, per: Duration::from_secs(60) });
+            dimensions.push(key, Rate { requests, per: Duration::from_secs(60) }).unwrap();
             dimensions.of_replica()[0].rate.requests
         };
         for (key, requests, replicas, expected) in [

@@ -60,7 +60,7 @@ mod tests {
     async fn a_store_admits_the_share_of_its_replica_and_takes_back_what_had_no_effect() {
         let store = MemoryStore::default();
         let mut dimensions = Dimensions::new(3);
-        dimensions.push(LimitKey::Global, Rate { requests: 7, per: Duration::from_secs(3600) });
+        dimensions.push(LimitKey::Global, Rate { requests: 7, per: Duration::from_secs(3600) }).unwrap();
         let first = store.take(&dimensions).unwrap();
         assert!(matches!(store.admit(&dimensions).await, Admission::Admitted(_)));
         assert!(matches!(store.admit(&dimensions).await, Admission::Over(OverLimit { dimension: 0, .. })));
