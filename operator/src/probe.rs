@@ -13,14 +13,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::NamespacedName;
 use tokio::{
     sync::{Semaphore, watch},
     task::{AbortHandle, JoinSet},
-    time::Instant,
 };
 
-pub use pod::{LAG, PodReport, Revisions};
+pub use pod::{LAG, Left, LeftRevisions, PodReport, Revisions, SETTLED};
 
 use crate::{
     cluster::{Cluster, object::ObservedPod},
@@ -104,11 +104,13 @@ impl Prober {
         }
     }
 
-    /// Sets what the pods of a server are to serve, and which pods there are.
+    /// Sets what the pods of a server are to serve, and which pods there are. Until `doubtful_until` a pod that serves it is asked
+    /// again, because it may take up something else that was published before.
     pub fn follow(
         &self,
         server: &NamespacedName,
         revisions: &Revisions,
+        doubtful_until: Option<Timestamp>,
         occasion: Occasion,
         pods: &[Arc<ObservedPod>],
         restored: &Restored,
@@ -119,9 +121,9 @@ impl Prober {
         state.pods.retain(|uid, probe| probe.server != *server || uids.contains(uid.as_str()));
         for pod in pods {
             match state.pods.get(&pod.uid).filter(|probe| !probe.task.is_finished()) {
-                Some(probe) => probe.retarget(pod, revisions, occasion),
+                Some(probe) => probe.retarget(pod, revisions, doubtful_until, occasion),
                 None => {
-                    let probe = self.start(&mut state.tasks, server, pod, revisions, restored);
+                    let probe = self.start(&mut state.tasks, server, pod, (revisions, doubtful_until), restored);
                     state.pods.insert(pod.uid.clone(), probe);
                 }
             }
@@ -143,7 +145,7 @@ impl Prober {
         tasks: &mut JoinSet<()>,
         server: &NamespacedName,
         pod: &ObservedPod,
-        revisions: &Revisions,
+        (revisions, doubtful_until): (&Revisions, Option<Timestamp>),
         restored: &Restored,
     ) -> Probe {
         let target = ProbeTarget {
@@ -154,11 +156,12 @@ impl Prober {
             restarts: pod.restarts,
             is_terminating: pod.is_terminating,
             revisions: revisions.clone(),
+            doubtful_until,
             publications: 0,
             checks: 0,
         };
         let serves = restored.serves.get(&pod.name.name).cloned();
-        let report = Arc::new(Mutex::new(PodReport { serves, is_asked: false, followed_since: Instant::now() }));
+        let report = Arc::new(Mutex::new(PodReport::new(serves)));
         let (sender, targets) = watch::channel(target);
         let follower = follow::Follower {
             cluster: self.cluster.clone(),
@@ -197,13 +200,20 @@ impl Prober {
 }
 
 impl Probe {
-    fn retarget(&self, pod: &ObservedPod, revisions: &Revisions, occasion: Occasion) {
+    fn retarget(
+        &self,
+        pod: &ObservedPod,
+        revisions: &Revisions,
+        doubtful_until: Option<Timestamp>,
+        occasion: Occasion,
+    ) {
         self.target.send_if_modified(|target| {
             let next = ProbeTarget {
                 admin: pod.admin.clone(),
                 restarts: pod.restarts,
                 is_terminating: pod.is_terminating,
                 revisions: revisions.clone(),
+                doubtful_until,
                 publications: target.publications + u64::from(occasion == Occasion::Published),
                 checks: target.checks + u64::from(occasion == Occasion::InDoubt),
                 ..target.clone()

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use portcullis_crds::NamespacedName;
 use serde_json::json;
 use tokio::{
@@ -29,6 +29,8 @@ use crate::{
 /// When a pod is nudged, in seconds after the first nudge. Then it is left to kubelet, which refreshes volumes every 60 to
 /// 90 s.
 const NUDGES: [u64; 5] = [0, 1, 2, 4, 8];
+/// How long until a pod is asked again that serves its target and may take up something else.
+const DOUBTFUL: Duration = Duration::from_secs(1);
 
 /// The permits to query pods. Those that let queries wait share permits of their own, so that they take none from others.
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ impl Follower {
         }
     }
 
-    /// Returns once the pod serves its target, or if it has no address.
+    /// Returns once the pod serves its target for sure, or if it has no address.
     async fn bring(&self, target: &ProbeTarget, is_published: bool) {
         #[cfg(test)]
         crate::supervise::faults::point(&format!("follower of {}", target.pod));
@@ -82,6 +84,7 @@ impl Follower {
         let mut nudging_since = None;
         let mut nudges = NUDGES.iter();
         let mut next_nudge = nudges.next();
+        let mut was_current = false;
         if is_published {
             nudging_since = Some(start);
             next_nudge = nudges.next();
@@ -92,10 +95,16 @@ impl Follower {
             let answer = self.query(address, *port, &target.uid).await;
             // Its answer proves that it must be nudged. A pod that has not answered may just be starting.
             let has_answered = answer.is_some();
-            if self.note(target, answer) {
+            let is_current = self.note(target, answer);
+            if is_current && !target.is_doubtful() {
                 return;
             }
-            if has_answered {
+            if has_answered && was_current && !is_current {
+                (nudging_since, nudges) = (None, NUDGES.iter());
+                next_nudge = nudges.next();
+            }
+            was_current = is_current || (was_current && !has_answered);
+            if has_answered && !is_current {
                 nudging_since.get_or_insert_with(Instant::now);
             }
             if let (Some(since), Some(after)) = (nudging_since, next_nudge)
@@ -104,7 +113,8 @@ impl Follower {
                 next_nudge = nudges.next();
                 self.nudge(target).await;
             }
-            tokio::time::sleep(pause(start.elapsed())).await;
+            let pause = pause(start.elapsed());
+            tokio::time::sleep(if is_current { pause.max(DOUBTFUL) } else { pause }).await;
         }
     }
 
@@ -121,13 +131,7 @@ impl Follower {
     /// Keeps what the pod reported, and passes it on if it is new. Returns whether it is the target.
     fn note(&self, target: &ProbeTarget, answer: Option<Revisions>) -> bool {
         let is_current = answer.as_ref().is_some_and(|answer| target.revisions.are_in(answer));
-        let is_new = {
-            let mut report = lock(&self.report);
-            let is_new = !report.is_asked || (answer.is_some() && report.serves != answer);
-            report.is_asked = true;
-            report.serves = answer.or(report.serves.take());
-            is_new
-        };
+        let is_new = lock(&self.report).note(answer, Timestamp::now());
         if is_new {
             (self.on_report)(target.server.clone());
         }

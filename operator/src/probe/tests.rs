@@ -51,7 +51,7 @@ async fn pods_that_let_queries_wait_take_no_permits_from_others() {
         let namespace = format!("noisy-{namespace}");
         let pods: Vec<_> = (0..16).map(|n| pod(&namespace, &format!("{namespace}-{n}"), port)).collect();
         let server = NamespacedName { namespace, name: "crm".into() };
-        prober.follow(&server, &revisions, Occasion::Routine, &pods, &Restored::default());
+        prober.follow(&server, &revisions, None, Occasion::Routine, &pods, &Restored::default());
     }
     let apart = async {
         while (prober.of_prompt.available_permits(), prober.of_slow.available_permits()) != (CONCURRENT_QUERIES, 0) {
@@ -73,11 +73,53 @@ async fn a_follower_that_panics_goes_on_by_itself() {
     let server = NamespacedName { namespace: "panics".into(), name: "crm".into() };
     let revisions = Revisions { policy: Some("p".into()), credentials: Some("c".into()) };
     faults::plan("follower of panics/crm-0", 3);
-    prober.follow(&server, &revisions, Occasion::Routine, &[pod], &Restored::default());
+    prober.follow(&server, &revisions, None, Occasion::Routine, &[pod], &Restored::default());
     tokio::select! {
         () = answer(listener, "u") => {}
         report = tokio::time::timeout(Duration::from_secs(60), reports.recv()) => assert_eq!(report, Ok(Some(server))),
     }
     assert_eq!(prober.report("u").unwrap().serves, Some(revisions));
     assert_eq!(supervisor.metrics().restarts(Task::Follower), 3);
+}
+
+/// A pod that serves its target from before, takes up what came in between only later, and comes back once it is nudged.
+#[tokio::test]
+async fn a_pod_that_may_serve_its_target_from_before_is_asked_again_and_nudged_once_it_serves_something_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pod = pod("doubt", "u", listener.local_addr().unwrap().port());
+    let api = FakeApi::start(|_| Some((200, json!({"metadata": {"name": "crm-0"}})))).await;
+    let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let prober = Prober::new(Cluster::new(api.client(), Fence::open()), Supervisor::default(), move |server| {
+        sender.send(server).unwrap();
+    });
+    let server = NamespacedName { namespace: "doubt".into(), name: "crm".into() };
+    let revisions = Revisions { policy: Some("p".into()), credentials: Some("c".into()) };
+    let until = Timestamp::now().checked_add(Duration::from_secs(3600)).unwrap();
+    prober.follow(&server, &revisions, Some(until), Occasion::Routine, &[pod], &Restored::default());
+    let answers = async {
+        let mut asked = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            asked += 1;
+            let policy = if asked == 1 || !api.requests().is_empty() { "p" } else { "between" };
+            let body = json!({"policyRevision": policy, "credentialsRevision": "c", "podUid": "u"}).to_string();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    };
+    let served = async {
+        let mut all = Vec::new();
+        while all.len() < 3 && tokio::time::timeout(Duration::from_secs(60), reports.recv()).await.is_ok() {
+            all.push(prober.report("u").unwrap().serves.unwrap().policy.unwrap());
+        }
+        all
+    };
+    let served = tokio::select! {
+        () = answers => Vec::new(),
+        served = served => served,
+    };
+    assert_eq!(served, ["p", "between", "p"]);
+    let left = prober.report("u").unwrap().left;
+    assert_eq!(left.policy.map(|left| left.revision), Some("between".to_owned()));
+    assert_eq!(left.credentials, None);
 }

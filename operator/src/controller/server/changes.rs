@@ -9,6 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{ClientId, revision::Revision};
 use serde::{Deserialize, Serialize};
 
+use crate::probe::{Left, SETTLED};
+
 /// The annotation of a document's object.
 pub const ANNOTATION: &str = "portcullis.dev/changes";
 /// How many revisions are kept, how many clients are named for one, and how long the annotation may be, in bytes.
@@ -105,18 +107,39 @@ impl Changes {
         let is_served = |change: &Change| served.is_some_and(|served| served.starts_with(&change.revision));
         match self.0.iter().position(is_served) {
             Some(0) => (Behind::Nobody, None),
-            Some(later) => {
-                let mut behind = Behind::Nobody;
-                for change in &self.0[..later] {
-                    behind = behind.and(change.clients.clone().map_or(Behind::Anybody, Behind::Only));
-                }
-                (behind, Some(self.0[later - 1].published_at))
-            }
+            Some(later) => (self.behind(later), Some(self.0[later - 1].published_at)),
             None => {
                 let oldest = self.0.iter().find(|change| change.clients.is_none()).or(self.0.last());
                 (Behind::Anybody, oldest.map(|change| change.published_at))
             }
         }
+    }
+
+    /// Until when a pod that serves the current revision may have it from before, and may still take up what was published in
+    /// between; `None` if the current revision was published only once.
+    pub fn doubtful_until(&self) -> Option<Timestamp> {
+        let (current, older) = self.0.split_first()?;
+        let is_repeated = older.iter().any(|change| change.revision == current.revision);
+        is_repeated.then_some(current.published_at)?.checked_add(SETTLED).ok()
+    }
+
+    /// Whose access a pod that serves the current revision may not serve for long, because it has had this revision since before the
+    /// ones in between, and since when that is so; `None` if it was seen to leave it, or has had the time. `left` is what the pod
+    /// served before.
+    pub fn doubt(&self, left: Option<&Left>, now: Timestamp) -> Option<(Behind, Timestamp)> {
+        let (current, older) = self.0.split_first()?;
+        let between = &older[..older.iter().position(|change| change.revision == current.revision)?];
+        let first = between.last()?;
+        let is_served = |left: &Left| between.iter().any(|change| left.revision.starts_with(&change.revision));
+        let has_left = left.is_some_and(|left| left.seen_at >= first.published_at && is_served(left));
+        let is_recent = now.duration_since(current.published_at).unsigned_abs() < SETTLED;
+        (is_recent && !has_left).then(|| (self.behind(1 + between.len()), current.published_at))
+    }
+
+    /// Whose access the latest revisions changed, of as many as that.
+    fn behind(&self, revisions: usize) -> Behind {
+        let changed = |change: &Change| change.clients.clone().map_or(Behind::Anybody, Behind::Only);
+        self.0[..revisions].iter().map(changed).fold(Behind::Nobody, Behind::and)
     }
 
     /// Every client that one of the revisions names.

@@ -168,8 +168,9 @@ fn serving(pod: &Pod) -> String {
         false => pod.name.clone(),
     };
     let Some(serves) = &pod.serves else { return format!("pod {name} has not reported what it serves") };
+    let before = if pod.doubtful_for.is_some() { ", maybe since before the latest change" } else { "" };
     let part = |revision: &Option<String>| revision.as_deref().map_or("none", short).to_owned();
-    format!("pod {name} serves policy {}, credentials {}", part(&serves.policy), part(&serves.credentials))
+    format!("pod {name} serves policy {}, credentials {}{before}", part(&serves.policy), part(&serves.credentials))
 }
 
 fn short(revision: &str) -> &str {

@@ -17,7 +17,7 @@ use crate::{
     build::{CONFIG_MAP, SECRET},
     cluster::{object::ObservedPod, pod_trouble::PodTrouble},
     controller::context::Context,
-    probe::{LAG, Occasion, Restored, Revisions},
+    probe::{LAG, LeftRevisions, Occasion, Restored, Revisions},
     sync::lock,
     validate::Published,
 };
@@ -41,6 +41,8 @@ pub struct Pod {
     pub behind: Behind,
     /// For how long it could have served what is published; `None` if it does.
     pub behind_for: Option<Duration>,
+    /// How long until it is no longer in doubt that it serves what is published; `None` if that is not in doubt.
+    pub doubtful_for: Option<Duration>,
 }
 
 impl Pod {
@@ -53,9 +55,10 @@ impl Pod {
         self.counts() && self.behind_for.is_some_and(|behind_for| behind_for >= LAG)
     }
 
-    /// How long until it lags, if it is behind and does not lag yet.
+    /// How long until it lags, if it is behind and does not lag yet, or until nothing is in doubt.
     pub fn lags_in(&self) -> Option<Duration> {
-        LAG.checked_sub(self.behind_for?).filter(|left| !left.is_zero())
+        let lags_in = LAG.checked_sub(self.behind_for?).filter(|left| !left.is_zero());
+        lags_in.into_iter().chain(self.doubtful_for).min()
     }
 }
 
@@ -72,7 +75,8 @@ pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Publi
     if revisions != Revisions::default() {
         let restored = restored(fetched.server.status.as_ref());
         let pods: Vec<Arc<ObservedPod>> = own(context, fetched).map(|(pod, _)| pod).collect();
-        context.prober.follow(&fetched.name, &revisions, occasion, &pods, &restored);
+        let doubtful_until = lock(&memory).changes.values().filter_map(Changes::doubtful_until).max();
+        context.prober.follow(&fetched.name, &revisions, doubtful_until, occasion, &pods, &restored);
     }
     published
 }
@@ -105,11 +109,13 @@ pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Ti
         let is_awaited = report.as_ref().is_some_and(|report| {
             pod.admin.is_some() && !report.is_asked && report.followed_since.elapsed() < FIRST_ANSWER
         });
-        let serves = report.and_then(|report| report.serves);
+        let (serves, left) = report.map(|report| (report.serves, report.left)).unwrap_or_default();
         let (behind, since) = match &target {
-            Some(target) => changes.since(target, serves.as_ref()),
+            Some(target) => changes.since(target, serves.as_ref(), &left, now),
             None => (Behind::Anybody, None),
         };
+        let is_served = target.is_some() && serves == target;
+        let is_doubtful = is_served && since.is_some();
         let since = since.max(pod.running_since).unwrap_or(now);
         Pod {
             name: pod.name.name.clone(),
@@ -117,7 +123,8 @@ pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Ti
             is_ready: pod.is_ready,
             is_running: pod.is_running,
             trouble: pod.trouble.clone(),
-            behind_for: (target.is_none() || serves != target)
+            doubtful_for: is_doubtful.then(|| changes.doubtful_for(now)).flatten(),
+            behind_for: (!is_served || is_doubtful)
                 .then(|| Duration::try_from(now.duration_since(since)).unwrap_or_default()),
             serves,
             is_awaited,
@@ -135,17 +142,31 @@ struct DocumentChanges {
 
 impl DocumentChanges {
     /// Whose access a pod does not serve as it is published, and since when it could. A pod that has never reported may serve
-    /// anything; when it could have is when it was started.
-    fn since(&self, target: &Revisions, serves: Option<&Revisions>) -> (Behind, Option<Timestamp>) {
+    /// anything; when it could have is when it was started. One that serves what is published may have that from before, in `left`
+    /// is what it served before.
+    fn since(
+        &self,
+        target: &Revisions,
+        serves: Option<&Revisions>,
+        left: &LeftRevisions,
+        now: Timestamp,
+    ) -> (Behind, Option<Timestamp>) {
         let Some(serves) = serves else { return (Behind::Anybody, None) };
-        let one = |changes: &Changes, target: &Option<String>, served: &Option<String>| match served == target {
-            true => (Behind::Nobody, None),
+        let one = |changes: &Changes, target: &Option<String>, served: &Option<String>, left| match served == target {
+            true => changes.doubt(left, now).map_or((Behind::Nobody, None), |(behind, since)| (behind, Some(since))),
             false => changes.since(served.as_deref()),
         };
-        let (policy, since) = one(&self.policy, &target.policy, &serves.policy);
-        let (credentials, also_since) = one(&self.credentials, &target.credentials, &serves.credentials);
+        let (policy, since) = one(&self.policy, &target.policy, &serves.policy, left.policy.as_ref());
+        let (credentials, also_since) =
+            one(&self.credentials, &target.credentials, &serves.credentials, left.credentials.as_ref());
         let earliest = [since, also_since].into_iter().flatten().min();
         (policy.and(credentials), earliest)
+    }
+
+    /// How long until a pod that serves what is published serves it for sure.
+    fn doubtful_for(&self, now: Timestamp) -> Option<Duration> {
+        let until = [&self.policy, &self.credentials].into_iter().filter_map(Changes::doubtful_until).max()?;
+        Duration::try_from(until.duration_since(now)).ok()
     }
 }
 
@@ -159,3 +180,6 @@ fn restored(status: Option<&McpServerStatus>) -> Restored {
     });
     Restored { serves: serves.collect() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,30 @@ fn what_was_published_before_is_known_again_when_it_is_published_again() {
 }
 
 #[test]
+fn a_revision_that_is_published_again_is_in_doubt_until_a_pod_was_seen_to_leave_it_or_has_had_the_time() {
+    let (b, c) = (revision("b"), revision("c"));
+    let back = three().publish(Some(&c), &b, Some(ids(&["other"])), at(400));
+    let seen = |content: &str, second| Some(Left { revision: revision(content).to_string(), seen_at: at(second) });
+    let doubt = Some((Behind::Only(ids(&["other"])), at(400)));
+    for (what, left, now, expected) in [
+        ("never seen with another one", None, 401, doubt.clone()),
+        ("seen with one before it", seen("a", 350), 401, doubt.clone()),
+        ("seen with what came between, but an earlier time", seen("c", 299), 401, doubt.clone()),
+        ("seen with an unknown one", seen("x", 350), 401, doubt.clone()),
+        ("seen with what came between", seen("c", 301), 401, None),
+        ("for long", None, 400 + 91, None),
+        ("and the clock was put back", None, 1, None),
+    ] {
+        assert_eq!(back.doubt(left.as_ref(), at(now)), expected, "{what}");
+    }
+    assert_eq!(back.doubtful_until(), Some(at(400 + 91)));
+    assert_eq!((three().doubtful_until(), three().doubt(None, at(301))), (None, None), "it is new");
+    let put_back = three().publish_again(at(900));
+    assert_eq!(put_back.doubtful_until(), Some(at(900 + 91)), "what replaced it may still come");
+    assert_eq!(put_back.doubt(None, at(901)), None);
+}
+
+#[test]
 fn a_document_that_somebody_else_replaced_may_be_served_since_it_was_put_back() {
     let again = three().publish_again(at(900));
     assert_eq!(again.since(Some(revision("c").as_str())), (Behind::Nobody, None));

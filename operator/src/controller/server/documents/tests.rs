@@ -143,7 +143,7 @@ async fn pods_are_told_of_a_document_that_is_written_late_while_the_write_of_the
     let context = served(&api);
     let _ = context.pods.event(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod()).unwrap().into());
     let followed = context.pods.of_server(&crm());
-    context.prober.follow(&crm(), &Revisions::default(), Occasion::Routine, &followed, &Restored::default());
+    context.prober.follow(&crm(), &Revisions::default(), None, Occasion::Routine, &followed, &Restored::default());
     edit_client(&context, 2, |client| client["spec"]["suspended"] = json!(true));
     let (_queue, removal) = start(&context, Lane::Removals);
     until(&api, |requests| requests.iter().any(|request| is_write(request, "pods"))).await;

@@ -55,6 +55,7 @@ fn pod(name: &str, serves: Option<&str>, behind_for: Option<u64>) -> Pod {
         behind: if behind_for.is_some() { Behind::Anybody } else { Behind::Nobody },
         serves: serves.map(|policy| Revisions { policy: Some(policy.into()), credentials: Some("c".into()) }),
         behind_for: behind_for.map(Duration::from_secs),
+        doubtful_for: None,
     }
 }
 
