@@ -228,11 +228,14 @@ async fn reconcile(
 }
 
 impl Context {
-    /// A failure of an object's reconcile. What holds back a removal is tried often, and so is a client: its Secrets are not watched.
+    /// A failure of an object's reconcile. What holds back a removal is tried often, and so is a client with a key: it may have been
+    /// revoked since.
     fn failure<'a>(&self, item: &WorkItem<ReconcileKey>, text: &'a str, is_permanent: bool) -> Failure<'a> {
         let (generation, holds_removal) = match &item.key {
             ReconcileKey::Client(name) => {
-                (self.clients.get(name).and_then(|client| client.object.metadata.generation), true)
+                let client = self.clients.get(name);
+                let has_key = client.as_ref().is_some_and(|client| client::may_have_key(self, client));
+                (client.and_then(|client| client.object.metadata.generation), has_key)
             }
             ReconcileKey::Server(name) => {
                 let memory = self.of_servers.known(name);

@@ -95,3 +95,40 @@ async fn a_poll_that_panics_is_made_again() {
     assert!(tokio::time::timeout(Duration::from_secs(300), poller).await.is_err(), "it never ends");
     assert_eq!(context.supervisor.metrics().restarts(Task::SecretPoll), 3);
 }
+
+#[tokio::test]
+async fn a_client_without_a_key_is_tried_less_and_less_often_and_one_whose_key_may_be_revoked_is_not() {
+    let api = FakeApi::in_turn(Vec::new()).await;
+    let name = portcullis_crds::NamespacedName::new("four", "bot");
+    let kind = &crate::credentials::KINDS[0];
+    let key = (kind.read)(&(kind.create)([1; 32])).unwrap();
+    for (of_status, known, expected) in [
+        (false, None, Urgency::Refused),
+        (false, Some(false), Urgency::Refused),
+        (false, Some(true), Urgency::Removal),
+        (true, None, Urgency::Removal),
+        (true, Some(false), Urgency::Refused),
+    ] {
+        let context = context(&api);
+        let mut client = json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient",
+            "metadata": {"name": "bot", "namespace": "four", "uid": "uid-of-bot", "generation": 1, "resourceVersion": "7"},
+            "spec": {
+                "access": [{"serverRef": {"name": "crm"}, "tools": ["ping"], "maxRecordsPerQuery": 1}],
+                "credentials": {"apiKey": {"secretName": "bot-key"}},
+            },
+        });
+        if of_status {
+            client["status"] = json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}});
+        }
+        let received = crate::cluster::received::ReceivedObject::parse(&client.to_string()).unwrap();
+        let _ = context.clients.event(received.into());
+        if let Some(has_key) = known {
+            let keys = if has_key { vec![key.clone()] } else { Vec::new() };
+            lock(&context.of_clients.of(&name)).of_client("uid-of-bot").issued.insert("apiKey", keys);
+        }
+        context.queue.add(ReconcileKey::Client(name.clone()));
+        let item = context.queue.next().await;
+        assert_eq!(context.failure(&item, "quota", true).urgency, expected, "{of_status}, {known:?}");
+    }
+}

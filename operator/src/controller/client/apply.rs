@@ -161,6 +161,17 @@ fn was_issued(context: &Context, client: &ClientObject, kind: &CredentialKind) -
     is_known || client.status.as_ref().and_then(kind.status).is_some()
 }
 
+/// Whether the servers may have published any credential of the client.
+pub fn may_have_key(context: &Context, client: &ClientObject) -> bool {
+    let memory = context.of_clients.known(&client.object.namespaced_name());
+    let is_known = |kind: &CredentialKind| {
+        let memory = lock(memory.as_ref()?);
+        let issued = memory.issued.get(kind.field).filter(|_| memory.uid == client.object.uid())?;
+        Some(!issued.is_empty())
+    };
+    KINDS.iter().any(|kind| is_known(kind).unwrap_or_else(|| client.status.as_ref().and_then(kind.status).is_some()))
+}
+
 /// Creates a credential, and writes it into the Secret.
 async fn create(
     context: &Context,
