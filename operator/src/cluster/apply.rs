@@ -194,6 +194,11 @@ impl DesiredObject {
         (!changed.fields.is_empty()).then(|| (words(&changed.fields), changed.by))
     }
 
+    /// The fields that another party added and may not add.
+    pub fn additions(&self, live: &Value) -> BTreeSet<String> {
+        self.added(live).into_iter().flat_map(|added| added.fields).map(|field| field.to_string()).collect()
+    }
+
     fn drift(&self, live: &Value) -> Option<FieldPath> {
         drift(&self.value, live, FIELD_MANAGER, self.lists)
     }

@@ -1,6 +1,6 @@
 //! Which corrections of drift are made and reported: each change is reported once, and a party that makes the same change again and
 //! again once a minute. An object that is changed again each time is put back less and less often, so that its pods are not replaced
-//! all the time.
+//! all the time. What gives a pod a privilege never stays for long.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,6 +18,10 @@ const FREE: u32 = 10;
 /// The first pause after that, and the longest.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause if the object is changed while it is written: each further write may replace its pods, and is for nothing.
+const LONGEST_IN_VAIN: Duration = Duration::from_secs(3600);
+/// The longest that what others may not add, such as a privilege, stays in place, unless that was changed while it was written.
+const ADDED: Duration = Duration::from_secs(5);
 /// After a correction that held for this long nobody contests it.
 const QUIET: Duration = Duration::from_secs(120);
 
@@ -48,54 +52,76 @@ struct Fight {
     /// How many corrections followed each other.
     times: u32,
     is_in_vain: bool,
+    /// What others may not add and was there as soon as the object had been written.
+    in_vain: BTreeSet<String>,
     words: String,
+}
+
+/// What was not as it should be when an object had just been written.
+pub struct InVain<'a> {
+    /// In words.
+    pub fields: &'a str,
+    /// Those that others may not add.
+    pub additions: BTreeSet<String>,
 }
 
 impl Fight {
     fn pause(&self) -> Duration {
-        let free = if self.is_in_vain { 0 } else { FREE };
+        let (free, longest) = if self.is_in_vain { (0, LONGEST_IN_VAIN) } else { (FREE, LONGEST) };
         match self.times.checked_sub(free + 1) {
-            Some(more) => FIRST.saturating_mul(1 << more.min(16)).min(LONGEST),
+            Some(more) => FIRST.saturating_mul(1 << more.min(16)).min(longest),
             None => Duration::ZERO,
         }
     }
 
     fn is_contested(&self, now: Instant) -> bool {
-        !self.pause().is_zero() && now.duration_since(self.corrected_at) < QUIET
+        !self.pause().is_zero() && self.goes_on(now)
+    }
+
+    /// Whether a correction now would follow this one.
+    fn goes_on(&self, now: Instant) -> bool {
+        now.duration_since(self.corrected_at) < self.quiet()
+    }
+
+    fn quiet(&self) -> Duration {
+        QUIET.max(self.pause() * 2)
     }
 }
 
 impl Corrections {
-    /// How long an object that was changed stays as it is, because it was put back so often; `None` if it is put back now.
-    pub fn wait(&self, child: &Child, now: Instant) -> Option<Duration> {
+    /// How long an object that was changed stays as it is, because it was put back so often; `None` if it is put back now. `additions`
+    /// are the fields that others added and may not add.
+    pub fn wait(&self, child: &Child, additions: &BTreeSet<String>, now: Instant) -> Option<Duration> {
         let fight = self.fights.get(child)?;
-        (fight.corrected_at + fight.pause()).checked_duration_since(now).filter(|left| !left.is_zero())
+        let longest = if additions.is_subset(&fight.in_vain) { Duration::MAX } else { ADDED };
+        (fight.corrected_at + fight.pause().min(longest)).checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
-    /// Counts a correction of an object in these fields. `remains` is what was not as it should be when it had just been written.
-    /// Returns what is said once somebody contests it.
+    /// Counts a correction of an object in these fields. Returns what is said once somebody contests it.
     pub fn corrected(
         &mut self,
         child: &Child,
         fields: &str,
         by: &BTreeSet<String>,
-        remains: Option<&str>,
+        in_vain: Option<InVain<'_>>,
         now: Instant,
     ) -> Option<String> {
         if self.fights.len() >= REMEMBERED {
             self.fights.clear();
         }
-        let before = self.fights.get(child).filter(|fight| now.duration_since(fight.corrected_at) < QUIET);
-        let is_continued = before.is_some_and(|fight| fight.is_in_vain == remains.is_some());
+        let before = self.fights.get(child).filter(|fight| fight.goes_on(now));
+        let is_continued = before.is_some_and(|fight| fight.is_in_vain == in_vain.is_some());
         let (kind, name) = child;
-        let words = match remains {
-            Some(remains) => format!(
-                "{kind} {name} is not as it was written, in {remains}: something changes it on the way, such as a mutating webhook"
+        let words = match &in_vain {
+            Some(InVain { fields, .. }) => format!(
+                "{kind} {name} is not as it was written, in {fields}: something changes it on the way, such as a mutating webhook"
             ),
             None => format!("{kind} {name} is changed again each time it is put back, in {fields}{}", changed_by(by)),
         };
         let times = before.filter(|_| is_continued).map_or(0, |fight| fight.times) + 1;
-        let fight = Fight { corrected_at: now, times, is_in_vain: remains.is_some(), words };
+        let is_in_vain = in_vain.is_some();
+        let in_vain = in_vain.map(|it| it.additions).unwrap_or_default();
+        let fight = Fight { corrected_at: now, times, is_in_vain, in_vain, words };
         let was_contested = is_continued && before.is_some_and(|fight| fight.is_contested(now));
         let news = (fight.is_contested(now) && !was_contested).then(|| fight.words.clone());
         self.fights.insert(child.clone(), fight);
@@ -126,7 +152,7 @@ impl Corrections {
         let mut words: Vec<String> = contested().map(|fight| fight.words.clone()).collect();
         words.sort_unstable();
         let again = |fight: &Fight| {
-            let again = [fight.corrected_at + fight.pause(), fight.corrected_at + QUIET];
+            let again = [fight.corrected_at + fight.pause(), fight.corrected_at + fight.quiet()];
             again.into_iter().filter_map(|at| at.checked_duration_since(now)).find(|left| !left.is_zero())
         };
         (words, contested().filter_map(again).min())
@@ -179,19 +205,35 @@ mod tests {
         assert_eq!(at(200, "a"), Some("a".into()));
     }
 
+    fn names(all: &[&str]) -> BTreeSet<String> {
+        all.iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    /// A sidecar that is there again as soon as the object was written.
+    fn in_vain(fields: Option<&str>) -> Option<InVain<'_>> {
+        fields.map(|fields| InVain { fields, additions: names(&["sidecar"]) })
+    }
+
     fn child() -> Child {
         ("Deployment", "crm".to_owned())
     }
 
     /// What becomes of an object that is changed again at once whenever it is put back: the seconds at which it is put back.
-    fn put_back_at(corrections: &mut Corrections, remains: Option<&str>, start: Instant, seconds: u64) -> Vec<u64> {
+    fn put_back_at(
+        corrections: &mut Corrections,
+        added: &[&str],
+        remains: Option<&str>,
+        start: Instant,
+        seconds: u64,
+    ) -> Vec<u64> {
+        let added = names(added);
         let by = BTreeSet::from(["helm".to_owned()]);
         (0..seconds)
             .filter(|second| {
                 let now = start + Duration::from_secs(*second);
-                let is_now = corrections.wait(&child(), now).is_none();
+                let is_now = corrections.wait(&child(), &added, now).is_none();
                 if is_now {
-                    corrections.corrected(&child(), "spec.x", &by, remains, now);
+                    corrections.corrected(&child(), "spec.x", &by, in_vain(remains), now);
                 }
                 is_now
             })
@@ -199,36 +241,59 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_again_each_time_is_put_back_once_a_minute_and_said_until_that_ends() {
+    fn what_is_changed_again_each_time_is_put_back_less_and_less_often_and_said_until_that_ends() {
         let start = Instant::now();
-        for (remains, free, words) in [
-            (None, 10, "Deployment crm is changed again each time it is put back, in spec.x (changed by helm)"),
+        for (remains, free, longest, pauses, words) in [
+            (
+                None,
+                10,
+                LONGEST,
+                &[0, 1, 3, 7, 15, 31, 63, 123, 183][..],
+                "Deployment crm is changed again each time it is put back, in spec.x (changed by helm)",
+            ),
             (
                 Some("spec.y"),
                 0,
+                LONGEST_IN_VAIN,
+                &[0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 2047, 4095, 7695],
                 "Deployment crm is not as it was written, in spec.y: something changes it on the way, such as a mutating webhook",
             ),
         ] {
             let mut corrections = Corrections::default();
             let mut expected: Vec<u64> = (0..free).collect();
-            expected.extend([0, 1, 3, 7, 15, 31, 63, 123, 183].map(|second| second + free));
-            assert_eq!(put_back_at(&mut corrections, remains, start, 190 + free), expected);
-            let last = start + Duration::from_secs(183 + free);
+            expected.extend(pauses.iter().map(|second| second + free));
+            let end = expected.last().unwrap() + 1;
+            let added = if remains.is_some() { &["sidecar"][..] } else { &[] };
+            assert_eq!(put_back_at(&mut corrections, added, remains, start, end), expected);
+            let last = start + Duration::from_secs(end - 1);
             let (said, again) = corrections.contested(last);
-            assert_eq!((said, again), (vec![words.to_owned()], Some(LONGEST)));
-            assert_eq!(corrections.contested(last + QUIET), (vec![], None));
-            assert_eq!(corrections.wait(&child(), last + QUIET), None);
+            assert_eq!((said, again), (vec![words.to_owned()], Some(longest)));
+            assert_eq!(corrections.contested(last + longest * 2), (vec![], None));
+            assert_eq!(corrections.wait(&child(), &names(added), last + longest), None);
+        }
+    }
+
+    #[test]
+    fn a_privilege_that_is_added_again_each_time_is_removed_every_few_seconds_also_if_a_webhook_adds_something_else() {
+        for remains in [None, Some("spec.y")] {
+            let mut corrections = Corrections::default();
+            let removed = put_back_at(&mut corrections, &["hostNetwork", "sidecar"], remains, Instant::now(), 600);
+            let longest = removed.windows(2).map(|pair| pair[1] - pair[0]).max();
+            assert_eq!((longest, removed.last()), (Some(ADDED.as_secs()), Some(&597)), "{remains:?}: {removed:?}");
         }
     }
 
     #[test]
     fn a_webhook_that_is_removed_ends_what_is_said_with_the_next_correction() {
         let (start, mut corrections, by) = (Instant::now(), Corrections::default(), BTreeSet::new());
-        assert!(corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start).is_some(), "it is said once");
-        assert_eq!(corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start), None);
+        assert!(
+            corrections.corrected(&child(), "spec.x", &by, in_vain(Some("spec.x")), start).is_some(),
+            "it is said once"
+        );
+        assert_eq!(corrections.corrected(&child(), "spec.x", &by, in_vain(Some("spec.x")), start), None);
         assert_eq!(corrections.corrected(&child(), "spec.x", &by, None, start), None);
         assert_eq!(corrections.contested(start), (vec![], None));
-        corrections.corrected(&child(), "spec.x", &by, Some("spec.x"), start);
+        corrections.corrected(&child(), "spec.x", &by, in_vain(Some("spec.x")), start);
         assert_eq!(corrections.unchanged(&child()), None);
         assert_eq!(corrections.contested(start), (vec![], None));
     }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     changes::{self, Changes},
-    corrections::{Child, changed_by},
+    corrections::{Child, InVain, changed_by},
     fetch::{Fetched, child_name, read_late},
     publication,
 };
@@ -26,7 +26,11 @@ use crate::{
         kind::Retrieval,
         received::ReceivedObject,
     },
-    controller::{context::Context, polling::SeenSecret},
+    controller::{
+        context::{Context, ReconcileKey},
+        polling::SeenSecret,
+        queue::Lane,
+    },
     sync::lock,
     validate::ServerPlan,
 };
@@ -76,19 +80,22 @@ impl ObjectWrite {
         let memory = self.context.of_servers.of(&self.fetched.name);
         let (child, hash) = (self.child(), hash(&self.object.value));
         let is_as_before = lock(&memory).desired.get(&child) == Some(&hash);
-        if is_as_before && live.is_some() && !self.object.kind.is_document {
+        let desired = self.desired(changes.as_ref());
+        let difference = live.as_ref().filter(|_| is_as_before).and_then(|live| desired.difference(live));
+        if let (Some(live), true, false) = (&live, difference.is_some(), self.object.kind.is_document) {
             // Somebody changes it again each time.
-            let wait = lock(&memory).corrections.wait(&child, Instant::now());
-            if wait.is_some() {
+            let now = Instant::now();
+            let wait = lock(&memory).corrections.wait(&child, &desired.additions(live), now);
+            if let Some(wait) = wait {
+                let server = ReconcileKey::Server(self.fetched.name.clone());
+                self.context.queue.add_at(server, now + wait, Lane::Others);
                 return Ok(Written::InPlace { is_new: false });
             }
         }
-        let desired = self.desired(changes.as_ref());
-        let difference = live.as_ref().filter(|_| is_as_before).and_then(|live| desired.difference(live));
         if let Some((fields, by)) = difference {
             lock(&memory).corrections.sending(&child, format!("{fields}{}", changed_by(&by)));
         }
-        let applied = self.write(desired, live).await.inspect_err(|error| {
+        let applied = self.write(desired.clone(), live).await.inspect_err(|error| {
             // What was refused had no effect.
             if !error.is_transient() || error.is_permanent() || error.is_conflict() {
                 lock(&memory).corrections.take_sent(&child);
@@ -100,7 +107,7 @@ impl ObjectWrite {
         }
         let is_new = !matches!(applied, Applied::Unchanged);
         lock(&memory).desired.insert(child.clone(), hash);
-        self.report(&child, is_as_before, &applied);
+        self.report(&child, is_as_before, &desired, &applied);
         let contested = self.contested(&applied);
         if let Some(written) = applied.written() {
             uid.clone_from(&written.metadata.uid);
@@ -169,7 +176,7 @@ impl ObjectWrite {
 
     /// Reports what was written. It is drift, and not a change of the operator's own, if what was desired before is what is desired
     /// now, or if it is nothing that an edit of the spec could bring about.
-    fn report(&self, child: &Child, is_as_before: bool, applied: &Applied) {
+    fn report(&self, child: &Child, is_as_before: bool, desired: &DesiredObject, applied: &Applied) {
         let (kind, name) = child;
         let memory = self.context.of_servers.of(&self.fetched.name);
         let mut memory = lock(&memory);
@@ -180,9 +187,15 @@ impl ObjectWrite {
                 None => return,
             },
             Applied::Created(_) => is_as_before.then(|| format!("Put back {kind} {name}: it had been deleted")),
-            Applied::Patched(Correction { fields, by, is_addition, remains, .. }) if is_as_before || *is_addition => {
+            Applied::Patched(Correction { object, fields, by, is_addition, remains })
+                if is_as_before || *is_addition =>
+            {
                 memory.corrections.take_sent(child);
-                let contested = memory.corrections.corrected(child, fields, by, remains.as_deref(), now);
+                let in_vain = remains.as_deref().map(|fields| InVain {
+                    fields,
+                    additions: object.value().map(|live| desired.additions(&live)).unwrap_or_default(),
+                });
+                let contested = memory.corrections.corrected(child, fields, by, in_vain, now);
                 memory.events.extend(contested.map(|words| EventDraft::warning(Reason::DriftContested, words)));
                 let is_put_back = remains.is_none();
                 is_put_back.then(|| format!("Put back {kind} {name}: {fields}{}", changed_by(by)))
