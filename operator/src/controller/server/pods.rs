@@ -46,9 +46,10 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Whether the policy has to be in force on it: it takes calls, or took some and may take more.
+    /// Whether the policy has to be in force on it: it takes calls, or took some and may take more. One that is leaving may have
+    /// taken some, whether or not it answered since.
     pub fn counts(&self) -> bool {
-        self.is_ready || (self.is_running && self.serves.is_some())
+        self.is_ready || (self.is_running && (self.is_leaving || self.serves.is_some()))
     }
 
     pub fn is_lagging(&self) -> bool {

@@ -4,7 +4,10 @@
 //! ReplicaSets are read by name when a pod names one that is not known, and not watched: they are as many as pod templates, and
 //! hardly change.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use k8s_openapi::{
@@ -54,6 +57,22 @@ pub struct Strangers {
     replica_sets: HashMap<String, SeenReplicaSet>,
     /// By the UID of the pod: since when it is known to be foreign, and whether that was reported.
     foreign: HashMap<String, (Instant, bool)>,
+    /// The UIDs of the pods that were the server's own.
+    ours: HashSet<String>,
+}
+
+impl Strangers {
+    /// What a pod is, with what it was: one that was the server's own mounts its documents for as long as it exists, although
+    /// somebody took its label away, so that its ReplicaSet released it, or gave it to another one.
+    fn remembering(&mut self, uid: &str, standing: Standing) -> Standing {
+        if standing == Standing::Ours {
+            self.ours.insert(uid.to_owned());
+        }
+        match standing {
+            Standing::Foreign if self.ours.contains(uid) => Standing::Leaving,
+            standing => standing,
+        }
+    }
 }
 
 /// How long what was read is used, if it makes the pods the server's own, and if it does not: the Deployment may adopt them.
@@ -76,6 +95,7 @@ pub async fn read_owners(context: &Context, fetched: &Fetched) -> (Option<Durati
         let now = Instant::now();
         let strangers = &mut lock(&memory).strangers;
         strangers.replica_sets.retain(|uid, _| named.contains_key(uid));
+        strangers.ours.retain(|uid| fetched.pods.iter().any(|pod| pod.uid == *uid));
         let is_due = |it: &&&ReplicaSetRef| {
             let seen = strangers.replica_sets.get(&it.uid);
             seen.is_none_or(|seen| now.duration_since(seen.read_at) >= seen.lasts(&fetched.name, deployment.as_ref()))
@@ -112,9 +132,10 @@ pub async fn read_owners(context: &Context, fetched: &Fetched) -> (Option<Durati
 pub fn of(context: &Context, fetched: &Fetched, pod: &ObservedPod) -> Standing {
     let deployment = deployment(context, fetched);
     let memory = context.of_servers.of(&fetched.name);
-    let memory = lock(&memory);
-    let seen = pod.replica_set.as_ref().map(|it| memory.strangers.replica_sets.get(&it.uid));
-    standing(pod, seen, &fetched.name, deployment.as_ref())
+    let strangers = &mut lock(&memory).strangers;
+    let seen = pod.replica_set.as_ref().map(|it| strangers.replica_sets.get(&it.uid));
+    let standing = standing(pod, seen, &fetched.name, deployment.as_ref());
+    strangers.remembering(&pod.uid, standing)
 }
 
 /// The foreign pods, by name, and those of them that are to be reported; and when one that is new will be among them.

@@ -86,3 +86,20 @@ fn a_pod_without_a_replica_set_is_foreign_and_one_that_was_not_read_confirms_not
     let not_the_controller = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "crm-1", "uid": "set"}]);
     assert_eq!(pod(not_the_controller, false).replica_set, None);
 }
+
+#[test]
+fn a_pod_that_was_the_server_s_own_is_leaving_until_it_is_gone_whoever_owns_it_by_then() {
+    use Standing::{Foreign, Leaving, Ours};
+    let mut strangers = Strangers::default();
+    for (uid, now, expected) in [
+        ("a", Foreign, Foreign),
+        ("b", Leaving, Leaving),
+        ("b", Foreign, Foreign),
+        ("c", Ours, Ours),
+        ("c", Foreign, Leaving),
+        ("c", Ours, Ours),
+        ("a", Foreign, Foreign),
+    ] {
+        assert_eq!(strangers.remembering(uid, now), expected, "{uid}, {now:?}");
+    }
+}
