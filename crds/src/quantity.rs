@@ -92,6 +92,20 @@ impl Quantity {
         self.nanos < 0
     }
 
+    pub fn is_zero(&self) -> bool {
+        self.nanos == 0
+    }
+
+    /// Whether it is a whole number of units.
+    pub fn is_whole(&self) -> bool {
+        self.nanos % NANO == 0
+    }
+
+    /// Whether it is a multiple of another amount, which is not zero.
+    pub fn is_multiple_of(&self, other: &Self) -> bool {
+        !other.is_zero() && self.nanos % other.nanos == 0
+    }
+
     /// Rounded up to thousandths, as the API server does with the resources of a container.
     #[must_use]
     pub fn in_thousandths(self) -> Self {

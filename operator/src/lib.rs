@@ -19,6 +19,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod object;
 pub mod probe;
+pub mod qualified;
 pub mod random;
 pub mod rbac;
 pub mod render;

@@ -7,6 +7,7 @@
 mod cluster_state;
 mod folder;
 mod listing;
+mod metadata;
 mod object;
 mod parse;
 mod problem;

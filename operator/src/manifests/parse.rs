@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION,
-    client::PartialClientSpec, document, document::Document, name::ObjectName, server::PartialServerSpec,
+    client::PartialClientSpec,
+    document,
+    document::Document,
+    name::{BackendName, NameError, ObjectName},
+    server::PartialServerSpec,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
+    metadata,
     object::{Kind, Manifest, Mistake, ObjectId, Reading},
     problem::{Problem, Severity},
 };
@@ -32,10 +37,15 @@ pub(super) struct Parsed {
 
 pub(super) fn parse(file: &str, text: &[u8]) -> Parsed {
     let mut parser = Parser { file, parsed: Parsed::default() };
-    for (n, document) in document::split_each(text).into_iter().enumerate() {
+    let documents = document::split_each(text);
+    let is_whole = documents.iter().all(|document| matches!(document, Document::Whole(_)));
+    let misread = std::str::from_utf8(text).ok().filter(|_| is_whole).map(document::misread).unwrap_or_default();
+    let mut misread = misread.into_iter();
+    for (n, document) in documents.into_iter().enumerate() {
+        let misread = misread.next().unwrap_or_default();
         match document {
             Document::Whole(document) => {
-                parser.document(&format!("document {} (empty ones not counted)", n + 1), document);
+                parser.document(&format!("document {} (empty ones not counted)", n + 1), document, misread);
             }
             Document::Broken { error, path, fields, may_be_cut_off } => {
                 parser.parsed.is_broken |= may_be_cut_off;
@@ -59,8 +69,8 @@ impl Parser<'_> {
         self.parsed.is_broken = true;
     }
 
-    /// Adds the objects of a document; `at` is its place in the file.
-    fn document(&mut self, at: &str, document: Value) {
+    /// Adds the objects of a document; `at` is its place in the file. `misread` is what kubectl reads otherwise.
+    fn document(&mut self, at: &str, document: Value, misread: Findings) {
         let mut fields = match document {
             Value::Object(fields) => fields,
             Value::Null => return,
@@ -73,14 +83,14 @@ impl Parser<'_> {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
         if version == "v1" && kind.ends_with("List") {
-            self.list(at, fields.remove("items").unwrap_or_default());
+            self.list(at, fields.remove("items").unwrap_or_default(), &misread);
         } else {
             let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
             let is_of_group = version.split('/').next() == Some(GROUP);
             let has_no_kind =
                 !["kind", "apiVersion"].iter().any(|name| fields.get(*name).is_some_and(Value::is_string));
             match known {
-                Some(known) => self.object(known, &version, fields),
+                Some(known) => self.object(known, &version, fields, misread),
                 None if is_of_group => {
                     let kinds = Kind::ALL.map(Kind::as_str).join(", ");
                     let message = format!("kind: `{kind}` is not a kind of {GROUP}; its kinds: {kinds}");
@@ -113,11 +123,16 @@ impl Parser<'_> {
         self.parsed.objects.push((id, Reading::Mistaken(mistake)));
     }
 
-    fn list(&mut self, at: &str, items: Value) {
+    fn list(&mut self, at: &str, items: Value, misread: &Findings) {
         match items {
             Value::Array(items) => {
                 for (n, item) in items.into_iter().enumerate() {
-                    self.document(&format!("{at}: items[{n}]"), item);
+                    let of_item = misread.0.iter().filter_map(|finding| {
+                        let path = finding.path.strip_prefix(&format!("items[{n}]."))?;
+                        Some(Finding::new(path, finding.message.clone()))
+                    });
+                    let of_item = Findings(of_item.collect());
+                    self.document(&format!("{at}: items[{n}]"), item, of_item);
                 }
             }
             Value::Null => {}
@@ -125,8 +140,8 @@ impl Parser<'_> {
         }
     }
 
-    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>) {
-        let mut findings = Findings::default();
+    /// `findings` are those that are known already.
+    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, mut findings: Findings) {
         let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
         let new_key = new_key(&metadata);
         let Some(name) = name(metadata, &mut findings) else {
@@ -200,8 +215,8 @@ fn name(metadata: Value, findings: &mut Findings) -> Option<NamespacedName> {
     let (mut name, mut namespace) = (None, Some(DEFAULT_NAMESPACE.to_owned()));
     for (field, read) in [("name", &mut name), ("namespace", &mut namespace)] {
         match metadata.get(field) {
-            Some(Value::String(text)) => match text.parse::<ObjectName>() {
-                Ok(_) => *read = Some(text.clone()),
+            Some(Value::String(text)) => match valid_name(field, text) {
+                Ok(()) => *read = Some(text.clone()),
                 Err(error) => {
                     findings.add(format!("metadata.{field}"), error.to_string());
                     *read = None;
@@ -213,10 +228,16 @@ fn name(metadata: Value, findings: &mut Findings) -> Option<NamespacedName> {
             _ => {}
         }
     }
-    if let Err(found) = document::decode::<ObjectMeta>(metadata, "metadata") {
-        findings.0.extend(found.0);
+    match document::decode::<ObjectMeta>(metadata, "metadata") {
+        Ok(metadata) => metadata::check(&metadata, findings),
+        Err(found) => findings.0.extend(found.0),
     }
     Some(NamespacedName { namespace: namespace?, name: name? })
+}
+
+/// The name of a namespace is a DNS label, that of an object a DNS subdomain.
+fn valid_name(field: &str, text: &str) -> Result<(), NameError> {
+    if field == "namespace" { text.parse::<BackendName>().map(drop) } else { text.parse::<ObjectName>().map(drop) }
 }
 
 fn spec<S: JsonSchema + DeserializeOwned + 'static>(

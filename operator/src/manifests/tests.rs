@@ -7,6 +7,7 @@ use super::*;
 use crate::{credentials::IssuedCredential, validate::Published};
 
 mod broken;
+mod refused;
 
 const SERVER: &str = "
 apiVersion: portcullis.dev/v1alpha1
