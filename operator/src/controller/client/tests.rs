@@ -1,11 +1,9 @@
 //! A reconcile of a client against a fake API server.
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicU8, Ordering},
-};
+mod keys;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use std::sync::Arc;
+
 use portcullis_crds::{Findings, condition::Reason};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -25,11 +23,10 @@ use crate::{
     controller::{
         context::ReconcileKey,
         memory::{ReportBasis, ServerReport},
-        polling,
         queue::{Lane, Queue},
         server::Confirmation,
     },
-    credentials::{self, IssueRecord, Revocation},
+    credentials,
     sync::lock,
     validate::ClientOutcome,
 };
@@ -234,224 +231,4 @@ async fn a_client_that_the_api_server_no_longer_has_loses_its_access_before_the_
         let is_due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
         assert_eq!(is_due, !exists);
     }
-}
-
-/// The Secret of the client with this key, or with none.
-fn secret(key: Option<u8>, more: Value) -> Value {
-    let metadata = ObjectMeta {
-        name: Some("bot".into()),
-        namespace: Some("sales".into()),
-        uid: Some("uid-of-bot".into()),
-        ..ObjectMeta::default()
-    };
-    let kind = &credentials::KINDS[0];
-    let data = key.map(|key| (kind.create)([key; 32])).unwrap_or_default();
-    let mut secret = serde_json::to_value(credentials::secret(kind, &metadata, "bot-key", data, None)).unwrap();
-    secret["metadata"]["uid"] = json!("uid-of-secret");
-    secret["metadata"]["resourceVersion"] = json!("1");
-    for (name, value) in more.as_object().unwrap() {
-        match name.as_str() {
-            "deletionTimestamp" => secret["metadata"][name] = value.clone(),
-            _ => secret[name] = value.clone(),
-        }
-    }
-    secret
-}
-
-fn issued(context: &Context) -> Option<usize> {
-    let client = context.clients.get(&name("bot")).unwrap();
-    let memory = context.of_clients.known(&name("bot"))?;
-    let issued = lock(&memory).issued_to(&client.object);
-    issued.map(|issued| issued.len())
-}
-
-#[tokio::test]
-async fn what_is_no_longer_in_its_secret_is_taken_from_the_servers_whether_or_not_a_new_key_can_be_created() {
-    let now = "2026-01-01T00:00:00Z";
-    let replaced = json!({"data": {"api-key": "c2VjcmV0"}});
-    for (what, found, refused, expected) in [
-        ("deleted, and none can be created", refusal(404), Some(("POST", 403)), Some(0)),
-        ("deleted", refusal(404), None, Some(1)),
-        ("emptied, and it cannot be written", (200, secret(None, json!({}))), Some(("PATCH", 500)), Some(0)),
-        ("emptied", (200, secret(None, json!({}))), None, Some(1)),
-        ("replaced by what somebody chose", (200, secret(None, replaced)), Some(("PATCH", 403)), Some(0)),
-        ("emptied and immutable", (200, secret(None, json!({"immutable": true}))), Some(("DELETE", 403)), Some(0)),
-        ("of another type", (200, secret(None, json!({"type": "example.com/x"}))), Some(("DELETE", 403)), Some(0)),
-        ("being deleted", (200, secret(Some(1), json!({"deletionTimestamp": now}))), None, Some(0)),
-        ("of another owner", (200, secret(Some(1), json!({"metadata": {"name": "bot-key"}}))), None, Some(0)),
-        ("unreadable", refusal(403), None, None),
-        ("unreadable for a while", refusal(500), None, None),
-        ("as it was", (200, secret(Some(1), json!({}))), None, Some(1)),
-    ] {
-        let api = storing(move |request| match request.path.contains("/secrets") {
-            true if request.method == "GET" => Some(found.clone()),
-            true => refused.filter(|(method, _)| request.method == *method).map(|(_, code)| refusal(code)),
-            false => None,
-        })
-        .await;
-        let status = json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}});
-        // After a restart, and after the key was read.
-        for is_known in [false, true] {
-            let context = context(&api, status.clone());
-            report(&context, false);
-            let _ = context.of_servers.of(&name("crm"));
-            if is_known {
-                let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
-                let memory = context.of_clients.of(&name("bot"));
-                lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
-            }
-            let before = api.requests().len();
-            reconciled(&context, &name("bot"), Lane::Removals).await.unwrap();
-            let taken_away = if what == "as it was" || expected.is_none() { is_known.then_some(1) } else { Some(0) };
-            assert_eq!(issued(&context), taken_away, "{what}, known: {is_known}");
-            assert!(api.requests()[before..].iter().all(|request| request.method == "GET"), "nothing that could hang");
-            let _ = reconciled(&context, &name("bot"), Lane::Others).await;
-            assert_eq!(issued(&context), expected.or(is_known.then_some(1)), "{what}, known: {is_known}");
-        }
-    }
-}
-
-/// Whether a key was revoked is known from the last time that its Secret was read, or from the status.
-#[tokio::test]
-async fn a_key_that_was_revoked_while_its_secret_cannot_be_read_is_taken_from_the_servers() {
-    let (issued_at, before, after) = ("2026-01-01T12:00:00Z", "2026-01-01T11:59:59Z", "2026-01-01T12:00:01Z");
-    let status =
-        |issued_at| json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab", "issuedAt": issued_at}});
-    let record = |at: &str| IssueRecord::new("0123456789ab", &Revocation::default(), at.parse().unwrap());
-    for (known, status, revoke_before, expected) in [
-        (None, status(json!(issued_at)), after, Some(0)),
-        (None, status(json!(issued_at)), before, None),
-        (None, status(Value::Null), before, Some(0)),
-        (None, json!({}), after, None),
-        (Some(Some(record(issued_at))), json!({}), after, Some(0)),
-        (Some(Some(record(issued_at))), status(json!(before)), issued_at, Some(1)),
-        (Some(None), json!({}), before, Some(0)),
-    ] {
-        let api = storing(|request| request.path.contains("/secrets/").then(|| refusal(403))).await;
-        let context = context(&api, status);
-        if let Some(record) = &known {
-            let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
-            let memory = context.of_clients.of(&name("bot"));
-            let mut memory = lock(&memory);
-            memory.of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
-            memory.records.insert("apiKey", record.clone());
-        }
-        let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
-        let spec = edited.object.spec.as_mut().unwrap();
-        spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(revoke_before.parse().unwrap()));
-        edited.object.metadata.resource_version = Some("1000".into());
-        context.clients.answer(edited).unwrap();
-        for lane in [Lane::Removals, Lane::Others] {
-            let _ = reconciled(&context, &name("bot"), lane).await;
-            assert_eq!(issued(&context), expected, "{known:?}, revoked before {revoke_before}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_server_is_told_of_a_revoked_key_before_a_new_one_is_created() {
-    for (status, expected) in [
-        (json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}}), Some(0)),
-        // The first policy of a new client waits for its key.
-        (json!({}), None),
-    ] {
-        let context_of_api: Arc<OnceLock<Arc<Context>>> = Arc::default();
-        let while_created = Arc::new(Mutex::new(Vec::new()));
-        let api = storing({
-            let (context, while_created) = (Arc::clone(&context_of_api), Arc::clone(&while_created));
-            move |request| {
-                if request.method == "POST" && request.path.contains("/secrets") {
-                    lock(&while_created).push(issued(context.get().unwrap()));
-                }
-                None
-            }
-        })
-        .await;
-        let context = context_of_api.get_or_init(|| context(&api, status));
-        report(context, false);
-        reconciled(context, &name("bot"), Lane::Others).await.unwrap();
-        assert_eq!((lock(&while_created).clone(), issued(context)), (vec![expected], Some(1)));
-    }
-}
-
-#[tokio::test]
-async fn an_annotation_of_ours_starts_a_reconcile_and_another_one_does_not() {
-    let api = storing(|_| None).await;
-    for (annotation, is_due) in
-        [("portcullis.dev/reconcile", true), ("portcullis.dev/new-key", true), ("example.com/note", false)]
-    {
-        let context = context(&api, json!({}));
-        while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
-        let client = context.clients.get(&name("bot")).unwrap();
-        let spec = serde_json::to_value(client.object.spec.as_ref().unwrap()).unwrap();
-        let mut object: Value = serde_json::from_str(object("McpClient", "bot", spec, json!({})).json()).unwrap();
-        object["metadata"]["annotations"] = json!({annotation: "1"});
-        object["metadata"]["resourceVersion"] = json!("2");
-        let change = context.clients.event(ReceivedObject::parse(&object.to_string()).unwrap().into()).unwrap();
-        context.client_changed(&change);
-        let due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
-        assert_eq!(due, is_due, "{annotation}");
-    }
-}
-
-#[tokio::test]
-async fn a_secret_that_was_not_touched_is_polled_by_its_metadata_alone_and_one_that_was_starts_a_reconcile() {
-    let version = Arc::new(AtomicU8::new(1));
-    let api = storing({
-        let version = Arc::clone(&version);
-        move |request| {
-            (request.method == "GET" && request.path.contains("/secrets/")).then(|| {
-                let mut secret = secret(Some(1), json!({}));
-                let version = version.load(Ordering::SeqCst);
-                secret["metadata"]["resourceVersion"] = json!(version.to_string());
-                (200, secret)
-            })
-        }
-    })
-    .await;
-    let context = context(&api, json!({}));
-    report(&context, false);
-    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
-    while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
-    let before = api.requests().len();
-    for (touched, is_due) in [(1, false), (1, false), (2, true)] {
-        version.store(touched, Ordering::SeqCst);
-        polling::poll(&context, &ReconcileKey::Client(name("bot"))).await;
-        let due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
-        assert_eq!(due, is_due);
-    }
-    let requests = api.requests().split_off(before);
-    assert_eq!(requests.len(), 3, "nothing but the polls: {requests:?}");
-}
-
-#[tokio::test]
-async fn a_revocation_waits_for_no_secret_of_the_client_that_is_being_written() {
-    let api = storing(|_| None).await;
-    let context = context(&api, json!({}));
-    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
-    let secret = api.requests().into_iter().find(|request| request.method == "POST").unwrap().body;
-    // The Secret was emptied, and the write of a new key is not answered.
-    let emptied = {
-        let mut secret = secret;
-        secret["metadata"]["uid"] = json!("uid-of-secret");
-        secret["metadata"]["resourceVersion"] = json!("7");
-        secret["data"] = json!({});
-        secret
-    };
-    let api = FakeApi::start(move |request| (request.method == "GET").then(|| (200, emptied.clone()))).await;
-    let context = super::tests::context(&api, json!({}));
-    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
-    queue.add(ReconcileKey::Client(name("bot")));
-    let work = queue.next().await;
-    let hangs = async {
-        while !api.requests().iter().any(|request| request.method == "PATCH") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        queue.add_at(ReconcileKey::Client(name("bot")), Instant::now(), Lane::Removals);
-    };
-    let bot = name("bot");
-    let (given_up, ()) = tokio::join!(reconcile(&context, &bot, &work), hangs);
-    assert_eq!(given_up.unwrap(), Duration::ZERO);
-    let sent = api.requests().into_iter().find(|request| request.method == "PATCH").unwrap().body;
-    assert_eq!(sent["metadata"]["resourceVersion"], "7", "what was sent replaces nothing that is written later");
 }
