@@ -56,6 +56,8 @@ pub(super) struct Waiting<K> {
     begun: BTreeMap<(Instant, String), usize>,
     /// The namespaces that are counted apart, and until when.
     apart: HashMap<String, Instant>,
+    /// Until when all that a namespace may have was worked on, while it has more.
+    full_until: HashMap<String, Instant>,
 }
 
 /// The namespaces of a pool that are within their bound and have a key.
@@ -67,6 +69,8 @@ struct Namespaces {
     due: BTreeSet<(usize, Instant, String)>,
     /// How many keys of this pool are worked on.
     running: usize,
+    /// Until when those were all that may be.
+    full_until: Option<Instant>,
 }
 
 /// Where a namespace is in its pool.
@@ -102,6 +106,7 @@ impl<K: Key> Waiting<K> {
             running_in: HashMap::new(),
             begun: BTreeMap::new(),
             apart: HashMap::new(),
+            full_until: HashMap::new(),
         }
     }
 
@@ -131,13 +136,15 @@ impl<K: Key> Waiting<K> {
         Err([later, aged].into_iter().flatten().min())
     }
 
-    /// Since when a key could have been given out.
+    /// Since when a key could have been given out: it was due, and there was room for it.
     pub fn overdue_since(&self) -> Option<Instant> {
         let pools = Pool::ALL.into_iter().zip(&self.pools);
         let open = pools.filter(|(pool, namespaces)| namespaces.running < pool.bounds(self.lane).0);
         let first = |namespaces: &Namespaces| {
-            let due = namespaces.due.iter().map(|(_, at, _)| *at);
-            due.chain(namespaces.later.first().map(|(at, _)| *at)).min()
+            let due = namespaces.due.iter().map(|(_, at, namespace)| (*at, namespace));
+            let all = due.chain(namespaces.later.iter().map(|(at, namespace)| (*at, namespace)));
+            let since = all.map(|(at, namespace)| self.full_until.get(namespace).map_or(at, |until| at.max(*until)));
+            since.min().map(|since| namespaces.full_until.map_or(since, |until| since.max(until)))
         };
         open.filter_map(|(_, namespaces)| first(namespaces)).min()
     }
@@ -181,6 +188,7 @@ impl<K: Key> Waiting<K> {
     /// Counts the end of work in a namespace.
     pub fn end(&mut self, namespace: &str, begun: Instant, now: Instant) {
         self.set_apart(now);
+        self.note_room(namespace, now);
         let pool = self.pool(namespace);
         self.pools[pool as usize].running -= 1;
         let running = self.running_in.get_mut(namespace).expect("what ends must have begun");
@@ -219,11 +227,26 @@ impl<K: Key> Waiting<K> {
                 let running_in = &self.running_in;
                 self.apart.retain(|namespace, until| *until > now || running_in.contains_key(namespace));
             }
+            self.note_room(&namespace, now);
             self.apart.insert(namespace.clone(), now + APART);
             let running = self.running_in.get(&namespace).copied().unwrap_or_default();
             self.pools[Pool::Prompt as usize].running -= running;
             self.pools[Pool::Slow as usize].running += running;
             self.refresh(&namespace);
+        }
+    }
+
+    /// Called before there is more room for a namespace.
+    fn note_room(&mut self, namespace: &str, now: Instant) {
+        let pool = self.pool(namespace);
+        let (most, most_of_one) = pool.bounds(self.lane);
+        let running = self.running_in.get(namespace).copied().unwrap_or_default();
+        if running >= most_of_one && self.by_namespace.contains_key(namespace) {
+            self.full_until.insert(namespace.to_owned(), now);
+        }
+        let pool = &mut self.pools[pool as usize];
+        if pool.running >= most {
+            pool.full_until = Some(now);
         }
     }
 
@@ -236,7 +259,10 @@ impl<K: Key> Waiting<K> {
         let first = self.by_namespace.get(namespace).and_then(BTreeSet::first).map(|(at, _)| *at);
         match first {
             Some(at) => self.place(namespace, |_| Place::Later(at)),
-            None => self.take_out(namespace),
+            None => {
+                self.full_until.remove(namespace);
+                self.take_out(namespace);
+            }
         }
     }
 

@@ -171,3 +171,24 @@ async fn a_removal_preempts_the_work_on_its_key_and_nothing_else_does() {
     assert_eq!((item.key, item.lane), ("a/a", Lane::Removals));
     assert!(tokio::time::timeout(seconds(60), queue.next()).await.is_err(), "once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_overdue_only_since_there_was_room_for_it() {
+    for namespaces in [1, 20] {
+        let queue = Arc::new(Queue::default());
+        add(&queue, namespaces, 1500, Lane::Others);
+        let mut items = std::collections::VecDeque::from(take(&queue).await);
+        for _ in 0..400 {
+            assert_eq!(queue.overdue(), Duration::ZERO, "there is no room");
+            tokio::time::advance(Duration::from_millis(100)).await;
+            let batch = items.len() / 4;
+            items.drain(..batch);
+            assert_eq!(queue.overdue(), Duration::ZERO, "there is room from now on");
+            items.extend(take(&queue).await);
+        }
+        drop(items);
+        let before = queue.overdue();
+        tokio::time::advance(seconds(2)).await;
+        assert_eq!(queue.overdue(), before + seconds(2), "nothing is given out");
+    }
+}
