@@ -53,8 +53,8 @@ struct Run {
     /// The address that serves /livez, /readyz and /metrics; port 0 selects a free port
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// The namespace of the Lease `portcullis-operator`, by which one operator runs at a time. Without it, the namespace of this
-    /// pod, or portcullis-system
+    /// The namespace of the Lease `portcullis-operator`, by which one operator runs at a time. Without it
+    /// portcullis-system, which is created if the cluster lacks it
     #[arg(long, value_name = "NAME", env = "PORTCULLIS_LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
 }

@@ -66,7 +66,7 @@ pub struct Options {
     pub settings: Settings,
     /// The address of probes and metrics.
     pub listen: SocketAddr,
-    /// The namespace of the Lease; by default that of the pod, or [`crate::lease::NAMESPACE`].
+    /// The namespace of the Lease; by default [`crate::lease::NAMESPACE`].
     pub namespace: Option<String>,
 }
 

@@ -39,10 +39,8 @@ use trouble::{Failed, Trouble};
 
 /// The name of the Lease.
 pub const NAME: &str = "portcullis-operator";
-/// The namespace of the Lease, if the operator does not run in a pod and none is named.
+/// The namespace of the Lease, if none is named. It does not depend on where an operator runs, so that all of a cluster share it.
 pub const NAMESPACE: &str = "portcullis-system";
-/// The same in a cluster that lacks that one. Every cluster has it.
-const OTHER_NAMESPACE: &str = "default";
 
 /// How long a holder that does not renew stays the holder.
 const TERM: Duration = Duration::from_secs(15);
@@ -71,9 +69,9 @@ pub enum Refused {
 /// The Lease, and who this process is.
 pub struct Lease {
     cluster: Cluster,
-    object: Mutex<ObjectRef>,
-    /// Whether the namespace was neither named nor is that of the pod.
-    is_elsewhere: bool,
+    object: ObjectRef,
+    /// Whether the namespace is created if the cluster lacks it.
+    creates_namespace: bool,
     holder: Holder,
     term: Term,
     /// The version of the Lease that this process wrote or saw last.
@@ -92,16 +90,15 @@ impl Lease {
         term: Term,
         supervisor: &Supervisor,
     ) -> Self {
-        let of_pod = || holder.pod.as_ref().map(|pod| pod.namespace.clone());
-        let known = namespace.or_else(of_pod);
-        let is_elsewhere = known.is_none();
-        let name = NamespacedName { namespace: known.unwrap_or_else(|| NAMESPACE.to_owned()), name: NAME.to_owned() };
+        let creates_namespace = namespace.is_none();
+        let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
+        let name = NamespacedName { namespace, name: NAME.to_owned() };
         let progress = supervisor.progress(Task::Lease);
         progress.is_unready("not held yet");
         Self {
             cluster,
-            object: Mutex::new(ObjectRef::of::<LeaseObject>(name)),
-            is_elsewhere,
+            object: ObjectRef::of::<LeaseObject>(name),
+            creates_namespace,
             holder,
             term,
             version: Mutex::default(),
@@ -121,7 +118,7 @@ impl Lease {
             let began = Instant::now();
             let pause = match self.look(&mut seen).await {
                 Ok(Step::Held) => {
-                    info!(lease = %self.object(), holder = self.holder.identity, "this operator holds the Lease");
+                    info!(lease = %self.object, holder = self.holder.identity, "this operator holds the Lease");
                     return Ok(());
                 }
                 Ok(Step::Refused(who)) => return Err(Refused::Held(who)),
@@ -175,7 +172,7 @@ impl Lease {
             pause = match attempt {
                 Ok(Step::Held) => {
                     if is_without {
-                        info!(lease = %self.object(), "this operator can have the Lease now, and holds it");
+                        info!(lease = %self.object, "this operator can have the Lease now, and holds it");
                     }
                     (seen, trouble) = (None, Trouble::default());
                     RENEW
@@ -205,7 +202,7 @@ impl Lease {
         }
         self.progress.is_unready(&error.to_string());
         if trouble.warns() {
-            warn!(%error, lease = %self.object(), "the Lease cannot be had{}", hint(error));
+            warn!(%error, lease = %self.object, "the Lease cannot be had{}", hint(error));
         }
         AGAIN
     }
@@ -213,7 +210,7 @@ impl Lease {
     /// Revocations go on, whatever keeps the Lease away.
     fn go_without(&self, error: &Error) {
         error!(
-            %error, lease = %self.object(),
+            %error, lease = %self.object,
             "this operator goes on WITHOUT its Lease, which the API server refuses: see to it that no other one runs against this cluster{}",
             hint(error)
         );
@@ -269,8 +266,8 @@ impl Lease {
             "metadata": {"resourceVersion": version, "annotations": {record::ANNOTATION: null}},
             "spec": {"holderIdentity": null, "renewTime": record::now()},
         });
-        let object = self.object();
-        match timeout(REQUEST, self.cluster.merge("releasing", &object, patch)).await {
+        let object = &self.object;
+        match timeout(REQUEST, self.cluster.merge("releasing", object, patch)).await {
             Ok(Ok(_)) => debug!(lease = %object, "released"),
             Ok(Err(error)) => debug!(%error, "the Lease was not released; it ends by itself"),
             Err(_) => debug!("the Lease was not released in time; it ends by itself"),
@@ -278,7 +275,7 @@ impl Lease {
     }
 
     async fn create(&self) -> Result<Step, Failed> {
-        let (requested, object) = (Instant::now(), self.object());
+        let (requested, object) = (Instant::now(), &self.object);
         let value = json!({
             "apiVersion": object.resource.api_version, "kind": object.resource.kind,
             "metadata": {
@@ -286,15 +283,17 @@ impl Lease {
             },
             "spec": self.spec(0),
         });
-        match within(&object, self.cluster.create(&object, value)).await {
-            Ok(created) => Ok(self.held(created.metadata.resource_version, requested)),
-            Err(error) if error.is_missing_namespace() && self.is_elsewhere && object.name.namespace == NAMESPACE => {
-                warn!("the namespace {NAMESPACE} does not exist; the Lease is in the namespace {OTHER_NAMESPACE}");
-                lock(&self.object).name.namespace = OTHER_NAMESPACE.to_owned();
-                Ok(Step::Wait)
+        let create = || within(object, self.cluster.create(object, value.clone()));
+        let created = match create().await {
+            Err(error) if error.is_missing_namespace() && self.creates_namespace => {
+                info!("the cluster lacks the namespace {NAMESPACE}, which is that of the Lease; creating it");
+                let created = within(object, self.cluster.create_namespace(NAMESPACE)).await;
+                created.or_else(|error| if error.is_conflict() { Ok(()) } else { Err(Failed::unwritten(error)) })?;
+                create().await
             }
-            Err(error) => Err(Failed::unwritten(error)),
-        }
+            created => created,
+        };
+        Ok(self.held(created.map_err(Failed::unwritten)?.metadata.resource_version, requested))
     }
 
     /// Takes the Lease from its last holder, unless it was changed meanwhile.
@@ -308,8 +307,8 @@ impl Lease {
     }
 
     async fn written(&self, doing: &str, patch: Value, requested: Instant) -> Result<Step, Failed> {
-        let object = self.object();
-        let written = within(&object, self.cluster.merge(doing, &object, patch)).await.map_err(Failed::unwritten)?;
+        let object = &self.object;
+        let written = within(object, self.cluster.merge(doing, object, patch)).await.map_err(Failed::unwritten)?;
         Ok(self.held(written.metadata.resource_version, requested))
     }
 
@@ -323,8 +322,8 @@ impl Lease {
     }
 
     async fn read(&self) -> Result<Option<Record>, Failed> {
-        let object = self.object();
-        let read = within(&object, self.cluster.read(&object)).await.map_err(Failed::unread)?;
+        let object = &self.object;
+        let read = within(object, self.cluster.read(object)).await.map_err(Failed::unread)?;
         Ok(read.map(|lease| Record::new(&lease)))
     }
 
@@ -345,10 +344,6 @@ impl Lease {
         })
     }
 
-    fn object(&self) -> ObjectRef {
-        lock(&self.object).clone()
-    }
-
     /// Who holds the Lease, for people.
     fn described(&self, record: &Record) -> String {
         let who = match (&record.facts, &record.holder) {
@@ -357,7 +352,7 @@ impl Lease {
             (None, None) => "nobody".to_owned(),
         };
         let since = record.acquired.as_deref().unwrap_or("an unknown time");
-        format!("{who}, since {since} ({})", self.object())
+        format!("{who}, since {since} ({})", self.object)
     }
 }
 

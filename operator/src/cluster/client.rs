@@ -5,7 +5,7 @@
 use std::{fmt, future::Future, time::Duration};
 
 use futures::AsyncBufRead;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Client, Config, Resource,
     api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
@@ -215,6 +215,19 @@ impl Cluster {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let request = requests(object).create(&parameters, value.to_string().into_bytes());
         self.write(format!("creating {object}"), self.object(ApiVerb::Create, object, request)).await
+    }
+
+    /// Creates a namespace.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses or does not answer, or the fence is closed.
+    pub async fn create_namespace(&self, name: &str) -> Result<(), Error> {
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let resource = ApiResource::erase::<Namespace>(&());
+        let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let request = requests_in(&resource, &Scope::All).create(&parameters, value.to_string().into_bytes());
+        let created = self.text(ApiVerb::Create, &resource.plural, request);
+        self.write(format!("creating Namespace {name}"), created).await.map(drop)
     }
 
     /// Checks whether an object could be created, and creates none. If the name is taken that is a conflict, after everything

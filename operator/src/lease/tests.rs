@@ -22,6 +22,8 @@ struct Api {
     is_away: Arc<AtomicBool>,
     /// The status with which every request for the Lease is refused, if any; and whether that is so only for those that write.
     refuses: Arc<Mutex<Option<(u16, bool)>>>,
+    /// Whether `portcullis-system` was created.
+    has_namespace: Arc<AtomicBool>,
     /// Whether requests are carried out and not answered.
     is_mute: Arc<AtomicBool>,
     version: Arc<AtomicU64>,
@@ -45,6 +47,10 @@ impl Api {
             let pod = |uid: &&str| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}});
             return (200, json!({"items": lock(&self.pods).iter().map(pod).collect::<Vec<_>>()}));
         }
+        if request.path.contains("/api/v1/namespaces") {
+            self.has_namespace.store(true, SeqCst);
+            return (201, request.body.clone());
+        }
         if let Some((code, writes)) = *lock(&self.refuses)
             && !(writes && request.method == "GET")
         {
@@ -52,7 +58,7 @@ impl Api {
         }
         let mut lease = lock(&self.lease);
         match (request.method.as_str(), lease.as_mut()) {
-            ("POST", None) if request.path.contains("/portcullis-system/") => {
+            ("POST", None) if request.path.contains("/portcullis-system/") && !self.has_namespace.load(SeqCst) => {
                 let mut status = refusal(404).1;
                 status["details"] = json!({"kind": "namespaces", "name": "portcullis-system"});
                 return (404, status);
@@ -264,11 +270,19 @@ async fn a_renewal_that_panics_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_without_the_usual_namespace_has_the_lease_in_another_one() {
-    let state = Api::default();
-    let lease = Lease::new(state.cluster(), None, stranger("first"), Term::default(), &Supervisor::default());
-    lease.acquire().await.unwrap();
-    assert_eq!(lease.object().name.to_string(), "default/portcullis-operator");
+async fn all_operators_of_a_cluster_share_the_lease_wherever_they_run_and_whatever_the_cluster_lacks() {
+    let this = Holder::this_process(false);
+    let pod = HolderPod { namespace: "ops".into(), name: "op".into(), uid: "1".into() };
+    let beside = Holder { pod: Some(pod), identity: "beside".into(), ..this.clone() };
+    for (first, second) in [(this.clone(), beside.clone()), (beside, this)] {
+        let state = Api::default();
+        let lease = |holder| Lease::new(state.cluster(), None, holder, Term::default(), &Supervisor::default());
+        let first = lease(first);
+        first.acquire().await.unwrap();
+        assert_eq!(first.object.name.to_string(), "portcullis-system/portcullis-operator");
+        assert!(state.has_namespace.load(SeqCst));
+        assert!(matches!(lease(second).acquire().await, Err(Refused::Held(_))));
+    }
 }
 
 #[tokio::test(start_paused = true)]
