@@ -33,7 +33,8 @@ use crate::{
     supervise::{Progress, Supervisor},
     sync::lock,
 };
-use liveness::{Liveness, liveness};
+use holder::Liveness;
+use liveness::liveness;
 use record::Record;
 use trouble::{Failed, Trouble};
 

@@ -3,6 +3,10 @@
 use std::{fmt, fs, process};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::random;
@@ -36,6 +40,24 @@ pub struct HolderPod {
     pub uid: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    Lives,
+    Gone,
+    Unknown,
+}
+
+/// What proc(5) says about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stat {
+    /// When it was started, in ticks after the boot.
+    Started(u64),
+    /// It has ended, although it may not have been waited for yet.
+    Ended,
+    /// There is no such process, or it is hidden (`hidepid`).
+    Unreadable,
+}
+
 impl Holder {
     /// This process. `is_in_pod` says whether it uses the account of its pod.
     pub fn this_process(is_in_pod: bool) -> Self {
@@ -46,7 +68,10 @@ impl Holder {
         Self {
             identity: format!("{name}_{pid}_{}", hex::encode(random::bytes::<4>())),
             pid,
-            started: started(pid).unwrap_or_default(),
+            started: match stat(pid) {
+                Stat::Started(at) => at,
+                Stat::Ended | Stat::Unreadable => 0,
+            },
             boot: system("/proc/sys/kernel/random/boot_id"),
             pid_namespace: fs::read_link("/proc/self/ns/pid")
                 .map(|link| link.to_string_lossy().into_owned())
@@ -63,8 +88,8 @@ impl Holder {
     }
 
     /// Whether the process runs. For one beside this one.
-    pub fn runs(&self) -> bool {
-        started(self.pid) == Some(self.started)
+    pub fn liveness(&self) -> Liveness {
+        judged(self.started, stat(self.pid), exists(self.pid))
     }
 }
 
@@ -81,14 +106,31 @@ fn system(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// When a process was started, in ticks after the boot (proc(5), `stat`); `None` if it has ended, although it may not have been waited
-/// for yet.
-fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// A process that cannot be seen is not gone for that.
+fn judged(started: u64, stat: Stat, exists: bool) -> Liveness {
+    match stat {
+        Stat::Started(at) if at == started => Liveness::Lives,
+        Stat::Started(_) | Stat::Ended => Liveness::Gone,
+        Stat::Unreadable if exists => Liveness::Unknown,
+        Stat::Unreadable => Liveness::Gone,
+    }
+}
+
+fn stat(pid: u32) -> Stat {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return Stat::Unreadable };
     // The name of the program may contain anything.
-    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-    let has_ended = matches!(fields.first(), Some(&"Z" | &"X"));
-    fields.get(19).filter(|_| !has_ended)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ').collect()).unwrap_or_default();
+    match (fields.first(), fields.get(19).and_then(|field| field.parse().ok())) {
+        (Some(&("Z" | "X")), _) => Stat::Ended,
+        (_, Some(at)) => Stat::Started(at),
+        _ => Stat::Unreadable,
+    }
+}
+
+/// Whether a process has this number: also one of another user, which may not be sent a signal.
+fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// The pod to which the token of an account is bound (Kubernetes, "Bound service account tokens"). It is the operator's own token, so
@@ -123,17 +165,33 @@ mod tests {
     #[test]
     fn this_process_runs_and_one_that_has_ended_does_not() {
         let this = Holder::this_process(false);
-        assert!(this.runs() && this.is_beside(&this));
-        assert!(!Holder { started: this.started + 1, ..this.clone() }.runs(), "another one of the same number");
+        assert_eq!((this.liveness(), this.is_beside(&this)), (Liveness::Lives, true));
+        let other = Holder { started: this.started + 1, ..this.clone() };
+        assert_eq!(other.liveness(), Liveness::Gone, "another one of the same number");
         let mut child = process::Command::new("true").spawn().unwrap();
         let pid = child.id();
         // It becomes a zombie: it has ended, and was not waited for.
-        while started(pid).is_some() {
+        while stat(pid) != Stat::Ended {
             std::thread::yield_now();
         }
+        assert!(exists(pid));
         child.wait().unwrap();
+        assert_eq!((stat(pid), exists(pid)), (Stat::Unreadable, false));
         assert_ne!(Holder::this_process(false).identity, this.identity);
         assert!(!this.is_beside(&Holder { pid_namespace: "pid:[1]".into(), ..this.clone() }));
+    }
+
+    #[test]
+    fn a_process_that_is_hidden_is_not_gone() {
+        for (stat, exists, expected) in [
+            (Stat::Started(7), true, Liveness::Lives),
+            (Stat::Started(8), true, Liveness::Gone),
+            (Stat::Ended, true, Liveness::Gone),
+            (Stat::Unreadable, true, Liveness::Unknown),
+            (Stat::Unreadable, false, Liveness::Gone),
+        ] {
+            assert_eq!(judged(7, stat, exists), expected, "{stat:?} {exists}");
+        }
     }
 
     #[test]

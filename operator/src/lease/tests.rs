@@ -14,11 +14,11 @@ use crate::{
     supervise::faults,
 };
 
-/// The Lease in the API, and the pods that exist, by their UID.
+/// The Lease in the API, and the pods that exist: the UID and the status of each.
 #[derive(Clone, Default)]
 struct Api {
     lease: Arc<Mutex<Option<Value>>>,
-    pods: Arc<Mutex<Vec<&'static str>>>,
+    pods: Arc<Mutex<Vec<(&'static str, Value)>>>,
     is_away: Arc<AtomicBool>,
     /// The status with which every request for the Lease is refused, if any; and whether that is so only for those that write.
     refuses: Arc<Mutex<Option<(u16, bool)>>>,
@@ -44,7 +44,7 @@ impl Api {
             return refusal(503);
         }
         if request.path.contains("/pods") {
-            let pod = |uid: &&str| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}});
+            let pod = |(uid, status): &(&str, Value)| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}, "status": status});
             return (200, json!({"items": lock(&self.pods).iter().map(pod).collect::<Vec<_>>()}));
         }
         if request.path.contains("/api/v1/namespaces") {
@@ -145,22 +145,30 @@ async fn the_first_one_holds_the_lease_and_a_second_one_is_refused_with_its_name
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_known_to_be_gone_is_succeeded_at_once() {
+async fn who_is_known_to_be_gone_is_succeeded_at_once_and_who_is_only_not_seen_is_not() {
     let this = Holder::this_process(false);
     let ended = Holder { identity: "ended".into(), started: this.started + 1, ..this.clone() };
-    for (before, after, pods) in [
-        (ended, this, vec![]),
-        (in_pod("replaced", "1"), in_pod("new", "2"), vec!["2"]),
-        (in_pod("deleted", "1"), in_pod("new", "2"), vec![]),
-        (in_pod("restarted", "1"), in_pod("new", "1"), vec!["1"]),
-        (in_pod("in-a-pod", "1"), stranger("outside"), vec![]),
+    let failed = |state: Value| vec![("1", json!({"phase": "Failed", "containerStatuses": [{"state": state}]}))];
+    let running = |uid| vec![(uid, json!({"phase": "Running"}))];
+    let terminated = failed(json!({"terminated": {"exitCode": 137}}));
+    for (before, after, pods, is_gone) in [
+        (ended, this, vec![], true),
+        (in_pod("restarted", "1"), in_pod("new", "1"), running("1"), true),
+        (in_pod("ended", "1"), in_pod("new", "2"), terminated, true),
+        // Its node is not heard of.
+        (in_pod("collected", "1"), in_pod("new", "2"), failed(json!({"running": {}})), false),
+        // Perhaps it was deleted by force.
+        (in_pod("replaced", "1"), in_pod("new", "2"), running("2"), false),
+        (in_pod("deleted", "1"), in_pod("new", "2"), vec![], false),
+        (in_pod("in-a-pod", "1"), stranger("outside"), vec![], false),
     ] {
         let state = Api::default();
         *lock(&state.pods) = pods;
         lease(&state, before.clone()).acquire().await.unwrap();
         let began = Instant::now();
         lease(&state, after.clone()).acquire().await.unwrap();
-        assert!(began.elapsed() < LOOK, "{}", before.identity);
+        let waited = began.elapsed();
+        assert!(if is_gone { waited < LOOK } else { waited >= TERM }, "{}: {waited:?}", before.identity);
         assert_eq!(state.holder(), Some(after.identity));
     }
 }
@@ -169,7 +177,7 @@ async fn who_is_known_to_be_gone_is_succeeded_at_once() {
 async fn of_whom_nothing_is_known_is_succeeded_after_its_term_and_not_while_it_renews() {
     for second in [stranger("second"), in_pod("second", "2")] {
         let state = Api::default();
-        *lock(&state.pods) = vec!["1"];
+        *lock(&state.pods) = vec![("1", json!({"phase": "Running"}))];
         let first = if second.pod.is_some() { in_pod("first", "1") } else { stranger("first") };
         let first = lease(&state, first);
         first.acquire().await.unwrap();
@@ -229,7 +237,7 @@ async fn who_was_succeeded_by_another_one_stops_writing_and_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_deleted_edited_or_restored_is_taken_again() {
-    let gone = json!(in_pod("earlier", "1")).to_string();
+    let gone = json!(in_pod("earlier", "2")).to_string();
     let restored = json!({
         "metadata": {"annotations": {record::ANNOTATION: gone}, "resourceVersion": "99"},
         "spec": {"holderIdentity": "earlier"},
