@@ -1,10 +1,16 @@
 //! What `run` says about itself over HTTP: `/livez`, `/readyz` and `/metrics`.
 //!
 //! Anybody in the cluster may connect, so that nothing that is said is about one object, and nobody can keep others from an answer:
-//! each connection has one request and little time, and while there are too many the oldest is closed for the newest. Nothing that
+//! each connection has one request and little time, and while there are too many, that address gives way that has most of them. Nothing that
 //! the operator does depends on it: while the address cannot be had, everything else goes on.
 
-use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -24,6 +30,8 @@ use crate::{
 
 /// How many connections there may be at once.
 const CONNECTIONS: usize = 64;
+/// How many of them there may be from one address.
+const OF_ADDRESS: usize = 8;
 /// How long one may last.
 const CONNECTION: Duration = Duration::from_secs(5);
 /// The longest head of a request, in bytes. hyper takes no less.
@@ -89,31 +97,61 @@ pub async fn serve(address: SocketAddr, pages: Arc<impl Pages>, metrics: Metrics
 
 async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics) {
     let mut tasks = JoinSet::new();
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open = Open::default();
     loop {
         let accepted = listener.accept().await;
         while tasks.try_join_next().is_some() {}
-        open.retain(|connection| !connection.is_finished());
         match accepted {
-            Ok((stream, _)) => {
-                if open.len() >= CONNECTIONS
-                    && let Some(oldest) = open.pop_front()
-                {
-                    oldest.abort();
-                }
+            Ok((stream, peer)) => {
+                let from = source(peer.ip());
+                open.make_room(from);
                 let (pages, metrics) = (Arc::clone(&pages), metrics.clone());
-                open.push_back(tasks.spawn(async move {
+                let task = tasks.spawn(async move {
                     if let Err(why) = caught(connection(stream, pages)).await {
                         error!(why, "a request for probes or metrics failed by a mistake of the operator");
                         metrics.restarted(Task::Connection);
                     }
-                }));
+                });
+                open.0.push_back((from, task));
             }
             Err(error) => {
                 debug!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// The connections that are open, from the oldest on.
+#[derive(Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    /// Makes room for one more from an address, by closing the oldest one of that address, or of the address that has most.
+    fn make_room(&mut self, from: IpAddr) {
+        self.0.retain(|(_, connection)| !connection.is_finished());
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.0.iter().for_each(|(address, _)| *counts.entry(*address).or_default() += 1);
+        let of = |address: &IpAddr| counts.get(address).copied().unwrap_or_default();
+        let closed = if of(&from) >= OF_ADDRESS {
+            self.0.iter().position(|(address, _)| *address == from)
+        } else if self.0.len() >= CONNECTIONS {
+            let most = counts.values().copied().max();
+            self.0.iter().position(|(address, _)| Some(of(address)) == most)
+        } else {
+            None
+        };
+        if let Some((_, connection)) = closed.and_then(|oldest| self.0.remove(oldest)) {
+            connection.abort();
+        }
+    }
+}
+
+/// The address that counts: whoever has one address of IPv6 usually has all that share its first half.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
     }
 }
 
@@ -210,6 +248,36 @@ mod tests {
         assert_eq!(answer(address, "GET /livez").await.1, "ok");
         let first = timeout(PATIENCE, held[0].read(&mut [0])).await.expect("the oldest must be closed");
         assert!(matches!(first, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn whoever_opens_connections_without_end_closes_none_of_another_address() {
+        let (_tasks, address, _) = started().await;
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        probe.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        let mut held = Vec::new();
+        for number in 0..4 * CONNECTIONS {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            // Of one address, then of many.
+            let last = if number < 2 * CONNECTIONS { 2 } else { 2 + number % 32 };
+            socket.bind(format!("127.0.0.{last}:0").parse().unwrap()).unwrap();
+            held.push(socket.connect(address).await.unwrap());
+        }
+        // All of them were accepted.
+        assert_eq!(answer(address, "GET /livez").await.1, "ok");
+        probe.write_all(b"Host: x\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        timeout(PATIENCE, probe.read_to_string(&mut text)).await.unwrap().unwrap();
+        assert!(text.ends_with("ok\n"), "{text}");
+    }
+
+    #[test]
+    fn addresses_of_one_owner_count_as_one() {
+        for (address, expected) in
+            [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
+        {
+            assert_eq!(source(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap());
+        }
     }
 
     #[tokio::test]
