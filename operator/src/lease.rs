@@ -201,7 +201,7 @@ impl Lease {
         if error.is_conflict() {
             return CHANGED;
         }
-        self.progress.is_unready(&error.to_string());
+        self.progress.is_unready(error.outline());
         if trouble.warns() {
             warn!(%error, lease = %self.object, "the Lease cannot be had{}", hint(error));
         }

@@ -70,8 +70,8 @@ pub struct Progress(Arc<(TaskName, Mutex<State>)>);
 struct State {
     /// When the task is stuck if nothing was heard of it; `None` while it waits for what may never happen.
     heard_by: Option<Instant>,
-    /// Since when it cannot do its work, and why.
-    unready: Option<(Instant, String)>,
+    /// Since when it cannot do its work, and why. Anybody may read that, so that it is in words of this program only.
+    unready: Option<(Instant, &'static str)>,
     /// What people should know although it does its work.
     note: Option<&'static str>,
     was_ready: bool,
@@ -160,7 +160,7 @@ impl Supervisor {
             backoff.reset();
         }
         let pause = backoff.next_pause();
-        lock(&self.tasks).iter().filter(|progress| progress.0.0 == *name).for_each(|progress| progress.failed(why));
+        lock(&self.tasks).iter().filter(|progress| progress.0.0 == *name).for_each(Progress::failed);
         self.metrics.restarted(name.task);
         error!(task = %name, why, again_in = ?pause, "a task failed; it is started again");
         tokio::time::sleep(pause).await;
@@ -220,19 +220,19 @@ impl Progress {
     }
 
     /// The task failed. Whoever said that it was ready will say so again.
-    fn failed(&self, why: &str) {
+    fn failed(&self) {
         self.waits();
         let was_ready = lock(&self.0.1).was_ready;
         if was_ready {
-            self.is_unready(why);
+            self.is_unready("it failed by a mistake of the operator");
         }
     }
 
     /// The task cannot do its work now.
-    pub fn is_unready(&self, why: &str) {
+    pub fn is_unready(&self, why: &'static str) {
         let mut state = lock(&self.0.1);
         let since = state.unready.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-        state.unready = Some((since, why.to_owned()));
+        state.unready = Some((since, why));
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         progress.is_ready();
         let watch = supervisor.keep(watch, |_| async { panic!("no luck") });
         assert!(tokio::time::timeout(LONG_RUN * 100, watch).await.is_err(), "it says that it is not ready");
-        assert_eq!(supervisor.unready(), ["watch pods: it panicked: no luck, for 6000 s"]);
+        assert_eq!(supervisor.unready(), ["watch pods: it failed by a mistake of the operator, for 6000 s"]);
     }
 
     #[tokio::test(start_paused = true)]

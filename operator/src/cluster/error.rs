@@ -57,6 +57,16 @@ impl Error {
         }
     }
 
+    /// The same in words that anybody may read.
+    pub fn outline(&self) -> &'static str {
+        match self {
+            Self::Api { source, .. } => outline(source),
+            Self::Timeout { .. } => "the API server does not answer",
+            Self::Undecodable { .. } | Self::Json(_) => "the answer is not one of the API",
+            _ => "it cannot be written now",
+        }
+    }
+
     /// Whether the same call may succeed when it is made again.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Api { .. } | Self::Timeout { .. } | Self::Fenced { .. })
@@ -146,6 +156,24 @@ fn is_exceeded(message: &str) -> Option<bool> {
     Some(used.iter().any(|(of, used)| limited.get(of).is_none_or(|limited| limited < used)))
 }
 
+/// What the API server, or a webhook that it asked, refused with, or why it could not be reached, without any word of theirs: those
+/// name accounts, addresses and objects, and are for the log.
+pub fn outline(error: &kube::Error) -> &'static str {
+    let kube::Error::Api(status) = error else {
+        return "the API server cannot be reached, or its answer is not one of the API";
+    };
+    match status.code {
+        401 => "the API server does not know the operator's account (HTTP 401)",
+        403 => "the API server forbids it (HTTP 403)",
+        404 => "the API server lacks the kind or the namespace (HTTP 404)",
+        409 => "it was changed meanwhile (HTTP 409)",
+        410 => "the API server no longer has the version (HTTP 410)",
+        429 => "the API server is overloaded (HTTP 429)",
+        500..600 => "the API server failed (HTTP 5xx)",
+        _ => "the API server refuses it",
+    }
+}
+
 /// The API server's own message, or why it could not be reached, without what the client's libraries put around it.
 pub fn message(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
@@ -196,6 +224,15 @@ mod tests {
             assert_eq!((error.is_permanent(), error.is_conflict()), expected, "{code} {kind}");
         }
         assert!(!Error::Timeout { doing: "creating".into(), after: Duration::ZERO }.is_permanent());
+    }
+
+    #[test]
+    fn what_anybody_may_read_has_no_word_of_the_api_server() {
+        for code in (400..=431).chain(500..=504) {
+            let error =
+                refused(json!({"code": code, "message": "secret", "details": {"name": "secret", "kind": "secret"}}));
+            assert!(error.to_string().contains("secret") && !error.outline().contains("secret"), "{code}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     client::{Cluster, SILENCE, WATCH, requests_in},
-    error::message,
+    error::{message, outline},
     presence::Presence,
     received::ReceivedObject,
     scope::Scope,
@@ -96,6 +96,18 @@ enum Lost {
 }
 
 impl Lost {
+    /// The same without the words of others.
+    fn outline(&self) -> &'static str {
+        match self {
+            Self::Api(error) => outline(error),
+            Self::Broken(_) => "the connection broke",
+            Self::EndedEarly => "the API server ended the watch early",
+            Self::Restored => "the cluster was restored",
+            Self::Silent(_) => "the API server does not answer",
+            Self::Unreadable(_) => "the answer is not one of the API",
+        }
+    }
+
     fn reason(&self) -> WatchRestart {
         match self {
             Self::Api(_) => WatchRestart::Refused,
@@ -147,7 +159,7 @@ impl Watch {
             }
             let lost = self.until_lost(&store, &view, &changed, &mut is_doubtful, &mut backoff).await;
             let Err(lost) = lost;
-            self.progress.is_unready(&lost.to_string());
+            self.progress.is_unready(lost.outline());
             self.cluster.metrics().watch_restarted(metrics::ApiResource::of(&self.resource.plural), lost.reason());
             let pause = backoff.next_pause();
             let resource = &self.resource.plural;

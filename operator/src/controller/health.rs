@@ -137,7 +137,11 @@ mod tests {
         let is_list = |request: &Request| request.path.contains("mcpservers") && !request.is_watch();
         let cases: [fn(&Request) -> Answer; 5] = [
             |_| Some(refusal(503)),
-            |_| Some(refusal(403)),
+            |_| {
+                let (code, mut status) = refusal(403);
+                status["message"] = json!("a word of the API server");
+                Some((code, status))
+            },
             |_| None,
             |_| Some((200, json!("no list"))),
             // Everything is listed, and no watch is ever answered.
@@ -163,7 +167,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let page = context.page("/livez").unwrap();
                 assert_eq!(page, Page::of_problems(&[]), "case {number} after {second} s");
-                assert_ne!(context.page("/readyz").unwrap().status, StatusCode::OK, "case {number} after {second} s");
+                let page = context.page("/readyz").unwrap();
+                assert_ne!(page.status, StatusCode::OK, "case {number} after {second} s");
+                assert!(!page.text.contains("a word of the API server"), "{}", page.text);
             }
             assert!(*lock(&asked) >= 8, "case {number}: it goes on trying");
         }

@@ -203,7 +203,7 @@ async fn a_watch_says_whether_it_is_live_and_is_never_stuck_because_the_api_serv
     let unready = || supervisor.unready().join("; ");
     assert_eq!(unready(), "watch configmaps: not listed yet, for 0 s");
     let seen = async {
-        while !unready().contains("an error (HTTP 500)") {
+        while !unready().contains("the API server failed (HTTP 5xx)") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(supervisor.stuck(), [] as [String; 0]);
