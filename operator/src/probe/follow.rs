@@ -107,7 +107,8 @@ impl Follower {
             if has_answered && !is_current {
                 nudging_since.get_or_insert_with(Instant::now);
             }
-            if let (Some(since), Some(after)) = (nudging_since, next_nudge)
+            if !is_current
+                && let (Some(since), Some(after)) = (nudging_since, next_nudge)
                 && since.elapsed() >= Duration::from_secs(*after)
             {
                 next_nudge = nudges.next();
