@@ -65,7 +65,9 @@ pub async fn edited_objects(cluster: &CrmCluster) {
     ];
     let mut reverted = Vec::new();
     for (kind, name, patch, field) in edits {
-        let get = || cluster.kubectl(&["get", kind, name, "-n", "sales", "-o", &format!("jsonpath={field}")]);
+        // With the name: an immutable object is deleted and created, and in between there is none to read a field of.
+        let output = format!("jsonpath={{.metadata.name}}{field}");
+        let get = || cluster.kubectl(&["get", kind, name, "-n", "sales", "--ignore-not-found", "-o", &output]);
         let original = get();
         let began = Instant::now();
         let edited = ["patch", kind, name, "-n", "sales", "--type=merge", "-p", &patch.to_string()];
