@@ -36,7 +36,8 @@ use crate::{
 use holder::Liveness;
 use liveness::liveness;
 use record::Record;
-use trouble::{Failed, Trouble};
+use term::Moment;
+use trouble::{Failed, Trouble, hint};
 
 /// The name of the Lease.
 pub const NAME: &str = "portcullis-operator";
@@ -123,11 +124,7 @@ impl Lease {
                     return Ok(());
                 }
                 Ok(Step::Refused(who)) => return Err(Refused::Held(who)),
-                Ok(Step::Wait) => {
-                    trouble.is_over();
-                    self.progress.is_unready("held by another operator");
-                    LOOK
-                }
+                Ok(Step::Wait) => self.waits(&mut trouble),
                 Err(failed) => self.failed(&failed, &mut trouble, began),
             };
             if self.term.is_without() {
@@ -138,8 +135,14 @@ impl Lease {
     }
 
     /// Looks at the Lease once, and takes it if that is possible. `seen` is what was first seen of its holder.
-    async fn look(&self, seen: &mut Option<(Record, Instant)>) -> Result<Step, Failed> {
-        let Some(record) = self.read().await? else { return self.create().await };
+    async fn look(&self, seen: &mut Seen) -> Result<Step, Failed> {
+        match self.read().await? {
+            Some(record) => self.judge(record, seen).await,
+            None => self.create().await,
+        }
+    }
+
+    async fn judge(&self, record: Record, seen: &mut Seen) -> Result<Step, Failed> {
         let first = match seen.take() {
             Some((first, at)) if first.holder == record.holder => (first, at),
             _ => (record.clone(), Instant::now()),
@@ -162,17 +165,18 @@ impl Lease {
     /// Renews the Lease, for ever, or until another one took it. Without the Lease, it is asked for as at the start.
     pub async fn keep(self: Arc<Self>) {
         let (mut seen, mut trouble) = (None, Trouble::default());
-        let mut pause = RENEW;
+        let mut pause = if self.term.is_of_lease() { RENEW } else { AGAIN };
         loop {
             self.progress.within((REQUEST + RENEW) * 4);
             sleep(pause).await;
             #[cfg(test)]
             crate::supervise::faults::point(&format!("lease of {}", self.holder.identity));
             let (began, is_without) = (Instant::now(), self.term.is_without());
-            let attempt = if is_without { self.look(&mut seen).await } else { self.renew().await };
+            let is_held = self.term.is_of_lease();
+            let attempt = if is_held { self.renew(&mut seen).await } else { self.look(&mut seen).await };
             pause = match attempt {
                 Ok(Step::Held) => {
-                    if is_without {
+                    if !is_held {
                         info!(lease = %self.object, "this operator can have the Lease now, and holds it");
                     }
                     (seen, trouble) = (None, Trouble::default());
@@ -184,11 +188,19 @@ impl Lease {
                     self.lost.send_replace(Some(Refused::Lost(who)));
                     return std::future::pending().await;
                 }
-                Ok(Step::Wait) => LOOK,
+                Ok(Step::Wait) if is_without => LOOK,
+                Ok(Step::Wait) => self.waits(&mut trouble),
                 Err(_) if is_without => RENEW,
                 Err(failed) => self.failed(&failed, &mut trouble, began),
             };
         }
+    }
+
+    /// Returns the pause before it is looked again whether the holder lives.
+    fn waits(&self, trouble: &mut Trouble) -> Duration {
+        trouble.is_over();
+        self.progress.is_unready("held by another operator");
+        LOOK
     }
 
     /// Says why an attempt failed, and goes on without the Lease if it is refused. Returns the pause before the next attempt.
@@ -196,7 +208,7 @@ impl Lease {
         let error = &failed.error;
         if trouble.note(failed, began) {
             self.go_without(error);
-            return RENEW;
+            return AGAIN;
         }
         if error.is_conflict() {
             return CHANGED;
@@ -222,9 +234,10 @@ impl Lease {
         self.metrics.without_lease(true);
     }
 
-    /// Renews once. If that fails it is looked at what became of the Lease.
-    async fn renew(&self) -> Result<Step, Failed> {
-        let requested = Instant::now();
+    /// Renews once. If that fails it is looked at what became of the Lease. Once another one holds it nothing is written any more: this
+    /// one was succeeded, or the cluster was restored from a backup in which an earlier operator holds it, as `seen` will show.
+    async fn renew(&self, seen: &mut Seen) -> Result<Step, Failed> {
+        let requested = self.term.now();
         let version = lock(&self.version).clone();
         let patch = json!({
             "metadata": {"resourceVersion": version},
@@ -235,18 +248,16 @@ impl Lease {
             Err(failed) => failed,
         };
         let Some(record) = self.read().await? else { return self.create().await };
-        match &record.holder {
-            Some(holder) if *holder == self.holder.identity => {
-                lock(&self.version).clone_from(&record.version);
-                Err(failed)
-            }
-            None => self.take(&record).await,
-            Some(_) => match self.liveness(&record).await {
-                // As after the cluster was restored from a backup.
-                Liveness::Gone => self.take(&record).await,
-                Liveness::Lives | Liveness::Unknown => Ok(Step::Refused(self.described(&record))),
-            },
+        if record.holder.as_ref() == Some(&self.holder.identity) {
+            lock(&self.version).clone_from(&record.version);
+            return Err(failed);
         }
+        self.term.end();
+        warn!(
+            holder = self.described(&record),
+            "this operator no longer holds the Lease; it writes nothing without it"
+        );
+        self.judge(record, seen).await
     }
 
     /// Waits until another operator took the Lease.
@@ -276,7 +287,7 @@ impl Lease {
     }
 
     async fn create(&self) -> Result<Step, Failed> {
-        let (requested, object) = (Instant::now(), &self.object);
+        let (requested, object) = (self.term.now(), &self.object);
         let value = json!({
             "apiVersion": object.resource.api_version, "kind": object.resource.kind,
             "metadata": {
@@ -299,7 +310,7 @@ impl Lease {
 
     /// Takes the Lease from its last holder, unless it was changed meanwhile.
     async fn take(&self, record: &Record) -> Result<Step, Failed> {
-        let requested = Instant::now();
+        let requested = self.term.now();
         let patch = json!({
             "metadata": {"resourceVersion": record.version, "annotations": self.annotations()},
             "spec": self.spec(record.transitions.saturating_add(1)),
@@ -307,13 +318,13 @@ impl Lease {
         self.written("taking", patch, requested).await
     }
 
-    async fn written(&self, doing: &str, patch: Value, requested: Instant) -> Result<Step, Failed> {
+    async fn written(&self, doing: &str, patch: Value, requested: Moment) -> Result<Step, Failed> {
         let object = &self.object;
         let written = within(object, self.cluster.merge(doing, object, patch)).await.map_err(Failed::unwritten)?;
         Ok(self.held(written.metadata.resource_version, requested))
     }
 
-    fn held(&self, version: Option<String>, requested: Instant) -> Step {
+    fn held(&self, version: Option<String>, requested: Moment) -> Step {
         *lock(&self.version) = version;
         self.term.begin(requested, TERM - MARGIN);
         self.progress.is_ready();
@@ -357,6 +368,9 @@ impl Lease {
     }
 }
 
+/// What was first seen of the holder of the Lease, and when.
+type Seen = Option<(Record, Instant)>;
+
 /// What became of an attempt.
 #[derive(Debug)]
 enum Step {
@@ -370,16 +384,6 @@ enum Step {
 async fn within<T>(object: &ObjectRef, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = |_| Error::Timeout { doing: format!("asking for {object}"), after: REQUEST };
     timeout(REQUEST, request).await.map_err(late)?
-}
-
-/// What a person can do about it.
-fn hint(error: &Error) -> &'static str {
-    match error.is_permanent() {
-        true => {
-            "; the account of the operator has the rights to it after `portcullis-operator rbac | kubectl apply --server-side -f -`"
-        }
-        false => "",
-    }
 }
 
 #[cfg(test)]

@@ -356,7 +356,8 @@ impl Cluster {
     /// Every write passes here.
     async fn write<T>(&self, doing: String, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
         let Some(remaining) = self.fence.remaining() else { return Err(Error::Fenced { doing }) };
-        call(doing, CALL.min(remaining), request).await
+        let answered = call(doing.clone(), CALL.min(remaining), request);
+        self.fence.guard(answered).await.unwrap_or(Err(Error::Fenced { doing }))
     }
 }
 

@@ -3,7 +3,7 @@
 //! One operator writes at a time. Once the term of its Lease is over, every write is refused before it is sent, whichever part of the
 //! operator asked for it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 /// Admits writes for a time, or refuses them.
 #[derive(Clone)]
@@ -22,6 +22,17 @@ impl Fence {
 
     pub(super) fn remaining(&self) -> Option<Duration> {
         (self.0)()
+    }
+
+    /// A write, for as long as it is admitted; `None` if it is not any more. A machine may be suspended between any two of its steps,
+    /// and timers stand still meanwhile: a request that was only being connected for is not sent afterwards.
+    pub(super) async fn guard<T>(&self, write: impl Future<Output = T>) -> Option<T> {
+        let mut write = pin!(write);
+        poll_fn(|context| match self.remaining() {
+            Some(_) => write.as_mut().poll(context).map(Some),
+            None => Poll::Ready(None),
+        })
+        .await
     }
 }
 

@@ -1,126 +1,15 @@
 //! Two operators, or the remains of one, against an API server that keeps one Lease.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+mod fake;
+mod suspended;
+
+use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::json;
 
 use super::{holder::HolderPod, *};
-use crate::{
-    cluster::{
-        fence::Fence,
-        testing::{Request, in_process, refusal},
-    },
-    metrics::Live,
-    supervise::faults,
-};
-
-/// The Lease in the API, and the pods that exist: the UID and the status of each.
-#[derive(Clone, Default)]
-struct Api {
-    lease: Arc<Mutex<Option<Value>>>,
-    pods: Arc<Mutex<Vec<(&'static str, Value)>>>,
-    is_away: Arc<AtomicBool>,
-    /// The status with which every request for the Lease is refused, if any; and whether that is so only for those that write.
-    refuses: Arc<Mutex<Option<(u16, bool)>>>,
-    /// Whether `portcullis-system` was created.
-    has_namespace: Arc<AtomicBool>,
-    /// Whether requests are carried out and not answered.
-    is_mute: Arc<AtomicBool>,
-    version: Arc<AtomicU64>,
-}
-
-impl Api {
-    fn cluster(&self) -> Cluster {
-        let api = self.clone();
-        let answer = move |request: &Request| {
-            let answer = api.answer(request);
-            (!api.is_mute.load(SeqCst)).then_some(answer)
-        };
-        Cluster::new(in_process(answer), Fence::open())
-    }
-
-    fn answer(&self, request: &Request) -> (u16, Value) {
-        if self.is_away.load(SeqCst) {
-            return refusal(503);
-        }
-        if request.path.contains("/pods") {
-            let pod = |(uid, status): &(&str, Value)| json!({"metadata": {"name": "op", "namespace": "ops", "uid": uid}, "status": status});
-            return (200, json!({"items": lock(&self.pods).iter().map(pod).collect::<Vec<_>>()}));
-        }
-        if request.path.contains("/api/v1/namespaces") {
-            self.has_namespace.store(true, SeqCst);
-            return (201, request.body.clone());
-        }
-        if let Some((code, writes)) = *lock(&self.refuses)
-            && !(writes && request.method == "GET")
-        {
-            return refusal(code);
-        }
-        let mut lease = lock(&self.lease);
-        match (request.method.as_str(), lease.as_mut()) {
-            ("POST", None) if request.path.contains("/portcullis-system/") && !self.has_namespace.load(SeqCst) => {
-                let mut status = refusal(404).1;
-                status["details"] = json!({"kind": "namespaces", "name": "portcullis-system"});
-                return (404, status);
-            }
-            ("POST", None) => *lease = Some(request.body.clone()),
-            ("POST", Some(_)) => return refusal(409),
-            ("PATCH", Some(found)) => {
-                let version = &request.body["metadata"]["resourceVersion"];
-                if !version.is_null() && *version != found["metadata"]["resourceVersion"] {
-                    return refusal(409);
-                }
-                merge(found, &request.body);
-            }
-            (_, None) => return refusal(404),
-            _ => {}
-        }
-        let lease = lease.as_mut().expect("there must be one by now");
-        if request.method != "GET" {
-            lease["metadata"]["resourceVersion"] = json!((self.version.fetch_add(1, SeqCst) + 1).to_string());
-        }
-        (200, lease.clone())
-    }
-
-    fn holder(&self) -> Option<String> {
-        lock(&self.lease).as_ref()?["spec"]["holderIdentity"].as_str().map(str::to_owned)
-    }
-}
-
-/// A JSON merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
-    for (name, value) in patch.as_object().unwrap() {
-        match value {
-            Value::Object(_) if target[name].is_object() => merge(&mut target[name], value),
-            Value::Null => _ = target.as_object_mut().unwrap().remove(name),
-            value => target[name] = value.clone(),
-        }
-    }
-}
-
-/// A process somewhere else that nothing is known about.
-fn stranger(identity: &str) -> Holder {
-    Holder {
-        identity: identity.to_owned(),
-        boot: identity.to_owned(),
-        pid: 1,
-        pod: None,
-        ..Holder::this_process(false)
-    }
-}
-
-fn in_pod(identity: &str, uid: &str) -> Holder {
-    let pod = HolderPod { namespace: "ops".into(), name: "op".into(), uid: uid.into() };
-    Holder { pod: Some(pod), ..stranger(identity) }
-}
-
-fn lease(api: &Api, holder: Holder) -> Arc<Lease> {
-    Arc::new(Lease::new(api.cluster(), Some("ops".into()), holder, Term::default(), &Supervisor::default()))
-}
-
-fn may_write(lease: &Lease) -> bool {
-    format!("{:?}", lease.term.fence()).contains("Some")
-}
+use crate::{metrics::Live, supervise::faults};
+use fake::{Api, in_pod, lease, may_write, merge, stranger};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_one_holds_the_lease_and_a_second_one_is_refused_with_its_name() {
@@ -224,27 +113,38 @@ async fn who_was_succeeded_by_another_one_stops_writing_and_ends() {
     let state = Api::default();
     let first = lease(&state, stranger("first"));
     first.acquire().await.unwrap();
-    if let Some(lease) = &mut *lock(&state.lease) {
-        merge(lease, &json!({"metadata": {"resourceVersion": "99"}, "spec": {"holderIdentity": "somebody"}}));
-    }
+    let renew = async {
+        for n in 0.. {
+            let renewed = json!({
+                "metadata": {"resourceVersion": format!("{}", 99 + n)},
+                "spec": {"holderIdentity": "somebody", "renewTime": format!("2026-01-01T00:00:{n:02}Z")},
+            });
+            merge(lock(&state.lease).as_mut().unwrap(), &renewed);
+            sleep(RENEW + CHANGED).await;
+            assert!(!may_write(&first), "not even before it is clear that the other one lives");
+        }
+    };
     let lost = tokio::select! {
         () = Arc::clone(&first).keep() => panic!("it never ends"),
+        () = renew => panic!("it never ends"),
         lost = first.lost() => lost.to_string(),
     };
     assert!(lost.starts_with("another operator took over: somebody, since "), "{lost}");
-    assert!(!may_write(&first));
+    assert!(!may_write(&first) && state.holder().as_deref() == Some("somebody"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_deleted_edited_or_restored_is_taken_again() {
-    let gone = json!(in_pod("earlier", "2")).to_string();
-    let restored = json!({
-        "metadata": {"annotations": {record::ANNOTATION: gone}, "resourceVersion": "99"},
-        "spec": {"holderIdentity": "earlier"},
-    });
+    // In an earlier container of the same pod, and in a pod that no longer exists.
+    let restored = |uid| {
+        json!({
+            "metadata": {"annotations": {record::ANNOTATION: json!(in_pod("earlier", uid)).to_string()}, "resourceVersion": "99"},
+            "spec": {"holderIdentity": "earlier"},
+        })
+    };
     let edited = json!({"metadata": {"resourceVersion": "99"}, "spec": {"renewTime": 7, "leaseDurationSeconds": "x"}});
     let emptied = json!({"metadata": {"resourceVersion": "99"}, "spec": {"holderIdentity": ""}});
-    for change in [None, Some(edited), Some(emptied), Some(restored)] {
+    for change in [None, Some(edited), Some(emptied), Some(restored("2")), Some(restored("1"))] {
         let state = Api::default();
         let first = lease(&state, in_pod("first", "2"));
         first.acquire().await.unwrap();

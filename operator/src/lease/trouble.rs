@@ -13,6 +13,9 @@ use crate::cluster::Error;
 /// How long the Lease is refused before the operator goes on without it: rights that are granted together with the operator may be
 /// known a little later, and it is shorter than what is left of a term when a renewal fails for the first time.
 pub const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// The same if it is forbidden. By then the rights are missing, and not only new. Nothing is written before that, and that other
+/// operators may write is no danger to documents: each write of one replaces one version of it only.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(1);
 /// How often it is refused at least.
 const REFUSALS: u32 = 2;
 /// How often the log repeats that the Lease cannot be had.
@@ -56,7 +59,9 @@ impl Trouble {
         if failed.is_refusal {
             let since = *self.refused_since.get_or_insert(began);
             self.refusals += 1;
-            return self.refusals >= REFUSALS && since.elapsed() >= REFUSED_FOR;
+            let is_forbidden = failed.error.status_code() == Some(403);
+            let patience = if is_forbidden { FORBIDDEN_FOR } else { REFUSED_FOR };
+            return self.refusals >= REFUSALS && since.elapsed() >= patience;
         }
         false
     }
@@ -68,5 +73,15 @@ impl Trouble {
             self.warned_at = Some(Instant::now());
         }
         warns
+    }
+}
+
+/// What a person can do about it.
+pub fn hint(error: &Error) -> &'static str {
+    match error.is_permanent() {
+        true => {
+            "; the account of the operator has the rights to it after `portcullis-operator rbac | kubectl apply --server-side -f -`"
+        }
+        false => "",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
 use portcullis_tests::{PATIENCE, Process, TestCluster, binary, expect_eq, until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -49,10 +49,13 @@ async fn a_second_operator_is_refused_and_one_that_follows_is_not_held_up() {
     cluster.start_operator();
     cluster.until_operator_has_read_everything().await;
 
-    // Replaced: it stops, and leaves the Lease alone.
+    // Replaced: it stops once the other one renews the Lease, and leaves it alone.
     let taken = json!({"spec": {"holderIdentity": "somebody else"}});
     cluster.patch::<Lease>(NAMESPACE, "portcullis-operator", taken).await;
     let mut operator = cluster.operator.take().unwrap();
+    operator.line("this operator no longer holds the Lease", PATIENCE).await.unwrap();
+    let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
+    cluster.patch::<Lease>(NAMESPACE, "portcullis-operator", renewed).await;
     assert_eq!(operator.ended(PATIENCE).await.unwrap().code(), ANOTHER_RUNS);
     let said = operator.output().text();
     assert!(said.contains("another operator took over: somebody else"), "{said}");

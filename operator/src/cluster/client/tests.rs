@@ -43,3 +43,16 @@ async fn a_fence_that_refuses_stops_every_kind_of_write_and_no_read() {
     assert_eq!(api.requests().len(), 5, "nothing is sent");
     assert!(cluster.read(&object).await.is_ok());
 }
+
+/// As when the machine was suspended after the fence was asked, and before the request was sent.
+#[tokio::test]
+async fn a_write_that_was_admitted_is_not_sent_once_the_fence_is_closed() {
+    let api = FakeApi::start(|_| Some((200, json!({"apiVersion": "v1", "kind": "ConfigMap"})))).await;
+    let is_open = AtomicBool::new(true);
+    let fence = Fence::new(move || is_open.swap(false, Ordering::SeqCst).then_some(Duration::MAX));
+    let cluster = Cluster::new(api.client(), fence);
+    let object = ObjectRef::of::<ConfigMap>(NamespacedName { namespace: "sales".into(), name: "a".into() });
+    let created = cluster.create(&object, json!({})).await.map(drop);
+    assert!(matches!(created, Err(Error::Fenced { .. })), "{created:?}");
+    assert_eq!(api.requests(), []);
+}
