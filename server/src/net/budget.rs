@@ -1,7 +1,10 @@
 //! Budgets that all identities share: bytes of bodies that are being received, bytes of answers, or streams that are open.
 //!
 //! Each body, answer and connection has a bound, but many that stall at once could still exhaust the process. So each takes what
-//! it needs from a budget first: from the part of its identity, and from the whole.
+//! it needs from a budget first: from the part of its identity, and from the whole. Those that wait for room have it in turn, so
+//! that a large one is not kept waiting by small ones.
+
+mod queue;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,6 +19,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::queue::Queue;
 use crate::fingerprint::Fingerprint;
 
 /// An amount that identities share. Clones share it too.
@@ -31,16 +35,15 @@ struct Shared {
     held: Mutex<Held>,
     /// What all identities hold of which the rest was given back, so that asking takes no lock while there is none.
     settled: AtomicUsize,
-    /// Wakes those that wait for an amount to be given back.
+    /// Wakes those that wait until less is held, and take nothing.
     freed: Notify,
-    /// How many wait.
-    waiting: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Held {
     all: usize,
     by_identity: HashMap<Fingerprint, Own>,
+    queue: Queue,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -90,7 +93,13 @@ impl Budget {
         if self.shared.settled.load(Relaxed) == 0 {
             return Ok(());
         }
-        self.until(within, || self.crowd(identity)).await
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            // Registered before the question, so that nothing that is given back after it is missed.
+            let freed = self.shared.freed.notified();
+            let Err(over) = self.crowd(identity) else { return Ok(()) };
+            tokio::time::timeout_at(deadline, freed).await.map_err(|_| over)?;
+        }
     }
 
     fn crowd(&self, identity: Fingerprint) -> Result<(), OverBudget> {
@@ -104,43 +113,70 @@ impl Budget {
         }
     }
 
-    /// Tries each time that an amount was given back.
-    async fn until(
-        &self,
-        within: Duration,
-        mut attempt: impl FnMut() -> Result<(), OverBudget>,
-    ) -> Result<(), OverBudget> {
-        let deadline = tokio::time::Instant::now() + within;
-        let _waiting = Waiting::new(&self.shared.waiting);
-        loop {
-            // Registered before the attempt, so that nothing that is given back after it is missed.
-            let freed = self.shared.freed.notified();
-            let Err(over) = attempt() else { return Ok(()) };
-            tokio::time::timeout_at(deadline, freed).await.map_err(|_| over)?;
+    /// Whether there is room for so much more of an identity.
+    fn check(&self, held: &Held, identity: Fingerprint, more: usize) -> Result<(), OverBudget> {
+        let own = held.by_identity.get(&identity).copied().unwrap_or_default();
+        if own.amount + more > self.of_identity {
+            Err(OverBudget::OfIdentity)
+        } else if held.all + more > self.of_all {
+            Err(OverBudget::OfAll)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes so much from the budget, whoever waits.
+    fn take(&self, held: &mut Held, identity: Fingerprint, more: usize) -> Result<(), OverBudget> {
+        self.check(held, identity, more)?;
+        held.all += more;
+        held.by_identity.entry(identity).or_default().amount += more;
+        Ok(())
+    }
+
+    /// Gives room to those that wait. An identity whose part is used up is passed; where the whole is, nobody passes.
+    fn grant(&self, held: &mut Held) {
+        let mut index = 0;
+        while let Some((identity, amount)) = held.queue.turn(index) {
+            match self.take(held, identity, amount) {
+                Ok(()) => held.queue.grant(index),
+                Err(OverBudget::OfIdentity) => index += 1,
+                Err(OverBudget::OfAll) => return,
+            }
         }
     }
 }
 
-/// One that waits. It no longer does once this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count)
-    }
+/// The place of a share that waits. It is free once this is dropped.
+struct Place<'a> {
+    share: &'a mut Share,
+    more: usize,
+    ticket: u64,
+    is_granted: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        if !self.is_granted {
+            let Share { budget, identity, .. } = &*self.share;
+            let held = &mut *budget.shared.held.lock();
+            if held.queue.remove(*identity, self.ticket) {
+                budget.grant(held);
+                return;
+            }
+        }
+        self.share.amount += self.more;
     }
 }
 
 impl Share {
-    /// Whether others wait for an amount to be given back.
+    /// Whether others wait for what this holds: shares of the same identity, or such as have no room in the whole.
     pub fn is_waited_for(&self) -> bool {
-        self.budget.shared.waiting.load(Relaxed) > 0
+        let held = &*self.budget.shared.held.lock();
+        let mut turns = (0..).map_while(|index| held.queue.turn(index));
+        turns.any(|(identity, more)| match self.budget.check(held, identity, more) {
+            Err(OverBudget::OfAll) => true,
+            Ok(()) | Err(OverBudget::OfIdentity) => identity == self.identity,
+        })
     }
 
     /// Gives back what it holds above `amount`.
@@ -153,39 +189,47 @@ impl Share {
         self.amount == 0
     }
 
-    /// Grows to `amount`; a smaller one changes nothing.
+    /// Grows to `amount`, whoever waits; a smaller one changes nothing.
     ///
     /// # Errors
     /// Returns an error if the budget has too little left; the share stays as it was.
     pub fn grow(&mut self, amount: usize) -> Result<(), OverBudget> {
         let more = amount.saturating_sub(self.amount);
-        if more == 0 {
-            return Ok(());
+        if more > 0 {
+            self.budget.take(&mut self.budget.shared.held.lock(), self.identity, more)?;
+            self.amount += more;
         }
-        let held = &mut *self.budget.shared.held.lock();
-        let own = held.by_identity.get(&self.identity).copied().unwrap_or_default();
-        if own.amount + more > self.budget.of_identity {
-            return Err(OverBudget::OfIdentity);
-        }
-        if held.all + more > self.budget.of_all {
-            return Err(OverBudget::OfAll);
-        }
-        held.all += more;
-        held.by_identity.entry(self.identity).or_default().amount += more;
-        self.amount = amount;
         Ok(())
     }
 
-    /// As [`grow`](Self::grow), but waits until enough is given back.
+    /// As [`grow`](Self::grow), but waits for its turn, and until enough is given back.
     ///
     /// # Errors
     /// Returns an error if that takes too long.
     pub async fn grow_within(&mut self, amount: usize, within: Duration) -> Result<(), OverBudget> {
-        if self.grow(amount).is_ok() {
+        let before = self.amount;
+        if tokio::time::timeout(within, self.grow_in_turn(amount)).await.is_ok() {
             return Ok(());
         }
-        let budget = self.budget.clone();
-        budget.until(within, || self.grow(amount)).await
+        // It may have been granted at the last moment.
+        self.shrink(before);
+        let held = &*self.budget.shared.held.lock();
+        Err(self.budget.check(held, self.identity, amount - before).err().unwrap_or(OverBudget::OfAll))
+    }
+
+    async fn grow_in_turn(&mut self, amount: usize) {
+        let more = amount.saturating_sub(self.amount);
+        if more == 0 {
+            return;
+        }
+        let (ticket, granted) = {
+            let held = &mut *self.budget.shared.held.lock();
+            let place = held.queue.push(self.identity, more);
+            self.budget.grant(held);
+            place
+        };
+        let mut place = Place { share: self, more, ticket, is_granted: false };
+        place.is_granted = granted.await.is_ok();
     }
 
     /// Gives back what is held above `amount`. What is left waits for its peer alone, and does not grow any more.
@@ -218,6 +262,7 @@ impl Share {
                     own.remove();
                 }
             }
+            self.budget.grant(held);
         }
         self.budget.shared.freed.notify_waiters();
     }
@@ -236,50 +281,4 @@ impl Drop for Share {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn an_identity_holds_no_more_than_its_part_and_all_no_more_than_the_whole() {
-        let budget = Budget::new(3, 4);
-        let [one, other] = ["one", "other"].map(|name| budget.share(Fingerprint::of(&[name])));
-        let (mut one, mut other, mut more) = (one, other, budget.share(Fingerprint::of(&["one"])));
-        assert_eq!((one.grow(2), more.grow(1)), (Ok(()), Ok(())));
-        assert_eq!(one.grow(3), Err(OverBudget::OfIdentity));
-        assert_eq!((other.grow(1), other.grow(2)), (Ok(()), Err(OverBudget::OfAll)));
-        drop(one);
-        assert_eq!((other.grow(2), more.grow(2)), (Ok(()), Ok(())));
-        drop((other, more));
-        let held = budget.shared.held.lock();
-        assert_eq!((held.all, held.by_identity.len()), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn a_share_waits_for_what_others_give_back_and_not_for_longer_than_it_may() {
-        let budget = Budget::new(4, 6);
-        let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
-        let mut first = budget.share(one);
-        assert_eq!(first.grow(4), Ok(()));
-        let mut second = budget.share(one);
-        assert_eq!(second.grow_within(3, Duration::ZERO).await, Err(OverBudget::OfIdentity));
-        assert_eq!(budget.share(other).grow_within(3, Duration::ZERO).await, Err(OverBudget::OfAll));
-        let (grown, ()) = tokio::join!(second.grow_within(3, PATIENCE), async { first.settle(1) });
-        assert_eq!((grown, budget.held()), (Ok(()), 4));
-    }
-
-    #[tokio::test]
-    async fn an_identity_is_crowded_by_what_waits_for_its_peers_and_by_nothing_else() {
-        let budget = Budget::new(4, 8);
-        let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
-        let mut share = budget.share(one);
-        assert_eq!(share.grow(4), Ok(()));
-        assert_eq!(budget.until_uncrowded(one, Duration::ZERO).await, Ok(()));
-        share.settle(3);
-        assert_eq!(budget.until_uncrowded(one, Duration::ZERO).await, Err(OverBudget::OfIdentity));
-        assert_eq!(budget.until_uncrowded(other, Duration::ZERO).await, Ok(()));
-        let (uncrowded, ()) = tokio::join!(budget.until_uncrowded(one, PATIENCE), async { drop(share) });
-        assert_eq!((uncrowded, budget.shared.settled.load(Relaxed)), (Ok(()), 0));
-    }
-}
+mod tests;
