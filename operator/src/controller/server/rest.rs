@@ -100,8 +100,8 @@ impl Remaining {
         }
         let memory = context.of_servers.of(name);
         outcome.events = mem::take(&mut lock(&memory).events);
-        let again = status::report(&context, &fetched, &plan, &outcome).await?;
-        let Some(problem) = outcome.problem else { return Ok(again) };
+        let (again, unreported) = status::report(&context, &fetched, &plan, &outcome).await;
+        let Some(problem) = outcome.problem.or(unreported) else { return Ok(again) };
         if again < status::RECHECK {
             // A status that is to be written, or a pod that will lag, does not wait for the next attempt.
             context.queue.add_at(ReconcileKey::Server(name.clone()), Instant::now() + again, Lane::Others);

@@ -40,16 +40,14 @@ const CONFIRMATION: Duration = Duration::from_millis(400);
 /// How long until a reconcile looks again for the first answer of a pod, if that does not start one.
 const AWAITED: Duration = Duration::from_secs(1);
 
-/// Reports on one reconcile. Returns how long until the server must be reconciled again.
-///
-/// # Errors
-/// Returns an error if the status cannot be written.
+/// Reports on one reconcile. Returns how long until the server must be reconciled again, and what
+/// failed here: the ReplicaSets could not be read, or the status not be written.
 pub async fn report(
     context: &Context,
     fetched: &Fetched,
     plan: &ServerPlan,
     outcome: &Outcome,
-) -> Result<Duration, Error> {
+) -> (Duration, Option<Error>) {
     let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
     follow(context, fetched, occasion(outcome));
     let (unsure, owners) = standing::read_owners(context, fetched).await;
@@ -63,7 +61,7 @@ pub async fn report(
         context.events.write::<McpServer>(metadata, &event).await;
     }
     if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
-        return Ok(AWAITED);
+        return (AWAITED, owners.err());
     }
     let (contested, corrects) = lock(&context.of_servers.of(&fetched.name)).corrections.contested(Instant::now());
     let previous = lock(&context.of_servers.of(&fetched.name)).status.clone().or_else(|| fetched.server.status.clone());
@@ -93,10 +91,11 @@ pub async fn report(
     let assessment = assess(&input);
     let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
     report_to_clients(context, fetched, plan, &confirmations, &unwritten);
-    let again = write(context, fetched, content(&input, &assessment)).await?;
-    owners?;
+    let written = write(context, fetched, content(&input, &assessment)).await;
+    let again = *written.as_ref().unwrap_or(&RECHECK);
     let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
-    Ok([lags_in, unsure, settles, corrects].into_iter().flatten().fold(again, Duration::min))
+    let again = [lags_in, unsure, settles, corrects].into_iter().flatten().fold(again, Duration::min);
+    (again, owners.err().or(written.err()))
 }
 
 /// The clients whose Secrets cannot be read, and why. What was known of their keys stays.

@@ -398,3 +398,38 @@ async fn what_was_put_back_by_a_write_that_was_given_up_is_said_once_it_is_found
         .collect();
     assert_eq!(put_back, ["Put back Deployment crm: spec.template.spec.hostNetwork"]);
 }
+
+#[tokio::test]
+async fn a_pod_that_lags_is_said_in_time_although_its_replica_set_may_not_be_read() {
+    let api = storing(|request| request.path.contains("/replicasets/").then(|| refusal(403))).await;
+    let context = context(&api, "fixed");
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "crm-1", "uid": "set", "controller": true});
+    let mut metadata = metadata("crm-0");
+    metadata["uid"] = json!("uid-of-crm-0");
+    metadata["ownerReferences"] = json!([owner]);
+    let pod = json!({"metadata": metadata, "status": {"phase": "Running"}});
+    let _ = context.pods.event(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap().into());
+    context.queue.add(ReconcileKey::Server(crm()));
+    // Whatever it is reconciled for, the next time is in time.
+    let next = async || loop {
+        let work = context.queue.next().await;
+        if work.key == ReconcileKey::Server(crm()) {
+            return work;
+        }
+    };
+    let mut pause = Duration::ZERO;
+    while pause <= Duration::from_secs(2) {
+        let work = tokio::time::timeout(Duration::from_secs(30), next()).await.unwrap();
+        let error = reconcile(&context, &crm(), &work).await.unwrap_err();
+        assert_eq!(error.to_string(), "reading the metadata of ReplicaSet sales/crm-1: forbidden (HTTP 403)");
+        drop(work);
+        tokio::time::pause();
+        let begun = Instant::now();
+        let work = tokio::time::timeout(crate::probe::LAG + Duration::from_secs(10), next()).await;
+        pause = begun.elapsed();
+        tokio::time::resume();
+        drop(work.expect("it waits for the next attempt to read the ReplicaSet"));
+        context.queue.add(ReconcileKey::Server(crm()));
+    }
+}
