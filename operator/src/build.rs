@@ -16,7 +16,7 @@ mod settings;
 use portcullis_crds::McpServerSpec;
 
 pub use config_map::KIND as CONFIG_MAP;
-pub use deployment::KIND as DEPLOYMENT;
+pub use deployment::{KIND as DEPLOYMENT, PodSettings};
 pub use kind::{BuildInput, BuiltKind, BuiltObject};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
@@ -28,24 +28,27 @@ use crate::{object::Object, validate::ServerPlan};
 pub const KINDS: &[BuiltKind] =
     &[service_account::KIND, config_map::KIND, secret::KIND, service::KIND, deployment::KIND];
 
-/// All objects of a server, in the order of `kinds`. None while it has never been valid; only credentials while no policy can be
-/// published.
+/// All objects of a server, in the order of `kinds`. While its spec has errors the pods are built with `last`, what they have of the
+/// last valid one. While it has never been valid there is nothing but what is left of its credentials.
 pub fn objects(
     kinds: &'static [BuiltKind],
     server: &Object<McpServerSpec>,
     plan: &ServerPlan,
+    last: Option<&PodSettings>,
     settings: &Settings,
 ) -> Vec<BuiltObject> {
-    let Some(documents) = &plan.documents else {
-        let kind = kinds.iter().find(|kind| kind.object.kind == SECRET.object.kind);
-        let values = plan.credentials.iter().flat_map(|credentials| secret::objects(server, credentials));
-        return kind.map(|kind| values.map(|value| BuiltObject { kind, value }).collect()).unwrap_or_default();
-    };
-    let spec = server.spec.as_ref().ok().filter(|_| plan.findings.is_empty());
-    let input = BuildInput { server, spec, documents, settings };
+    let spec = valid_spec(server, plan);
+    let pods = spec.map(PodSettings::of_spec).or_else(|| last.cloned());
+    let was_valid = plan.documents.is_some() || pods.is_some();
+    let input = BuildInput { server, spec, pods, policy: plan.policy(), credentials: plan.credentials(), settings };
     let built =
         |kind: &'static BuiltKind| (kind.build)(&input).into_iter().map(move |value| BuiltObject { kind, value });
-    kinds.iter().flat_map(built).collect()
+    kinds.iter().filter(|kind| was_valid || kind.is_document).flat_map(built).collect()
+}
+
+/// The spec of a server; `None` if it has errors.
+pub fn valid_spec<'a>(server: &'a Object<McpServerSpec>, plan: &ServerPlan) -> Option<&'a McpServerSpec> {
+    server.spec.as_ref().ok().filter(|_| plan.findings.is_empty())
 }
 
 #[cfg(test)]

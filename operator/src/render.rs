@@ -59,7 +59,7 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
     let (_, review) = accepted(folder)?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
-        for object in build::objects(KINDS, server, plan, settings) {
+        for object in build::objects(KINDS, server, plan, None, settings) {
             document(&mut text, &without_data(object.value))?;
         }
     }

@@ -21,8 +21,8 @@ pub const KIND: BuiltKind = BuiltKind {
     is_pruned: false,
     guards: &[],
     build: |input| {
-        let policy = |version| value(config_map(input.server, &input.documents.policy, version));
-        Version::WRITTEN.iter().copied().map(policy).collect()
+        let of = |policy| Version::WRITTEN.iter().map(move |version| value(config_map(input.server, policy, *version)));
+        input.policy.into_iter().flat_map(of).collect()
     },
 };
 

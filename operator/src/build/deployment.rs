@@ -25,6 +25,7 @@ use portcullis_crds::{
     contract::{CREDENTIALS_FILE, LONGEST_TIMEOUT, POLICY_FILE, Version},
     quantity,
 };
+use serde_json::Value;
 
 use super::{
     guards,
@@ -40,7 +41,7 @@ pub const KIND: BuiltKind = BuiltKind {
     needs: &["ServiceAccount", "ConfigMap", "Secret"],
     is_pruned: false,
     guards: guards::DEPLOYMENT,
-    build: |input| input.spec.map(|spec| value(deployment(input.server, spec, input.settings))).into_iter().collect(),
+    build: |input| input.pods.iter().map(|pods| value(deployment(input.server, pods, input.settings))).collect(),
 };
 
 /// The name of the one container.
@@ -57,12 +58,40 @@ const FINISH: i64 = 45;
 /// The same for any policy, because a change of policy never replaces a pod. It costs nothing: a pod ends when its calls have.
 const GRACE: i64 = DRAIN + LONGEST_TIMEOUT.to_std().as_secs().cast_signed() + FINISH;
 
-fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &Settings) -> Deployment {
+/// What a Deployment has of its server's spec. All else is the same for every server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodSettings {
+    replicas: i32,
+    resources: ResourceRequirements,
+}
+
+impl PodSettings {
+    pub fn of_spec(spec: &McpServerSpec) -> Self {
+        let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone()).map(canonical);
+        Self { replicas: i32::from(spec.replicas()), resources: resources.unwrap_or_else(modest_resources) }
+    }
+
+    /// What the Deployment of an earlier run has of a spec that is no longer known. Anybody may have changed it since: nothing of it
+    /// is a privilege.
+    pub fn of_deployment(live: &Value) -> Self {
+        let containers = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+        let container = containers.and_then(|all| all.iter().find(|container| container["name"] == CONTAINER));
+        let resources = container.map(|it| &it["resources"]);
+        let amounts =
+            |name| resources.and_then(|resources| serde_json::from_value(resources[name].clone()).ok()).flatten();
+        Self {
+            replicas: live["spec"]["replicas"].as_i64().and_then(|it| i32::try_from(it).ok()).unwrap_or(1),
+            resources: ResourceRequirements { requests: amounts("requests"), limits: amounts("limits"), claims: None },
+        }
+    }
+}
+
+fn deployment(server: &Object<McpServerSpec>, pods: &PodSettings, settings: &Settings) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
     Deployment {
         metadata: of_server(server, server.name().to_owned()),
         spec: Some(DeploymentSpec {
-            replicas: Some(i32::from(spec.replicas())),
+            replicas: Some(pods.replicas),
             selector: selector.clone(),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),
@@ -75,7 +104,7 @@ fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &S
             progress_deadline_seconds: Some(600),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(server.name())), ..ObjectMeta::default() }),
-                spec: Some(pod(server.name(), spec, settings, selector)),
+                spec: Some(pod(server.name(), pods, settings, selector)),
             },
             ..DeploymentSpec::default()
         }),
@@ -83,7 +112,7 @@ fn deployment(server: &Object<McpServerSpec>, spec: &McpServerSpec, settings: &S
     }
 }
 
-fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSelector) -> PodSpec {
+fn pod(name: &str, pods: &PodSettings, settings: &Settings, selector: LabelSelector) -> PodSpec {
     PodSpec {
         service_account_name: Some(name.to_owned()),
         // The deprecated name of the same field, which the API server fills in.
@@ -98,7 +127,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(spec, settings)],
+        containers: vec![container(pods, settings)],
         volumes: Some(vec![config_volume(name)]),
         termination_grace_period_seconds: Some(GRACE),
         // On different nodes if there are any, so that a node that fails does not take the server with it.
@@ -116,8 +145,7 @@ fn pod(name: &str, spec: &McpServerSpec, settings: &Settings, selector: LabelSel
     }
 }
 
-fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
-    let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone()).map(canonical);
+fn container(pods: &PodSettings, settings: &Settings) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(settings.server_image.clone()),
@@ -134,7 +162,7 @@ fn container(spec: &McpServerSpec, settings: &Settings) -> Container {
         ]),
         env: Some(vec![downward("POD_NAME", "metadata.name"), downward("POD_UID", "metadata.uid")]),
         ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
-        resources: Some(resources.unwrap_or_else(modest_resources)),
+        resources: Some(pods.resources.clone()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),

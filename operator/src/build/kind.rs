@@ -3,18 +3,20 @@
 
 use std::fmt;
 
-use portcullis_crds::McpServerSpec;
+use portcullis_crds::{
+    McpServerSpec,
+    contract::{Credentials, Policy},
+};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::settings::Settings;
+use super::{deployment::PodSettings, settings::Settings};
 use crate::{
     cluster::{
         foreign::Guard,
         kind::{ObjectKind, Retrieval},
     },
     object::Object,
-    validate::Documents,
 };
 
 /// A kind of object that is built for a server.
@@ -30,8 +32,8 @@ pub struct BuiltKind {
     pub is_pruned: bool,
     /// What others may not add to an object of this kind.
     pub guards: &'static [Guard],
-    /// The objects of one server. Empty also while the server's spec has errors and the object depends on the spec: then what
-    /// is in the cluster stays as it is.
+    /// The objects of one server. Empty also while the server's spec has errors and it is not known what the object was by the last
+    /// valid one: then what is in the cluster stays as it is.
     pub build: fn(&BuildInput<'_>) -> Vec<Value>,
 }
 
@@ -40,7 +42,11 @@ pub struct BuildInput<'a> {
     pub server: &'a Object<McpServerSpec>,
     /// `None` while the spec has errors.
     pub spec: Option<&'a McpServerSpec>,
-    pub documents: &'a Documents,
+    /// What the pods have of the last valid spec; `None` if that is not known.
+    pub pods: Option<PodSettings>,
+    /// `None` if none can be published.
+    pub policy: Option<&'a Policy>,
+    pub credentials: Option<&'a Credentials>,
     pub settings: &'a Settings,
 }
 

@@ -8,8 +8,6 @@ use portcullis_crds::{
     contract::{CREDENTIALS_FILE, Credentials, Version},
 };
 
-use serde_json::Value;
-
 use super::{
     kind::{BuiltKind, value},
     metadata::{credentials_secret_name, of_server},
@@ -22,13 +20,13 @@ pub const KIND: BuiltKind = BuiltKind {
     needs: &[],
     is_pruned: false,
     guards: &[],
-    build: |input| objects(input.server, &input.documents.credentials),
+    build: |input| {
+        let of = |credentials| {
+            Version::WRITTEN.iter().map(move |version| value(secret(input.server, credentials, *version)))
+        };
+        input.credentials.into_iter().flat_map(of).collect()
+    },
 };
-
-/// The Secret in the form of each contract version.
-pub(super) fn objects(server: &Object<McpServerSpec>, credentials: &Credentials) -> Vec<Value> {
-    Version::WRITTEN.iter().map(|version| value(secret(server, credentials, *version))).collect()
-}
 
 fn secret(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
     let text = credentials.text_in(version).as_bytes().to_vec();

@@ -43,7 +43,7 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
 }
 
 fn built(input: &ServerInput) -> Vec<BuiltObject> {
-    objects(KINDS, &input.server, &validate::server(input), &settings())
+    objects(KINDS, &input.server, &validate::server(input), None, &settings())
 }
 
 /// The objects without those of one kind.
@@ -97,13 +97,41 @@ fn what_an_object_needs_is_built_before_it() {
 }
 
 #[test]
-fn the_pods_of_an_invalid_server_stay_as_they_are() {
-    let good = example(|_| {});
+fn the_objects_of_an_invalid_server_are_those_of_its_last_valid_spec() {
+    let pod = json!({"resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "1Gi"}}});
+    let pod = |server: &mut McpServer| {
+        server.spec.replicas = Some(3);
+        server.spec.pod = serde_json::from_value(pod.clone()).unwrap();
+    };
+    let good = example(pod);
     let documents = validate::server(&good).documents.unwrap();
     let mut bad = example(|server| server.spec.tools[0].backend = "nowhere".parse().unwrap());
     assert_eq!(built(&bad), [], "it was never valid");
+    let expected = built(&good);
+    let deployment = expected.last().unwrap().value.clone();
+    let last = PodSettings::of_spec(good.server.spec.as_ref().unwrap());
+    assert_eq!(PodSettings::of_deployment(&deployment), last);
+    let with = |bad: &ServerInput, last: &PodSettings| {
+        objects(KINDS, &bad.server, &validate::server(bad), Some(last), &settings())
+    };
+    assert_eq!(with(&bad, &last), without("Secret", &without("ConfigMap", &expected)), "the documents cannot be read");
     bad.published = Published::from(&documents);
-    assert_eq!(built(&bad), without("Deployment", &built(&good)));
+    assert_eq!(built(&bad), without("Deployment", &expected), "its pods are not known");
+    assert_eq!(with(&bad, &last), expected);
+
+    // What somebody changed before this run began: amounts stay, and nothing else.
+    let mut changed = deployment.clone();
+    changed["spec"]["replicas"] = json!(1);
+    let container = &mut changed["spec"]["template"]["spec"]["containers"][0];
+    container["image"] = json!("evil");
+    container["resources"] = json!({"limits": {"cpu": "2"}, "claims": [{"name": "device"}]});
+    let mut container = container.clone();
+    container["name"] = json!("another");
+    changed["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().insert(0, container);
+    let mut put_back = deployment;
+    put_back["spec"]["replicas"] = json!(1);
+    put_back["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "2"}});
+    assert_eq!(with(&bad, &PodSettings::of_deployment(&changed)).last().unwrap().value, put_back);
 }
 
 #[test]

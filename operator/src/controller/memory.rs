@@ -15,6 +15,7 @@ use super::{
     server::{Changes, Confirmation, Corrections, DocumentGate, Rest, Strangers},
 };
 use crate::{
+    build::PodSettings,
     cluster::events::EventDraft,
     credentials::{self, IssueRecord, IssuedCredential},
     object::Object,
@@ -60,6 +61,8 @@ pub struct ServerMemory {
     pub published: Published,
     /// When this run published last, if not every pod has confirmed that yet.
     pub unconfirmed_since: Option<Instant>,
+    /// What the pods have of the last spec that was valid, as far as that is known.
+    pub pod_settings: Option<PodSettings>,
     /// What this run sent last.
     pub sent: Published,
     /// Through which the writes of each document pass, by the name of its object.

@@ -25,7 +25,12 @@ use super::{
     context::{Context, ReconcileKey},
     queue::{Lane, WorkItem},
 };
-use crate::{build, cluster::Error, sync::lock, validate};
+use crate::{
+    build::{self, DEPLOYMENT, PodSettings},
+    cluster::Error,
+    sync::lock,
+    validate::{self, ServerPlan},
+};
 pub use changes::Changes;
 pub use confirmation::Confirmation;
 pub use corrections::Corrections;
@@ -89,7 +94,8 @@ async fn take_steps(
             return Ok(FIRST_KEYS / 10);
         }
         let plan = Arc::new(validate::server(&fetched.input));
-        let objects = build::objects(context.kinds, &fetched.input.server, &plan, &context.settings);
+        let pods = pod_settings(context, &fetched, &plan);
+        let objects = build::objects(context.kinds, &fetched.input.server, &plan, pods.as_ref(), &context.settings);
         let fetched = Arc::new(fetched);
         let (applying, left_over) = apply::documents(context, &fetched, live, &plan, objects, work).await;
         if applying.outcome.is_outdated {
@@ -137,6 +143,23 @@ async fn take_steps(
             Ok(Duration::ZERO)
         }
     }
+}
+
+/// What the pods are to have while the spec has errors, so that all else of the Deployment is put back whatever is changed in it: what
+/// they have of the last valid spec, or if that is from before this run, what the Deployment has.
+fn pod_settings(context: &Context, fetched: &Fetched, plan: &ServerPlan) -> Option<PodSettings> {
+    let memory = context.of_servers.of(&fetched.name);
+    let known = &mut lock(&memory).pod_settings;
+    if let Some(spec) = build::valid_spec(&fetched.input.server, plan) {
+        *known = Some(PodSettings::of_spec(spec));
+    } else if known.is_none() {
+        let live = context.owned.get(&DEPLOYMENT.object, &fetched.name);
+        // One that is somebody else's does not mean that the server was ever valid.
+        let uid = fetched.input.server.uid();
+        let live = live.filter(|live| plan.documents.is_some() || live.owner_uid() == Some(uid));
+        *known = live.map(|live| PodSettings::of_deployment(&live.value()));
+    }
+    known.clone()
 }
 
 /// Whether keys of clients that were applied together with a new server are still being created: a first policy with all of

@@ -84,9 +84,6 @@ pub async fn documents(
 impl Applying {
     /// Writes all else, each object only if it differs, and deletes what is no longer built.
     pub async fn rest(mut self, LeftOver { built, mut live }: LeftOver) -> Outcome {
-        if self.plan.credentials().is_none() {
-            return self.outcome;
-        }
         for object in built.iter().filter(|object| !object.kind.is_document) {
             self.put(object, &mut live).await;
         }

@@ -1,5 +1,7 @@
 //! The steps of a reconcile against a fake API server, with kinds of objects that are not built otherwise.
 
+mod put_back;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -51,7 +53,7 @@ const BUDGET: BuiltKind = BuiltKind {
 
 const WITH_BOTH: &[BuiltKind] = &[KINDS[0], KINDS[1], KINDS[2], KINDS[3], KINDS[4], ROUTE, BUDGET];
 
-fn metadata(name: &str) -> Value {
+pub(super) fn metadata(name: &str) -> Value {
     let owner = json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpServer", "name": "crm", "uid": "uid-of-crm", "controller": true,
     });
@@ -356,80 +358,4 @@ async fn a_policy_does_not_wait_for_credentials_whose_read_is_not_answered() {
     }
     assert!(!reconcile.is_finished(), "the credentials are still waited for");
     reconcile.abort();
-}
-
-#[tokio::test]
-async fn what_was_put_back_by_a_write_that_was_given_up_is_said_once_it_is_found() {
-    let hangs = Arc::new(AtomicBool::new(false));
-    let api = storing({
-        let hangs = Arc::clone(&hangs);
-        move |request| {
-            let is_of_deployment = request.method == "PATCH" && request.path.contains("deployments");
-            (is_of_deployment && hangs.load(Ordering::SeqCst)).then(|| refusal(504))
-        }
-    })
-    .await;
-    let context = context(&api, "fixed");
-    reconciled(&context, Lane::Others).await.unwrap();
-    let is_creation = |request: &Request| request.method == "POST" && request.path.contains("deployments");
-    let deployment = api.requests().into_iter().find(is_creation).unwrap().body;
-    let live = |version: &str, is_on_host: bool| {
-        let mut live = deployment.clone();
-        live["metadata"]["uid"] = json!("uid-of-deployment");
-        live["metadata"]["resourceVersion"] = json!(version);
-        live["metadata"]["managedFields"] = json!([{"manager": FIELD_MANAGER, "operation": "Apply"}]);
-        if is_on_host {
-            live["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
-        }
-        object(live)
-    };
-    let _ = context.owned.answer(&KINDS[4].object, live("1000", true));
-    hangs.store(true, Ordering::SeqCst);
-    reconciled(&context, Lane::Others).await.unwrap_err();
-    hangs.store(false, Ordering::SeqCst);
-    let _ = context.owned.answer(&KINDS[4].object, live("1001", false));
-    reconciled(&context, Lane::Others).await.unwrap();
-    reconciled(&context, Lane::Others).await.unwrap();
-    let notes =
-        api.requests().into_iter().filter(|request| request.method == "POST" && request.path.contains("events"));
-    let put_back: Vec<String> = notes
-        .filter_map(|request| request.body["note"].as_str().map(str::to_owned))
-        .filter(|note| note.starts_with("Put back Deployment"))
-        .collect();
-    assert_eq!(put_back, ["Put back Deployment crm: spec.template.spec.hostNetwork"]);
-}
-
-#[tokio::test]
-async fn a_pod_that_lags_is_said_in_time_although_its_replica_set_may_not_be_read() {
-    let api = storing(|request| request.path.contains("/replicasets/").then(|| refusal(403))).await;
-    let context = context(&api, "fixed");
-    let owner =
-        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "crm-1", "uid": "set", "controller": true});
-    let mut metadata = metadata("crm-0");
-    metadata["uid"] = json!("uid-of-crm-0");
-    metadata["ownerReferences"] = json!([owner]);
-    let pod = json!({"metadata": metadata, "status": {"phase": "Running"}});
-    let _ = context.pods.event(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap().into());
-    context.queue.add(ReconcileKey::Server(crm()));
-    // Whatever it is reconciled for, the next time is in time.
-    let next = async || loop {
-        let work = context.queue.next().await;
-        if work.key == ReconcileKey::Server(crm()) {
-            return work;
-        }
-    };
-    let mut pause = Duration::ZERO;
-    while pause <= Duration::from_secs(2) {
-        let work = tokio::time::timeout(Duration::from_secs(30), next()).await.unwrap();
-        let error = reconcile(&context, &crm(), &work).await.unwrap_err();
-        assert_eq!(error.to_string(), "reading the metadata of ReplicaSet sales/crm-1: forbidden (HTTP 403)");
-        drop(work);
-        tokio::time::pause();
-        let begun = Instant::now();
-        let work = tokio::time::timeout(crate::probe::LAG + Duration::from_secs(10), next()).await;
-        pause = begun.elapsed();
-        tokio::time::resume();
-        drop(work.expect("it waits for the next attempt to read the ReplicaSet"));
-        context.queue.add(ReconcileKey::Server(crm()));
-    }
 }

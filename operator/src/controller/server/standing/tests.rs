@@ -1,7 +1,18 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    super::{
+        reconcile,
+        tests::{context, metadata},
+    },
+    *,
+};
+use crate::{
+    cluster::testing::{refusal, storing},
+    controller::context::ReconcileKey,
+    probe::LAG,
+};
 
 fn crm() -> NamespacedName {
     NamespacedName::new("sales", "crm")
@@ -101,5 +112,40 @@ fn a_pod_that_was_the_server_s_own_is_leaving_until_it_is_gone_whoever_owns_it_b
         ("a", Foreign, Foreign),
     ] {
         assert_eq!(strangers.remembering(uid, now), expected, "{uid}, {now:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_lags_is_said_in_time_although_its_replica_set_may_not_be_read() {
+    let api = storing(|request| request.path.contains("/replicasets/").then(|| refusal(403))).await;
+    let context = context(&api, "fixed");
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "crm-1", "uid": "set", "controller": true});
+    let mut metadata = metadata("crm-0");
+    metadata["uid"] = json!("uid-of-crm-0");
+    metadata["ownerReferences"] = json!([owner]);
+    let pod = json!({"metadata": metadata, "status": {"phase": "Running"}});
+    let _ = context.pods.event(serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).unwrap().into());
+    context.queue.add(ReconcileKey::Server(crm()));
+    // Whatever it is reconciled for, the next time is in time.
+    let next = async || loop {
+        let work = context.queue.next().await;
+        if work.key == ReconcileKey::Server(crm()) {
+            return work;
+        }
+    };
+    let mut pause = Duration::ZERO;
+    while pause <= Duration::from_secs(2) {
+        let work = tokio::time::timeout(Duration::from_secs(30), next()).await.unwrap();
+        let error = reconcile(&context, &crm(), &work).await.unwrap_err();
+        assert_eq!(error.to_string(), "reading the metadata of ReplicaSet sales/crm-1: forbidden (HTTP 403)");
+        drop(work);
+        tokio::time::pause();
+        let begun = Instant::now();
+        let work = tokio::time::timeout(LAG + Duration::from_secs(10), next()).await;
+        pause = begun.elapsed();
+        tokio::time::resume();
+        drop(work.expect("it waits for the next attempt to read the ReplicaSet"));
+        context.queue.add(ReconcileKey::Server(crm()));
     }
 }
