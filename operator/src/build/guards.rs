@@ -22,15 +22,26 @@ pub const DEPLOYMENT: &[Guard] = &[
             &["containers", "*", "resources", "requests"],
             &["containers", "*", "resizePolicy"],
         ]),
+        harmless: &[
+            &["schedulerName"],
+            &["terminationGracePeriodSeconds"],
+            &["topologySpreadConstraints"],
+            &["containers", "*", "resources"],
+            &["containers", "*", "startupProbe"],
+            &["containers", "*", "readinessProbe"],
+            &["containers", "*", "livenessProbe"],
+        ],
     },
     Guard {
         at: &["spec", "template", "metadata"],
         removes: Removes::AllBut(&[&["labels"], &["annotations"], &["creationTimestamp"]]),
+        harmless: &[],
     },
     // Profiles that a node applies, by annotation.
     Guard {
         at: &["spec", "template", "metadata", "annotations"],
         removes: Removes::Only(&["container.apparmor.security.beta.kubernetes.io/"]),
+        harmless: &[],
     },
 ];
 
@@ -45,10 +56,12 @@ pub const SERVICE: &[Guard] = &[Guard {
         &["ipFamilyPolicy"],
         &["trafficDistribution"],
     ]),
+    harmless: &[],
 }];
 
 /// The annotations that make an account of the cloud of a ServiceAccount: webhooks then put its token into the pods.
 pub const SERVICE_ACCOUNT: &[Guard] = &[Guard {
     at: &["metadata", "annotations"],
     removes: Removes::Only(&["eks.amazonaws.com/", "iam.gke.io/", "azure.workload.identity/"]),
+    harmless: &[],
 }];

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    cluster::apply::DesiredObject,
     credentials::{IssuedCredential, server_keys},
     manifests::{self, Folder},
     validate::{self, CheckedClient, ClientInput, Published, ServerInput},
@@ -169,4 +170,42 @@ fn the_order_of_the_input_does_not_matter() {
         client.client = CheckedClient::new(object);
     }
     assert_eq!(built(&input), expected);
+}
+
+/// What a party may change again and again for seconds only, and what may stay for a minute.
+#[test]
+fn every_change_of_the_pods_that_may_be_a_privilege_counts_as_one() {
+    let deployment = built(&example(|_| {})).pop().unwrap();
+    let pod = "/spec/template/spec";
+    let container = "/spec/template/spec/containers/0";
+    for (pointer, value, is_privilege) in [
+        (format!("{container}/image"), json!("evil"), true),
+        (format!("{container}/args/0"), json!("--evil"), true),
+        (format!("{container}/name"), json!("renamed"), true),
+        (format!("{container}/securityContext/allowPrivilegeEscalation"), json!(true), true),
+        (format!("{container}/securityContext/readOnlyRootFilesystem"), json!(false), true),
+        (format!("{container}/securityContext/capabilities/drop"), json!([]), true),
+        (format!("{container}/securityContext"), json!({"privileged": true}), true),
+        (format!("{container}/env/0/valueFrom"), json!({"secretKeyRef": {"name": "x", "key": "y"}}), true),
+        (format!("{container}/volumeMounts/0/readOnly"), json!(false), true),
+        (format!("{pod}/securityContext/runAsNonRoot"), json!(false), true),
+        (format!("{pod}/securityContext/seccompProfile/type"), json!("Unconfined"), true),
+        (format!("{pod}/serviceAccountName"), json!("admin"), true),
+        (format!("{pod}/automountServiceAccountToken"), json!(true), true),
+        (format!("{pod}/dnsPolicy"), json!("Default"), true),
+        (format!("{pod}/volumes/0"), json!({"name": "config", "hostPath": {"path": "/"}}), true),
+        (format!("{pod}/volumes/0/projected/sources/0"), json!({"secret": {"name": "another"}}), true),
+        (format!("{pod}/terminationGracePeriodSeconds"), json!(1), false),
+        (format!("{container}/resources/limits/memory"), json!("1Gi"), false),
+        (format!("{container}/readinessProbe/periodSeconds"), json!(1), false),
+        ("/spec/template/metadata/labels".to_owned(), json!({}), false),
+        ("/spec/replicas".to_owned(), json!(7), false),
+    ] {
+        let mut live = deployment.value.clone();
+        *live.pointer_mut(&pointer).unwrap() = value;
+        let desired = DesiredObject::new(&deployment.kind.object, deployment.value.clone());
+        let desired = desired.guarded(deployment.kind.guards);
+        assert!(desired.difference(&live).is_some(), "{pointer}");
+        assert_eq!(!desired.privileges(&live).is_empty(), is_privilege, "{pointer}");
+    }
 }

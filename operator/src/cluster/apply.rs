@@ -17,7 +17,7 @@ use super::{
     drift::{ListRules, drift},
     error::Error,
     field_path::FieldPath,
-    foreign::{Foreign, Guard, foreign},
+    foreign::{Foreign, Guard, Privileges, foreign},
     kind::ObjectKind,
     managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
     ownership::{NotOwned, controller_uid},
@@ -73,7 +73,7 @@ pub struct DesiredObject {
 }
 
 /// How many fields are named.
-const NAMED_FIELDS: usize = 8;
+const NAMED_FIELDS: usize = 3;
 
 /// Whose object has the name.
 #[derive(Debug, PartialEq)]
@@ -165,8 +165,9 @@ impl DesiredObject {
             live = object.value()?;
             written = Some(object);
         }
-        if let Some(field) = self.drift(&live) {
-            changed.note([field], &live);
+        let drift = self.drift(&live);
+        if !drift.is_empty() {
+            changed.note(drift, &live);
         } else if let Some(object) = written {
             let remains = self.remains(&live);
             return Ok(Applied::Patched(changed.corrected(object, remains)));
@@ -194,12 +195,15 @@ impl DesiredObject {
         (!changed.fields.is_empty()).then(|| (words(&changed.fields), changed.by))
     }
 
-    /// The fields that another party added and may not add.
-    pub fn additions(&self, live: &Value) -> BTreeSet<String> {
-        self.added(live).into_iter().flat_map(|added| added.fields).map(|field| field.to_string()).collect()
+    /// What another party added or changed where that may give the pods a privilege.
+    pub fn privileges(&self, live: &Value) -> Privileges {
+        let added = self.added(live).into_iter().flat_map(|added| added.fields);
+        let is_privilege = |field: &FieldPath| self.guards.iter().any(|guard| guard.covers(field));
+        let changed = self.drift(live).into_iter().filter(is_privilege);
+        added.chain(changed).map(|field| (field.to_string(), field.hash_of_value(live))).collect()
     }
 
-    fn drift(&self, live: &Value) -> Option<FieldPath> {
+    fn drift(&self, live: &Value) -> Vec<FieldPath> {
         drift(&self.value, live, FIELD_MANAGER, self.lists)
     }
 

@@ -39,44 +39,52 @@ const ATOMIC_LISTS: &[&str] = &["sources", "items"];
 /// Maps of quantities: the API server writes `0.5` as `500m`.
 pub(super) const QUANTITIES: &[&str] = &["limits", "requests"];
 
-/// The first field that has drifted from `want` in `live`, for the field manager `manager`; `None` if nothing must be written.
-pub fn drift(want: &Value, live: &Value, manager: &str, lists: ListRules) -> Option<FieldPath> {
+/// The fields that have drifted from `want` in `live`, for the field manager `manager`; none if nothing must be written.
+pub fn drift(want: &Value, live: &Value, manager: &str, lists: ListRules) -> Vec<FieldPath> {
     // The items of a list come without their type.
     let mut content = want.clone();
     if let Some(fields) = content.as_object_mut() {
         fields.retain(|name, _| name != "apiVersion" && name != "kind");
     }
-    let top = FieldPath::default();
-    missing(&content, live, &top, lists)
-        .or_else(|| owned_fields(live, manager).find_map(|owned| unwanted(owned, want, &top)))
+    let (top, mut found) = (FieldPath::default(), Vec::new());
+    missing(&content, live, &top, lists, &mut found);
+    owned_fields(live, manager).for_each(|owned| unwanted(owned, want, &top, &mut found));
+    found
 }
 
-/// The first field of `want` that has another value in `live`.
-fn missing(want: &Value, live: &Value, at: &FieldPath, lists: ListRules) -> Option<FieldPath> {
+/// The fields of `want` that have another value in `live`.
+fn missing(want: &Value, live: &Value, at: &FieldPath, lists: ListRules, found: &mut Vec<FieldPath>) {
     match (want, live) {
-        (Value::Object(want), Value::Object(live)) => want.iter().find_map(|(name, want)| {
-            let at = at.field(name);
-            match live.get(name) {
-                None => (!is_empty(want)).then_some(at),
-                Some(live) if lists.is_atomic(name) => (want != live).then_some(at),
-                Some(live) if QUANTITIES.contains(&name.as_str()) => (!are_quantities_within(want, live)).then_some(at),
-                Some(live) => missing(want, live, &at, lists),
+        (Value::Object(want), Value::Object(live)) => {
+            for (name, want) in want {
+                let at = at.field(name);
+                let is_same = match live.get(name) {
+                    None => is_empty(want),
+                    Some(live) if lists.is_atomic(name) => want == live,
+                    Some(live) if QUANTITIES.contains(&name.as_str()) => are_quantities_within(want, live),
+                    Some(live) => {
+                        missing(want, live, &at, lists, found);
+                        continue;
+                    }
+                };
+                found.extend((!is_same).then_some(at));
             }
-        }),
+        }
         (Value::Array(want), Value::Array(live)) if want.first().and_then(|item| lists.item_key(item)).is_some() => {
-            want.iter().find_map(|item| {
+            for item in want {
                 let Some((name, key)) = lists.item_key(item) else {
-                    return (!live.contains(item)).then(|| at.clone());
+                    found.extend((!live.contains(item)).then(|| at.clone()));
+                    continue;
                 };
                 let at = at.item(name, key);
                 match live.iter().find(|live| live.get(name) == Some(key)) {
-                    Some(live) => missing(item, live, &at, lists),
-                    None => Some(at),
+                    Some(live) => missing(item, live, &at, lists, found),
+                    None => found.push(at),
                 }
-            })
+            }
         }
-        (want, live) if want == live || (is_empty(want) && is_empty(live)) => None,
-        _ => Some(at.clone()),
+        (want, live) if want == live || (is_empty(want) && is_empty(live)) => {}
+        _ => found.push(at.clone()),
     }
 }
 
@@ -103,9 +111,9 @@ fn quantity(value: &Value) -> Option<Quantity> {
     value.as_str()?.parse::<Quantity>().ok().map(Quantity::in_thousandths)
 }
 
-/// The first field that is owned and no longer wanted.
-fn unwanted(owned: &Map<String, Value>, want: &Value, at: &FieldPath) -> Option<FieldPath> {
-    owned.iter().find_map(|(path, below)| {
+/// The fields that are owned and no longer wanted.
+fn unwanted(owned: &Map<String, Value>, want: &Value, at: &FieldPath, found: &mut Vec<FieldPath>) {
+    for (path, below) in owned {
         // `f:` is a field, `k:` an item of a list by its keys, `v:` a value of a set.
         let (wanted, at) = match path.split_once(':') {
             Some(("f", name)) => (want.get(name), at.field(name)),
@@ -115,14 +123,14 @@ fn unwanted(owned: &Map<String, Value>, want: &Value, at: &FieldPath) -> Option<
                 (want.as_array().and_then(|items| items.iter().find(|it| **it == item)), at.owned(value))
             }
             // `.` is the node itself, which was found to be wanted; an index means nothing once the list has changed.
-            _ => return None,
+            _ => continue,
         };
         match (wanted, below.as_object()) {
-            (Some(wanted), Some(below)) => unwanted(below, wanted, &at),
-            (Some(_), None) => None,
-            (None, _) => Some(at),
+            (Some(wanted), Some(below)) => unwanted(below, wanted, &at, found),
+            (Some(_), None) => {}
+            (None, _) => found.push(at),
         }
-    })
+    }
 }
 
 /// The item of a list that has all of these keys.

@@ -1,6 +1,10 @@
 //! Where a field of an object is, for messages and to look up who owns it.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde_json::Value;
 
@@ -40,6 +44,29 @@ impl FieldPath {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 
+    /// Whether it begins like this path, as far as the shorter of both goes. `*` is any item of a list.
+    pub fn follows(&self, names: &[&str]) -> bool {
+        self.0.iter().zip(names).all(|(step, name)| match step {
+            Step::Field(field) => field == name,
+            Step::Item(..) | Step::Owned(_) => *name == "*",
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Two values of the field have the same hash only if they are the same. If several items have the same key all of them count.
+    pub fn hash_of_value(&self, object: &Value) -> u64 {
+        let mut values = vec![object];
+        for step in &self.0 {
+            values = values.into_iter().flat_map(|value| step.below(value)).collect();
+        }
+        let mut hasher = DefaultHasher::new();
+        values.iter().for_each(|value| value.to_string().hash(&mut hasher));
+        hasher.finish()
+    }
+
     /// The other field managers that own the field in `live`.
     pub fn other_managers(&self, live: &Value, us: &str) -> BTreeSet<String> {
         let (mut at, mut owners) = (live, Owners::of_others(live, us));
@@ -56,6 +83,20 @@ impl FieldPath {
             (at, owners) = next;
         }
         owners.names()
+    }
+}
+
+impl Step {
+    fn below<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
+        match self {
+            Self::Field(name) => value.get(name).into_iter().collect(),
+            Self::Item(key, of_item) => {
+                let items = value.as_array().into_iter().flatten();
+                items.filter(|item| item.get(key) == Some(of_item)).collect()
+            }
+            // The whole list stands for it.
+            Self::Owned(_) => vec![value],
+        }
     }
 }
 

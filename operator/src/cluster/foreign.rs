@@ -1,6 +1,8 @@
 //! What another party added to an object of the operator's, where that is not allowed. Server-side apply leaves alone what others own,
 //! and what mutating webhooks add is owned by nobody. Pure.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,6 +16,20 @@ pub struct Guard {
     /// The names of the fields that lead to it.
     pub at: &'static [&'static str],
     pub removes: Removes,
+    /// What in it is no privilege whatever its value is, as paths like those of [`Removes::AllBut`].
+    pub harmless: &'static [&'static [&'static str]],
+}
+
+impl Guard {
+    /// Whether a change of a field that is wanted may be a privilege.
+    pub fn covers(&self, field: &FieldPath) -> bool {
+        let Removes::AllBut(allowed) = self.removes else { return false };
+        let is_below = |path: &&[&str]| {
+            let path = [self.at, path].concat();
+            field.len() >= path.len() && field.follows(&path)
+        };
+        field.follows(self.at) && !allowed.iter().chain(self.harmless).any(|path| is_below(path))
+    }
 }
 
 /// Which additions are removed.
@@ -32,6 +48,10 @@ pub struct Foreign {
     /// The JSON merge patch that removes it. Of the lists in it, it has all that is to be in them.
     pub patch: Value,
 }
+
+/// What may give the pods a privilege: each field with a hash of its value, because what is changed in a container that is known
+/// already is another one.
+pub type Privileges = BTreeSet<(String, u64)>;
 
 /// The additions to `live` that are not in `want`; `None` if there are none to be removed.
 pub fn foreign(want: &Value, live: &Value, guards: &[Guard], lists: ListRules) -> Option<Foreign> {

@@ -10,8 +10,9 @@ const GUARDS: &[Guard] = &[
             &["free"],
             &["dns", "options"],
         ]),
+        harmless: &[&["containers", "*", "probe"]],
     },
-    Guard { at: &["metadata", "annotations"], removes: Removes::Only(&["cloud.example/"]) },
+    Guard { at: &["metadata", "annotations"], removes: Removes::Only(&["cloud.example/"]), harmless: &[] },
 ];
 
 fn want() -> Value {
@@ -158,5 +159,42 @@ fn the_field_managers_of_what_was_added_are_known_by_the_fields_that_they_own() 
         (spec.field("missing"), vec![]),
     ] {
         assert_eq!(path.other_managers(&live, "us").into_iter().collect::<Vec<_>>(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_changed_field_may_be_a_privilege_unless_others_may_add_it_or_it_is_harmless() {
+    let spec = FieldPath::of_field("spec");
+    let container = spec.field("containers").item("name", &json!("server"));
+    for (field, expected) in [
+        (spec.field("network"), true),
+        (spec.clone(), true),
+        (container.clone(), true),
+        (container.field("image"), true),
+        (container.field("env").owned("{\"name\":\"A\"}"), true),
+        (container.field("resources"), true),
+        (container.field("resources").field("limits").field("memory"), false),
+        (container.field("probe"), false),
+        (container.field("probe").field("port"), false),
+        (spec.field("spread").owned("{\"topologyKey\":\"host\"}"), false),
+        (spec.field("spread"), true),
+        (spec.field("nodeSelector"), false),
+        (FieldPath::of_field("replicas"), false),
+        (FieldPath::of_field("metadata").field("annotations").field("cloud.example/role"), false),
+    ] {
+        assert_eq!(GUARDS.iter().any(|guard| guard.covers(&field)), expected, "{field}");
+    }
+}
+
+#[test]
+fn another_value_of_a_field_has_another_hash_wherever_it_differs() {
+    let pod = |first: &str, second: &str| {
+        let container = |image: &str| json!({"name": "sidecar", "securityContext": {"deep": [image]}});
+        json!({"containers": [container(first), {"name": "server"}, container(second)]})
+    };
+    let hash = |pod: &Value| FieldPath::of_field("containers").item("name", &json!("sidecar")).hash_of_value(pod);
+    assert_eq!(hash(&pod("a", "b")), hash(&pod("a", "b")));
+    for other in [pod("a", "c"), pod("c", "b"), json!({"containers": []}), json!({})] {
+        assert_ne!(hash(&pod("a", "b")), hash(&other), "{other}");
     }
 }

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::cluster::foreign::Privileges;
+
 /// How often the same correction is reported.
 const AGAIN: Duration = Duration::from_secs(60);
 /// How many corrections are remembered.
@@ -20,8 +22,8 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 /// The longest pause if the object is changed while it is written: each further write may replace its pods, and is for nothing.
 const LONGEST_IN_VAIN: Duration = Duration::from_secs(3600);
-/// The longest that what others may not add, such as a privilege, stays in place, unless that was changed while it was written.
-const ADDED: Duration = Duration::from_secs(5);
+/// The longest that what may be a privilege stays in place, unless it was there, the same, as soon as the object had been written.
+const PRIVILEGE: Duration = Duration::from_secs(5);
 /// After a correction that held for this long nobody contests it.
 const QUIET: Duration = Duration::from_secs(120);
 
@@ -52,8 +54,8 @@ struct Fight {
     /// How many corrections followed each other.
     times: u32,
     is_in_vain: bool,
-    /// What others may not add and was there as soon as the object had been written.
-    in_vain: BTreeSet<String>,
+    /// What may be a privilege and was there as soon as the object had been written.
+    in_vain: Privileges,
     words: String,
 }
 
@@ -61,8 +63,8 @@ struct Fight {
 pub struct InVain<'a> {
     /// In words.
     pub fields: &'a str,
-    /// Those that others may not add.
-    pub additions: BTreeSet<String>,
+    /// Those that may be a privilege.
+    pub privileges: Privileges,
 }
 
 impl Fight {
@@ -89,11 +91,11 @@ impl Fight {
 }
 
 impl Corrections {
-    /// How long an object that was changed stays as it is, because it was put back so often; `None` if it is put back now. `additions`
-    /// are the fields that others added and may not add.
-    pub fn wait(&self, child: &Child, additions: &BTreeSet<String>, now: Instant) -> Option<Duration> {
+    /// How long an object that was changed stays as it is, because it was put back so often; `None` if it is put back now. `privileges`
+    /// are what others added or changed where that may be one.
+    pub fn wait(&self, child: &Child, privileges: &Privileges, now: Instant) -> Option<Duration> {
         let fight = self.fights.get(child)?;
-        let longest = if additions.is_subset(&fight.in_vain) { Duration::MAX } else { ADDED };
+        let longest = if privileges.is_subset(&fight.in_vain) { Duration::MAX } else { PRIVILEGE };
         (fight.corrected_at + fight.pause().min(longest)).checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
@@ -120,7 +122,7 @@ impl Corrections {
         };
         let times = before.filter(|_| is_continued).map_or(0, |fight| fight.times) + 1;
         let is_in_vain = in_vain.is_some();
-        let in_vain = in_vain.map(|it| it.additions).unwrap_or_default();
+        let in_vain = in_vain.map(|it| it.privileges).unwrap_or_default();
         let fight = Fight { corrected_at: now, times, is_in_vain, in_vain, words };
         let was_contested = is_continued && before.is_some_and(|fight| fight.is_contested(now));
         let news = (fight.is_contested(now) && !was_contested).then(|| fight.words.clone());
@@ -205,13 +207,13 @@ mod tests {
         assert_eq!(at(200, "a"), Some("a".into()));
     }
 
-    fn names(all: &[&str]) -> BTreeSet<String> {
-        all.iter().map(|it| (*it).to_owned()).collect()
+    fn privileges(all: &[(&str, u64)]) -> Privileges {
+        all.iter().map(|(field, value)| ((*field).to_owned(), *value)).collect()
     }
 
     /// A sidecar that is there again as soon as the object was written.
     fn in_vain(fields: Option<&str>) -> Option<InVain<'_>> {
-        fields.map(|fields| InVain { fields, additions: names(&["sidecar"]) })
+        fields.map(|fields| InVain { fields, privileges: privileges(&[("sidecar", 1)]) })
     }
 
     fn child() -> Child {
@@ -221,12 +223,12 @@ mod tests {
     /// What becomes of an object that is changed again at once whenever it is put back: the seconds at which it is put back.
     fn put_back_at(
         corrections: &mut Corrections,
-        added: &[&str],
+        added: &[(&str, u64)],
         remains: Option<&str>,
         start: Instant,
         seconds: u64,
     ) -> Vec<u64> {
-        let added = names(added);
+        let added = privileges(added);
         let by = BTreeSet::from(["helm".to_owned()]);
         (0..seconds)
             .filter(|second| {
@@ -263,23 +265,26 @@ mod tests {
             let mut expected: Vec<u64> = (0..free).collect();
             expected.extend(pauses.iter().map(|second| second + free));
             let end = expected.last().unwrap() + 1;
-            let added = if remains.is_some() { &["sidecar"][..] } else { &[] };
+            let added = if remains.is_some() { &[("sidecar", 1)][..] } else { &[] };
             assert_eq!(put_back_at(&mut corrections, added, remains, start, end), expected);
             let last = start + Duration::from_secs(end - 1);
             let (said, again) = corrections.contested(last);
             assert_eq!((said, again), (vec![words.to_owned()], Some(longest)));
             assert_eq!(corrections.contested(last + longest * 2), (vec![], None));
-            assert_eq!(corrections.wait(&child(), &names(added), last + longest), None);
+            assert_eq!(corrections.wait(&child(), &privileges(added), last + longest), None);
         }
     }
 
     #[test]
     fn a_privilege_that_is_added_again_each_time_is_removed_every_few_seconds_also_if_a_webhook_adds_something_else() {
-        for remains in [None, Some("spec.y")] {
-            let mut corrections = Corrections::default();
-            let removed = put_back_at(&mut corrections, &["hostNetwork", "sidecar"], remains, Instant::now(), 600);
-            let longest = removed.windows(2).map(|pair| pair[1] - pair[0]).max();
-            assert_eq!((longest, removed.last()), (Some(ADDED.as_secs()), Some(&597)), "{remains:?}: {removed:?}");
+        for added in [&[("hostNetwork", 1), ("sidecar", 1)][..], &[("sidecar", 2)]] {
+            for remains in [None, Some("spec.y")] {
+                let mut corrections = Corrections::default();
+                let removed = put_back_at(&mut corrections, added, remains, Instant::now(), 600);
+                let longest = removed.windows(2).map(|pair| pair[1] - pair[0]).max();
+                let expected = (Some(PRIVILEGE.as_secs()), Some(&597));
+                assert_eq!((longest, removed.last()), expected, "{added:?} {remains:?}: {removed:?}");
+            }
         }
     }
 

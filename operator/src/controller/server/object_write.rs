@@ -85,7 +85,7 @@ impl ObjectWrite {
         if let (Some(live), true, false) = (&live, difference.is_some(), self.object.kind.is_document) {
             // Somebody changes it again each time.
             let now = Instant::now();
-            let wait = lock(&memory).corrections.wait(&child, &desired.additions(live), now);
+            let wait = lock(&memory).corrections.wait(&child, &desired.privileges(live), now);
             if let Some(wait) = wait {
                 let server = ReconcileKey::Server(self.fetched.name.clone());
                 self.context.queue.add_at(server, now + wait, Lane::Others);
@@ -193,7 +193,7 @@ impl ObjectWrite {
                 memory.corrections.take_sent(child);
                 let in_vain = remains.as_deref().map(|fields| InVain {
                     fields,
-                    additions: object.value().map(|live| desired.additions(&live)).unwrap_or_default(),
+                    privileges: object.value().map(|live| desired.privileges(&live)).unwrap_or_default(),
                 });
                 let contested = memory.corrections.corrected(child, fields, by, in_vain, now);
                 memory.events.extend(contested.map(|words| EventDraft::warning(Reason::DriftContested, words)));
