@@ -228,14 +228,12 @@ async fn reconcile(
 }
 
 impl Context {
-    /// A failure of an object's reconcile. What holds back a removal is tried often, and so is a client with a key: it may have been
-    /// revoked since.
+    /// A failure of an object's reconcile. What holds back a removal is tried often. That is no client's: it is reconciled once its
+    /// Secrets differ from what was seen of them, which the poller finds out at a bounded rate for all clients together.
     fn failure<'a>(&self, item: &WorkItem<ReconcileKey>, text: &'a str, is_permanent: bool) -> Failure<'a> {
         let (generation, holds_removal) = match &item.key {
             ReconcileKey::Client(name) => {
-                let client = self.clients.get(name);
-                let has_key = client.as_ref().is_some_and(|client| client::may_have_key(self, client));
-                (client.and_then(|client| client.object.metadata.generation), has_key)
+                (self.clients.get(name).and_then(|client| client.object.metadata.generation), false)
             }
             ReconcileKey::Server(name) => {
                 let memory = self.of_servers.known(name);

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{cluster::Error, validate::CheckedClient};
 use apply::Applied;
-pub use apply::may_have_key;
 use status::RECHECK;
 
 /// Reconciles one client. In the lane of removals nothing is written that could hang: the servers are told what was taken away, and

@@ -81,7 +81,7 @@ pub struct ServerMemory {
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
     pub desired: HashMap<(&'static str, String), u64>,
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
-    pub uids: BTreeSet<String>,
+    pub uids: LatestUids,
     pub strangers: Strangers,
     pub status_at: Option<Instant>,
     /// The status that this run wrote, or found to be right.
@@ -114,6 +114,29 @@ impl ServerMemory {
     }
 }
 
+/// The UIDs that were added last: an object that is created again and again has another one each time.
+#[derive(Debug, Default)]
+pub struct LatestUids(Vec<String>);
+
+impl LatestUids {
+    /// More than a server has objects.
+    const MOST: usize = 64;
+
+    pub fn add(&mut self, uid: String) {
+        self.0.retain(|known| *known != uid);
+        self.0.push(uid);
+        self.0.drain(..self.0.len().saturating_sub(Self::MOST));
+    }
+
+    pub fn contains(&self, uid: &str) -> bool {
+        self.0.iter().any(|known| known == uid)
+    }
+
+    pub fn all(&self) -> BTreeSet<String> {
+        self.0.iter().cloned().collect()
+    }
+}
+
 /// What is remembered of one client.
 #[derive(Debug, Default)]
 pub struct ClientMemory {
@@ -122,8 +145,8 @@ pub struct ClientMemory {
     pub issued: BTreeMap<&'static str, Vec<IssuedCredential>>,
     /// The record of what was issued, by the kind's field, as it was last read or written; `None` if there is none.
     pub records: BTreeMap<&'static str, Option<IssueRecord>>,
-    /// The Secret of each kind of credential, by the kind's field.
-    pub secrets: BTreeMap<&'static str, SeenSecret>,
+    /// The Secrets of each kind of credential, by the kind's field: that of now, and the former one.
+    pub secrets: BTreeMap<&'static str, Vec<SeenSecret>>,
     /// Why one of its Secrets could not be read when it was last reconciled, in words.
     pub unreadable: Option<String>,
     /// Whether one of its credentials could not be read or created when it was last reconciled.
@@ -189,5 +212,22 @@ impl<K: Eq + Hash + Clone, V: Default> Memories<K, V> {
 
     pub fn forget(&self, key: &K) -> Option<Arc<Mutex<V>>> {
         lock(&self.0).remove(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_created_again_and_again_takes_no_room_from_those_that_are_seen_again() {
+        let mut uids = LatestUids::default();
+        for n in 0..1000 {
+            uids.add(format!("created-{n}"));
+            uids.add("kept".to_owned());
+        }
+        let expected: BTreeSet<String> = (937..1000).map(|n| format!("created-{n}")).chain(["kept".into()]).collect();
+        assert_eq!(uids.all(), expected);
+        assert!(uids.contains("kept") && uids.contains("created-937") && !uids.contains("created-936"));
     }
 }

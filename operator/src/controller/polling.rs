@@ -1,7 +1,8 @@
 //! Polls the Secrets that the operator made. They are not watched: a right to watch Secrets cannot be held to these.
 //!
 //! Each is asked for its version only, at a bounded rate for all of them together; whatever differs from what a reconcile last read
-//! or wrote starts that reconcile, and nothing else does.
+//! or wrote starts that reconcile, and nothing else does. That it may not be read is such an answer, too: the reconcile of a client
+//! need not be repeated for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     backoff::spread,
-    cluster::ObjectRef,
+    cluster::{Error, ObjectRef},
     metrics::Task,
     supervise::{Progress, caught},
     sync::lock,
@@ -39,14 +40,33 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenSecret {
     name: NamespacedName,
-    /// Its UID and resourceVersion; `None` if it did not exist.
-    version: Option<(Option<String>, Option<String>)>,
+    version: Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Version {
+    Missing,
+    /// Its UID and resourceVersion.
+    Is(Option<String>, Option<String>),
+    /// It may not be read: there is nothing to do before that changes.
+    Refused,
+    /// It could not be read.
+    Unknown,
 }
 
 impl SeenSecret {
     pub fn new(name: &NamespacedName, metadata: Option<&ObjectMeta>) -> Self {
-        let version = metadata.map(|metadata| (metadata.uid.clone(), metadata.resource_version.clone()));
+        let version = |metadata: &ObjectMeta| Version::Is(metadata.uid.clone(), metadata.resource_version.clone());
+        Self { name: name.clone(), version: metadata.map_or(Version::Missing, version) }
+    }
+
+    pub fn unread(name: &NamespacedName, error: &Error) -> Self {
+        let version = if error.is_permanent() { Version::Refused } else { Version::Unknown };
         Self { name: name.clone(), version }
+    }
+
+    fn is_as_before(&self, before: &Self) -> bool {
+        self == before && self.version != Version::Unknown
     }
 }
 
@@ -89,14 +109,14 @@ pub(super) async fn poll(context: &Context, key: &ReconcileKey) {
     let Some(secrets) = secrets(context, key) else { return };
     for seen in secrets {
         let secret = ObjectRef::of::<Secret>(seen.name.clone());
-        let is_same = match context.cluster.read_metadata(&secret).await {
-            Ok(found) => SeenSecret::new(&seen.name, found.as_ref()) == seen,
+        let found = match context.cluster.read_metadata(&secret).await {
+            Ok(found) => SeenSecret::new(&seen.name, found.as_ref()),
             Err(error) => {
                 debug!(object = %key, %error, "a Secret cannot be polled");
-                false
+                SeenSecret::unread(&seen.name, &error)
             }
         };
-        if !is_same {
+        if !found.is_as_before(&seen) {
             context.queue.add_at(key.clone(), Instant::now(), Lane::Removals);
         }
     }
@@ -108,7 +128,7 @@ fn secrets(context: &Context, key: &ReconcileKey) -> Option<Vec<SeenSecret>> {
     match key {
         ReconcileKey::Client(name) => {
             context.clients.get(name)?;
-            Some(lock(&*context.of_clients.known(name)?).secrets.values().cloned().collect())
+            Some(lock(&*context.of_clients.known(name)?).secrets.values().flatten().cloned().collect())
         }
         ReconcileKey::Server(name) => {
             context.servers.get(name)?;

@@ -1,9 +1,14 @@
 //! What a panic anywhere in the operator takes with it: a planned one in each of its tasks.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::testing::{FakeApi, Request, listing};
+use crate::cluster::{
+    object::ClientObject,
+    testing::{FakeApi, Request, in_process, listing, refusal},
+};
 use crate::supervise::faults;
 
 fn server(namespace: &str, name: &str) -> (&'static str, Value) {
@@ -96,39 +101,75 @@ async fn a_poll_that_panics_is_made_again() {
     assert_eq!(context.supervisor.metrics().restarts(Task::SecretPoll), 3);
 }
 
-#[tokio::test]
-async fn a_client_without_a_key_is_tried_less_and_less_often_and_one_whose_key_may_be_revoked_is_not() {
-    let api = FakeApi::in_turn(Vec::new()).await;
-    let name = portcullis_crds::NamespacedName::new("four", "bot");
-    let kind = &crate::credentials::KINDS[0];
-    let key = (kind.read)(&(kind.create)([1; 32])).unwrap();
-    for (of_status, known, expected) in [
-        (false, None, Urgency::Refused),
-        (false, Some(false), Urgency::Refused),
-        (false, Some(true), Urgency::Removal),
-        (true, None, Urgency::Removal),
-        (true, Some(false), Urgency::Refused),
-    ] {
-        let context = context(&api);
-        let mut client = json!({
+/// Whether or not it has a key: what was revoked is found out by the poller.
+#[tokio::test(start_paused = true)]
+async fn clients_whose_secrets_may_not_be_read_are_not_retried_again_and_again_and_are_once_they_may() {
+    const CLIENTS: usize = 20;
+    let client = |name: &str, status: &Value| {
+        json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "McpClient",
-            "metadata": {"name": "bot", "namespace": "four", "uid": "uid-of-bot", "generation": 1, "resourceVersion": "7"},
+            "metadata": {"name": name, "namespace": "four", "uid": name, "generation": 1, "resourceVersion": "7"},
             "spec": {
                 "access": [{"serverRef": {"name": "crm"}, "tools": ["ping"], "maxRecordsPerQuery": 1}],
-                "credentials": {"apiKey": {"secretName": "bot-key"}},
+                "credentials": {"apiKey": {"secretName": name}},
             },
-        });
-        if of_status {
-            client["status"] = json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab"}});
+            "status": status,
+        })
+    };
+    let is_forbidden = Arc::new(AtomicBool::new(true));
+    let reads = Arc::new(AtomicUsize::new(0));
+    let answer = {
+        let (is_forbidden, reads) = (Arc::clone(&is_forbidden), Arc::clone(&reads));
+        move |request: &Request| {
+            if request.path.contains("/secrets/") && is_forbidden.load(SeqCst) {
+                reads.fetch_add(1, SeqCst);
+                return Some(refusal(403));
+            }
+            let name = request.path.split_once("/mcpclients/").and_then(|(_, path)| path.split('/').next());
+            name.map(|name| (200, client(name, &request.body["status"]))).or_else(|| Some(refusal(404)))
         }
+    };
+    let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+    let context = Context::new(Cluster::new(in_process(answer), Fence::open()), settings, KINDS, Scopes::all());
+    for n in 0..CLIENTS {
+        let name = format!("bot-{n}");
+        let client = client(&name, &json!({"apiKey": {"secretName": name, "keyId": "0123456789ab"}}));
         let received = crate::cluster::received::ReceivedObject::parse(&client.to_string()).unwrap();
-        let _ = context.clients.event(received.into());
-        if let Some(has_key) = known {
-            let keys = if has_key { vec![key.clone()] } else { Vec::new() };
-            lock(&context.of_clients.of(&name)).of_client("uid-of-bot").issued.insert("apiKey", keys);
+        let change = context.clients.event(received.into()).unwrap();
+        context.client_changed(&change);
+    }
+    let (failures, progress) = (Failures::default(), context.supervisor.progress(Task::SecretPoller));
+    let driver = async {
+        loop {
+            let item = context.queue.next().await;
+            if let Some((pause, lane)) = work_on(&context, &item, &failures).await {
+                context.queue.add_at(item.key.clone(), Instant::now() + pause, lane);
+            }
         }
-        context.queue.add(ReconcileKey::Client(name.clone()));
-        let item = context.queue.next().await;
-        assert_eq!(context.failure(&item, "quota", true).urgency, expected, "{of_status}, {known:?}");
+    };
+    let without_keys = || {
+        let issued = |client: &Arc<ClientObject>| {
+            let memory = context.of_clients.known(&client.object.namespaced_name())?;
+            lock(&memory).issued_to(&client.object)
+        };
+        context.clients.all().iter().filter(|client| issued(client) == Some(Vec::new())).count()
+    };
+    let follow = async {
+        sleep(Duration::from_secs(1800)).await;
+        let before = reads.load(SeqCst);
+        sleep(Duration::from_secs(600)).await;
+        // Each is polled every 27 to 30 s, and reconciled every 150 to 300 s.
+        let reads = reads.load(SeqCst) - before;
+        assert!(reads < CLIENTS * (600 / 27 + 600 / 150), "{reads} reads");
+        assert_eq!(without_keys(), 0);
+        // The Secrets are gone, as it shows now.
+        is_forbidden.store(false, SeqCst);
+        sleep(Duration::from_secs(35)).await;
+        assert_eq!(without_keys(), CLIENTS);
+    };
+    tokio::select! {
+        () = driver => panic!("it never ends"),
+        () = polling::poll_secrets(Arc::clone(&context), progress, false) => panic!("it never ends"),
+        () = follow => {}
     }
 }

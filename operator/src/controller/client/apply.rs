@@ -88,9 +88,9 @@ async fn apply_secret(
     secret: FetchedSecret,
     may_create: bool,
 ) -> Result<CredentialStatus, Error> {
-    let FetchedSecret { kind, name, revocation, live, former } = secret;
+    see(context, client, secret.kind, secret.seen());
+    let FetchedSecret { kind, name, revocation, live, former, .. } = secret;
     let live = live.inspect_err(|_| take_away_unread(context, client, kind, &revocation))?;
-    see(context, client, kind, SeenSecret::new(&name, live.as_ref().map(|live| &live.metadata)));
     let (issued, record) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
         Plan::Keep { issued, record } => (issued, record),
         plan => {
@@ -119,7 +119,7 @@ async fn apply_secret(
 }
 
 /// What was issued is no longer in its Secret, or was revoked: the servers refuse it from now on, whether or not a new credential can
-/// be created. One that is still in the former Secret stays until the new one exists.
+/// be created. One that is still in the former Secret stays until the new one exists, and so does one that may be.
 fn unlearn(
     context: &Context,
     client: &ClientObject,
@@ -127,7 +127,7 @@ fn unlearn(
     revocation: &Revocation,
     former: Result<&Option<Secret>, &Error>,
 ) {
-    let Ok(former) = former else { return };
+    let Ok(former) = former else { return take_away_unread(context, client, kind, revocation) };
     match plan(kind, &client.object.metadata, revocation, former.as_ref()) {
         Plan::Keep { issued, .. } => learn(context, client, kind, vec![issued]),
         // The first policy of a new client is published once, with its key.
@@ -161,17 +161,6 @@ fn was_issued(context: &Context, client: &ClientObject, kind: &CredentialKind) -
     is_known || client.status.as_ref().and_then(kind.status).is_some()
 }
 
-/// Whether the servers may have published any credential of the client.
-pub fn may_have_key(context: &Context, client: &ClientObject) -> bool {
-    let memory = context.of_clients.known(&client.object.namespaced_name());
-    let is_known = |kind: &CredentialKind| {
-        let memory = lock(memory.as_ref()?);
-        let issued = memory.issued.get(kind.field).filter(|_| memory.uid == client.object.uid())?;
-        Some(!issued.is_empty())
-    };
-    KINDS.iter().any(|kind| is_known(kind).unwrap_or_else(|| client.status.as_ref().and_then(kind.status).is_some()))
-}
-
 /// Creates a credential, and writes it into the Secret.
 async fn create(
     context: &Context,
@@ -203,7 +192,7 @@ async fn create(
     let live = live.map(serde_json::to_value).transpose()?;
     let applied = DesiredObject::new(&SECRET.object, secret).fenced(true).apply(&context.cluster, live).await?;
     if let Some(written) = applied.written() {
-        see(context, client, kind, SeenSecret::new(name, Some(&written.metadata)));
+        see(context, client, kind, vec![SeenSecret::new(name, Some(&written.metadata))]);
     }
     let (noun, id) = (kind.noun, issued.id());
     info!(client = %client.object.namespaced_name(), key = id, secret = name.name, "created a {noun}");
@@ -212,8 +201,8 @@ async fn create(
     Ok((issued, Some(record)))
 }
 
-/// Remembers a Secret as it was last read or written.
-fn see(context: &Context, client: &ClientObject, kind: &CredentialKind, seen: SeenSecret) {
+/// Remembers the Secrets of a credential as they were last read or written.
+fn see(context: &Context, client: &ClientObject, kind: &CredentialKind, seen: Vec<SeenSecret>) {
     let memory = context.of_clients.of(&client.object.namespaced_name());
     lock(&memory).of_client(client.object.uid()).secrets.insert(kind.field, seen);
 }

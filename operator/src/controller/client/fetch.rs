@@ -8,7 +8,7 @@ use portcullis_crds::NamespacedName;
 
 use crate::{
     cluster::{Error, object::ClientObject},
-    controller::context::Context,
+    controller::{context::Context, polling::SeenSecret},
     credentials::{self, CredentialKind, KINDS, RequestedSecret, Revocation},
 };
 
@@ -30,6 +30,19 @@ pub struct FetchedSecret {
     pub live: Result<Option<Secret>, Error>,
     /// The Secret that contained the credential before the spec named another one; `None` if there is none.
     pub former: Result<Option<Secret>, Error>,
+    pub former_name: Option<NamespacedName>,
+}
+
+impl FetchedSecret {
+    /// What the poller compares with: all of it, so that no retry is needed for what could not be read.
+    pub fn seen(&self) -> Vec<SeenSecret> {
+        let seen = |name, read: &Result<Option<Secret>, Error>| match read {
+            Ok(found) => SeenSecret::new(name, found.as_ref().map(|found| &found.metadata)),
+            Err(error) => SeenSecret::unread(name, error),
+        };
+        let former = self.former_name.as_ref().map(|name| seen(name, &self.former));
+        former.into_iter().chain([seen(&self.name, &self.live)]).collect()
+    }
 }
 
 /// Fetches a client; `None` if it no longer exists, or is being deleted.
@@ -46,7 +59,7 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<Fetched> 
             let before = client.object.spec.as_ref().err().and_then(|spec| spec.partial.revoke_before.as_ref());
             let revocation = Revocation::new(&client.object.metadata, before);
             let live = context.cluster.get(&name).await;
-            secrets.push(FetchedSecret { kind, name, revocation, live, former: Ok(None) });
+            secrets.push(FetchedSecret { kind, name, revocation, live, former: Ok(None), former_name: None });
         }
     }
     Some(Fetched { is_decoded: requested.is_some(), client, secrets })
@@ -55,10 +68,13 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<Fetched> 
 async fn fetch_secret(context: &Context, client: &ClientObject, requested: RequestedSecret<'_>) -> FetchedSecret {
     let name = NamespacedName::new(client.object.namespace(), requested.name.as_str());
     let status = client.status.as_ref().and_then(requested.kind.status);
-    let former = match status.filter(|status| status.secret_name != name.name) {
-        Some(status) => context.cluster.get(&NamespacedName::new(&name.namespace, status.secret_name)).await,
+    let former_name = status.map(|status| NamespacedName::new(&name.namespace, status.secret_name));
+    let former_name = former_name.filter(|former| *former != name);
+    let former = match &former_name {
+        Some(former) => context.cluster.get(former).await,
         None => Ok(None),
     };
     let revocation = Revocation::new(&client.object.metadata, requested.revoke_before);
-    FetchedSecret { kind: requested.kind, live: context.cluster.get(&name).await, name, revocation, former }
+    let live = context.cluster.get(&name).await;
+    FetchedSecret { kind: requested.kind, live, name, revocation, former, former_name }
 }

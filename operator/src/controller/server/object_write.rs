@@ -116,7 +116,9 @@ impl ObjectWrite {
             }
             self.context.written(kind, written);
         }
-        lock(&memory).uids.extend(uid);
+        if let Some(uid) = uid {
+            lock(&memory).uids.add(uid);
+        }
         contested.map_or(Ok(Written::InPlace { is_new }), Err)
     }
 
@@ -130,7 +132,7 @@ impl ObjectWrite {
             value["metadata"]["annotations"][changes::ANNOTATION] = changes.text().into();
         }
         let memory = self.context.of_servers.of(&self.fetched.name);
-        let desired = DesiredObject::new(&self.object.kind.object, value).known(lock(&memory).uids.clone());
+        let desired = DesiredObject::new(&self.object.kind.object, value).known(lock(&memory).uids.all());
         let desired = desired.guarded(self.object.kind.guards);
         if self.object.kind.is_document { desired.document() } else { desired }
     }

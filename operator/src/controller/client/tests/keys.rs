@@ -1,8 +1,11 @@
 //! The keys of a client: what is taken from the servers, and when.
 
-use std::sync::{
-    Mutex, OnceLock,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU8, AtomicU16, Ordering},
+    },
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -125,6 +128,34 @@ async fn a_key_that_was_revoked_while_its_secret_cannot_be_read_is_taken_from_th
     }
 }
 
+/// The key is in a Secret that the spec no longer names, and that may not be read.
+#[tokio::test]
+async fn a_key_that_was_revoked_while_its_former_secret_cannot_be_read_is_taken_from_the_servers() {
+    let (issued_at, before, after) = ("2026-01-01T12:00:00Z", "2026-01-01T11:59:59Z", "2026-01-01T12:00:01Z");
+    for (code, revoke_before, expected) in [(403, after, 0), (500, after, 0), (403, before, 1)] {
+        let api = storing(move |request| match request.path.contains("/secrets") {
+            true if request.path.contains("/secrets/former-key") => Some(refusal(code)),
+            true => Some(refusal(if request.method == "GET" { 404 } else { 403 })),
+            false => None,
+        })
+        .await;
+        let status = json!({"apiKey": {"secretName": "former-key", "keyId": "0123456789ab", "issuedAt": issued_at}});
+        let context = context(&api, status);
+        let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
+        let memory = context.of_clients.of(&name("bot"));
+        lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
+        let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
+        let spec = edited.object.spec.as_mut().unwrap();
+        spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(revoke_before.parse().unwrap()));
+        edited.object.metadata.resource_version = Some("1000".into());
+        context.clients.answer(edited).unwrap();
+        for lane in [Lane::Removals, Lane::Others] {
+            let _ = reconciled(&context, &name("bot"), lane).await;
+            assert_eq!(issued(&context), Some(expected), "{code}, revoked before {revoke_before}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_is_told_of_a_revoked_key_before_a_new_one_is_created() {
     for (status, expected) in [
@@ -199,6 +230,34 @@ async fn a_secret_that_was_not_touched_is_polled_by_its_metadata_alone_and_one_t
     }
     let requests = api.requests().split_off(before);
     assert_eq!(requests.len(), 3, "nothing but the polls: {requests:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_may_still_not_be_read_starts_no_reconcile_and_every_other_answer_does() {
+    let code = Arc::new(AtomicU16::new(403));
+    let api = storing({
+        let code = Arc::clone(&code);
+        move |request| request.path.contains("/secrets/").then(|| refusal(code.load(Ordering::SeqCst)))
+    })
+    .await;
+    // The Secret of the spec, or a former one beside it.
+    for secrets in [["bot-key", "bot-key"], ["bot-key", "former-key"]] {
+        for (first, then, is_due) in [(403, 403, false), (403, 404, true), (403, 500, true), (500, 500, true)] {
+            let context = context(&api, json!({"apiKey": {"secretName": secrets[1], "keyId": "0123456789ab"}}));
+            while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+            code.store(first, Ordering::SeqCst);
+            let _ = reconciled(&context, &name("bot"), Lane::Others).await;
+            while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+            code.store(then, Ordering::SeqCst);
+            let before = api.requests().len();
+            polling::poll(&context, &ReconcileKey::Client(name("bot"))).await;
+            let polled: BTreeSet<String> = api.requests()[before..].iter().map(|it| it.path.clone()).collect();
+            let expected = secrets.map(|secret| format!("/api/v1/namespaces/sales/secrets/{secret}"));
+            assert_eq!(polled, expected.into());
+            let due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
+            assert_eq!(due, is_due, "{secrets:?}: {first}, {then}");
+        }
+    }
 }
 
 #[tokio::test]
