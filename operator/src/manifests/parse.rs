@@ -140,12 +140,13 @@ impl Parser<'_> {
         }
     }
 
-    /// `findings` are those that are known already.
-    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, mut findings: Findings) {
+    /// `misread` holds up nothing: whoever has no cluster is served what the file says, and told what a cluster would make of it.
+    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, misread: Findings) {
+        let mut findings = Findings::default();
         let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
         let new_key = new_key(&metadata);
         let Some(name) = name(metadata, &mut findings) else {
-            for finding in findings.0 {
+            for finding in misread.0.into_iter().chain(findings.0) {
                 let finding = Finding::new(format!("{kind}: {}", finding.path), finding.message);
                 self.broken(Problem { finding, ..Problem::file(self.file, "") });
             }
@@ -176,8 +177,11 @@ impl Parser<'_> {
             None => Reading::Mistaken(partial.with(findings.clone())),
         };
         let id = ObjectId { kind, name };
-        let refused = |finding| Problem::object(self.file, &id, finding, Severity::Refused);
-        self.parsed.problems.extend(findings.0.into_iter().map(refused));
+        let problem = |severity| move |finding| (finding, severity);
+        let misread = misread.0.into_iter().map(problem(Severity::Finding));
+        let found = misread.chain(findings.0.into_iter().map(problem(Severity::Refused)));
+        let problems = found.map(|(finding, severity)| Problem::object(self.file, &id, finding, severity));
+        self.parsed.problems.extend(problems);
         self.parsed.objects.push((id, reading));
     }
 }
