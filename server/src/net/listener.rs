@@ -1,8 +1,8 @@
 //! Where connections come from: a socket, a TLS port, or anything else that gives byte streams.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr, num::NonZeroU32};
 
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -48,20 +48,15 @@ impl Listener for TcpListener {
     }
 
     fn refuse_new(&mut self) {
-        // Without it, whoever connects at this moment may be reset; peers see a refusal a second later otherwise.
-        let _ = SockRef::from(&*self).attach_filter(&DROP_SYN);
+        // Without it, whoever connects at this moment may be reset.
+        let _ = SockRef::from(&*self).bind_device_by_index_v4(Some(NOWHERE));
     }
 }
 
-/// Drops what opens a connection, and nothing that belongs to one: a peer that does not hear of it tries again after a second, and is
-/// then refused by the system.
-const DROP_SYN: [SockFilter; 4] = [
-    // The flags of the TCP header; if one of them is SYN, keep no byte of the packet, otherwise all.
-    SockFilter::new(0x30, 0, 0, 13),
-    SockFilter::new(0x45, 0, 1, 0x02),
-    SockFilter::new(0x06, 0, 0, 0),
-    SockFilter::new(0x06, 0, 0, u32::MAX),
-];
+/// An interface that does not exist. A listener that is bound to it is found by no packet that opens a connection, so that the system
+/// refuses these; those that are connected, or are about to be, do not depend on their listener's interface. A socket filter would do
+/// the same, but recent kernels give none to a process without `CAP_NET_ADMIN`, such as one in a pod.
+const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX as u32).expect("it must not be zero");
 
 impl Stream for TcpStream {
     fn has_unread(&self) -> bool {
@@ -86,5 +81,47 @@ impl Accepted for AcceptedTcp {
         // Otherwise each answer that is written in two pieces waits for the peer's delayed acknowledgement.
         self.stream.set_nodelay(true)?;
         Ok((self.stream, ConnectionFacts { peer: self.peer }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// As in a pod: without any capability.
+    fn unprivileged(test: impl Future<Output = ()> + Send) {
+        std::thread::scope(|scope| {
+            let run = || {
+                let none = CapabilitySet::empty();
+                set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+            };
+            scope.spawn(run).join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nobody_connects_any_more_and_those_that_are_connected_can_be_accepted() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            unprivileged(async {
+                let mut listener = TcpListener::bind(address).await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut connected = Vec::new();
+                for _ in 0..3 {
+                    connected.push(TcpStream::connect(address).await.unwrap());
+                }
+                listener.refuse_new();
+                let refused = TcpStream::connect(address).await.map(drop);
+                assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused), "{address}");
+                for peer in &mut connected {
+                    let (mut stream, _) = Listener::accept(&mut listener).await.unwrap().establish().await.unwrap();
+                    stream.write_all(b"x").await.unwrap();
+                    assert_eq!(peer.read_u8().await.unwrap(), b'x');
+                }
+            });
+        }
     }
 }
