@@ -26,7 +26,7 @@ mod text;
 pub use address::AddressPolicy;
 pub use common::{Backend, PreparedCall, ToolWork};
 pub use factory::Factory;
-pub use failure::Failure;
+pub use failure::{Effected, Failure};
 pub use health::{Check, Status};
 #[cfg(test)]
 pub use http::RequestTemplate;

@@ -63,12 +63,15 @@ impl Body {
 
     pub(super) fn end(&mut self, end: &CallEnd<'_>) -> Event {
         match end {
-            CallEnd::Success { records_returned, bytes } => {
+            CallEnd::Success { records_returned, bytes, left_out } => {
                 match records_returned {
                     Some(records) => self.number("recordsReturned", *records),
                     None => self.raw("recordsReturned", "null"),
                 };
                 self.number("bytes", *bytes);
+                if let Some(error) = left_out {
+                    self.error(error);
+                }
                 Event::ToolCallSuccess
             }
             CallEnd::Error(error) => {

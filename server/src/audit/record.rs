@@ -44,6 +44,8 @@ pub enum CallEnd<'a> {
         records_returned: Option<u64>,
         /// Bytes of the answer to the caller.
         bytes: u64,
+        /// Why the result does not contain the response, of a call that wrote.
+        left_out: Option<CallError<'a>>,
     },
     Error(CallError<'a>),
 }

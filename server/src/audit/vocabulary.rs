@@ -32,7 +32,7 @@ vocabulary! {
         RequestRefused = "request_refused",
         /// A call was admitted, and its backend is about to be called. If a start has no end, the outcome is unknown.
         ToolCallStart = "tool_call_start",
-        /// A call ended with a result.
+        /// A call ended with a result. If it has an `error`, the call wrote, and its response is left out of the result.
         ToolCallSuccess = "tool_call_success",
         /// A call ended without a result.
         ToolCallError = "tool_call_error",

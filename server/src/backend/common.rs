@@ -150,7 +150,11 @@ fn is_response(result: &Result<Output, Failure>) -> bool {
     match result {
         Ok(_) => true,
         Err(failure) => match failure {
-            Failure::Status { .. } | Failure::TooLarge | Failure::Malformed | Failure::RecordsMissing => true,
+            Failure::Status { .. }
+            | Failure::TooLarge
+            | Failure::Malformed
+            | Failure::RecordsMissing
+            | Failure::Unread(_) => true,
             Failure::Suspended
             | Failure::Busy
             | Failure::Unreachable

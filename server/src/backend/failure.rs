@@ -27,9 +27,28 @@ pub enum Failure {
     Malformed,
     /// The list that the tool declares is not in the response.
     RecordsMissing,
+    /// The status is a success, and this is why the rest of the response was not received.
+    Unread(Box<Self>),
+}
+
+/// What is known of the effect of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effected {
+    Yes,
+    No,
+    Unknown,
 }
 
 impl Failure {
+    /// Whether the backend did what was asked.
+    pub fn effected(&self) -> Effected {
+        match self {
+            Self::TooLarge | Self::Malformed | Self::RecordsMissing | Self::Unread(_) => Effected::Yes,
+            Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
+            Self::Suspended | Self::Busy | Self::Unreachable | Self::Status { .. } => Effected::No,
+        }
+    }
+
     /// For the audit log: names and numbers, no text of the backend.
     pub fn record<'a>(&self, backend: &'a str) -> CallError<'a> {
         match self {
@@ -42,6 +61,7 @@ impl Failure {
             Self::TooLarge => CallError::AnswerTooLarge { backend },
             Self::Malformed => CallError::AnswerMalformed { backend },
             Self::RecordsMissing => CallError::RecordsMissing { backend },
+            Self::Unread(why) => why.record(backend),
         }
     }
 
@@ -63,6 +83,7 @@ impl Failure {
             Self::TooLarge => format!("Backend '{backend}' returned a response that is too large."),
             Self::Malformed => format!("Backend '{backend}' returned a response that is not valid JSON."),
             Self::RecordsMissing => format!("Backend '{backend}' returned a response without the list of records."),
+            Self::Unread(why) => why.message(backend),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, time::Instant};
 
+use bytes::Bytes;
 use portcullis_crds::contract::Effect;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
         arguments::ArgumentShape,
         record::{CallEnd, CallStart, Record},
     },
-    backend::{Failure, PreparedCall},
+    backend::{Effected, Failure, PreparedCall},
     cancellation::Cancellation,
     config::Tool,
     limiter::TooManyLimits,
@@ -91,14 +92,21 @@ impl Guard {
             Ok((bounded, share)) => {
                 count(CallOutcome::Success);
                 let bytes = bounded.members.len() as u64;
-                room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes });
+                room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes, left_out: None });
                 (bounded.members, bounded.truncated, share)
             }
             Err(failure) => {
-                count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
-                room.conclude(&CallEnd::Error(failure.record(tool.work.backend())));
-                let text = failure.message(tool.work.backend());
-                (ToolResult::of_text(&text, true).members().into(), false, None)
+                let (error, has_effect) = (failure.record(tool.work.backend()), has_effect(tool, &failure));
+                let members = failed(tool, &failure);
+                if has_effect {
+                    count(CallOutcome::Success);
+                    let bytes = members.len() as u64;
+                    room.conclude(&CallEnd::Success { records_returned: None, bytes, left_out: Some(error) });
+                } else {
+                    count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
+                    room.conclude(&CallEnd::Error(error));
+                }
+                (members, false, None)
             }
         };
         Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) })
@@ -148,6 +156,24 @@ impl Guard {
     }
 }
 
+/// Whether a call wrote, although there is nothing to show for it.
+fn has_effect(tool: &Tool, failure: &Failure) -> bool {
+    tool.effect == Effect::Write && failure.effected() == Effected::Yes
+}
+
+/// The result of a call without a usable response. One that wrote is never said to have failed, because a model would repeat it.
+fn failed(tool: &Tool, failure: &Failure) -> Bytes {
+    let why = failure.message(tool.work.backend());
+    let text = match failure.effected() {
+        Effected::Yes if has_effect(tool, failure) => format!("The call succeeded. Its content is left out: {why}"),
+        Effected::Unknown if tool.effect == Effect::Write => {
+            format!("{why} Whether the call had an effect is not known.")
+        }
+        _ => why,
+    };
+    ToolResult::of_text(&text, !has_effect(tool, failure)).members().into()
+}
+
 /// How a call that was prepared is counted if it is refused.
 fn outcome_of(refusal: &Refusal) -> CallOutcome {
     match refusal {
@@ -165,7 +191,6 @@ mod tests {
         time::Duration,
     };
 
-    use bytes::Bytes;
     use futures::FutureExt;
     use serde_json::{Value, json};
 

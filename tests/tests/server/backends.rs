@@ -247,3 +247,63 @@ async fn a_backend_has_at_most_256_calls_at_once_and_the_next_one_fails() {
     let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
     assert_eq!((&end["clientId"], &end["error"]), (&json!("c8"), &json!("backend_busy")));
 }
+
+#[tokio::test]
+async fn a_write_that_succeeded_is_never_said_to_have_failed() {
+    let many = format!("[{}1]", "1,".repeat(3 * 1024 * 1024));
+    let raw = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+    let succeeded = |why: &str, error: &str| {
+        let text = format!("The call succeeded. Its content is left out: {why}");
+        (text, false, json!(["tool_call_success", error, null]))
+    };
+    let unknown = |why: &str, error: &str| {
+        let text = format!("{why} Whether the call had an effect is not known.");
+        (text, true, json!(["tool_call_error", error, null]))
+    };
+    let malformed = succeeded("Backend 'api' returned a response that is not valid JSON.", "answer_malformed");
+    let too_large = succeeded("Backend 'api' returned a response that is too large.", "answer_too_large");
+    let broken = "Backend 'api' closed the connection before its response was complete.";
+    for (what, reply, (text, is_error, record)) in [
+        ("half a JSON", Reply::response(200, "{"), malformed.clone()),
+        ("a web page", Reply::response(201, "<html>"), malformed.clone()),
+        ("not UTF-8", Reply::response(200, b"\xff\xfe"), malformed.clone()),
+        ("a key that appears twice", Reply::response(200, r#"{"a":1,"a":2}"#), malformed),
+        ("many values", Reply::response(200, many), too_large.clone()),
+        ("a large body", raw("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n{"), too_large),
+        (
+            "half a body",
+            raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+            succeeded(broken, "backend_unreachable"),
+        ),
+        (
+            "no list of records",
+            Reply::response(200, "{}"),
+            succeeded("Backend 'api' returned a response without the list of records.", "records_missing"),
+        ),
+        ("nothing", Reply::Close, unknown(broken, "backend_unreachable")),
+        ("silence", Reply::Silence, unknown("Backend 'api' did not respond within 500 ms.", "backend_timeout")),
+        (
+            "a refusal",
+            Reply::response(409, "no"),
+            (
+                "Backend 'api' responded with status 409: no".to_owned(),
+                true,
+                json!(["tool_call_error", "backend_status", null]),
+            ),
+        ),
+    ] {
+        let backend = Backend::start(move |_| reply.clone()).await.unwrap();
+        let mut document = with_read(&backend.url());
+        let tool = document["spec"]["tools"].as_array_mut().unwrap().last_mut().unwrap();
+        tool["http"]["method"] = json!("POST");
+        if what == "no list of records" {
+            tool["records"] = json!({"path": "/items"});
+        }
+        let server = start(&document).await;
+        let result = json!({"content": [{"type": "text", "text": text}], "isError": is_error});
+        assert_eq!(read(&server, AGENT).await, response(200, rpc_result(result)), "{what}");
+        let end = server.log.event(record[0].as_str().unwrap(), PATIENCE).await.unwrap();
+        let found = json!([end["event"], end["error"], end["recordsReturned"]]);
+        assert_eq!((&found, &end["backend"]), (&record, &json!("api")), "{what}");
+    }
+}

@@ -70,7 +70,7 @@ fn call(tool: &str, effect: Effect) -> CallStart<'_> {
 }
 
 fn success() -> CallEnd<'static> {
-    CallEnd::Success { records_returned: Some(3), bytes: 120 }
+    CallEnd::Success { records_returned: Some(3), bytes: 120, left_out: None }
 }
 
 fn assert_no_gap(lines: &[Value]) {

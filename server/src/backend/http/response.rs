@@ -44,7 +44,7 @@ pub async fn read(response: Response<Incoming>, mut share: Share) -> Result<Outp
     let status = response.status();
     let body = collect(response.into_body(), MAX_BYTES, &mut share).await;
     if status.is_success() {
-        let body = body?;
+        let body = body.map_err(|why| Failure::Unread(Box::new(why)))?;
         return Ok(Output::json_of(share, if body.is_empty() { Bytes::from_static(b"null") } else { body }));
     }
     Err(Failure::Status { status: status.as_u16(), text: beginning(&body.unwrap_or_default()) })
