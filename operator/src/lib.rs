@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod lease;
 pub mod local;
 pub mod manifests;
+pub mod mapping;
 pub mod metrics;
 pub mod object;
 pub mod probe;

@@ -163,13 +163,23 @@ fn owners(entries: &[Value]) -> BTreeMap<KeyDigest, BTreeSet<String>> {
     let mut owners: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (n, entry) in entries.iter().enumerate() {
         let id = entry.get("id").and_then(Value::as_str).filter(|id| id.parse::<ClientId>().is_ok());
-        let keys = entry.get("apiKeys").and_then(Value::as_array).into_iter().flatten();
-        let digests = keys.filter_map(|key| KeyDigest::try_from(key.get("sha256")?.as_str()?.to_owned()).ok());
-        for digest in digests {
+        let keys = if entry.is_object() { entry.get("apiKeys") } else { Some(entry) };
+        for digest in keys.map(digests).unwrap_or_default() {
             owners.entry(digest).or_default().insert(id.map_or_else(|| format!("clients[{n}]"), str::to_owned));
         }
     }
     owners
+}
+
+/// The digests in what should be a list of keys, wherever they stand in it.
+fn digests(keys: &Value) -> Vec<KeyDigest> {
+    match keys {
+        Value::String(text) => KeyDigest::try_from(text.clone()).into_iter().collect(),
+        Value::Array(items) => items.iter().flat_map(digests).collect(),
+        // The id of a key may be any text.
+        Value::Object(fields) => fields.iter().filter(|(name, _)| *name != "id").flat_map(|it| digests(it.1)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
 }
 
 /// A key identifies one client: clients that share one are all refused.

@@ -11,6 +11,8 @@ use k8s_openapi::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::mapping::Mapping;
+
 /// The annotation of a Secret with the record of the credential in it.
 pub const ISSUED: &str = "portcullis.dev/issued";
 /// The annotation of an McpClient that asks for new credentials, once for each value.
@@ -76,7 +78,8 @@ impl IssueRecord {
 
     /// Reads the record of this credential; `None` if there is none, or it is that of another one.
     pub fn read(text: &str, id: &str) -> Option<Self> {
-        serde_json::from_str::<Self>(text).ok().filter(|record| record.id == id)
+        let Mapping(record) = serde_json::from_str::<Mapping<Self>>(text).ok()?;
+        (record.id == id).then_some(record)
     }
 
     /// The record of this credential that a Secret carries.
@@ -154,6 +157,8 @@ mod tests {
             IssueRecord::new("id", &asked(Some("2026-01-01T00:00:00Z"), Some("x")), at("2026-11-26T12:00:00Z"));
         assert_eq!(IssueRecord::read(&record.text(), "id"), Some(record.clone()));
         assert_eq!(IssueRecord::read(&record.text(), "another"), None);
-        assert_eq!(IssueRecord::read("{}", "id"), None);
+        for other in ["{}", r#"["id", "2026-11-26T12:00:00Z"]"#, r#"["id", "2026-11-26T12:00:00Z", null, null]"#] {
+            assert_eq!(IssueRecord::read(other, "id"), None, "{other}");
+        }
     }
 }

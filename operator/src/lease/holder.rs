@@ -9,7 +9,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::random;
+use crate::{mapping, random};
 
 /// Where a pod has the token of its account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -28,7 +28,7 @@ pub struct Holder {
     pub boot: String,
     pub pid_namespace: String,
     /// The pod that it runs in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "mapping::optional")]
     pub pod: Option<HolderPod>,
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp}
 use serde_json::{Value, json};
 
 use super::{TERM, holder::Holder};
-use crate::cluster::received::ReceivedObject;
+use crate::{cluster::received::ReceivedObject, mapping::Mapping};
 
 /// The annotation with the facts about the holder.
 pub const ANNOTATION: &str = "portcullis.dev/holder";
@@ -33,11 +33,11 @@ impl Record {
         let text = |name: &str| spec[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let annotation = lease.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
         let holder = text("holderIdentity");
-        let facts = annotation.and_then(|facts| serde_json::from_str::<Holder>(facts).ok());
+        let facts = annotation.and_then(|facts| serde_json::from_str::<Mapping<Holder>>(facts).ok());
         Self {
             version: lease.metadata.resource_version.clone(),
             // Another program may have set the holder and left the annotation.
-            facts: facts.filter(|facts| holder.as_ref() == Some(&facts.identity)),
+            facts: facts.map(|Mapping(facts)| facts).filter(|facts| holder.as_ref() == Some(&facts.identity)),
             holder,
             acquired: text("acquireTime"),
             renewed: text("renewTime"),
@@ -62,4 +62,32 @@ impl Record {
 /// The time as the API has it.
 pub fn now() -> Value {
     json!(MicroTime(Timestamp::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::holder::HolderPod, *};
+
+    #[test]
+    fn the_facts_about_a_holder_are_a_mapping_and_so_is_its_pod() {
+        let pod = HolderPod { namespace: "ops".into(), name: "op".into(), uid: "u".into() };
+        let holder = Holder { identity: "h".into(), pod: Some(pod), ..Holder::this_process(false) };
+        let facts = json!(holder);
+        let (mut of_list, mut without) = (facts.clone(), facts.clone());
+        of_list["pod"] = json!(["ops", "op", "u"]);
+        without["pod"] = Value::Null;
+        let listed = json!(["h", "host", 1, 2, "boot", "pid", null]);
+        for (facts, expected) in [
+            (facts, Some(holder.clone())),
+            (without, Some(Holder { pod: None, ..holder })),
+            (of_list, None),
+            (listed, None),
+        ] {
+            let lease = json!({
+                "metadata": {"annotations": {ANNOTATION: facts.to_string()}}, "spec": {"holderIdentity": "h"},
+            });
+            let record = Record::new(&ReceivedObject::parse(&lease.to_string()).unwrap());
+            assert_eq!((record.holder.as_deref(), record.facts), (Some("h"), expected), "{facts}");
+        }
+    }
 }

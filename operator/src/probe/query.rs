@@ -10,6 +10,7 @@ use hyper_util::{
 use serde::Deserialize;
 
 use super::pod::Revisions;
+use crate::mapping::Mapping;
 
 /// The longest that a pod may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,5 +41,28 @@ async fn get(address: &str, port: u16) -> Option<Answer> {
     let client: Client<HttpConnector, String> = client.pool_max_idle_per_host(0).build(HttpConnector::new());
     let response = client.get(url).await.ok()?;
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?;
-    serde_json::from_slice(&body.to_bytes()).ok()
+    decoded(&body.to_bytes())
+}
+
+fn decoded(body: &[u8]) -> Option<Answer> {
+    serde_json::from_slice(body).ok().map(|Mapping(answer)| answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_mapping() {
+        let expected = Answer {
+            policy_revision: Some("p".into()),
+            credentials_revision: Some("c".into()),
+            pod_uid: Some("u".into()),
+        };
+        let answer = br#"{"policyRevision": "p", "credentialsRevision": "c", "podUid": "u", "more": 1}"#;
+        assert_eq!(decoded(answer), Some(expected));
+        for other in [r#"["p", "c", "u"]"#, "[]", "null", "\"u\"", ""] {
+            assert_eq!(decoded(other.as_bytes()), None, "{other}");
+        }
+    }
 }

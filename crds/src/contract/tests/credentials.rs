@@ -34,6 +34,31 @@ fn clients_that_share_a_key_are_refused_and_the_others_are_not() {
     assert_eq!(read.clients, [client("c", b"3")]);
 }
 
+/// Who else has a key does not depend on how an entry is written that is refused itself.
+#[test]
+fn a_key_that_is_in_an_entry_of_another_form_is_shared_too() {
+    let sha256 = String::from(KeyDigest::of(b"1"));
+    let one =
+        format!("{{id: a, uid: uid-of-a, apiKeys: [{{id: {}, sha256: {sha256}}}]}}", KeyDigest::of(b"1").key_id());
+    for (other, is_shared) in [
+        (format!("{{id: b, uid: u, apiKeys: [{{id: k, sha256: {sha256}}}]}}"), true),
+        (format!("{{id: b, uid: u, apiKeys: [[k, {sha256}]]}}"), true),
+        (format!("{{id: b, uid: u, apiKeys: [{sha256}]}}"), true),
+        (format!("{{id: b, uid: u, apiKeys: {{k: {{sha256: {sha256}}}}}}}"), true),
+        (format!("{{id: b, apiKeys: [{{sha256: {sha256}, other: 1}}]}}"), true),
+        (format!("[b, u, [{{id: k, sha256: {sha256}}}]]"), true),
+        (format!("[b, u, [[k, {sha256}]]]"), true),
+        (format!("{{id: b, uid: {sha256}, apiKeys: [{{id: {sha256}, sha256: x}}]}}"), false),
+    ] {
+        let read = CredentialsReading::parse(&format!("contract: 1\nclients: [{one}, {other}]")).unwrap();
+        let granted = if is_shared { vec![] } else { vec![client("a", b"1")] };
+        let granted_b = read.clients.iter().filter(|client| client.id.as_str() == "b" && !client.api_keys.is_empty());
+        assert_eq!(granted_b.count(), 0, "{other}");
+        let of_a: Vec<_> = read.clients.into_iter().filter(|client| client.id.as_str() == "a").collect();
+        assert_eq!(of_a, granted, "{other}");
+    }
+}
+
 #[test]
 fn a_client_may_state_one_of_its_keys_twice() {
     let mut twice = client("a", b"1");

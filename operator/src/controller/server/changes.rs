@@ -9,7 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{ClientId, revision::Revision};
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{Left, SETTLED};
+use crate::{
+    mapping::Mapping,
+    probe::{Left, SETTLED},
+};
 
 /// The annotation of a document's object.
 pub const ANNOTATION: &str = "portcullis.dev/changes";
@@ -21,7 +24,7 @@ const MAX_BYTES: usize = 32 * 1024;
 const DIGITS: usize = 12;
 
 /// The latest revisions of a document, the current one first.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Changes(Vec<Change>);
 
@@ -68,8 +71,10 @@ impl Behind {
 impl Changes {
     /// What an object's annotation says; nothing if it cannot be read.
     pub fn read(annotation: Option<&str>) -> Self {
-        let changes: Option<Self> = annotation.and_then(|text| serde_json::from_str(text).ok());
-        changes.filter(|Self(all)| all.iter().all(|change| change.revision.len() == DIGITS)).unwrap_or_default()
+        let changes: Option<Vec<Mapping<Change>>> = annotation.and_then(|text| serde_json::from_str(text).ok());
+        let changes = Self(changes.into_iter().flatten().map(|Mapping(change)| change).collect());
+        let is_readable = changes.0.iter().all(|change| change.revision.len() == DIGITS);
+        if is_readable { changes } else { Self::default() }
     }
 
     /// The annotation.

@@ -11,6 +11,8 @@ use std::{
 use serde::Deserialize;
 use tokio::time::sleep;
 
+use crate::mapping::Mapping;
+
 /// How often the log of a starting process is polled for its addresses.
 pub(super) const POLL: Duration = Duration::from_millis(20);
 
@@ -27,7 +29,7 @@ pub(super) async fn addresses(log: &Path, from: u64) -> (SocketAddr, SocketAddr)
     loop {
         let text = tail(log, from).unwrap_or_default();
         let started = text.lines().find_map(|line| {
-            let started = serde_json::from_str::<Started>(line).ok()?;
+            let started = serde_json::from_str::<Mapping<Started>>(line).ok()?.0;
             (started.event == "server_started").then_some((started.listen, started.admin))
         });
         match started {

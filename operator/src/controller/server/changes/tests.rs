@@ -79,7 +79,10 @@ fn a_document_that_somebody_else_replaced_may_be_served_since_it_was_put_back() 
 #[test]
 fn an_annotation_that_is_lost_or_forged_makes_every_older_revision_unknown() {
     let (c, d) = (revision("c"), revision("d"));
-    for lost in [None, Some("[{"), Some("[]"), Some(r#"[{"revision":"x","publishedAt":"2026-01-01T00:00:00Z"}]"#)] {
+    let time = "2026-01-01T00:00:00Z";
+    let of_list = format!(r#"[["{}","{time}",["one"]]]"#, c.short());
+    let of_text = format!(r#"[{{"revision":"x","publishedAt":"{time}"}}]"#);
+    for lost in [None, Some("[{"), Some("[]"), Some(&*of_text), Some(&*of_list)] {
         let changes = Changes::read(lost).publish(Some(&c), &d, Some(ids(&["one"])), at(400));
         assert_eq!(changes.since(Some(d.as_str())), (Behind::Nobody, None), "{lost:?}");
         assert_eq!(changes.since(Some(c.as_str())), (Behind::Anybody, Some(at(400))), "{lost:?}");
