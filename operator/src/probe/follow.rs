@@ -57,17 +57,14 @@ pub(super) struct Follower {
 impl Follower {
     /// Runs until the pod is no longer followed.
     pub async fn run(self: Arc<Self>, mut targets: watch::Receiver<ProbeTarget>) {
-        let mut publications = 0;
+        let mut nudging = Nudging::default();
         loop {
             let target = targets.borrow_and_update().clone();
-            let is_published = target.publications > publications;
+            nudging.aim(&target, Instant::now());
             tokio::select! {
-                () = self.bring(&target, is_published) => {
-                    publications = target.publications;
-                    if targets.changed().await.is_err() {
-                        return;
-                    }
-                }
+                () = Arc::clone(&self).bring(&target, &mut nudging) => if targets.changed().await.is_err() {
+                    return;
+                },
                 changed = targets.changed() => if changed.is_err() {
                     return;
                 },
@@ -75,43 +72,28 @@ impl Follower {
         }
     }
 
-    /// Returns once the pod serves its target for sure, or if it has no address.
-    async fn bring(&self, target: &ProbeTarget, is_published: bool) {
+    /// Returns once the pod serves the target for sure, or if it has no address.
+    async fn bring(self: Arc<Self>, target: &ProbeTarget, nudging: &mut Nudging) {
         #[cfg(test)]
         crate::supervise::faults::point(&format!("follower of {}", target.pod));
         let Some((address, port)) = &target.admin else { return };
         let start = Instant::now();
-        let mut nudging_since = None;
-        let mut nudges = NUDGES.iter();
-        let mut next_nudge = nudges.next();
-        let mut was_current = false;
-        if is_published {
-            nudging_since = Some(start);
-            next_nudge = nudges.next();
+        // Just after a publication it cannot be current.
+        if nudging.is_due(Instant::now()) {
             self.nudge(target).await;
             tokio::time::sleep(pause(Duration::ZERO)).await;
         }
         loop {
             let answer = self.query(address, *port, &target.uid).await;
-            // Its answer proves that it must be nudged. A pod that has not answered may just be starting.
             let has_answered = answer.is_some();
             let is_current = self.note(target, answer);
+            if has_answered {
+                nudging.answered(is_current, Instant::now());
+            }
             if is_current && !target.is_doubtful() {
                 return;
             }
-            if has_answered && was_current && !is_current {
-                (nudging_since, nudges) = (None, NUDGES.iter());
-                next_nudge = nudges.next();
-            }
-            was_current = is_current || (was_current && !has_answered);
-            if has_answered && !is_current {
-                nudging_since.get_or_insert_with(Instant::now);
-            }
-            if !is_current
-                && let (Some(since), Some(after)) = (nudging_since, next_nudge)
-                && since.elapsed() >= Duration::from_secs(*after)
-            {
-                next_nudge = nudges.next();
+            if !is_current && nudging.is_due(Instant::now()) {
                 self.nudge(target).await;
             }
             let pause = pause(start.elapsed());
@@ -139,7 +121,8 @@ impl Follower {
         is_current
     }
 
-    async fn nudge(&self, target: &ProbeTarget) {
+    /// Nudges the pod, to the end even if its target changes meanwhile.
+    async fn nudge(self: &Arc<Self>, target: &ProbeTarget) {
         if target.is_terminating {
             return;
         }
@@ -148,10 +131,56 @@ impl Follower {
         let value = format!("{}.{}", revision.get(..12).unwrap_or(revision), nudges);
         let metadata = json!({"uid": target.uid, "annotations": {SYNC_ANNOTATION: value}});
         let pod = ObjectRef::of::<Pod>(target.pod.clone());
-        if let Err(error) = self.cluster.patch_metadata("nudging", &pod, metadata).await {
-            // It will be queried and nudged again; a pod that was deleted is soon no longer followed.
-            debug!(%error, "a nudge failed");
+        let cluster = self.cluster.clone();
+        let patch = async move {
+            if let Err(error) = cluster.patch_metadata("nudging", &pod, metadata).await {
+                // It will be queried and nudged again; a pod that was deleted is soon no longer followed.
+                debug!(%error, "a nudge failed");
+            }
+        };
+        let _ = tokio::spawn(patch).await;
+    }
+}
+
+/// When the pod is nudged next. It does not begin again because something else about the target changes.
+#[derive(Debug, Default)]
+struct Nudging {
+    publications: u64,
+    revisions: Revisions,
+    /// The first nudge; `None` before an answer proves that it is needed: a pod that has not answered may just be starting.
+    since: Option<Instant>,
+    nudges: usize,
+    was_current: bool,
+}
+
+impl Nudging {
+    fn aim(&mut self, target: &ProbeTarget, now: Instant) {
+        let is_published = target.publications > self.publications;
+        if is_published || target.revisions != self.revisions {
+            let ProbeTarget { publications, revisions, .. } = target.clone();
+            let since = is_published.then_some(now);
+            *self = Self { publications, revisions, since, ..Self::default() };
         }
+    }
+
+    fn answered(&mut self, is_current: bool, now: Instant) {
+        if self.was_current && !is_current {
+            // It took up something else.
+            self.since = None;
+            self.nudges = 0;
+        }
+        self.was_current = is_current;
+        if !is_current {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// Whether the pod is to be nudged now. Then it counts as nudged.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let next = self.since.zip(NUDGES.get(self.nudges)).map(|(since, after)| since + Duration::from_secs(*after));
+        let is_due = next.is_some_and(|next| next <= now);
+        self.nudges += usize::from(is_due);
+        is_due
     }
 }
 

@@ -123,3 +123,51 @@ async fn a_pod_that_may_serve_its_target_from_before_is_asked_again_and_nudged_o
     assert_eq!(left.policy.map(|left| left.revision), Some("between".to_owned()));
     assert_eq!(left.credentials, None);
 }
+
+/// The pod serves something else for as long as the test lasts.
+#[tokio::test]
+async fn a_pod_is_nudged_for_each_publication_and_not_for_each_change_of_what_is_known_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let api = FakeApi::start(|_| Some((200, json!({"metadata": {"name": "crm-0"}})))).await;
+    let prober = Prober::new(Cluster::new(api.client(), Fence::open()), Supervisor::default(), |_| {});
+    let server = NamespacedName { namespace: "nudges".into(), name: "crm".into() };
+    let revisions = |policy: &str| Revisions { policy: Some(policy.into()), credentials: Some("c".into()) };
+    let follow = |policy: &str, restarts: i32, occasion: Occasion| {
+        let mut pod = (*pod("nudges", "u", port)).clone();
+        pod.restarts = restarts;
+        prober.follow(&server, &revisions(policy), None, occasion, &[pod.into()], &Restored::default());
+    };
+    let nudges = async {
+        follow("first", 0, Occasion::Routine);
+        let mut restarts = 0;
+        for (policy, occasion) in [
+            ("second", Occasion::Published),
+            ("second", Occasion::Published),
+            ("third", Occasion::Published),
+            ("fourth", Occasion::Routine),
+        ] {
+            let (begun, before) = (tokio::time::Instant::now(), api.requests().len());
+            follow(policy, restarts, occasion);
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                restarts += 1;
+                follow(policy, restarts, Occasion::Routine);
+            }
+            let nudged = async {
+                while api.requests().len() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(60), nudged).await.is_ok(), "{policy}: not nudged");
+            // On a slow machine the next ones may be due. One of the publication before may still be on its way.
+            let due = [0, 1, 2, 4, 8].iter().filter(|after| begun.elapsed().as_secs() >= **after).count();
+            let sent = api.requests().len() - before;
+            assert!(sent <= due + 1, "{policy}: {sent} nudges, {due} were due");
+        }
+    };
+    tokio::select! {
+        () = answer(listener, "u") => {}
+        () = nudges => {}
+    }
+}
