@@ -85,8 +85,8 @@ vocabulary! {
         /// Another party changes an object again each time that it is restored, or while it is written; the message names the object
         /// and the fields. It is restored once a minute at most.
         DriftContested,
-        /// A pod has the labels of the server and was not created by its Deployment. It counts nowhere, and the Service may send
-        /// calls to it.
+        /// A pod has the labels of the server and does not belong to its Deployment. The Service may send calls to it. It counts
+        /// nowhere, unless it mounts the policy of the server: then an access is said to be removed only once it confirms that.
         ForeignPod,
     }
 }

@@ -16,7 +16,12 @@ pub fn part_of_portcullis() -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.into(), super::FIELD_MANAGER.into()), (PART_OF.into(), "portcullis".into())])
 }
 
-/// Selects the objects and pods of all servers.
+/// Selects the objects of all servers.
 pub fn server_selector() -> String {
     format!("{MANAGED_BY}={},{NAME}={SERVER}", super::managed_fields::FIELD_MANAGER)
+}
+
+/// Selects the pods of all servers, and every pod that the Service of one selects.
+pub fn pod_selector() -> String {
+    format!("{NAME}={SERVER}")
 }

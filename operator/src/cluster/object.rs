@@ -3,7 +3,11 @@
 //! Objects are received without a type, so that one that cannot be decoded is kept with what is wrong with it, and the watch
 //! goes on for all others.
 
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::{Pod, Volume},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::Timestamp,
+};
 use kube::Resource;
 use portcullis_crds::{
     Finding, McpClientSpec, McpServer, McpServerSpec, NamespacedName, client::McpClientStatus, json_object,
@@ -28,6 +32,8 @@ pub type ClientObject = CustomObject<McpClientSpec, McpClientStatus>;
 pub const SYNC_ANNOTATION: &str = "portcullis.dev/sync";
 /// The name of the container port at which a pod reports what it serves.
 const ADMIN_PORT: &str = "admin";
+/// How many names of ConfigMaps are kept of a pod.
+const MAX_CONFIG_MAPS: usize = 16;
 /// How many characters of a decoder's message go into a finding.
 const MAX_ERROR: usize = 300;
 
@@ -135,7 +141,10 @@ pub struct ObservedPod {
     pub name: NamespacedName,
     pub uid: String,
     version: u64,
+    /// The server that its label names: a Service sends calls to it by that, whoever owns it.
     pub server: NamespacedName,
+    /// The names of the ConfigMaps in its volumes, as far as they may be the server's.
+    pub config_maps: Vec<String>,
     /// The address and port of its admin port, once it has an address.
     pub admin: Option<(String, u16)>,
     pub is_ready: bool,
@@ -184,7 +193,8 @@ impl From<Pod> for ObservedPod {
         let metadata = pod.metadata;
         let sync = metadata.annotations.as_ref().and_then(|all| all.get(SYNC_ANNOTATION)).cloned();
         let status = pod.status.unwrap_or_default();
-        let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
+        let (containers, volumes) = pod.spec.map(|spec| (spec.containers, spec.volumes)).unwrap_or_default();
+        let server = NamespacedName { namespace: name(&metadata).namespace, name: instance(&metadata) };
         let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
         let port = ports.find(|port| port.name.as_deref() == Some(ADMIN_PORT)).map(|port| port.container_port);
         let port = port.and_then(|port| u16::try_from(port).ok());
@@ -198,7 +208,8 @@ impl From<Pod> for ObservedPod {
             trouble,
             name: name(&metadata),
             version: version(&metadata),
-            server: server(&metadata),
+            config_maps: config_maps(volumes.unwrap_or_default(), &server.name),
+            server,
             replica_set: ReplicaSetRef::of(&metadata),
             is_terminating: metadata.deletion_timestamp.is_some(),
             has_ended,
@@ -269,9 +280,23 @@ fn version(metadata: &ObjectMeta) -> u64 {
 fn server(metadata: &ObjectMeta) -> NamespacedName {
     let mut owners = metadata.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true) && owner.kind == McpServer::kind(&()));
-    let label = || metadata.labels.as_ref().and_then(|labels| labels.get(labels::INSTANCE)).cloned();
-    let name = owner.map(|owner| owner.name.clone()).or_else(label);
-    NamespacedName { namespace: metadata.namespace.clone().unwrap_or_default(), name: name.unwrap_or_default() }
+    let name = owner.map_or_else(|| instance(metadata), |owner| owner.name.clone());
+    NamespacedName { namespace: metadata.namespace.clone().unwrap_or_default(), name }
+}
+
+/// The McpServer that a label names.
+fn instance(metadata: &ObjectMeta) -> String {
+    metadata.labels.as_ref().and_then(|labels| labels.get(labels::INSTANCE)).cloned().unwrap_or_default()
+}
+
+/// The names of the ConfigMaps in these volumes that begin with the name of the server.
+fn config_maps(volumes: Vec<Volume>, server: &str) -> Vec<String> {
+    let names = volumes.into_iter().flat_map(|volume| {
+        let sources = volume.projected.and_then(|projected| projected.sources).unwrap_or_default();
+        let projected = sources.into_iter().filter_map(|source| source.config_map).map(|it| it.name);
+        projected.chain(volume.config_map.map(|it| it.name))
+    });
+    names.filter(|name| name.starts_with(server)).take(MAX_CONFIG_MAPS).collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Context {
         self.watch_kind(tasks, servers, None, &self.servers, any, Self::server_changed);
         self.watch_kind(tasks, clients, None, &self.clients, any, Self::client_changed);
         let pods = ApiResource::erase::<Pod>(&());
-        self.watch_kind(tasks, pods, Some(labels::server_selector()), &self.pods, pod, Self::pod_changed);
+        self.watch_kind(tasks, pods, Some(labels::pod_selector()), &self.pods, pod, Self::pod_changed);
         for watched in self.owned.watches(&self.cluster, &self.scopes, &self.supervisor) {
             let context = Arc::clone(self);
             let name = watched.watch.name();

@@ -133,3 +133,40 @@ async fn a_pod_that_is_being_deleted_admits_until_it_confirms_or_is_gone() {
     cluster.patch::<Pod>("sales", &leaving, json!({"metadata": {"finalizers": null}})).await;
     until(PATIENCE, async || expect_eq(ready(&cluster, "reporting-agent").await?.as_str(), "True/Suspended")).await;
 }
+
+/// Somebody takes the labels away by which its ReplicaSet and the operator know it. The Service still sends calls to it.
+#[tokio::test]
+async fn a_pod_that_was_released_holds_back_what_it_does_not_serve_also_for_an_operator_that_never_knew_it() {
+    let mut cluster = TestCluster::start_with_crm().await;
+    let kubelet = Kubelet::start(&cluster, "sales", 7, 2).await;
+    cluster.until_client_condition("sales", "reporting-agent", "Ready", "True/Available").await;
+    cluster.kill_operator().await;
+    let released = kubelet.pods().remove(0);
+    kubelet.stick(&released);
+    let labels = json!({"pod-template-hash": null, "app.kubernetes.io/managed-by": null});
+    cluster.patch::<Pod>("sales", &released, json!({"metadata": {"labels": labels}})).await;
+    until(PATIENCE, async || {
+        let pod = cluster.api::<Pod>("sales").get(&released).await.map_err(|error| error.to_string())?;
+        expect_eq(pod.metadata.owner_references.is_none_or(|owners| owners.is_empty()), true)
+    })
+    .await;
+    suspend(&cluster, "reporting-agent").await;
+    cluster.start_operator();
+    until(PATIENCE, async || {
+        kubelet.sync(&cluster, "sales").await;
+        let (ready, message) = cluster.client_condition("sales", "reporting-agent", "Ready").await?;
+        expect_eq(ready.as_str(), "False/Publishing")?;
+        let words = format!("so far pod {released}, which is not gone yet, serves policy");
+        expect_eq(message.contains(&words), true).map_err(|error| format!("{error}: {message}"))?;
+        let (_, message) = cluster.server_condition("sales", "Ready").await?;
+        let words = format!("pod {released} mounts the policy of this server and does not belong to its Deployment");
+        expect_eq(message.contains(&words), true).map_err(|error| format!("{error}: {message}"))
+    })
+    .await;
+    kubelet.release(&released);
+    until(PATIENCE, async || {
+        kubelet.sync(&cluster, "sales").await;
+        expect_eq(ready(&cluster, "reporting-agent").await?.as_str(), "True/Suspended")
+    })
+    .await;
+}

@@ -92,7 +92,7 @@ fn own(context: &Context, fetched: &Fetched) -> impl Iterator<Item = (Arc<Observ
     let live = fetched.pods.iter().filter(|pod| !pod.has_ended);
     live.filter_map(|pod| match standing::of(context, fetched, pod) {
         Standing::Foreign => None,
-        standing => Some((Arc::clone(pod), standing == Standing::Leaving)),
+        standing => Some((Arc::clone(pod), standing != Standing::Ours)),
     })
 }
 

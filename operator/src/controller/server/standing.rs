@@ -1,24 +1,22 @@
 //! Which pods are the server's own. Pods are found by their labels, and anybody who may create pods can give them these labels: a
-//! pod counts only if its ReplicaSet belongs to the server's Deployment, by UID.
+//! pod counts only if its ReplicaSet belongs to the server's Deployment, by UID. One that mounts the server's policy counts against what
+//! is said to be in force, whoever owns it.
 //!
 //! ReplicaSets are read by name when a pod names one that is not known, and not watched: they are as many as pod templates, and
 //! hardly change.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::{
     api::apps::v1::ReplicaSet,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use portcullis_crds::NamespacedName;
+use portcullis_crds::{NamespacedName, contract::Version};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    build::{DEPLOYMENT, selector},
+    build::{DEPLOYMENT, config_map_name, selector},
     cluster::{
         Error, ObjectRef,
         object::{ObservedPod, ReplicaSetRef},
@@ -38,6 +36,9 @@ pub enum Standing {
     /// It was one, or it is not known yet whether it is one. It can hold back that something is said to be in force, and it
     /// cannot bring about that it is.
     Leaving,
+    /// It mounts the server's policy, so that it serves that, and counts as one that is leaving, and the Deployment has no part in it:
+    /// somebody took its label away, so that its ReplicaSet released it, or made it like that.
+    Stray,
     /// It is somebody else's, whatever its labels say.
     Foreign,
 }
@@ -57,22 +58,6 @@ pub struct Strangers {
     replica_sets: HashMap<String, SeenReplicaSet>,
     /// By the UID of the pod: since when it is known to be foreign, and whether that was reported.
     foreign: HashMap<String, (Instant, bool)>,
-    /// The UIDs of the pods that were the server's own.
-    ours: HashSet<String>,
-}
-
-impl Strangers {
-    /// What a pod is, with what it was: one that was the server's own mounts its documents for as long as it exists, although
-    /// somebody took its label away, so that its ReplicaSet released it, or gave it to another one.
-    fn remembering(&mut self, uid: &str, standing: Standing) -> Standing {
-        if standing == Standing::Ours {
-            self.ours.insert(uid.to_owned());
-        }
-        match standing {
-            Standing::Foreign if self.ours.contains(uid) => Standing::Leaving,
-            standing => standing,
-        }
-    }
 }
 
 /// How long what was read is used, if it makes the pods the server's own, and if it does not: the Deployment may adopt them.
@@ -95,7 +80,6 @@ pub async fn read_owners(context: &Context, fetched: &Fetched) -> (Option<Durati
         let now = Instant::now();
         let strangers = &mut lock(&memory).strangers;
         strangers.replica_sets.retain(|uid, _| named.contains_key(uid));
-        strangers.ours.retain(|uid| fetched.pods.iter().any(|pod| pod.uid == *uid));
         let is_due = |it: &&&ReplicaSetRef| {
             let seen = strangers.replica_sets.get(&it.uid);
             seen.is_none_or(|seen| now.duration_since(seen.read_at) >= seen.lasts(&fetched.name, deployment.as_ref()))
@@ -132,30 +116,30 @@ pub async fn read_owners(context: &Context, fetched: &Fetched) -> (Option<Durati
 pub fn of(context: &Context, fetched: &Fetched, pod: &ObservedPod) -> Standing {
     let deployment = deployment(context, fetched);
     let memory = context.of_servers.of(&fetched.name);
-    let strangers = &mut lock(&memory).strangers;
+    let strangers = &lock(&memory).strangers;
     let seen = pod.replica_set.as_ref().map(|it| strangers.replica_sets.get(&it.uid));
-    let standing = standing(pod, seen, &fetched.name, deployment.as_ref());
-    strangers.remembering(&pod.uid, standing)
+    standing(pod, seen, &fetched.name, deployment.as_ref())
 }
 
-/// The foreign pods, by name, and those of them that are to be reported; and when one that is new will be among them.
+/// What is said of the pods that the Deployment has no part in, what of that is to be reported, and when one that is new will be
+/// among them.
 pub fn foreign(context: &Context, fetched: &Fetched) -> (Vec<String>, Vec<String>, Option<Duration>) {
-    let is_foreign = |pod: &&std::sync::Arc<ObservedPod>| of(context, fetched, pod) == Standing::Foreign;
-    let pods: Vec<_> = fetched.pods.iter().filter(|pod| !pod.has_ended).filter(is_foreign).collect();
+    let live = fetched.pods.iter().filter(|pod| !pod.has_ended);
+    let pods: Vec<_> = live.filter_map(|pod| Some((pod, of(context, fetched, pod).note(&pod.name.name)?))).collect();
     let memory = context.of_servers.of(&fetched.name);
     let known = &mut lock(&memory).strangers.foreign;
-    known.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
+    known.retain(|uid, _| pods.iter().any(|(pod, _)| pod.uid == *uid));
     let (mut settled, mut news, mut again) = (Vec::new(), Vec::new(), None);
     let now = Instant::now();
-    for pod in pods {
+    for (pod, note) in pods {
         let (since, is_reported) = known.entry(pod.uid.clone()).or_insert((now, false));
         match SETTLED.checked_sub(now.duration_since(*since)).filter(|left| !left.is_zero()) {
             Some(left) => again = Some(again.map_or(left, |again: Duration| again.min(left))),
             None => {
-                settled.push(pod.name.name.clone());
                 if !std::mem::replace(is_reported, true) {
-                    news.push(pod.name.name.clone());
+                    news.push(note.clone());
                 }
+                settled.push(note);
             }
         }
     }
@@ -185,13 +169,36 @@ fn standing(
     server: &NamespacedName,
     deployment: Option<&Deployment>,
 ) -> Standing {
-    match seen {
+    let standing = match seen {
         None => Standing::Foreign,
         Some(None) => Standing::Leaving,
-        Some(Some(seen)) => match seen.standing(server, deployment) {
-            Standing::Ours if pod.is_terminating => Standing::Leaving,
-            standing => standing,
-        },
+        Some(Some(seen)) => seen.standing(server, deployment),
+    };
+    match standing {
+        Standing::Ours if pod.is_terminating => Standing::Leaving,
+        Standing::Foreign if mounts_policy(pod, server) => Standing::Stray,
+        standing => standing,
+    }
+}
+
+fn mounts_policy(pod: &ObservedPod, server: &NamespacedName) -> bool {
+    Version::WRITTEN.iter().any(|version| pod.config_maps.contains(&config_map_name(&server.name, *version)))
+}
+
+impl Standing {
+    /// What is said of a pod that the Deployment has no part in.
+    fn note(self, pod: &str) -> Option<String> {
+        match self {
+            Self::Ours | Self::Leaving => None,
+            Self::Stray => Some(format!(
+                "pod {pod} mounts the policy of this server and does not belong to its Deployment: the Service may send calls to it, \
+                 and what it serves counts until it is gone"
+            )),
+            Self::Foreign => Some(format!(
+                "pod {pod} has the labels of this server and was not created for it: it is not asked what it serves, and the Service \
+                 may send calls to it"
+            )),
+        }
     }
 }
 
@@ -217,7 +224,7 @@ impl SeenReplicaSet {
     fn lasts(&self, server: &NamespacedName, deployment: Option<&Deployment>) -> Duration {
         match self.standing(server, deployment) {
             Standing::Ours => OURS_FOR,
-            Standing::Leaving | Standing::Foreign => OTHERS_FOR,
+            Standing::Leaving | Standing::Stray | Standing::Foreign => OTHERS_FOR,
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     sync::lock,
     validate::ServerPlan,
 };
-use content::{assess, content, is_foreign};
+use content::{assess, content};
 pub use input::StatusInput;
 
 /// How often each server is reconciled: Secrets are not watched.
@@ -56,7 +56,7 @@ pub async fn report(
     let pods = pods(context, fetched, &published, now);
     let (foreign, news, settles) = standing::foreign(context, fetched);
     let metadata = &fetched.input.server.metadata;
-    let foreign_events = news.iter().map(|pod| EventDraft::warning(Reason::ForeignPod, is_foreign(pod)));
+    let foreign_events = news.into_iter().map(|note| EventDraft::warning(Reason::ForeignPod, note));
     for event in outcome.events.iter().cloned().chain(foreign_events) {
         context.events.write::<McpServer>(metadata, &event).await;
     }

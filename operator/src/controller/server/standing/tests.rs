@@ -99,19 +99,31 @@ fn a_pod_without_a_replica_set_is_foreign_and_one_that_was_not_read_confirms_not
 }
 
 #[test]
-fn a_pod_that_was_the_server_s_own_is_leaving_until_it_is_gone_whoever_owns_it_by_then() {
-    use Standing::{Foreign, Leaving, Ours};
-    let mut strangers = Strangers::default();
-    for (uid, now, expected) in [
-        ("a", Foreign, Foreign),
-        ("b", Leaving, Leaving),
-        ("b", Foreign, Foreign),
-        ("c", Ours, Ours),
-        ("c", Foreign, Leaving),
-        ("c", Ours, Ours),
-        ("a", Foreign, Foreign),
+fn a_pod_that_mounts_the_policy_counts_until_it_is_gone_whoever_owns_it() {
+    let deployment = Deployment { uid: "ours".into(), is_ours: true };
+    let projected = |name: &str| json!([{"name": "config", "projected": {"sources": [{"configMap": {"name": name}}]}}]);
+    for (what, volumes, expected) in [
+        ("as the Deployment mounts it", projected("crm-policy-v1"), Standing::Stray),
+        ("by itself", json!([{"name": "p", "configMap": {"name": "crm-policy-v1"}}]), Standing::Stray),
+        ("of another server", projected("crm-policy-v1-policy-v1"), Standing::Foreign),
+        ("nothing", json!([]), Standing::Foreign),
     ] {
-        assert_eq!(strangers.remembering(uid, now), expected, "{uid}, {now:?}");
+        let labels = json!({"app.kubernetes.io/instance": "crm"});
+        let theirs = replica_set(owner("apps/v1", "Deployment", "wiki", "theirs"), json!({}));
+        for (owner, seen) in [
+            (json!([]), None),
+            (owner("apps/v1", "ReplicaSet", "theirs-1", "set"), Some(Some(&theirs))),
+            (owner("portcullis.dev/v1alpha1", "McpServer", "wiki", "wiki"), None),
+        ] {
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "a", "namespace": "sales", "labels": labels, "ownerReferences": owner},
+                "spec": {"containers": [], "volumes": volumes},
+            }))
+            .unwrap();
+            let pod = ObservedPod::from(pod);
+            assert_eq!(pod.server, crm(), "the Service selects it by its label");
+            assert_eq!(standing(&pod, seen, &crm(), Some(&deployment)), expected, "{what}, {owner}");
+        }
     }
 }
 

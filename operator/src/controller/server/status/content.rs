@@ -123,8 +123,7 @@ fn ready(
 
 /// What is said in addition, whatever the server is like.
 fn notes(input: &StatusInput<'_>) -> Vec<String> {
-    let strangers: Vec<String> = input.foreign.iter().map(|pod| is_foreign(pod)).collect();
-    [&*strangers, input.unreadable].into_iter().flat_map(first).collect()
+    [input.foreign, input.unreadable].into_iter().flat_map(first).collect()
 }
 
 /// The first of these notes, and how many more there are.
@@ -134,14 +133,6 @@ fn first(notes: &[String]) -> Vec<String> {
         last.push_str(&format!(" (and {more} more like this)"));
     }
     first
-}
-
-/// What is said of a pod that is somebody else's.
-pub fn is_foreign(pod: &str) -> String {
-    format!(
-        "pod {pod} has the labels of this server and was not created for it: it is not asked what it serves, and the Service may \
-         send calls to it"
-    )
 }
 
 fn pods(input: &StatusInput<'_>) -> PodStatus {

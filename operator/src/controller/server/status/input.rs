@@ -28,7 +28,7 @@ pub struct StatusInput<'a> {
     pub problem: Option<&'a Error>,
     pub deployment: Option<&'a Deployment>,
     pub pods: &'a [Pod],
-    /// The names of the pods that have the server's labels and are not its own.
+    /// The pods that have the server's labels and are not its own, in words.
     pub foreign: &'a [String],
     /// The clients whose Secrets cannot be read, and why, in words.
     pub unreadable: &'a [String],

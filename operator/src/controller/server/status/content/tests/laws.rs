@@ -180,7 +180,7 @@ fn what_is_said_follows_from_the_facts_in_each_combination_of_them() {
         assert!(!(is("Stalled", "True") && is("Reconciling", "True")), "{}", what());
         assert!(is("Ready", "True") || is("Stalled", "True") || is("Reconciling", "True"), "{}", what());
         assert!(!facts.is_contested || is("Stalled", "True"), "{}", what());
-        assert!(!facts.is_foreign || find(&status, "Ready").message.contains("pod x has the labels"), "{}", what());
+        assert!(!facts.is_foreign || find(&status, "Ready").message.split("; ").any(|note| note == "x"), "{}", what());
         // What was taken from a client is in force nowhere only if no pod that may take calls is behind, be it as it may otherwise.
         assert!(!confirmation.is_removed() || (behind.is_empty() && !facts.is_unwritten), "{}", what());
         let has_counted = facts.pods.iter().any(|pod| pod.counts() && !pod.is_leaving);
