@@ -34,6 +34,8 @@ const ISSUED: &str = "issued";
 #[derive(Default)]
 pub(super) struct ClientKeys {
     known: BTreeMap<NamespacedName, Vec<ClientKey>>,
+    /// The files of every credential that a client has, also of one that cannot be read at the moment.
+    kept: BTreeSet<PathBuf>,
     /// The files that no client has any more, and since when.
     unused: BTreeMap<PathBuf, Instant>,
 }
@@ -60,9 +62,11 @@ impl ClientKeys {
     pub fn update(&mut self, state: &State, secrets: &Secrets, grace: Duration) -> Result<(), Error> {
         let mut result = Ok(());
         let before = std::mem::take(&mut self.known);
+        self.kept.clear();
         for (client, secret) in secrets.iter().flat_map(|(client, secrets)| secrets.iter().map(move |it| (client, it)))
         {
             let was_issued = before.contains_key(client);
+            self.kept.extend(files(secret.kind, &base(state, client, secret)));
             match ClientKey::load_or_create(state, client, secret, was_issued) {
                 Ok(key) => self.known.entry(client.clone()).or_default().push(key),
                 Err(error) => result = result.and(Err(error)),
@@ -72,8 +76,7 @@ impl ClientKeys {
         for file in before.values().flatten().flat_map(ClientKey::files) {
             self.unused.entry(file).or_insert(now);
         }
-        let kept: BTreeSet<PathBuf> = self.known.values().flatten().flat_map(ClientKey::files).collect();
-        self.unused.retain(|file, since| !kept.contains(file) && (since.elapsed() < grace || remove(file)));
+        self.unused.retain(|file, since| !self.kept.contains(file) && (since.elapsed() < grace || remove(file)));
         result
     }
 
@@ -89,8 +92,7 @@ impl ClientKeys {
         let of_kinds = KINDS.iter().flat_map(|kind| kind.data).map(|data| data.file_extension);
         let extensions: Vec<_> = of_kinds.chain([ISSUED, OWNER]).collect();
         let is_ours = |path: &PathBuf| extensions.iter().any(|known| path.extension().is_some_and(|it| it == *known));
-        let kept: BTreeSet<PathBuf> = self.known.values().flatten().flat_map(ClientKey::files).collect();
-        for file in list(state.keys()).flat_map(list).filter(is_ours).filter(|file| !kept.contains(file)) {
+        for file in list(state.keys()).flat_map(list).filter(is_ours).filter(|file| !self.kept.contains(file)) {
             remove(&file);
         }
     }
@@ -120,7 +122,7 @@ impl ClientKey {
     ) -> Result<Self, Error> {
         let kind = secret.kind;
         let owner = secret.client.uid.as_deref().unwrap_or_default();
-        let base = state.keys().join(&client.namespace).join(&secret.name);
+        let base = base(state, client, secret);
         let file = |extension: &str| file(&base, extension);
         let is_owned = read(&file(OWNER))?.is_some_and(|uid| uid.0 == owner.as_bytes());
         let mut data = SecretData::new();
@@ -156,9 +158,18 @@ impl ClientKey {
     }
 
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let extensions = self.kind.data.iter().map(|data| data.file_extension).chain([ISSUED, OWNER]);
-        extensions.map(|extension| file(&self.base, extension))
+        files(self.kind, &self.base)
     }
+}
+
+/// The path of a credential's files, without their extensions.
+fn base(state: &State, client: &NamespacedName, secret: &ClientSecret) -> PathBuf {
+    state.keys().join(&client.namespace).join(&secret.name)
+}
+
+fn files(kind: &CredentialKind, base: &Path) -> impl Iterator<Item = PathBuf> {
+    let extensions = kind.data.iter().map(|data| data.file_extension).chain([ISSUED, OWNER]);
+    extensions.map(move |extension| file(base, extension))
 }
 
 fn stamp(kind: &CredentialKind, base: &Path) -> Vec<Stamp> {

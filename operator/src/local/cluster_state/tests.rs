@@ -188,3 +188,32 @@ fn a_key_that_cannot_be_written_holds_up_no_other_and_is_created_by_the_next_upd
     cluster.update(&state, Some(&both), &both).unwrap();
     assert!(key_of(&cluster, "alice").is_some());
 }
+
+#[test]
+fn a_key_that_cannot_be_read_for_a_while_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path().join("state")).unwrap();
+    let mut cluster = LocalClusterState::load(&state);
+    cluster.grace = Duration::ZERO;
+    let alice = folder(&Folder::default(), &[("alice", "k")]);
+    cluster.update(&state, None, &alice).unwrap();
+    let key = key_of(&cluster, "alice").unwrap();
+
+    // A folder cannot be read as a file, whoever runs this.
+    let issued = key_file(&cluster, "alice").unwrap().with_extension("issued");
+    let content = fs::read(&issued).unwrap();
+    fs::remove_file(&issued).unwrap();
+    fs::create_dir(&issued).unwrap();
+    for _ in 0..2 {
+        cluster.update(&state, Some(&alice), &alice).unwrap_err();
+    }
+    let mut next = LocalClusterState::load(&state);
+    next.update(&state, None, &alice).unwrap_err();
+    next.forget_left_over(&state, &alice);
+    fs::remove_dir(&issued).unwrap();
+    fs::write(&issued, content).unwrap();
+    for mut cluster in [cluster, next] {
+        cluster.update(&state, Some(&alice), &alice).unwrap();
+        assert_eq!(key_of(&cluster, "alice"), Some(key.clone()));
+    }
+}
