@@ -53,16 +53,17 @@ pub fn server(input: &ServerInput) -> ServerPlan {
 /// spec count where they take something away.
 pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> ServerPlan {
     let findings = match checked {
-        Ok(half) => match plan_with(input, half.into(), Findings::default()) {
+        Ok(half) => match plan_with(input, half.into(), None, Findings::default()) {
             Ok(plan) => return plan,
             Err(too_large) => too_large.into(),
         },
         Err(findings) => findings,
     };
-    if let Some(half) = server_half::published(input)
-        && let Ok(plan) = plan_with(input, narrowed(half, &input.server), findings.clone())
-    {
-        return plan;
+    if let Some(half) = server_half::published(input) {
+        let before = half.readable.clone();
+        if let Ok(plan) = plan_with(input, narrowed(half, &input.server), Some(&before), findings.clone()) {
+            return plan;
+        }
     }
     let refused = |findings| ClientDecision { findings, result: Err(Refusal::ServerNeverValid) };
     let requests = requests(input, None);
@@ -72,19 +73,28 @@ pub fn plan(input: &ServerInput, checked: Result<Arc<ServerHalf>, Findings>) -> 
 }
 
 /// The plan with this half. The findings are those of the McpServer. If not all of the half can be read, no client is granted more than
-/// what is published.
+/// what is published. Only clients are admitted that the half `before` admits, too: a rule that was narrowed for each of two groups of
+/// clients still counts both together.
 ///
 /// # Errors
 /// Returns an error if the policy does not fit into a ConfigMap even without clients.
-fn plan_with(input: &ServerInput, published: PublishedHalf, findings: Findings) -> Result<ServerPlan, Finding> {
+fn plan_with(
+    input: &ServerInput,
+    published: PublishedHalf,
+    before: Option<&ServerHalf>,
+    findings: Findings,
+) -> Result<ServerPlan, Finding> {
     let half = &published.readable;
     let is_bounded = !published.is_complete();
     let mut decisions = BTreeMap::new();
     let mut entries = Vec::new();
     let mut admission = Admission::new(half);
+    let mut admission_before = before.map(Admission::new);
     for request in requests(input, Some(half)) {
         let request = ClientRequest { is_bounded, ..request };
-        let grant = admission.admit(&request).map(|rule| Grant::new(&request, rule, half));
+        let was_admitted = admission_before.as_mut().map_or(Ok(0), |before| before.admit(&request));
+        let grant = was_admitted.and_then(|_| admission.admit(&request));
+        let grant = grant.map(|rule| Grant::new(&request, rule, half));
         let result = grant.and_then(|grant| grant.is_enforceable().then_some(grant).ok_or(Refusal::LimitBelowReplicas));
         let has_none = request.input.credentials.as_ref().is_some_and(Vec::is_empty);
         let is_left_out = has_none && input.is_credentials_document_stuck;

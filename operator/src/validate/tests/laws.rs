@@ -31,11 +31,12 @@ fn any_clients() -> impl Strategy<Value = (Vec<ClientInput>, Vec<ClientInput>)> 
     clients.prop_flat_map(|clients| (Just(clients.clone()), Just(clients).prop_shuffle()))
 }
 
-const SERVERS: [&str; 4] = [
+const SERVERS: [&str; 5] = [
     "",
     "replicas: 3, clients: [{maxClients: 2}]",
     "clients: [{namespaces: {from: All}, allow: {tools: [read, write], effects: [Write], maxRecordsPerQuery: 7, limits: {requests: 5, per: 1h}}}]",
     "clients: [{allow: {limits: {requests: 70, per: 1m}}}, {namespaces: {from: All}, maxClients: 3}]",
+    "clients: [{namespaces: {from: All}, maxClients: 2, allow: {tools: [read, find]}}]",
 ];
 
 proptest! {
@@ -75,6 +76,35 @@ proptest! {
             ids(documents.policy.clients().iter().map(|client| &client.id).collect()),
             ids(documents.credentials.clients().iter().map(|client| &client.id).collect())
         );
+    }
+
+    /// Whatever a spec with errors says: each client keeps at most what the valid spec grants it, and none is admitted besides.
+    #[test]
+    fn a_spec_with_errors_admits_and_grants_no_more_than_the_valid_one(
+        (first, _) in any_clients(),
+        (second, _) in any_clients(),
+        (n, m) in (0..SERVERS.len(), 0..SERVERS.len()),
+    ) {
+        let valid = server(&input(SERVERS[n], first));
+        let expected = after(&valid, input(SERVERS[n], second.clone()));
+        let separator = if SERVERS[m].is_empty() { "" } else { ", " };
+        let invalid = format!("{}{separator}limits: {{perClient: {{requests: 1, per: 48h}}}}", SERVERS[m]);
+        let plan = after(&valid, input(&invalid, second));
+        prop_assert!(!plan.findings.is_empty());
+        let allowed = expected.documents.as_ref().unwrap().policy.clients();
+        for client in plan.documents.as_ref().unwrap().policy.clients() {
+            let decision = &expected.decisions[&client.id.resolve("sales")].result;
+            if matches!(decision, Err(Refusal::SharedCredential { .. })) {
+                // Whoever had the same key was taken away.
+                continue;
+            }
+            let Some(allowed) = allowed.iter().find(|allowed| allowed.id == client.id) else {
+                return Err(TestCaseError::fail(format!("{} is admitted", client.id)));
+            };
+            prop_assert!(client.tools.iter().all(|tool| allowed.tools.contains(tool)));
+            prop_assert!(client.max_records_per_query <= allowed.max_records_per_query);
+            prop_assert!(client.allow_write <= allowed.allow_write && client.suspended >= allowed.suspended);
+        }
     }
 
     /// A grant is an intersection: with the rule that admits the client, and of a client with errors also with what it had.
