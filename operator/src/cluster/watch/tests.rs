@@ -33,7 +33,7 @@ async fn holds(store: &Store<OwnedObject>, names: &[&str]) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), held).await.expect("the store must come to hold them");
+    tokio::time::timeout(Duration::from_secs(60), held).await.expect("the store must come to hold them");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_list_that_is_refused_is_not_an_empty_list() {
             () = store.synced() => {}
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), synced).await.expect("the fourth answer must be taken");
+    tokio::time::timeout(Duration::from_secs(60), synced).await.expect("the fourth answer must be taken");
     assert_eq!(store.all().len(), 1, "synced by the first list that was answered, and by nothing before");
 }
 

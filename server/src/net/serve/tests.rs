@@ -152,7 +152,7 @@ struct Server {
 fn bounds() -> Bounds {
     Bounds {
         headers_within: Duration::from_millis(400),
-        idle: Duration::from_millis(900),
+        idle: PATIENCE,
         write_stall: Duration::from_millis(400),
         ..Bounds::default()
     }

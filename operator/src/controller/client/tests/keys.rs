@@ -189,7 +189,7 @@ async fn an_annotation_of_ours_starts_a_reconcile_and_another_one_does_not() {
         [("portcullis.dev/reconcile", true), ("portcullis.dev/new-key", true), ("example.com/note", false)]
     {
         let context = context(&api, json!({}));
-        while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+        while super::is_due(&context).await {}
         let client = context.clients.get(&name("bot")).unwrap();
         let spec = serde_json::to_value(client.object.spec.as_ref().unwrap()).unwrap();
         let mut object: Value = serde_json::from_str(object("McpClient", "bot", spec, json!({})).json()).unwrap();
@@ -197,8 +197,7 @@ async fn an_annotation_of_ours_starts_a_reconcile_and_another_one_does_not() {
         object["metadata"]["resourceVersion"] = json!("2");
         let change = context.clients.event(ReceivedObject::parse(&object.to_string()).unwrap().into()).unwrap();
         context.client_changed(&change);
-        let due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
-        assert_eq!(due, is_due, "{annotation}");
+        assert_eq!(super::is_due(&context).await, is_due, "{annotation}");
     }
 }
 
@@ -220,13 +219,12 @@ async fn a_secret_that_was_not_touched_is_polled_by_its_metadata_alone_and_one_t
     let context = context(&api, json!({}));
     report(&context, false);
     reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
-    while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+    while super::is_due(&context).await {}
     let before = api.requests().len();
     for (touched, is_due) in [(1, false), (1, false), (2, true)] {
         version.store(touched, Ordering::SeqCst);
         polling::poll(&context, &ReconcileKey::Client(name("bot"))).await;
-        let due = tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok();
-        assert_eq!(due, is_due);
+        assert_eq!(super::is_due(&context).await, is_due);
     }
     let requests = api.requests().split_off(before);
     assert_eq!(requests.len(), 3, "nothing but the polls: {requests:?}");

@@ -1,6 +1,8 @@
 //! A stop loses no request: what a peer sends while its connection is closed is answered, or the peer sees a clean end and the request
 //! was never begun.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use super::*;
 
 const LAST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nlast";
@@ -160,29 +162,30 @@ async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
 async fn whoever_connects_and_sends_while_the_listener_closes_is_answered_or_not_connected() {
     let server = server(|_| {}).await;
     let address = server.address;
-    let callers: Vec<_> = (0..8)
-        .map(|_| {
+    let answered: [_; 8] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = answered
+        .iter()
+        .map(|answered| {
+            let answered = Arc::clone(answered);
             tokio::spawn(async move {
-                let mut answered = 0;
                 // Connected anew for each request, until that is refused.
                 while let Ok(Ok(mut stream)) =
-                    tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await
+                    tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(address)).await
                 {
                     stream.write_all(LAST).await.unwrap();
                     let mut answer = Vec::new();
                     while !answer.ends_with(b"last") {
                         assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed without an answer");
                     }
-                    answered += 1;
+                    answered.fetch_add(1, Relaxed);
                 }
-                answered
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    wait_until("each of them was answered", || answered.iter().all(|answered| answered.load(Relaxed) > 0)).await;
     server.stop.send(PATIENCE).unwrap();
     for caller in callers {
-        assert!(caller.await.unwrap() > 0);
+        caller.await.unwrap();
     }
     assert!(server.task.await.unwrap());
 }

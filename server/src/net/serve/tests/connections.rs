@@ -28,9 +28,9 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_cut_off() {
     let server = server(|_| {}).await;
+    let began = Instant::now();
     let _unread = server.get("/large").await;
     server.until_connections(1).await;
-    let began = Instant::now();
     server.until_connections(0).await;
     assert!(began.elapsed() > Duration::from_millis(350), "{:?}", began.elapsed());
 }

@@ -91,8 +91,8 @@ async fn a_peer_that_opens_no_window_is_cut_off() {
     let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     let request = Request::get("http://x/large").body(Full::<Bytes>::default()).unwrap();
-    let unread = client.send_request(request).await.unwrap();
     let began = Instant::now();
+    let unread = client.send_request(request).await.unwrap();
     server.until_connections(0).await;
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     drop(unread);
@@ -103,6 +103,7 @@ async fn neither_pings_nor_other_streams_hide_an_answer_that_is_not_taken() {
     let server = server(|_| {}).await;
     for with_others in [false, true] {
         let mut client = pinging(&server, 1_000).await;
+        let began = Instant::now();
         let unread = client.send_request(large()).await.unwrap();
         let mut others = client.clone();
         let busy = tokio::spawn(async move {
@@ -115,7 +116,6 @@ async fn neither_pings_nor_other_streams_hide_an_answer_that_is_not_taken() {
                 let _ = answer.into_body().collect().await;
             }
         });
-        let began = Instant::now();
         server.until_connections(0).await;
         assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
         busy.await.unwrap();

@@ -5,8 +5,8 @@ use super::*;
 #[tokio::test]
 async fn a_head_that_is_sent_byte_by_byte_is_cut_off_while_others_are_served() {
     let server = server(|_| {}).await;
-    let (mut slow, mut other) = (server.connect().await, server.connect().await);
     let began = Instant::now();
+    let (mut slow, mut other) = (server.connect().await, server.connect().await);
     let start = b"POST /echo HTTP/1.1\r\nhost: x\r\nx-filler: ";
     for byte in start.iter().chain(std::iter::repeat(&b'a')) {
         if slow.write_all(&[*byte]).await.is_err() {
@@ -55,6 +55,7 @@ async fn a_malformed_head_is_answered_400_and_a_large_one_431() {
 async fn a_body_that_is_sent_byte_by_byte_is_answered_408() {
     let server = server(|_| {}).await;
     let mut stream = server.connect().await;
+    let began = Instant::now();
     stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n").await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let writing = tokio::spawn(async move {
@@ -63,7 +64,6 @@ async fn a_body_that_is_sent_byte_by_byte_is_answered_408() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    let began = Instant::now();
     let mut answer = [0; 12];
     reader.read_exact(&mut answer).await.unwrap();
     assert_eq!(status(std::str::from_utf8(&answer).unwrap()), "408");

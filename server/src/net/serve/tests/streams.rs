@@ -34,9 +34,9 @@ async fn a_stream_with_nothing_to_send_is_not_stalled() {
 #[tokio::test]
 async fn a_stream_that_its_peer_does_not_read_is_cut_off() {
     let server = server(|_| {}).await;
+    let began = Instant::now();
     let unread = server.get("/flood").await;
     server.until_connections(1).await;
-    let began = Instant::now();
     server.until_connections(0).await;
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     drop(unread);
@@ -55,9 +55,9 @@ async fn a_stream_that_its_peer_does_not_read_is_cut_off() {
 async fn a_keep_alive_is_sent_while_there_is_nothing_else() {
     let stream = StreamBounds { keep_alive: Duration::from_millis(50), ..STREAM };
     let server = server_with(bounds(), stream).await;
+    let began = Instant::now();
     let mut quiet = server.get("/quiet").await;
     let chunk = format!("2\r\n{KEEP_ALIVE}\r\n");
-    let began = Instant::now();
     read_until(&mut quiet, &chunk.repeat(3)).await;
     assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
 }
