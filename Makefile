@@ -33,4 +33,4 @@ generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from 
 
 e2e: ## The whole system on a real node (needs root)
 	@scripts/needs e2e
-	tests/e2e/run
+	@scripts/check e2e

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 const URL: &str = "http://crm.sales.svc:3000/mcp";
 
-/// How long connections may still go to a killed pod: until the endpoints and kube-proxy's rules no longer have it.
-const STALE_ENDPOINT: Duration = Duration::from_secs(2);
+/// How long connections may still go to a killed pod: until the endpoints and kube-proxy's rules no longer have it. That is a second
+/// on an idle machine.
+const STALE_ENDPOINT: Duration = Duration::from_secs(10);
 
 /// One line that the agent prints: the response to a call, or why there is none.
 #[derive(Debug, Deserialize)]

@@ -16,8 +16,9 @@ use crate::pods::{self, ServedPod};
 
 /// The tools of the clients. The second one is taken away.
 const TOOLS: [&str; 2] = ["search_contacts", "get_deal_summary"];
-/// What the median of all revocations must be below. They take a quarter of a second on an idle machine.
-const MEDIAN: Duration = Duration::from_secs(2);
+/// What the median of all revocations must be below. They take a quarter of a second on an idle machine, and a minute if kubelet is
+/// left to itself.
+const MEDIAN: Duration = Duration::from_secs(5);
 
 /// What is done to a client.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ pub use audit_log::{AuditLog, Mark, Right, Rights, Write};
 pub use objects::condition;
 pub use operator::{TestCluster, repository};
 
-use crate::Error;
+use crate::{Error, process::last_lines};
 
 /// An API server with its etcd and controllers, on ports of their own.
 pub struct ControlPlane {
@@ -28,6 +28,12 @@ pub struct ControlPlane {
     client: Client,
     audit: AuditLog,
 }
+
+/// What a failing test shows of its cluster: the states, and then who did what about them.
+const SHOWN_ON_FAILURE: [&str; 2] = [
+    "get mcpservers,mcpclients,deployments,pods --all-namespaces --output=wide",
+    "get events --all-namespaces --sort-by=.metadata.creationTimestamp",
+];
 
 impl ControlPlane {
     /// Starts API server, etcd and controllers. If the cache does not hold them, they are built first, which takes minutes.
@@ -119,6 +125,19 @@ impl ControlPlane {
         let text = serde_json::to_string(&config).map_err(|error| Error::io("writing a kubeconfig")(error.into()))?;
         std::fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))?;
         Ok(path)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for arguments in SHOWN_ON_FAILURE {
+            let shown = self.kubectl(arguments.split(' ').chain(["--request-timeout=10s"]));
+            let shown = shown.unwrap_or_else(|error| error.to_string());
+            eprintln!("--- the last lines of kubectl {arguments}:\n{}", last_lines(&shown));
+        }
     }
 }
 

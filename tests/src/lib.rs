@@ -15,4 +15,4 @@ pub use binary::binary;
 pub use cluster::{ControlPlane, Mark, Right, Rights, TestCluster, Write, condition, repository};
 pub use error::Error;
 pub use process::{Output, Process, Usage};
-pub use wait::{PATIENCE, eventually, expect_eq, until};
+pub use wait::{PATIENCE, PROMPTLY, eventually, expect_eq, until};

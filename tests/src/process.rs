@@ -19,6 +19,12 @@ use crate::{Error, eventually};
 /// How many lines of each program a failing test prints.
 const SHOWN_ON_FAILURE: usize = 40;
 
+/// What a failing test prints of a long text.
+pub(crate) fn last_lines(text: &str) -> String {
+    let skipped = text.lines().count().saturating_sub(SHOWN_ON_FAILURE);
+    text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+}
+
 /// A running program.
 pub struct Process {
     name: String,
@@ -133,10 +139,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.output.resume();
         if std::thread::panicking() {
-            let text = self.output.text();
-            let skipped = text.lines().count().saturating_sub(SHOWN_ON_FAILURE);
-            let shown: Vec<&str> = text.lines().skip(skipped).collect();
-            eprintln!("--- the last lines of {}:\n{}", self.name, shown.join("\n"));
+            eprintln!("--- the last lines of {}:\n{}", self.name, last_lines(&self.output.text()));
         }
         // The group may outlive its leader. While the leader is not waited for, its number cannot be given to another process.
         if self.is_running() {

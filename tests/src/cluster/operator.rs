@@ -53,6 +53,8 @@ impl TestCluster {
         let (crds, rbac) = (repository("crds"), repository("operator/rbac.yaml"));
         control_plane.kubectl(["apply", "--server-side", "-f", &crds, "-f", &rbac]).unwrap();
         control_plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
+        // It is served a moment after that is said.
+        until(PATIENCE, async || control_plane.kubectl(["get", "mcpservers,mcpclients", "-A"]).map(drop)).await;
         let kubeconfig =
             control_plane.service_account_kubeconfig("portcullis-system", "portcullis-operator").await.unwrap();
         Self { operator: None, control_plane, kubeconfig }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::{Error, eventually};
+use crate::{Error, PATIENCE, eventually};
 
 /// The smallest size that a pipe can have, so that it fills soon while the reading is paused.
 const PIPE_BYTES: usize = 4096;
@@ -67,7 +67,7 @@ impl Output {
         if let Some(pipe) = &self.pipe {
             // The kernel refuses while the pipe holds more than that.
             let shrink = async || rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES).map(drop);
-            eventually(Duration::from_secs(10), shrink).await?;
+            eventually(PATIENCE, shrink).await?;
         }
         *lock(&self.pause.is_paused) = true;
         Ok(())

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
 use portcullis_crds::{McpClient, McpServer};
-use portcullis_tests::{PATIENCE, TestCluster, expect_eq, repository, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, expect_eq, repository, until};
 use serde_json::json;
 
 const ALL: [&str; 3] = ["customer-service-agent", "readonly-dashboard", "reporting-agent"];
@@ -42,9 +42,6 @@ async fn the_objects_of_the_example_are_created_once_and_their_drift_is_correcte
 
     drift_is_corrected(&cluster).await;
 }
-
-/// How soon drift is corrected.
-const PROMPTLY: Duration = Duration::from_secs(2);
 
 async fn drift_is_corrected(cluster: &TestCluster) {
     let policy = cluster.policy("sales").await.unwrap();

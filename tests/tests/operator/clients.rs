@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use portcullis_crds::{McpClient, McpServer};
-use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, repository, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, condition, expect_eq, repository, until};
 use serde_json::{Value, json};
 
 /// Waits until the policy has no such client, and returns how long that took.
@@ -21,9 +21,6 @@ async fn lost(cluster: &TestCluster, namespace: &str, id: &str) -> Duration {
     start.elapsed()
 }
 
-/// How soon a client loses its access.
-const PROMPTLY: Duration = Duration::from_secs(2);
-
 /// The manifest of a client of the example's server.
 fn client(namespace: &str, name: &str, server: Value, tools: Value) -> String {
     let access = json!({"serverRef": server, "tools": tools, "maxRecordsPerQuery": 100, "allowWrite": true});
@@ -34,7 +31,7 @@ fn client(namespace: &str, name: &str, server: Value, tools: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_removal_is_published_within_two_seconds_even_if_the_server_is_invalid() {
+async fn a_removal_is_published_promptly_even_if_the_server_is_invalid() {
     let cluster = TestCluster::start_with_crm().await;
     let clients = cluster.api::<McpClient>("sales");
 
@@ -93,7 +90,9 @@ async fn many_changes_are_published_together_and_soon() {
     })
     .await;
     let took = start.elapsed();
-    assert!(took < applied_in + Duration::from_secs(6), "{took:?} after {applied_in:?}");
+    println!("60 changes in {applied_in:?} were published after {took:?}");
+    // One by one, at one a second, they would take a minute.
+    assert!(took < applied_in + Duration::from_secs(20), "{took:?} after {applied_in:?}");
     let policies = cluster.writes(mark).iter().filter(|write| write.resource == "configmaps").count();
     // In each second one is due, one has what changed while that was written, and at most one is by a reconcile that had just
     // started for another reason. If every reconcile published, there would be one for nearly every change.
@@ -172,7 +171,8 @@ async fn a_client_that_cannot_be_decoded_is_reported_and_keeps_its_access_and_th
     assert_eq!(ids, ["customer-service-agent", "reporting-agent"]);
     until(PATIENCE, async || {
         let arguments = ["get", "mcpc", "reporting-agent", "-n", "sales", "-o", "json"];
-        let printed: Value = serde_json::from_str(&cluster.control_plane.kubectl(arguments).unwrap()).unwrap();
+        let printed = cluster.control_plane.kubectl(arguments).map_err(|error| error.to_string())?;
+        let printed: Value = serde_json::from_str(&printed).unwrap();
         let accepted = &printed["status"]["conditions"][0];
         let message = accepted["message"].as_str().unwrap_or_default();
         expect_eq((accepted["reason"].as_str(), message.contains("spec.access: ")), (Some("Invalid"), true))
@@ -230,6 +230,8 @@ async fn a_server_with_a_finalizer_still_takes_up_revocations_after_its_deletion
         Ok::<_, String>(policy.clients.iter().any(|client| client.id.as_str().ends_with(name)))
     };
     until(PATIENCE, async || expect_eq(client("reporting-agent").await?, true)).await;
+    // It is written after the policy, and the last of the objects.
+    cluster.until_server_condition("sales", "Accepted", "True/Valid").await;
     cluster.patch::<McpServer>("sales", "crm", json!({"metadata": {"finalizers": ["example.com/wait"]}})).await;
     cluster.api::<McpServer>("sales").delete("crm", &DeleteParams::default()).await.unwrap();
     cluster.until_client_condition("sales", "reporting-agent", "Ready", "False/ServerNotFound").await;

@@ -29,7 +29,7 @@ async fn writes_of_a_restart(cluster: &mut TestCluster, time: Duration) -> Vec<W
     cluster.writes(mark)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_pod_is_nudged_until_it_serves_what_is_published_and_then_left_alone() {
     let mut cluster = TestCluster::start_with_crm().await;
     let kubelet = Kubelet::start(&cluster, "sales", 1, 2).await;
@@ -104,7 +104,7 @@ async fn idle(cluster: &mut TestCluster) {
     assert_eq!(writes, []);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_nothing_changes_nothing_is_written_not_even_after_a_restart() {
     let mut cluster = TestCluster::start_with_crm().await;
     let _kubelet = Kubelet::start(&cluster, "sales", 2, 2).await;

@@ -2,7 +2,7 @@
 //! changed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams};
@@ -54,6 +54,9 @@ async fn keys(cluster: &TestCluster, namespace: &str) -> BTreeMap<String, String
     keys
 }
 
+/// How long it may take an operator until it was killed or has nothing more to write.
+const KILLED_WITHIN: Duration = Duration::from_secs(180);
+
 /// Starts the operator and kills it after that many writes. Returns whether it made that many.
 async fn is_killed_after(
     cluster: &mut TestCluster,
@@ -65,8 +68,9 @@ async fn is_killed_after(
     cluster.start_operator();
     proxy.kills(cluster.operator.as_ref().unwrap().pid());
     let mut operator = cluster.operator.take().unwrap();
-    let mut looks = 0;
+    let (mut looks, began) = (0, Instant::now());
     let was_killed = loop {
+        assert!(began.elapsed() < KILLED_WITHIN, "after {writes} writes: neither killed nor in the end state");
         if operator.ended(Duration::from_millis(200)).await.is_ok() {
             break true;
         }

@@ -1,5 +1,6 @@
 //! Plays the kubelet for the pods of one server: each pod gets a loopback address, where it reports what it serves. As with a
-//! real kubelet, a pod takes up what is published when the pod object changes, and not before.
+//! real kubelet, a pod takes up what is published when the pod object changes, and not before. A test with pods needs a runtime with
+//! several threads, so that they answer in time while the test waits for kubectl.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -31,7 +31,7 @@ async fn an_edit_is_not_lost_when_the_operator_writes_the_status_before_the_watc
         // This changes what the client is granted, so that the operator writes the client's status while its event is due.
         let rule = json!({"spec": {"clients": [{"allow": {"maxRecordsPerQuery": round}}]}});
         cluster.patch::<McpServer>("sales", "crm", rule).await;
-        until(LATE * 3, async || expect_eq(is_suspended(&cluster).await, suspended)).await;
+        until(LATE + PATIENCE, async || expect_eq(is_suspended(&cluster).await, suspended)).await;
         until(PATIENCE, async || {
             let client = cluster.api::<McpClient>("sales").get("reporting-agent").await.unwrap();
             expect_eq(client.status.and_then(|status| status.observed_generation), client.metadata.generation)

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
 use portcullis_crds::{McpClient, contract::KeyDigest};
-use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, expect_eq, until};
 use serde_json::{Value, json};
 
 const CLIENT: &str = "customer-service-agent";
 const SECRET: &str = "customer-service-agent-key";
-/// How soon a key is revoked after an edit of its client.
-const PROMPTLY: Duration = Duration::from_secs(2);
-
 async fn digests(cluster: &TestCluster) -> Result<Vec<KeyDigest>, String> {
     let credentials = cluster.credentials("sales").await?;
     let entry = credentials.clients.iter().find(|client| client.id.as_str() == CLIENT);
@@ -114,23 +112,28 @@ async fn a_key_is_revoked_although_admission_refuses_its_secret() {
     }
 }
 
+/// Somebody makes a Secret anew, with another type, and with or without its data.
+async fn has_another_type(cluster: &TestCluster, name: &str, has_data: bool) {
+    let secrets = cluster.api::<Secret>("sales");
+    let mut other = secrets.get(name).await.unwrap();
+    other.metadata = ObjectMeta { resource_version: None, uid: None, managed_fields: None, ..other.metadata };
+    other.type_ = Some("example.com/other".into());
+    other.data = other.data.filter(|_| has_data);
+    // The operator may create it in between.
+    until(PATIENCE, async || {
+        let _ = secrets.delete(name, &DeleteParams::default()).await;
+        secrets.create(&PostParams::default(), &other).await.map(drop)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_key_in_a_secret_of_another_type_or_one_that_is_being_deleted_is_revoked() {
     let cluster = TestCluster::start_with_crm().await;
     let secrets = cluster.api::<Secret>("sales");
     for has_key in [true, false] {
-        // Somebody made it anew, with another type.
-        let mut other = secrets.get(SECRET).await.unwrap();
         let old = digest(&cluster).await;
-        secrets.delete(SECRET, &DeleteParams::default()).await.unwrap();
-        other.metadata.resource_version = None;
-        other.metadata.uid = None;
-        other.metadata.managed_fields = None;
-        other.type_ = Some("example.com/other".into());
-        if !has_key {
-            other.data = None;
-        }
-        secrets.create(&PostParams::default(), &other).await.unwrap();
+        has_another_type(&cluster, SECRET, has_key).await;
         ask(&cluster, if has_key { "new-key" } else { "reconcile" }, "other").await;
         is_revoked(&cluster, old).await;
         is_replaced(&cluster, old).await;
@@ -147,13 +150,7 @@ async fn a_key_in_a_secret_of_another_type_or_one_that_is_being_deleted_is_revok
     is_replaced(&cluster, old).await;
 
     // The Secret of the server's credentials, of another type.
-    let mut other = secrets.get("crm-credentials-v1").await.unwrap();
-    secrets.delete("crm-credentials-v1", &DeleteParams::default()).await.unwrap();
-    other.metadata.resource_version = None;
-    other.metadata.uid = None;
-    other.metadata.managed_fields = None;
-    other.type_ = Some("example.com/other".into());
-    let _ = secrets.create(&PostParams::default(), &other).await;
+    has_another_type(&cluster, "crm-credentials-v1", true).await;
     let old = digest(&cluster).await;
     ask(&cluster, "new-key", "credentials").await;
     is_replaced(&cluster, old).await;

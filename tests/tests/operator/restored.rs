@@ -8,12 +8,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
 use portcullis_crds::McpClient;
-use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, expect_eq, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-
-/// How soon an edit is published.
-const PROMPTLY: Duration = Duration::from_secs(2);
 
 /// A program of the control plane that was stopped, and how it is started again.
 struct Stopped {

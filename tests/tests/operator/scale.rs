@@ -20,18 +20,26 @@ async fn kubectl_scale_sets_the_replicas_of_a_server_that_does_not_set_them() {
     has_replicas(&cluster, 1).await;
     let stored = cluster.api::<McpServer>("sales").get("crm").await.unwrap();
     assert_eq!(stored.spec.replicas, None, "the schema has no default");
-    assert_eq!(cluster.policy("sales").await.unwrap().server.unwrap().readable.server.replicas, 1);
+    has_policy(&cluster, 1).await;
 
     cluster.control_plane.kubectl(["scale", "mcpserver/crm", "-n", "sales", "--replicas=3"]).unwrap();
     has_replicas(&cluster, 3).await;
+    has_policy(&cluster, 3).await;
+    let selector = "app.kubernetes.io/instance=crm,app.kubernetes.io/name=portcullis-server";
     until(PATIENCE, async || {
-        expect_eq(cluster.policy("sales").await?.server.map(|half| half.readable.server.replicas), Some(3))
+        let scale = cluster.control_plane.kubectl(["get", "--raw", SCALE]).map_err(|error| error.to_string())?;
+        let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
+        expect_eq((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(3), &json!(selector)))
     })
     .await;
-    let scale = cluster.control_plane.kubectl(["get", "--raw", SCALE]).unwrap();
-    let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
-    let selector = "app.kubernetes.io/instance=crm,app.kubernetes.io/name=portcullis-server";
-    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(3), &json!(selector)));
+}
+
+/// Waits until the policy is for so many pods.
+async fn has_policy(cluster: &TestCluster, replicas: u16) {
+    until(PATIENCE, async || {
+        expect_eq(cluster.policy("sales").await?.server.map(|half| half.readable.server.replicas), Some(replicas))
+    })
+    .await;
 }
 
 const SCALE: &str = "/apis/portcullis.dev/v1alpha1/namespaces/sales/mcpservers/crm/scale";

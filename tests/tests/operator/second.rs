@@ -30,6 +30,7 @@ async fn a_second_operator_is_refused_and_one_that_follows_is_not_held_up() {
 
     let mut refused = second(&cluster);
     assert_eq!(refused.ended(PATIENCE).await.unwrap().code(), ANOTHER_RUNS);
+    refused.output().closed(PATIENCE).await.unwrap();
     let said = refused.output().text();
     assert!(said.contains(&format!("another operator runs against this cluster: process {pid} on ")), "{said}");
     assert_eq!(holder(&cluster).await.as_ref(), Some(&first), "it is not disturbed");
@@ -57,6 +58,7 @@ async fn a_second_operator_is_refused_and_one_that_follows_is_not_held_up() {
     let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
     cluster.patch::<Lease>(NAMESPACE, "portcullis-operator", renewed).await;
     assert_eq!(operator.ended(PATIENCE).await.unwrap().code(), ANOTHER_RUNS);
+    operator.output().closed(PATIENCE).await.unwrap();
     let said = operator.output().text();
     assert!(said.contains("another operator took over: somebody else"), "{said}");
     assert_eq!(holder(&cluster).await.as_deref(), Some("somebody else"));

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use portcullis_crds::{McpClient, McpServer};
-use portcullis_tests::{PATIENCE, TestCluster, condition, expect_eq, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, condition, expect_eq, until};
 use serde_json::{Value, json};
 
 use crate::kubelet::Kubelet;
@@ -73,7 +73,7 @@ metadata: {name: frozen}
 spec: {policyName: frozen, validationActions: [Deny]}
 "#;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_suspended_once_the_pods_refuse_it_and_not_while_the_write_is_refused() {
     let mut cluster = TestCluster::start_with_crm().await;
     let kubelet = Kubelet::start(&cluster, "sales", 3, 2).await;
@@ -85,7 +85,8 @@ async fn a_client_is_suspended_once_the_pods_refuse_it_and_not_while_the_write_i
         let probe = json!({"metadata": {"annotations": {"example.com/probe": "1"}}});
         let parameters = kube::api::PatchParams { dry_run: true, ..Default::default() };
         let patched = configmaps.patch("crm-policy-v1", &parameters, &kube::api::Patch::Merge(probe)).await;
-        expect_eq(patched.is_err(), true)
+        let refusal = patched.err().map(|error| error.to_string()).unwrap_or_default();
+        expect_eq(refusal.contains("change freeze"), true).map_err(|error| format!("{error}: {refusal}"))
     })
     .await;
     cluster.patch::<McpClient>("sales", "reporting-agent", json!({"spec": {"suspended": true}})).await;
@@ -166,15 +167,16 @@ async fn two_clients_of_one_spec_have_one_status_whatever_they_were_and_a_server
         for name in ["xx", "yy"] {
             expect_eq(of_client(&cluster, name).await?.0.as_str(), "True/ScaledToZero False False")?;
         }
-        expect_eq(of_server(&cluster).await?.0.as_str(), "True/ScaledToZero False False")
+        expect_eq(of_server(&cluster).await?.0.as_str(), "True/ScaledToZero False False")?;
+        let table = cluster.control_plane.kubectl(["get", "mcps,mcpc", "-n", "sales", "-o", "wide"]);
+        let table = table.map_err(|error| error.to_string())?;
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        expect_eq(&rows[0][..7], &["NAME", "READY", "REASON", "TOOLS", "CLIENTS", "PODS", "CURRENT"])?;
+        expect_eq(&rows[1][1..7], &["True", "ScaledToZero", "1", "2", "0/0", "0/0"])?;
+        expect_eq(&rows[3][..5], &["NAME", "READY", "REASON", "SERVERS", "KEY"])?;
+        expect_eq(&rows[4][1..5], &["True", "ScaledToZero", "1/1", "xx-key"])
     })
     .await;
-    let table = cluster.control_plane.kubectl(["get", "mcps,mcpc", "-n", "sales", "-o", "wide"]).unwrap();
-    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0][..7], ["NAME", "READY", "REASON", "TOOLS", "CLIENTS", "PODS", "CURRENT"]);
-    assert_eq!(rows[1][1..7], ["True", "ScaledToZero", "1", "2", "0/0", "0/0"]);
-    assert_eq!(rows[3][..5], ["NAME", "READY", "REASON", "SERVERS", "KEY"]);
-    assert_eq!(rows[4][1..5], ["True", "ScaledToZero", "1/1", "xx-key"]);
 }
 
 #[tokio::test]
@@ -205,7 +207,7 @@ async fn pods_that_cannot_be_created_stall_the_server_in_the_words_of_who_refuse
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_status_that_somebody_changed_is_put_back_at_once_and_then_left_alone() {
     let cluster = TestCluster::start_with_crm().await;
     let _kubelet = Kubelet::start(&cluster, "sales", 4, 2).await;
@@ -221,7 +223,7 @@ async fn a_status_that_somebody_changed_is_put_back_at_once_and_then_left_alone(
             ["patch", kind, name, "-n", "sales", "--subresource=status", "--type=merge", "-p", &lie.to_string()];
         cluster.control_plane.kubectl(arguments).unwrap();
     }
-    until(Duration::from_secs(5), async || {
+    until(PROMPTLY, async || {
         expect_eq(cluster.api::<McpServer>("sales").get("crm").await.unwrap().status.as_ref(), Some(&server))?;
         expect_eq(
             cluster.api::<McpClient>("sales").get("reporting-agent").await.unwrap().status.as_ref(),

@@ -54,7 +54,7 @@ async fn suspend(cluster: &TestCluster, client: &str) {
     cluster.patch::<McpClient>("sales", client, json!({"spec": {"suspended": true}})).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_not_the_server_s_own_confirms_nothing_holds_nothing_back_and_is_named() {
     let cluster = TestCluster::start_with_crm().await;
     let mut kubelet = Kubelet::start(&cluster, "sales", 5, 2).await;
@@ -77,12 +77,12 @@ async fn a_pod_that_is_not_the_server_s_own_confirms_nothing_holds_nothing_back_
             expect_eq(is_said, true).map_err(|error| format!("{error}: {message}"))?;
         }
         let status = cluster.api::<McpServer>("sales").get("crm").await.unwrap().status.unwrap().pods.unwrap();
-        expect_eq((status.total, status.ready, status.revisions.len()), (2, 2, 2))
+        expect_eq((status.total, status.ready, status.revisions.len()), (2, 2, 2))?;
+        let events = cluster.api::<Event>("sales").list(&ListParams::default()).await.unwrap().items;
+        let said = events.iter().filter(|event| event.reason.as_deref() == Some("ForeignPod"));
+        expect_eq(said.count(), 3).map_err(|error| format!("each is said once: {error}"))
     })
     .await;
-    let events = cluster.api::<Event>("sales").list(&ListParams::default()).await.unwrap().items;
-    let said = events.iter().filter(|event| event.reason.as_deref() == Some("ForeignPod"));
-    assert_eq!(said.count(), 3, "each is said once");
 
     // They confirm nothing: neither beside pods of the server's own, nor alone.
     kubelet.pods().iter().for_each(|pod| kubelet.stick(pod));
@@ -108,7 +108,7 @@ async fn a_pod_that_is_not_the_server_s_own_confirms_nothing_holds_nothing_back_
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_being_deleted_admits_until_it_confirms_or_is_gone() {
     let cluster = TestCluster::start_with_crm().await;
     let kubelet = Kubelet::start(&cluster, "sales", 6, 2).await;
@@ -127,9 +127,13 @@ async fn a_pod_that_is_being_deleted_admits_until_it_confirms_or_is_gone() {
     })
     .await;
     // It is none of the pods that are to be: the server itself is as the others are.
-    let (synced, _) = cluster.server_condition("sales", "PolicySynced").await.unwrap();
-    assert_eq!(synced, "True/Synced");
-    assert_eq!(ready(&cluster, "readonly-dashboard").await.unwrap(), "True/Available");
+    until(PATIENCE, async || {
+        kubelet.sync(&cluster, "sales").await;
+        expect_eq(cluster.server_condition("sales", "PolicySynced").await?.0.as_str(), "True/Synced")?;
+        expect_eq(ready(&cluster, "readonly-dashboard").await?.as_str(), "True/Available")?;
+        expect_eq(ready(&cluster, "reporting-agent").await?.as_str(), "False/Publishing")
+    })
+    .await;
     cluster.patch::<Pod>("sales", &leaving, json!({"metadata": {"finalizers": null}})).await;
     until(PATIENCE, async || expect_eq(ready(&cluster, "reporting-agent").await?.as_str(), "True/Suspended")).await;
 }

@@ -1,16 +1,12 @@
 //! The operator starts and finds documents that another release published, while the spec of the server has errors: what is taken from
 //! clients is published promptly all the same.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
 use portcullis_crds::{McpClient, McpServer, Revision, document};
-use portcullis_tests::{PATIENCE, TestCluster, expect_eq, until};
+use portcullis_tests::{PATIENCE, PROMPTLY, TestCluster, expect_eq, until};
 use serde_json::{Value, json};
 
-/// How soon a revocation is published, by an operator that has read everything.
-const PROMPTLY: Duration = Duration::from_secs(2);
 const POLICY: &str = "crm-policy-v1";
 
 async fn published(cluster: &TestCluster) -> String {
