@@ -20,7 +20,7 @@ const REVISION: &str = "revision";
 /// An entry of `clients`, or a part of one, that could not be read: it grants nothing, and the others are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedClient {
-    /// `None` if the entry has no valid id.
+    /// `None` if the entry has no valid id, or if it is the list that cannot be read.
     pub id: Option<ClientId>,
     pub findings: Findings,
 }
@@ -82,18 +82,16 @@ impl Envelope {
     }
 
     /// Decodes the entries of `clients`, sorted by id. Two entries of one id are both refused: which of them counts would be a
-    /// guess.
-    ///
-    /// # Errors
-    /// Returns an error if `clients` is not a list.
-    pub fn take_clients<T: Entry>(&mut self) -> Result<(Vec<T>, Vec<RefusedClient>), Findings> {
-        if let Some(flaw) = self.flaws.iter().find(|flaw| flaw.segments == ["clients"]) {
-            return Err(flaw.finding().into());
-        }
-        let entries = match self.fields.remove("clients") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(entries)) => entries,
-            Some(_) => return Err(Finding::new("clients", "must be a list").into()),
+    /// guess. If it is not clear which entries there are, there are none: one that is suspended or gone must not stay in force.
+    pub fn take_clients<T: Entry>(&mut self) -> (Vec<T>, Vec<RefusedClient>) {
+        let flaw = self.flaws.iter().find(|flaw| flaw.segments == ["clients"]).map(Flaw::finding);
+        let entries = match (flaw, self.fields.remove("clients")) {
+            (None, None | Some(Value::Null)) => Vec::new(),
+            (None, Some(Value::Array(entries))) => entries,
+            (flaw, _) => {
+                let finding = flaw.unwrap_or_else(|| Finding::new("clients", "must be a list"));
+                return (Vec::new(), vec![RefusedClient { id: None, findings: finding.into() }]);
+            }
         };
         let mut clients: BTreeMap<ClientId, (usize, T)> = BTreeMap::new();
         // Ids that more than one entry has. One that cannot be read may hold the restriction that the other one lacks.
@@ -121,7 +119,7 @@ impl Envelope {
                 refused.push(RefusedClient { id: Some(id), findings: finding.into() });
             }
         }
-        Ok((clients.into_values().map(|(_, client)| client).collect(), refused))
+        (clients.into_values().map(|(_, client)| client).collect(), refused)
     }
 
     /// The fields that were not taken, and what cannot be read of them.

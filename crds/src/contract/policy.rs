@@ -95,11 +95,13 @@ impl PolicyReading {
     ///
     /// # Errors
     /// Returns an error if the document as a whole cannot be trusted: it is not YAML, it is of another contract version, its
-    /// revision is not the revision of its content, or it is half written and lacks a part of the server's half.
+    /// revision is not the revision of its content, or it is half written and lacks both clients and a part of the server's half.
     pub fn parse(text: &str) -> Result<Self, Findings> {
         let mut envelope = Envelope::open(document::tolerant(text)?)?;
-        envelope.require(["server", "spec"])?;
-        let (mut clients, refused) = envelope.take_clients::<PolicyClient>()?;
+        if envelope.raw_clients().is_empty() {
+            envelope.require(["server", "spec"])?;
+        }
+        let (mut clients, refused) = envelope.take_clients::<PolicyClient>();
         clients.iter_mut().for_each(PolicyClient::sort);
         let (revision, is_sealed) = (envelope.revision.clone(), envelope.is_sealed);
         let (fields, flaws) = envelope.rest();

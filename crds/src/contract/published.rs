@@ -95,6 +95,9 @@ impl HalfReading {
             return None;
         }
         let of = |name: &str| self.fields.get(name).unwrap_or(&Value::Null);
+        if of("server").is_null() || of("spec").is_null() {
+            return None;
+        }
         let is_known = self.fields.keys().all(|name| ["server", "spec"].contains(&name.as_str()));
         let exact = (document::decode_published(of("server"), ""), document::decode_published(of("spec"), ""));
         let (mut half, written) = match exact {

@@ -43,8 +43,22 @@ struct Flaws {
 /// Reads the only document of a text. A part that cannot be read is null in the value, or has the last of its values.
 ///
 /// # Errors
-/// Returns an error if the text is not YAML, does not contain exactly one document, or has too many flaws to name their places.
+/// Returns an error if the text is neither YAML nor JSON, does not contain exactly one document, or has too many flaws to name their
+/// places.
 pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
+    // Some JSON is not YAML: characters that are escaped in two halves.
+    yaml(text).or_else(|finding| json(text).ok_or(finding))
+}
+
+fn json(text: &str) -> Option<(Value, Vec<Flaw>)> {
+    let (mut flaws, mut deserializer) = (Flaws::default(), serde_json::Deserializer::from_str(text));
+    let node = Node { segments: &mut Vec::new(), flaws: &mut flaws };
+    let value = node.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    (flaws.bytes <= MOST_BYTES).then_some((value, flaws.found))
+}
+
+fn yaml(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
     super::yaml::check_steps(text).map_err(|error| Finding::new("", error.to_string()))?;
     let (mut found, mut flaws) = (None, Flaws::default());
     for document in serde_yaml::Deserializer::from_str(text) {
@@ -216,6 +230,16 @@ mod tests {
         }
         let (_, flaws) = tolerant("a: {b: 1, b: 2}").unwrap();
         assert!(flaws[0].concerns(&["a"]) && flaws[0].concerns(&["a", "b", "c"]) && !flaws[0].concerns(&["a", "c"]));
+    }
+
+    #[test]
+    fn json_that_is_not_yaml_is_read_too() {
+        let text = r#"{"a": "\ud83d\udd0d", "b": {"c": 1, "c": 2}}"#;
+        assert_eq!(
+            (&tolerant(text).unwrap().0["a"], flaws(text)),
+            (&json!("🔍"), vec!["b.c: appears twice".to_owned()])
+        );
+        assert!(tolerant(r#"{"a": "\ud83d\udd0d"} x"#).is_err());
     }
 
     #[test]

@@ -185,6 +185,88 @@ async fn every_revocation_is_in_force_on_a_server_that_starts_with_what_cannot_b
     }
 }
 
+/// The texts of a policy and of credentials.
+type Texts = (String, String);
+
+/// Forms of the two documents, and whether `reader` and `neighbour` are served then by a server that is running.
+const FORMS: [(&str, [bool; 2], fn(Documents) -> Texts); 16] = [
+    ("clients by their names", [false; 2], |mut it| {
+        it.0["clients"] = by_name(&it.0["clients"]);
+        texts(&it)
+    }),
+    ("clients in a text", [false; 2], |mut it| {
+        it.0["clients"] = json!(it.0["clients"].to_string());
+        texts(&it)
+    }),
+    ("a second list of clients", [false; 2], |it| (with(&it.0, r#""clients":[]"#), it.1.to_string())),
+    ("a second list that grants", [false; 2], |it| {
+        (with(&it.0, &format!(r#""clients":{}"#, documents().0["clients"])), it.1.to_string())
+    }),
+    ("no spec", [true; 2], |it| (it.0.to_string().replacen(r#""spec":"#, r#""rest":"#, 1), it.1.to_string())),
+    ("a spec of null", [true; 2], |mut it| {
+        it.0["spec"] = Value::Null;
+        texts(&it)
+    }),
+    ("no server", [true; 2], |it| (it.0.to_string().replacen(r#""server":"#, r#""rest":"#, 1), it.1.to_string())),
+    ("two specs", [true; 2], |it| (with(&it.0, r#""spec":{}"#), it.1.to_string())),
+    ("a client by position", [true, true], |mut it| {
+        let entries = it.0["clients"].as_array_mut().unwrap();
+        entries[0] = entries[0].as_object().unwrap().values().cloned().collect();
+        texts(&it)
+    }),
+    ("a large number", [true; 2], |it| {
+        let share = format!(r#""maxShare":1{}"#, "0".repeat(400));
+        (it.0.to_string().replacen(r#""maxShare":100"#, &share, 1), it.1.to_string())
+    }),
+    ("JSON escapes", [true; 2], |it| (it.0.to_string().replacen("Repeats", r"\ud83d\udd0d", 1), it.1.to_string())),
+    ("half of the credentials", [true; 2], |it| {
+        let (policy, credentials) = texts(&it);
+        (policy, credentials[..credentials.len() / 2].to_owned())
+    }),
+    ("no credentials", [true; 2], |it| (it.0.to_string(), String::new())),
+    ("credentials by their names", [false; 2], |mut it| {
+        it.1["clients"] = by_name(&it.1["clients"]);
+        texts(&it)
+    }),
+    ("a second list of credentials", [false; 2], |it| (it.0.to_string(), with(&it.1, r#""clients":[]"#))),
+    ("an empty policy beside credentials without the key", [true; 2], |mut it| {
+        credentials_of(&mut it, "agent")["apiKeys"] = json!([]);
+        (String::new(), it.1.to_string())
+    }),
+];
+
+fn texts(documents: &Documents) -> Texts {
+    (documents.0.to_string(), documents.1.to_string())
+}
+
+/// A document with one more field, which it may have already.
+fn with(document: &Value, field: &str) -> String {
+    format!("{},{field}}}", document.to_string().strip_suffix('}').unwrap())
+}
+
+fn by_name(entries: &Value) -> Value {
+    let entries = entries.as_array().unwrap().iter();
+    entries.map(|entry| (entry["id"].as_str().unwrap().to_owned(), entry.clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_revocation_is_in_force_in_whatever_form_it_is_written() {
+    let running = start(&document(NOWHERE)).await;
+    for (what, others, form) in FORMS {
+        write(&running.config, &documents());
+        until(PATIENCE, async || {
+            let found = [may_call(&running, AGENT).await?, may_call(&running, &key_of(NEIGHBOUR)).await?];
+            expect_eq(found, [true, true])
+        })
+        .await;
+        let mut changed = documents();
+        client_of(&mut changed.0, "agent")["suspended"] = json!(true);
+        let (policy, credentials) = form(changed);
+        running.config.write_text(Some(&policy), Some(&credentials)).unwrap();
+        until_served(&running, what, others).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_out_is_counted_at_health_and_in_the_metrics_and_named_in_the_log() {
     let mut changed = documents();

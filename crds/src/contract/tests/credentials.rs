@@ -101,8 +101,9 @@ fn an_unknown_field_denies_its_client_or_refuses_the_servers_own_keys() {
 
 #[test]
 fn a_finding_repeats_nothing_of_the_document() {
-    let whole = ["contract: [canary", "contract: 1\nclients: canary"];
+    let whole = ["contract: [canary"];
     let parts = [
+        "contract: 1\nclients: canary",
         "contract: 1\nclients: [{id: a, uid: u, apiKeys: [{id: k, sha256: canary}]}]",
         "contract: 1\nclients: [{id: a, uid: u, apiKeys: canary}]",
         "contract: 1\nclients: [{id: 'canary canary', uid: u, apiKeys: []}]",

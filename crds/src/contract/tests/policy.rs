@@ -61,13 +61,39 @@ fn a_document_that_cannot_be_trusted_is_refused_as_a_whole() {
             with("contract: 1", &format!("contract: 1\nrevision: {}", "0".repeat(64))),
             "revision: is not the revision of the content",
         ),
-        (with("clients:\n", "clients: none\nrest:\n"), "clients: must be a list"),
         // Files that an editor has not finished: their clients are not complete either.
         ("contract: 1\n".to_owned(), "server: is missing"),
         (TEXT.split("spec:").next().unwrap().to_owned(), "spec: is missing"),
     ] {
         let found = lines(&PolicyReading::parse(&text).unwrap_err());
         assert!(found.iter().any(|f| f.starts_with(finding)), "{finding}\nis not among\n{found:#?}");
+    }
+}
+
+#[test]
+fn clients_that_cannot_be_told_are_none() {
+    let finding = "clients: must be a list";
+    for (text, finding) in [
+        (with("clients:\n", "clients: none\nrest:\n"), finding),
+        (with("clients:\n", "clients: {}\nrest:\n"), finding),
+        (format!("{TEXT}\nclients: []"), "clients: "),
+    ] {
+        let reading = read(&text);
+        let found: Vec<_> = reading.refused.iter().map(|refused| (&refused.id, lines(&refused.findings))).collect();
+        let [(None, found)] = &found[..] else { panic!("{found:?}") };
+        assert!(found[0].starts_with(finding), "{found:?}");
+        assert_eq!(reading.clients, []);
+    }
+}
+
+#[test]
+fn clients_are_read_beside_a_half_that_is_missing() {
+    let whole = read(TEXT).clients;
+    for (text, finding) in [(with("spec:", "rest:"), "spec: "), (with("server:", "rest:"), "server: ")] {
+        let reading = read(&text);
+        let found = lines(&reading.server.strict().unwrap_err());
+        assert!(found.iter().any(|f| f.starts_with(finding)), "{found:#?}");
+        assert_eq!((&reading.clients, reading.server.published()), (&whole, None));
     }
 }
 
