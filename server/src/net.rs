@@ -9,11 +9,13 @@ mod budget;
 mod facts;
 mod kernel;
 mod listener;
+mod piece;
 mod registry;
 mod request_body;
 mod response_body;
 mod serve;
 mod socket;
+mod streams;
 mod tracked_body;
 
 pub use bounds::{AnswerBounds, BodyBounds, Bounds, StreamBounds};

@@ -7,17 +7,17 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, OnceLock,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
+use futures::future::AbortHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::streams;
 
 #[derive(Default)]
 pub(super) struct Activity {
@@ -31,10 +31,6 @@ pub(super) struct Activity {
     /// The answers that wait for the peer, by the numbers of their requests: all of HTTP/2, and those of HTTP/1 that are sent in
     /// pieces.
     unread: Mutex<HashMap<u64, Unread>>,
-    /// On HTTP/2: bytes of answers that were handed over and not yet written to the socket.
-    queued: AtomicUsize,
-    /// The answers that wait until less is queued.
-    waiting: Mutex<Vec<Waker>>,
     /// Whether a caller that is identified has used the connection.
     is_known: AtomicBool,
     /// Whether a write waits for the peer.
@@ -64,10 +60,9 @@ struct Unread {
     taken: u64,
     /// A live stream has no rate: it may have nothing to send.
     has_rate: bool,
+    /// Gives up its stream; on HTTP/1 there is none.
+    stream: Option<AbortHandle>,
 }
-
-/// Bytes of answers that HTTP/2 may hold of all streams of a connection, beside the piece that it is given next.
-const QUEUED: usize = 32 * 1024;
 
 /// What a connection is doing. `after` counts what it did before: while the state stays equal, nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +96,20 @@ impl Activity {
         self.write_waits.load(Relaxed).then(|| self.writes.load(Relaxed))
     }
 
-    /// Whether an answer has made no progress for `stall`, or was taken at less than `least_rate` bytes a second since it began,
-    /// after as long a grace. Only answers count: a ping moves the socket too.
-    pub(super) fn is_read_too_slowly(&self, stall: Duration, least_rate: u32, now: Instant) -> bool {
-        self.unread.lock().values().any(|answer| {
+    /// Gives up each answer that has made no progress for `stall`, or was taken at less than `least_rate` bytes a second since it
+    /// began, after as long a grace. Only answers count: a ping moves the socket too. Returns whether the connection is to be cut
+    /// off for it: on HTTP/2 only the stream ends.
+    pub(super) fn give_up_slow(&self, stall: Duration, least_rate: u32, now: Instant) -> bool {
+        let is_slow = |answer: &&Unread| {
             let lasting = now.saturating_duration_since(answer.since).saturating_sub(stall).as_secs_f64();
             now.saturating_duration_since(answer.moved) > stall
                 || (answer.has_rate && lasting * f64::from(least_rate) > answer.taken as f64)
-        })
+        };
+        let unread = self.unread.lock();
+        let (streams, others): (Vec<_>, Vec<_>) =
+            unread.values().filter(is_slow).map(|answer| &answer.stream).partition(|stream| stream.is_some());
+        streams.into_iter().flatten().for_each(AbortHandle::abort);
+        !others.is_empty()
     }
 
     /// A caller was identified on the connection.
@@ -126,40 +127,10 @@ impl Activity {
         self.has_read.store(true, Relaxed);
     }
 
-    /// A write returned: either it wrote so many bytes, or it waits for the peer.
-    pub(super) fn wrote(&self, bytes: Option<usize>) {
-        self.write_waits.store(bytes.is_none(), Relaxed);
-        let Some(bytes) = bytes else { return };
-        self.writes.fetch_add(1, Relaxed);
-        if self.is_http2.load(Relaxed) {
-            let less = |queued: usize| Some(queued.saturating_sub(bytes));
-            let before = self.queued.fetch_update(AcqRel, Acquire, less).unwrap_or_default();
-            if before >= QUEUED {
-                self.waiting.lock().drain(..).for_each(Waker::wake);
-            }
-        }
-    }
-
-    /// On HTTP/2: ready when few enough bytes are queued for another piece. What the peer does not read would otherwise be held
-    /// once more for each stream.
-    pub(super) fn poll_queue(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.queued.load(Acquire) < QUEUED {
-            return Poll::Ready(());
-        }
-        let mut waiting = self.waiting.lock();
-        // Looked at again: a write before the lock wakes nobody who is not in the list yet.
-        if self.queued.load(Acquire) < QUEUED {
-            return Poll::Ready(());
-        }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// On HTTP/2: so many bytes were handed over.
-    pub(super) fn queue(&self, bytes: usize) {
-        self.queued.fetch_add(bytes, AcqRel);
+    /// A write returned: either it made progress, or it waits for the peer.
+    pub(super) fn wrote(&self, waits: bool) {
+        self.write_waits.store(waits, Relaxed);
+        self.writes.fetch_add(u64::from(!waits), Relaxed);
     }
 
     /// The head of a request is complete. The request ends when the returned value is dropped.
@@ -247,7 +218,7 @@ impl RequestInFlight {
     /// Its answer, or the next part of a live stream, begins to wait for the peer.
     pub(super) fn wait(&mut self, has_rate: bool) {
         let now = Instant::now();
-        let answer = Unread { since: now, moved: now, taken: 0, has_rate };
+        let answer = Unread { since: now, moved: now, taken: 0, has_rate, stream: streams::own() };
         self.activity.unread.lock().insert(self.number, answer);
         self.waits = true;
     }

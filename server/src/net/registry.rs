@@ -98,8 +98,8 @@ impl Entry {
     fn close_if_overdue(&mut self, bounds: &Bounds, now: Instant) {
         let (state, waiting) = self.observe(now);
         let lasted = now.saturating_duration_since(self.state.1);
-        let is_stalled = waiting.is_some() && now - self.waiting.1 > bounds.write_stall
-            || self.activity.is_read_too_slowly(bounds.write_stall, bounds.least_rate, now);
+        let is_stalled = self.activity.give_up_slow(bounds.write_stall, bounds.least_rate, now)
+            || waiting.is_some() && now - self.waiting.1 > bounds.write_stall;
         match state {
             _ if is_stalled => self.abort(),
             ConnectionState::ReadingHead { .. } if lasted > bounds.headers_within => self.abort(),

@@ -19,14 +19,20 @@ use super::{Share, StreamBounds, activity::Activity};
 /// The body of every response.
 pub struct ResponseBody {
     kind: Kind,
+    account: Account,
+    is_for_identified: bool,
+}
+
+/// Who answers for the bytes of a body.
+#[derive(Default)]
+pub(super) struct Account {
     held: Option<Box<dyn Held>>,
     share: Option<Share>,
-    is_for_identified: bool,
 }
 
 /// What is held until a body was written. If it is dropped before, the body was given up.
 pub trait Held: Send {
-    /// The last byte was handed over.
+    /// The last byte was written.
     fn written(&mut self);
 }
 
@@ -95,6 +101,13 @@ impl LiveStream {
     }
 }
 
+impl Account {
+    /// The last byte was written.
+    pub(super) fn written(self) {
+        self.held.into_iter().for_each(|mut held| held.written());
+    }
+}
+
 impl ResponseBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::pieces([bytes.into()])
@@ -110,17 +123,17 @@ impl ResponseBody {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, held: None, share: None, is_for_identified: false }
+        Self { kind, account: Account::default(), is_for_identified: false }
     }
 
     /// Holds something until the body was written or given up.
     pub fn holding(&mut self, held: Box<dyn Held>) {
-        self.held = Some(held);
+        self.account.held = Some(held);
     }
 
     /// The bytes of the body were taken from a budget; they are given back when the body was written or given up.
     pub fn taken_from(&mut self, share: Share) {
-        self.share = Some(share);
+        self.account.share = Some(share);
     }
 
     /// The answer is for a caller that is identified: its connection is not a stranger's.
@@ -134,14 +147,12 @@ impl ResponseBody {
 
     /// Whether whoever made the body answers for its bytes.
     pub(super) fn is_accounted(&self) -> bool {
-        self.held.is_some() || self.share.is_some()
+        self.account.held.is_some() || self.account.share.is_some()
     }
 
-    /// The last byte was handed over.
-    pub(super) fn written(&mut self) {
-        if let Some(mut held) = self.held.take() {
-            held.written();
-        }
+    /// What is held until the body was written or given up.
+    pub(super) fn take_account(&mut self) -> Account {
+        std::mem::take(&mut self.account)
     }
 
     pub(super) fn is_stream(&self) -> bool {

@@ -16,15 +16,13 @@ use hyper::{
     body::{Body, Incoming},
     service::service_fn,
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto::Builder,
-};
+use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 
 use super::{
     Accepted, Bounds, Budget, ConnectionFacts, Listener, ResponseBody, Stream,
     registry::{Connections, Slot},
     socket::Socket,
+    streams::Streams,
     tracked_body::{PIECE, TrackedBody},
 };
 use crate::fingerprint::Fingerprint;
@@ -111,10 +109,10 @@ pub async fn serve<L: Listener, H: Handler>(
     }
 }
 
-fn builder(bounds: &Bounds, streams: u32) -> Builder<TokioExecutor> {
+fn builder(bounds: &Bounds, streams: u32) -> Builder<Streams> {
     // A peer may open as many as usual before it reads how few there may be; those that are refused have not begun.
     let refused = usize::try_from(bounds.streams.saturating_sub(streams)).unwrap_or(usize::MAX);
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(Streams);
     // Answers are small: copied behind their head they take one write, which is faster than a vectored one.
     builder.http1().max_buf_size(bounds.header_block).header_read_timeout(None).writev(false);
     builder
@@ -132,7 +130,7 @@ fn builder(bounds: &Bounds, streams: u32) -> Builder<TokioExecutor> {
 
 /// One connection, and what it needs in its task.
 struct Connection<H> {
-    builder: Arc<Builder<TokioExecutor>>,
+    builder: Arc<Builder<Streams>>,
     handler: Arc<H>,
     /// For answers that nobody else accounts for.
     unread: Budget,

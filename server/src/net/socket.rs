@@ -79,10 +79,7 @@ impl<S: Stream> AsyncRead for Socket<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.stream().poll_write(cx, bytes);
-        self.activity.wrote(match &written {
-            Poll::Ready(written) => Some(written.as_ref().copied().unwrap_or(0)),
-            Poll::Pending => None,
-        });
+        self.activity.wrote(written.is_pending());
         written
     }
 

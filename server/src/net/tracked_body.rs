@@ -9,17 +9,16 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::{ResponseBody, activity::RequestInFlight};
+use super::{ResponseBody, activity::RequestInFlight, piece::Piece, response_body::Account};
 
 /// Bytes of an answer that hyper is given at once, and holds back at most. What is not larger is sent as it is by HTTP/1.
 pub const PIECE: usize = 16 * 1024;
 
 /// A response body and its request.
 ///
-/// The body is sent in pieces, so that its progress can be observed and that no more of it than a piece is copied: hyper asks for
-/// a piece only when the peer took almost everything before it. On HTTP/2 a whole body ends with a piece of one byte; when hyper
-/// asks for it, the peer's windows were open for the rest. A stream waits for its peer only from a message until hyper asks for
-/// the next one.
+/// The body is sent in pieces, so that its progress can be observed: hyper asks for a piece only when the peer took almost everything
+/// before the last one. On HTTP/2 a whole body ends with a piece of one byte, which hyper keeps until the peer's windows were open for
+/// the rest. A stream waits for its peer only from a message until hyper asks for the next one.
 pub(super) struct TrackedBody {
     body: ResponseBody,
     /// What is left of the last frame.
@@ -58,38 +57,33 @@ impl TrackedBody {
         if self.rest.is_empty() && !ready!(self.poll_rest(cx)) {
             return Poll::Ready(None);
         }
-        if !self.request.is_http2 {
-            let piece = self.rest.split_to(self.rest.len().min(PIECE));
-            self.request.progress(piece.len());
-            return Poll::Ready(Some(piece));
-        }
-        ready!(self.request.activity.poll_queue(cx));
         let length = match self.rest.len() {
-            length @ 2..=PIECE if !self.body.is_stream() => length - 1,
+            length @ 2..=PIECE if self.request.is_http2 && !self.body.is_stream() => length - 1,
             length => length.min(PIECE),
         };
         self.request.progress(length);
-        self.request.activity.queue(length);
-        // Copied, so that a piece which hyper still holds keeps no more memory than its own.
-        Poll::Ready(Some(Bytes::copy_from_slice(&self.rest.split_to(length))))
+        Poll::Ready(Some(self.rest.split_to(length)))
     }
 }
 
 impl Body for TrackedBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         let this = &mut *self;
-        let frame = if this.in_pieces {
-            ready!(this.poll_piece(cx)).map(|piece| Ok(Frame::data(piece)))
+        let bytes = if this.in_pieces {
+            ready!(this.poll_piece(cx))
         } else {
-            ready!(Pin::new(&mut this.body).poll_frame(cx))
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+            frame.and_then(|Ok(frame)| frame.into_data().ok())
         };
-        if frame.is_none() || this.is_end_stream() {
-            this.body.written();
-        }
-        Poll::Ready(frame)
+        let account = (bytes.is_none() || this.is_end_stream()).then(|| this.body.take_account());
+        let Some(bytes) = bytes else {
+            account.into_iter().for_each(Account::written);
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(Ok(Frame::data(Piece::new(bytes, account)))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,16 +4,22 @@ mod closing;
 mod connections;
 mod http2;
 mod listeners;
+mod neighbours;
 mod requests;
 mod streams;
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use hyper_util::rt::TokioExecutor;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -24,17 +30,43 @@ use tokio::{
 use super::*;
 use crate::{
     fingerprint::Fingerprint,
-    net::{AtStop, BodyBounds, BodyRefusal, Budget, LiveStream, StreamBounds, read_body},
+    net::{self, AtStop, BodyBounds, BodyRefusal, Budget, LiveStream, StreamBounds, read_body},
 };
 
-/// Answers `/echo` with the body, which the identity in the header `who` sends, `/large` with 64 MiB, `/held` once it is released
-/// and `/peer` with the peer's address. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
+/// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 64 MiB, `/held`
+/// once it is released and `/peer` with the peer's address. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
 /// and `/flood` are live streams, one without any message and one that never pauses.
 struct Answers {
     held: Held,
+    given_up: GivenUp,
     bodies: Budget,
     stream: StreamBounds,
     streams: Budget,
+}
+
+/// Counts the answers that were given up. Clones share it.
+#[derive(Clone, Default)]
+struct GivenUp(Arc<AtomicUsize>);
+
+impl GivenUp {
+    fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What an answer holds that counts if it is given up.
+struct Countable(Option<GivenUp>);
+
+impl net::Held for Countable {
+    fn written(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Countable {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|given_up| _ = given_up.0.fetch_add(1, Relaxed));
+    }
 }
 
 /// The calls of `/held`. Clones share them.
@@ -73,16 +105,22 @@ const KEEP_ALIVE: &str = ":\n";
 
 impl Answers {
     fn new(stream: StreamBounds) -> Self {
-        Self { held: Held::default(), bodies: BODY.budget(), stream, streams: stream.budget() }
+        Self {
+            held: Held::default(),
+            given_up: GivenUp::default(),
+            bodies: BODY.budget(),
+            stream,
+            streams: stream.budget(),
+        }
     }
 
     async fn body(&self, request: Request<Incoming>, connection: &ConnectionFacts) -> Result<ResponseBody, u16> {
         let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap());
         let who = Fingerprint::of(&[who]);
         Ok(match request.uri().path() {
-            "/large" => {
-                let mut body = ResponseBody::whole(vec![b'x'; 64 << 20]);
-                body.taken_from(self.bodies.share(who));
+            path @ ("/small" | "/large") => {
+                let mut body = ResponseBody::whole(vec![b'x'; if path == "/small" { 12 << 10 } else { 64 << 20 }]);
+                body.holding(Box::new(Countable(Some(self.given_up.clone()))));
                 body
             }
             "/panic" => panic!("planned by a test"),
@@ -143,7 +181,9 @@ impl Handler for Answers {
 struct Server {
     address: SocketAddr,
     held: Held,
+    given_up: GivenUp,
     bodies: Budget,
+    streams: Budget,
     connections: Connections,
     stop: oneshot::Sender<Duration>,
     task: JoinHandle<bool>,
@@ -170,11 +210,12 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
     let connections = Connections::default();
     let (stop, stopped) = oneshot::channel();
     let answers = Answers::new(stream);
-    let (held, bodies) = (answers.held.clone(), answers.bodies.clone());
+    let (held, given_up) = (answers.held.clone(), answers.given_up.clone());
+    let (bodies, streams) = (answers.bodies.clone(), answers.streams.clone());
     let task = tokio::spawn(serve(listener, Arc::new(answers), bounds, connections.clone(), async {
         stopped.await.unwrap_or(PATIENCE)
     }));
-    Server { address, held, bodies, connections, stop, task }
+    Server { address, held, given_up, bodies, streams, connections, stop, task }
 }
 
 impl Server {
