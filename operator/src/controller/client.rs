@@ -38,16 +38,17 @@ pub async fn reconcile(
 }
 
 async fn take_steps(context: &Context, name: &NamespacedName, lane: Lane) -> Result<Duration, Error> {
-    let Some(fetched) = fetch::fetch(context, name).await else {
+    let Some(client) = fetch::client(context, name) else {
         context.of_clients.forget(name);
         return Ok(RECHECK);
     };
     if lane == Lane::Removals {
-        apply::take_away(context, &fetched);
+        apply::take_away_known(context, &client);
+        apply::take_away(context, &fetch::fetch(context, client).await);
         return Ok(Duration::ZERO);
     }
-    let checked = CheckedClient::new(fetched.client.object.clone());
-    let client = fetched.client.clone();
+    let checked = CheckedClient::new(client.object.clone());
+    let fetched = fetch::fetch(context, client.clone()).await;
     // A credential is random: it is built only if it is written.
     let applied = apply::apply(context, fetched).await;
     if status::is_premature(context, &client, &applied) {

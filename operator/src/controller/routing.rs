@@ -20,7 +20,7 @@ use crate::{
         received::ReceivedObject,
         store::{Change, Stored},
     },
-    credentials::{self, NEW_KEY, RECONCILE},
+    credentials::{self, NEW_KEY, RECONCILE, RequestedSecret},
     object::Spec,
     sync::lock,
 };
@@ -73,9 +73,11 @@ impl Context {
         };
         let asks = |change: Option<&Arc<ClientObject>>| {
             let client = &change?.object;
-            let before =
-                client.credentials().map(|it| credentials::requested(it).filter_map(|it| it.revoke_before.cloned()));
-            Some((before.map(Iterator::collect::<Vec<_>>), asked(&client.metadata)))
+            let credentials = client.credentials().map(|it| {
+                let of_kind = |it: RequestedSecret<'_>| (it.kind.field, it.revoke_before.cloned());
+                credentials::requested(it).map(of_kind).collect::<Vec<_>>()
+            });
+            Some((credentials, asked(&client.metadata)))
         };
         let lane = match (asks(change.old.as_ref()), asks(change.new.as_ref())) {
             (Some(old), Some(new)) if old != new => Lane::Removals,

@@ -5,7 +5,7 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time
 use portcullis_crds::{McpClient, NamespacedName};
 use tracing::info;
 
-use super::fetch::{Fetched, FetchedSecret};
+use super::fetch::{self, Fetched, FetchedSecret, NamedCredential};
 use crate::{
     build::SECRET,
     cluster::{
@@ -37,14 +37,11 @@ pub struct Applied {
 /// known was passed on to the client's servers, whatever failed.
 pub async fn apply(context: &Context, fetched: Fetched) -> Vec<Applied> {
     let Fetched { client, secrets, is_decoded } = fetched;
-    let is_missing = |kind: &&CredentialKind| !secrets.iter().any(|secret| secret.kind.field == kind.field);
-    if is_decoded {
-        KINDS.iter().filter(is_missing).for_each(|kind| learn(context, &client, kind, Vec::new()));
-    }
+    take_away_removed(context, &client);
     note_unreadable(context, &client, &secrets);
     let mut all = Vec::new();
     for secret in secrets {
-        let kind = secret.kind;
+        let kind = secret.named.kind;
         all.push(Applied { kind, result: apply_secret(context, &client, secret, is_decoded).await });
     }
     polling::schedule(context, ReconcileKey::Client(client.object.namespaced_name()));
@@ -67,16 +64,32 @@ fn note_unreadable(context: &Context, client: &ClientObject, secrets: &[FetchedS
     }
 }
 
+/// Takes from the client's servers what can be known without its Secrets: a credential that its spec no longer requests, and one that
+/// was revoked. It waits for no read.
+pub fn take_away_known(context: &Context, client: &ClientObject) {
+    take_away_removed(context, client);
+    for NamedCredential { kind, revocation, .. } in fetch::named(client) {
+        take_away_unread(context, client, kind, &revocation);
+    }
+}
+
 /// Takes from the client's servers what is no longer in its Secret, or was revoked.
 pub fn take_away(context: &Context, fetched: &Fetched) {
-    for FetchedSecret { kind, revocation, live, former, .. } in &fetched.secrets {
-        let Ok(live) = live else {
-            take_away_unread(context, &fetched.client, kind, revocation);
-            continue;
-        };
+    for FetchedSecret { named: NamedCredential { kind, revocation, .. }, live, former } in &fetched.secrets {
+        let Ok(live) = live else { continue };
         let metadata = &fetched.client.object.metadata;
         if !matches!(plan(kind, metadata, revocation, live.as_ref()), Plan::Keep { .. }) {
             unlearn(context, &fetched.client, kind, revocation, former.as_ref());
+        }
+    }
+}
+
+/// A credential that the spec no longer requests is refused. If the spec cannot be read, it is unknown which those are.
+fn take_away_removed(context: &Context, client: &ClientObject) {
+    let Some(requested) = client.object.credentials() else { return };
+    for kind in KINDS {
+        if !credentials::requested(requested).any(|requested| requested.kind.field == kind.field) {
+            learn(context, client, kind, Vec::new());
         }
     }
 }
@@ -88,8 +101,8 @@ async fn apply_secret(
     secret: FetchedSecret,
     may_create: bool,
 ) -> Result<CredentialStatus, Error> {
-    see(context, client, secret.kind, secret.seen());
-    let FetchedSecret { kind, name, revocation, live, former, .. } = secret;
+    see(context, client, secret.named.kind, secret.seen());
+    let FetchedSecret { named: NamedCredential { kind, secret: name, revocation, .. }, live, former } = secret;
     let live = live.inspect_err(|_| take_away_unread(context, client, kind, &revocation))?;
     let (issued, record) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
         Plan::Keep { issued, record } => (issued, record),

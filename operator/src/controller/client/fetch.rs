@@ -22,15 +22,21 @@ pub struct Fetched {
     pub is_decoded: bool,
 }
 
+/// A credential of a client, as its spec and status name it.
+pub struct NamedCredential {
+    pub kind: &'static CredentialKind,
+    pub secret: NamespacedName,
+    /// The Secret that contained the credential before the spec named another one.
+    pub former: Option<NamespacedName>,
+    pub revocation: Revocation,
+}
+
 /// The Secret of one credential.
 pub struct FetchedSecret {
-    pub kind: &'static CredentialKind,
-    pub name: NamespacedName,
-    pub revocation: Revocation,
+    pub named: NamedCredential,
     pub live: Result<Option<Secret>, Error>,
-    /// The Secret that contained the credential before the spec named another one; `None` if there is none.
+    /// `None` if there is no former one.
     pub former: Result<Option<Secret>, Error>,
-    pub former_name: Option<NamespacedName>,
 }
 
 impl FetchedSecret {
@@ -40,41 +46,48 @@ impl FetchedSecret {
             Ok(found) => SeenSecret::new(name, found.as_ref().map(|found| &found.metadata)),
             Err(error) => SeenSecret::unread(name, error),
         };
-        let former = self.former_name.as_ref().map(|name| seen(name, &self.former));
-        former.into_iter().chain([seen(&self.name, &self.live)]).collect()
+        let former = self.named.former.as_ref().map(|name| seen(name, &self.former));
+        former.into_iter().chain([seen(&self.named.secret, &self.live)]).collect()
     }
 }
 
-/// Fetches a client; `None` if it no longer exists, or is being deleted.
-pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<Fetched> {
-    let client = context.clients.get(name).filter(|client| !client.is_terminating())?;
-    let requested = client.object.credentials();
-    let mut secrets = Vec::new();
-    for requested in requested.iter().flat_map(|requested| credentials::requested(requested)) {
-        secrets.push(fetch_secret(context, &client, requested).await);
-    }
-    if let (None, Some(status)) = (requested, &client.status) {
-        for (kind, status) in KINDS.iter().filter_map(|kind| Some((kind, (kind.status)(status)?))) {
-            let name = NamespacedName::new(client.object.namespace(), status.secret_name);
-            let before = client.object.spec.as_ref().err().and_then(|spec| spec.partial.revoke_before.as_ref());
-            let revocation = Revocation::new(&client.object.metadata, before);
-            let live = context.cluster.get(&name).await;
-            secrets.push(FetchedSecret { kind, name, revocation, live, former: Ok(None), former_name: None });
-        }
-    }
-    Some(Fetched { is_decoded: requested.is_some(), client, secrets })
+/// The client; `None` if it no longer exists, or is being deleted.
+pub fn client(context: &Context, name: &NamespacedName) -> Option<Arc<ClientObject>> {
+    context.clients.get(name).filter(|client| !client.is_terminating())
 }
 
-async fn fetch_secret(context: &Context, client: &ClientObject, requested: RequestedSecret<'_>) -> FetchedSecret {
-    let name = NamespacedName::new(client.object.namespace(), requested.name.as_str());
-    let status = client.status.as_ref().and_then(requested.kind.status);
-    let former_name = status.map(|status| NamespacedName::new(&name.namespace, status.secret_name));
-    let former_name = former_name.filter(|former| *former != name);
-    let former = match &former_name {
-        Some(former) => context.cluster.get(former).await,
-        None => Ok(None),
+/// The credentials that the client has, as far as its spec can be read. Nothing is asked of the API server.
+pub fn named(client: &ClientObject) -> Vec<NamedCredential> {
+    let status = |kind: &CredentialKind| client.status.as_ref().and_then(kind.status);
+    let in_namespace = |name: &str| NamespacedName::new(client.object.namespace(), name);
+    let of_spec = |requested: RequestedSecret<'_>| {
+        let secret = in_namespace(requested.name.as_str());
+        let former = status(requested.kind).map(|status| in_namespace(&status.secret_name));
+        let revocation = Revocation::new(&client.object.metadata, requested.revoke_before);
+        NamedCredential { kind: requested.kind, former: former.filter(|former| *former != secret), secret, revocation }
     };
-    let revocation = Revocation::new(&client.object.metadata, requested.revoke_before);
-    let live = context.cluster.get(&name).await;
-    FetchedSecret { kind: requested.kind, live, name, revocation, former, former_name }
+    if let Some(requested) = client.object.credentials() {
+        return credentials::requested(requested).map(of_spec).collect();
+    }
+    let of_status = |kind: &'static CredentialKind| {
+        let secret = in_namespace(&status(kind)?.secret_name);
+        let before = client.object.spec.as_ref().err().and_then(|spec| spec.partial.revoke_before.as_ref());
+        let revocation = Revocation::new(&client.object.metadata, before);
+        Some(NamedCredential { kind, secret, former: None, revocation })
+    };
+    KINDS.iter().filter_map(of_status).collect()
+}
+
+/// Reads the client's Secrets.
+pub async fn fetch(context: &Context, client: Arc<ClientObject>) -> Fetched {
+    let mut secrets = Vec::new();
+    for named in named(&client) {
+        let former = match &named.former {
+            Some(former) => context.cluster.get(former).await,
+            None => Ok(None),
+        };
+        let live = context.cluster.get(&named.secret).await;
+        secrets.push(FetchedSecret { named, live, former });
+    }
+    Fetched { is_decoded: client.object.credentials().is_some(), client, secrets }
 }

@@ -289,3 +289,38 @@ async fn a_revocation_waits_for_no_secret_of_the_client_that_is_being_written() 
     let sent = api.requests().into_iter().find(|request| request.method == "PATCH").unwrap().body;
     assert_eq!(sent["metadata"]["resourceVersion"], "7", "what was sent replaces nothing that is written later");
 }
+
+#[tokio::test]
+async fn what_the_spec_takes_away_waits_for_no_secret_that_is_being_read() {
+    let revoked = json!({"apiKey": {"secretName": "bot-key", "revokeBefore": "2026-01-01T13:00:00Z"}});
+    let moved = json!({"apiKey": {"secretName": "new-key", "revokeBefore": "2026-01-01T13:00:00Z"}});
+    for (what, credentials) in [("revoked", revoked), ("revoked and moved", moved), ("removed", json!({}))] {
+        // A read of a Secret is never answered.
+        let api = FakeApi::start(|request| (!request.path.contains("/secrets/")).then(|| refusal(404))).await;
+        let issued_before = "2026-01-01T12:00:00Z";
+        let status = json!({"apiKey": {"secretName": "bot-key", "keyId": "0123456789ab", "issuedAt": issued_before}});
+        let context = context(&api, status);
+        while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+        let live = context.clients.get(&name("bot")).unwrap();
+        let mut edited = serde_json::to_value(&live.object.spec.as_ref().unwrap()).unwrap();
+        edited["credentials"] = credentials;
+        let status = serde_json::to_value(&live.status).unwrap();
+        let mut object: Value = serde_json::from_str(object("McpClient", "bot", edited, status).json()).unwrap();
+        object["metadata"]["resourceVersion"] = json!("1000");
+        let change = context.clients.event(ReceivedObject::parse(&object.to_string()).unwrap().into()).unwrap();
+        context.client_changed(&change);
+        let bot = ReconcileKey::Client(name("bot"));
+        let work = loop {
+            let work = context.queue.next().await;
+            if work.key == bot {
+                break work;
+            }
+        };
+        assert_eq!(work.lane, Lane::Removals, "{what}");
+        let client = name("bot");
+        let reconciled = reconcile(&context, &client, &work);
+        let ended = tokio::time::timeout(Duration::from_millis(1), reconciled).await;
+        assert_eq!(ended.is_ok(), what == "removed", "{what}: {ended:?}");
+        assert_eq!(issued(&context), Some(0), "{what}");
+    }
+}
