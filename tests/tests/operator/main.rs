@@ -12,6 +12,7 @@ mod keys;
 mod killed;
 mod kubelet;
 mod late;
+mod lease;
 mod namespace;
 mod privileges;
 mod refused;
