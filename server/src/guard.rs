@@ -26,6 +26,8 @@ pub use checks::Checks;
 pub use delivery::Delivery;
 pub use turns::{Turn, Turns};
 
+use std::{net::IpAddr, sync::Arc};
+
 use bytes::Bytes;
 
 use crate::{
@@ -33,7 +35,7 @@ use crate::{
         Audit,
         record::{Record, Who},
     },
-    config::Snapshot,
+    config::{Snapshot, Store},
     identity::Identity,
     limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
@@ -42,6 +44,7 @@ use crate::{
 
 /// The guard of a server, with everything that outlives a policy.
 pub struct Guard {
+    pub store: Arc<Store>,
     pub audit: Audit,
     /// Counts the requests that are not admitted calls. Always in memory, so that a flood of them reaches no store.
     pub allowance: MemoryStore,
@@ -56,11 +59,22 @@ pub struct Guard {
     pub metrics: Metrics,
 }
 
-/// An identified caller, and the one snapshot that its request is served by.
+/// An identified caller, and the snapshot that identified it.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub snapshot: &'a Snapshot,
     pub identity: &'a Identity<'a>,
+    pub via: Via,
+}
+
+/// How a request came.
+#[derive(Clone, Copy)]
+pub struct Via {
+    pub peer: IpAddr,
+    /// The matched route, never the path that was sent.
+    pub route: &'static str,
+    /// The HTTP status that a refusal is answered with; `None` if the transport has none.
+    pub status: fn(&Refusal) -> Option<u16>,
 }
 
 /// How a call ended, for every transport.
@@ -87,6 +101,14 @@ impl Guard {
 }
 
 impl<'a> Caller<'a> {
+    /// The same caller as it was identified again, if it was.
+    pub fn renewed<'b>(self, again: Option<&'b (&'b Snapshot, Identity<'b>)>) -> Caller<'b>
+    where
+        'a: 'b,
+    {
+        again.map_or(self, |(snapshot, identity)| Caller { snapshot, identity, via: self.via })
+    }
+
     /// The caller as audit records name it.
     pub fn who(&self) -> Who<'a> {
         let Identity { client, subject, credential, .. } = self.identity;

@@ -18,7 +18,7 @@ use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
 
 use portcullis_crds::{
     ToolName,
-    contract::{Authentication, CredentialClient},
+    contract::{Authentication, CredentialClient, KeyDigest},
 };
 
 use crate::{
@@ -49,6 +49,10 @@ trait Authenticator: Send + Sync {
     /// Whose credential it is; `None` if no credential of this kind was presented. That the client is active, and that the
     /// identity has not expired, is checked by [`Authenticators::identify`].
     fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Option<Result<Identity<'s>, Refusal<'s>>>;
+
+    /// The same for a caller that an earlier snapshot identified: whether its credential is still valid. `None` if it is of another
+    /// kind.
+    fn identify_again<'s>(&'s self, earlier: &Identity<'_>) -> Option<Result<Identity<'s>, Refusal<'s>>>;
 }
 
 /// What authenticators are made of.
@@ -92,6 +96,8 @@ pub struct Subject {
 #[derive(Clone, Copy, Debug)]
 pub struct Credential<'s> {
     pub id: &'s str,
+    /// What an API key is known by.
+    pub digest: Option<KeyDigest>,
     /// When its use was last recorded, in seconds of the limiter's clock plus one; 0 if it never was.
     pub last_recorded: &'s AtomicU64,
 }
@@ -122,6 +128,11 @@ impl<'s> Identity<'s> {
     /// Whether the credential admits a tool. Whether the client may call it is another question.
     pub fn admits(&self, tool: &ToolName) -> bool {
         self.narrowing.as_ref().is_none_or(|narrowing| narrowing.0.contains(tool))
+    }
+
+    /// Whether the access may end without a change of the policy.
+    pub fn can_expire(&self) -> bool {
+        self.expires.is_some() || self.client.can_expire()
     }
 
     /// Refuses a client that is suspended or expired, and a credential that has expired.

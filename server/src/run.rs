@@ -155,6 +155,7 @@ fn ports(
     let (store, audit) = (store.clone(), audit.clone());
     let health = Arc::new(Health { store: store.clone(), audit: audit.clone(), started: Instant::now() });
     let guard = Guard {
+        store: store.clone(),
         checks: Checks::default(),
         readings: Turns::default(),
         audit: audit.clone(),
@@ -165,7 +166,7 @@ fn ports(
         metrics: metrics.clone(),
     };
     let answers = guard.answers.budget.clone();
-    let endpoints = Endpoints::new(store.clone(), Mcp::new(guard), metrics.clone());
+    let endpoints = Endpoints::new(Mcp::new(guard), metrics.clone());
     let admin = AdminPort {
         store,
         health: health.clone(),

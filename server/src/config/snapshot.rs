@@ -133,4 +133,12 @@ impl Snapshot {
     pub fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
         self.authenticators.identify(presented, now)
     }
+
+    /// Identifies a caller again that an earlier snapshot identified. `now` is the time since 1970.
+    ///
+    /// # Errors
+    /// Returns an error if its credential is not valid any more, or if its client may not call this server.
+    pub fn identify_again<'s>(&'s self, earlier: &Identity<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
+        self.authenticators.identify_again(earlier, now)
+    }
 }

@@ -56,6 +56,17 @@ impl Store {
         self.current.load_full()
     }
 
+    /// Puts a snapshot in force.
+    #[cfg(test)]
+    pub fn put(&self, snapshot: Arc<Snapshot>) {
+        self.current.store(Some(snapshot));
+    }
+
+    /// Whether a snapshot is the one in force.
+    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
+        self.current.load().as_deref().is_none_or(|current| std::ptr::eq(current, snapshot))
+    }
+
     pub fn errors(&self) -> DocumentErrors {
         let is_stale = self.is_stale(Instant::now());
         DocumentErrors {

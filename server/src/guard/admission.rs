@@ -26,7 +26,7 @@ impl Guard {
         match self.answers.admits_call(identity).await {
             Ok(()) => Ok(entered),
             Err(OverBudget::OfIdentity) => Err(over()),
-            Err(OverBudget::OfAll) => Err(self.refuse(caller, Refusal::Overloaded, None)),
+            Err(OverBudget::OfAll) => Err(self.refuse(caller, Refusal::Overloaded)),
         }
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let mut snapshot = snapshot(&policy, &credentials(&["a"]));
         snapshot.limit_store = Arc::new(Unreachable);
         let identity = identity_in(&snapshot, "a");
-        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let caller = fixtures::caller(&snapshot, &identity);
         let (guard, log) = fixtures::guard();
 
         let prepared = guard.prepare(caller, "greet", None).unwrap();
@@ -134,7 +134,7 @@ mod tests {
         let limits = vec![json!({"requests": 100, "per": "1s"}); 9];
         let client = fixtures::client(&json!({"tools": ["greet"], "limits": limits}));
         let identity = fixtures::identity(&client);
-        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let caller = fixtures::caller(&snapshot, &identity);
         let (guard, log) = fixtures::guard();
 
         let prepared = guard.prepare(caller, "greet", None).unwrap();

@@ -14,7 +14,11 @@ impl Guard {
         let dimensions = limits::of_request(caller.identity, caller.snapshot.replicas);
         let dimensions = dimensions.map_err(|TooManyLimits| {
             let refusal = Refusal::LimitsUnavailable;
-            let record = Record::RequestRefused { who: caller.who(), status: None, code: refusal.code() };
+            let record = Record::RequestRefused {
+                who: caller.who(),
+                status: (caller.via.status)(&refusal),
+                code: refusal.code(),
+            };
             self.record_refusal(caller, &record, refusal)
         })?;
         match self.allowance.take(&dimensions) {
@@ -23,9 +27,9 @@ impl Guard {
         }
     }
 
-    /// Counts the refusal of a message against the allowance, and records it with the HTTP status that it is answered with, if
-    /// the transport has one. Returns the refusal, or the one that takes its place.
-    pub fn refuse(&self, caller: Caller<'_>, refusal: Refusal, status: Option<u16>) -> Refusal {
+    /// Counts the refusal of a message against the allowance, and records it. Returns the refusal, or the one that takes its place.
+    pub fn refuse(&self, caller: Caller<'_>, refusal: Refusal) -> Refusal {
+        let status = (caller.via.status)(&refusal);
         let record = Record::RequestRefused { who: caller.who(), status, code: refusal.code() };
         self.refuse_within_allowance(caller, &record, refusal)
     }

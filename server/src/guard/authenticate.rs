@@ -1,8 +1,11 @@
 //! Identifying a caller, and recording what came of it: the one place for every transport.
 
-use std::{net::IpAddr, sync::atomic::Ordering::Relaxed, time::SystemTime};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
 
-use super::{Caller, Guard};
+use super::{Caller, Guard, Via};
 use crate::{
     audit::record::{AuthFailed, Record},
     config::Snapshot,
@@ -14,7 +17,7 @@ use crate::{
 const SUCCESS_EVERY: u64 = 60;
 
 impl Guard {
-    /// Identifies a caller. `route` is the matched route, never the path that was sent.
+    /// Identifies a caller.
     ///
     /// # Errors
     /// Returns an error if the caller is not an active client of this server; it was recorded and counted.
@@ -22,27 +25,50 @@ impl Guard {
         &self,
         snapshot: &'s Snapshot,
         presented: &Presented<'_>,
-        (peer, route): (IpAddr, &'static str),
+        via: Via,
     ) -> Result<Identity<'s>, identity::Refusal<'s>> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let identified = snapshot.identify(presented, now);
-        match &identified {
-            Ok(identity) => {
-                self.metrics.authenticated(AuthOutcome::Success);
-                self.record_use(Caller { snapshot, identity });
-            }
-            Err(identity::Refusal::Unauthenticated { reason, .. }) => {
+        let identity =
+            snapshot.identify(presented, now()).inspect_err(|refusal| self.turn_away(snapshot, refusal, via))?;
+        self.metrics.authenticated(AuthOutcome::Success);
+        self.record_use(Caller { snapshot, identity: &identity, via });
+        Ok(identity)
+    }
+
+    /// The snapshot by which a caller that has waited is to be identified again; `None` if its access cannot have ended meanwhile.
+    pub fn outdated(&self, caller: Caller<'_>) -> Option<Arc<Snapshot>> {
+        let is_current = self.store.is_current(caller.snapshot) && !caller.identity.can_expire();
+        if is_current { None } else { self.store.current() }
+    }
+
+    /// Identifies a caller that has waited by the snapshot that is in force now.
+    ///
+    /// # Errors
+    /// Returns an error if it is not an active client of this server any more; it was recorded and counted.
+    pub fn authenticate_again<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        earlier: Caller<'_>,
+    ) -> Result<(&'s Snapshot, Identity<'s>), identity::Refusal<'s>> {
+        let identified = snapshot.identify_again(earlier.identity, now());
+        identified
+            .map(|identity| (snapshot, identity))
+            .inspect_err(|refusal| self.turn_away(snapshot, refusal, earlier.via))
+    }
+
+    /// Records and counts a caller that is not served.
+    fn turn_away(&self, snapshot: &Snapshot, refusal: &identity::Refusal<'_>, Via { peer, route, .. }: Via) {
+        match refusal {
+            identity::Refusal::Unauthenticated { reason, .. } => {
                 self.metrics.authenticated(AuthOutcome::Failed);
                 self.audit.unauthenticated(&AuthFailed { peer, route, reason: *reason });
             }
-            Err(identity::Refusal::ClientRefused { client, credential, reason }) => {
+            identity::Refusal::ClientRefused { client, credential, reason } => {
                 self.metrics.authenticated(AuthOutcome::Refused);
                 let record = Record::ClientRefused { client, key_id: Some(credential), refusal: *reason };
                 // The caller is refused whether or not the record can be written.
                 let _ = self.audit.record(&record, snapshot.overflow);
             }
         }
-        identified
     }
 
     /// Records that a credential was used: the first time, and then once a minute.
@@ -59,4 +85,9 @@ impl Guard {
             }
         }
     }
+}
+
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

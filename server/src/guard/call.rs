@@ -21,8 +21,9 @@ use crate::{
     },
     backend::{Effected, Failure, PreparedCall},
     cancellation::Cancellation,
-    config::Tool,
-    limiter::TooManyLimits,
+    config::{Snapshot, Tool},
+    identity::{self, Identity},
+    limiter::{InFlightGuard, TooManyLimits},
     metrics::CallOutcome,
     protocol::{refusal::Refusal, result::ToolResult, strict::Node},
 };
@@ -50,7 +51,7 @@ impl Guard {
         arguments: Option<Node<'_>>,
     ) -> Result<Prepared<'a>, Refusal> {
         let began = Instant::now();
-        let Caller { snapshot, identity } = caller;
+        let Caller { snapshot, identity, .. } = caller;
         let tool = authorise(snapshot.tools.by_name.get(name), identity)
             .map_err(|denied| self.deny(caller, name, denied, began))?;
         let invalid = |invalid| self.refuse_arguments(caller, tool, invalid, began);
@@ -69,19 +70,91 @@ impl Guard {
     /// dropped after the start of the call was recorded, the end is recorded as `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
         let Prepared { began, tool, shape, check, call } = prepared;
-        let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-        let refused = |refusal: &Refusal| count(outcome_of(refusal));
+        let refused = |refusal: &Refusal| tool.metrics.call(outcome_of(refusal), began.elapsed());
 
         let in_flight = self.enter(caller, tool).await.inspect_err(refused)?;
         if let Some(check) = check {
-            let verdict = self.checks.run(caller.identity.fingerprint, check).await;
+            let verdict = self.checks.run(caller.identity.fingerprint, || check.judge()).await;
+            let verdict = verdict.ok_or_else(|| self.refuse(caller, Refusal::Overloaded)).inspect_err(refused)?;
             let verdict = verdict.map_err(Into::into).and_then(|verdict| verdict.map_err(Into::into));
             verdict.map_err(|invalid| self.refuse_arguments(caller, tool, invalid, began))?;
         }
         let room = self.audit.reserve(caller.snapshot.overflow);
-        let room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
-        let mut room = self.start(caller, tool, shape, room).await.inspect_err(refused)?;
+        let mut room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
+        let dimensions = limits::of_call(caller.identity, tool, caller.snapshot.replicas);
+        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()));
+        let dimensions = dimensions.inspect_err(refused)?;
+        let receipt = self.admit(caller, tool, &dimensions).await.inspect_err(refused)?;
+        let store = &caller.snapshot.limit_store;
 
+        // The call may have waited. It is made only if the policy that is in force now permits it.
+        let current = self.outdated(caller);
+        let again = current.as_deref().map(|snapshot| self.permit_again(snapshot, caller, tool, began)).transpose();
+        let started = match &again {
+            Ok(again) => {
+                let caller = caller.renewed(again.as_ref());
+                self.start(caller, tool, shape.as_ref(), &mut room).await.inspect_err(refused).map(|()| caller)
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
+        match started {
+            Ok(caller) => Ok(self.make(caller, (tool, began), call, (room, in_flight), cancellation).await),
+            Err(refusal) => {
+                // Nothing was done, so nothing is used up.
+                store.take_back(receipt).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Whether a caller that has waited may still call the tool.
+    fn permit_again<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        earlier: Caller<'_>,
+        tool: &Tool,
+        began: Instant,
+    ) -> Result<(&'s Snapshot, Identity<'s>), Refusal> {
+        let again = self.authenticate_again(snapshot, earlier).map_err(|refusal| {
+            tool.metrics.call(CallOutcome::Denied, began.elapsed());
+            match refusal {
+                identity::Refusal::Unauthenticated { message, .. } => Refusal::Unauthenticated(message),
+                identity::Refusal::ClientRefused { .. } => Refusal::ClientRefused(refusal.message()),
+            }
+        })?;
+        let name = tool.name.as_str();
+        match authorise(snapshot.tools.by_name.get(name), &again.1).err() {
+            None => Ok(again),
+            Some(denied) => Err(self.deny(earlier.renewed(Some(&again)), name, denied, began)),
+        }
+    }
+
+    /// Records the start of a call. That of one that writes is written out before its backend is called.
+    async fn start(
+        &self,
+        caller: Caller<'_>,
+        tool: &Tool,
+        shape: Option<&ArgumentShape>,
+        room: &mut Reservation,
+    ) -> Result<(), Refusal> {
+        let start = CallStart { who: caller.who(), tool: tool.name.as_str(), effect: tool.effect, arguments: shape };
+        room.start(&start);
+        match tool.effect {
+            Effect::Write => room.written().await.map_err(|_| Refusal::AuditUnavailable),
+            Effect::Read => Ok(()),
+        }
+    }
+
+    /// Calls the backend, and records how that ended.
+    async fn make(
+        &self,
+        caller: Caller<'_>,
+        (tool, began): (&Tool, Instant),
+        call: PreparedCall<'_>,
+        (mut room, in_flight): (Reservation, InFlightGuard),
+        cancellation: &Cancellation,
+    ) -> Reply {
+        let count = |outcome| tool.metrics.call(outcome, began.elapsed());
         let output = call.run(tool.timeout, cancellation).await;
         let (identity, max) = (caller.identity.fingerprint, caller.identity.client.max_records);
         let bounded = match output {
@@ -109,34 +182,7 @@ impl Guard {
                 (members, false, None)
             }
         };
-        Ok(Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) })
-    }
-
-    /// Takes the call from the limits and records its start. The record of a call that writes is written out before its backend
-    /// is called.
-    async fn start(
-        &self,
-        caller: Caller<'_>,
-        tool: &Tool,
-        shape: Option<ArgumentShape>,
-        mut room: Reservation,
-    ) -> Result<Reservation, Refusal> {
-        let Caller { snapshot, identity } = caller;
-        let dimensions = limits::of_call(identity, tool, snapshot.replicas);
-        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()))?;
-        let receipt = self.admit(caller, tool, &dimensions).await?;
-        room.start(&CallStart {
-            who: caller.who(),
-            tool: tool.name.as_str(),
-            effect: tool.effect,
-            arguments: shape.as_ref(),
-        });
-        if tool.effect == Effect::Write && room.written().await.is_err() {
-            // Nothing was done, so nothing is used up.
-            snapshot.limit_store.take_back(receipt).await;
-            return Err(Refusal::AuditUnavailable);
-        }
-        Ok(room)
+        Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) }
     }
 
     fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
@@ -184,6 +230,8 @@ fn outcome_of(refusal: &Refusal) -> CallOutcome {
 }
 
 #[cfg(test)]
+mod revoked;
+#[cfg(test)]
 mod tests {
     use std::{
         future::{Future, pending},
@@ -197,7 +245,6 @@ mod tests {
     use super::*;
     use crate::{
         backend::{Content, Exchange, Output, fake},
-        config::Snapshot,
         config::fixtures::{policy, snapshot},
         guard::fixtures::{self, Log, identity_in},
         identity::fixtures::{client, credentials},
@@ -214,7 +261,7 @@ mod tests {
         let (guard, log) = fixtures::guard();
         let snapshot = snapshot_with(exchange);
         let identity = identity_in(&snapshot, "a");
-        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let caller = fixtures::caller(&snapshot, &identity);
         let prepared = guard.prepare(caller, "greet", None).unwrap();
         let outcome = tokio::select! {
             outcome = guard.call(caller, prepared, &cancellation) => Some(outcome),
@@ -283,7 +330,7 @@ mod tests {
         let (guard, log) = fixtures::guard();
         let snapshot = snapshot_with(|| Exchange::Known(Output::json(Bytes::from_static(b"[1]"))));
         let identity = identity_in(&snapshot, "a");
-        let caller = Caller { snapshot: &snapshot, identity: &identity };
+        let caller = fixtures::caller(&snapshot, &identity);
         let mut replies = Vec::new();
         for _ in 0..32 {
             let prepared = guard.prepare(caller, "greet", None).unwrap();

@@ -28,25 +28,32 @@ pub struct PendingCheck {
     pub steps: Steps,
 }
 
-type Verdict = Result<Result<(), Violation>, Exhausted>;
+impl PendingCheck {
+    /// # Errors
+    /// Returns the first violation, or an error if the check takes more than its steps.
+    pub fn judge(self) -> Result<Result<(), Violation>, Exhausted> {
+        self.schema.check(&self.arguments, self.steps)
+    }
+}
 
 impl Checks {
-    /// Judges the arguments, after the earlier ones of the same identity. If this future is dropped, a check that runs goes on to
-    /// its end, which its steps bound.
-    pub async fn run(&self, identity: Fingerprint, check: PendingCheck) -> Verdict {
+    /// Checks arguments, after those of earlier calls of the same identity. `None` if that is not possible now: there is no thread for
+    /// it, or it panicked. If this future is dropped, a check that runs goes on to its end, which its steps bound.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        identity: Fingerprint,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let turn = self.turns.take(identity).await;
         let (sender, verdict) = oneshot::channel();
         let work = move || {
             let _ = rustix::process::nice(NICENESS);
-            let PendingCheck { schema, arguments, steps } = check;
-            let verdict = schema.check(&arguments, steps);
+            let verdict = check();
             drop(turn);
             let _ = sender.send(verdict);
         };
-        if thread::Builder::new().name("check".into()).spawn(work).is_err() {
-            return Err(Exhausted);
-        }
-        verdict.await.unwrap_or(Err(Exhausted))
+        thread::Builder::new().name("check".into()).spawn(work).ok()?;
+        verdict.await.ok()
     }
 }
 
@@ -59,12 +66,13 @@ mod tests {
     use super::*;
 
     /// A check that takes this many steps before it gives up: every member is compared with a pattern.
-    fn check(steps: u64) -> PendingCheck {
+    fn check(steps: u64) -> impl FnOnce() -> Result<Result<(), Violation>, Exhausted> + Send + 'static {
         let schema = json!({"type": "object", "patternProperties": {"(a?){500}b": true}});
         let schema = schema.as_object().map(|schema| InputSchema::compile(schema, &mut Default::default())).unwrap();
         let arguments: Value =
             (0..500).map(|n| (format!("{n}{}", "a".repeat(500)), json!(1))).collect::<serde_json::Map<_, _>>().into();
-        PendingCheck { schema: schema.unwrap(), arguments: Instance::new(&arguments), steps: Steps::new(steps) }
+        let (schema, arguments) = (schema.unwrap(), Instance::new(&arguments));
+        move || PendingCheck { schema, arguments, steps: Steps::new(steps) }.judge()
     }
 
     #[tokio::test]
@@ -81,9 +89,19 @@ mod tests {
             verdict = async {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 checks.run(other, check(1_000)).await
-            } => assert_eq!(verdict, Err(Exhausted)),
+            } => assert_eq!(verdict, Some(Err(Exhausted))),
         }
-        assert!(long.await.iter().all(|verdict| *verdict == Err(Exhausted)));
+        assert!(long.await.iter().all(|verdict| *verdict == Some(Err(Exhausted))));
+        assert_eq!(checks.turns.identities(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_panics_has_no_verdict_and_the_next_one_has() {
+        let checks = Checks::default();
+        let one = Fingerprint::of(&["one"]);
+        let panicking = || -> bool { panic!("a planned panic") };
+        assert_eq!(checks.run(one, panicking).await, None);
+        assert_eq!(checks.run(one, || true).await, Some(true));
         assert_eq!(checks.turns.identities(), 0);
     }
 
@@ -105,6 +123,6 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "never forgotten");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(checks.run(identities[0], check(1_000)).await, Err(Exhausted), "there is room again");
+        assert_eq!(checks.run(identities[0], check(1_000)).await, Some(Err(Exhausted)), "there is room again");
     }
 }

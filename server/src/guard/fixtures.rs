@@ -2,6 +2,8 @@
 
 use std::{
     io::{self, Write},
+    net::Ipv4Addr,
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -15,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::{Audit, Options},
-    config::{Snapshot, Tool, Tools, fixtures::factory},
-    guard::{Answers, Checks, Guard, Turns},
+    config::{Snapshot, Store, StoreSettings, Tool, Tools, fixtures::factory},
+    guard::{Answers, Caller, Checks, Guard, Turns, Via},
     identity::{Client, Credential, Identity, Presented},
     limiter::{Clock, InFlight, MemoryStore},
     metrics::Metrics,
@@ -30,6 +32,7 @@ static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
 pub fn guard() -> (Guard, Log) {
     let log = Log::default();
     let guard = Guard {
+        store: Arc::new(Store::new(StoreSettings::of(Path::new("")))),
         checks: Checks::default(),
         readings: Turns::default(),
         audit: Audit::start(Box::new(log.clone()), Options::new("test")).unwrap(),
@@ -92,7 +95,7 @@ pub fn identity(client: &Client) -> Identity<'_> {
         client,
         subject: None,
         fingerprint: client.fingerprint,
-        credential: Credential { id: "k", last_recorded: &LAST_RECORDED },
+        credential: Credential { id: "k", digest: None, last_recorded: &LAST_RECORDED },
         narrowing: None,
         expires: None,
     }
@@ -104,6 +107,12 @@ pub fn identity_in<'s>(snapshot: &'s Snapshot, client: &str) -> Identity<'s> {
     let key = format!("key-of-{client}");
     let presented = Presented { headers: &Pairs(&[("x-api-key", &key)]), connection: &connection };
     snapshot.identify(&presented, Duration::ZERO).unwrap()
+}
+
+/// A caller that came by no HTTP.
+pub fn caller<'a>(snapshot: &'a Snapshot, identity: &'a Identity<'a>) -> Caller<'a> {
+    let via = Via { peer: Ipv4Addr::LOCALHOST.into(), route: "pipe", status: |_| None };
+    Caller { snapshot, identity, via }
 }
 
 fn extend(object: &mut Value, more: &Value) {

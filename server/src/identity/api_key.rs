@@ -78,17 +78,28 @@ impl Authenticator for ApiKeys {
             Header::Once(key) if !key.is_empty() => key,
             _ => return None,
         };
-        let Some(entry) = self.0.get(&KeyDigest::of(key)) else {
-            return Some(Err(Refusal::Unauthenticated { message: INVALID, reason: AuthFailure::UnknownKey }));
+        Some(self.owner(KeyDigest::of(key)))
+    }
+
+    fn identify_again<'s>(&'s self, earlier: &Identity<'_>) -> Option<Result<Identity<'s>, Refusal<'s>>> {
+        earlier.credential.digest.map(|digest| self.owner(digest))
+    }
+}
+
+impl ApiKeys {
+    /// The identity of the key with this digest.
+    fn owner(&self, digest: KeyDigest) -> Result<Identity<'_>, Refusal<'_>> {
+        let Some(entry) = self.0.get(&digest) else {
+            return Err(Refusal::Unauthenticated { message: INVALID, reason: AuthFailure::UnknownKey });
         };
-        let credential = Credential { id: &entry.key_id, last_recorded: &entry.last_recorded };
-        Some(match entry.client.as_deref() {
+        let credential = Credential { id: &entry.key_id, digest: Some(digest), last_recorded: &entry.last_recorded };
+        match entry.client.as_deref() {
             Some(client) => Ok(Identity::of_client(client, credential)),
             None => Err(Refusal::ClientRefused {
                 client: entry.owner.as_str(),
                 credential: credential.id,
                 reason: ClientRefusal::NotRecognised,
             }),
-        })
+        }
     }
 }

@@ -43,6 +43,17 @@ impl Authenticators {
         }
     }
 
+    /// Identifies a caller again that an earlier snapshot identified.
+    ///
+    /// # Errors
+    /// Returns an error if its credential is not valid any more, or if its client may not call this server.
+    pub fn identify_again<'s>(&'s self, earlier: &Identity<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
+        match self.offered.iter().find_map(|(_, authenticator)| authenticator.identify_again(earlier)) {
+            Some(identified) => identified?.check_active(now),
+            None => Err(self.refusal(|kind| kind.invalid(), AuthFailure::UnknownKey)),
+        }
+    }
+
     /// A refusal in the words of the first kind that is offered.
     fn refusal(&self, sentence: fn(&dyn CredentialKind) -> &'static str, reason: AuthFailure) -> Refusal<'static> {
         let kind = self.offered.first().map(|(kind, _)| kind).or(self.kinds.first());

@@ -82,6 +82,11 @@ impl Client {
         }
     }
 
+    /// Whether its access ends at some time.
+    pub fn can_expire(&self) -> bool {
+        self.expires_at.is_some()
+    }
+
     /// `now` is the time since 1970.
     pub fn state(&self, now: Duration) -> ClientState {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

@@ -103,12 +103,17 @@ impl Authenticator for Tokens {
         let mut words = presented.headers.get("authorization").text().ok()??.split(' ');
         words.next().filter(|name| *name == self.0.id.as_str())?;
         let subject = Subject { issuer: "issuer".into(), name: words.next()?.into(), pseudonym: "p".into() };
-        let mut identity = Identity::of_client(&self.0, Credential { id: "token", last_recorded: &LAST_RECORDED });
+        let mut identity =
+            Identity::of_client(&self.0, Credential { id: "token", digest: None, last_recorded: &LAST_RECORDED });
         identity.fingerprint = self.0.fingerprint.and(&[&subject.issuer, &subject.name]);
         identity.subject = Some(subject);
         identity.narrowing = Some(Narrowing::default());
         identity.expires = words.next()?.parse().ok();
         Some(Ok(identity))
+    }
+
+    fn identify_again<'s>(&'s self, _: &Identity<'_>) -> Option<Result<Identity<'s>, Refusal<'s>>> {
+        None
     }
 }
 

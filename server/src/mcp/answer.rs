@@ -8,8 +8,8 @@ use futures::{
 use tokio::sync::mpsc;
 
 use crate::{
-    guard::{Caller, Delivery, Guard, Prepared},
-    protocol::{era::Era, refusal::Refusal, request::Carrier},
+    guard::{Delivery, Prepared},
+    protocol::{era::Era, refusal::Refusal},
 };
 
 /// How many messages may wait for one stream.
@@ -63,13 +63,6 @@ pub struct PendingCall<'s> {
     pub(super) id: String,
     pub(super) era: Era,
     pub(super) prepared: Prepared<'s>,
-}
-
-/// Refuses a message: counts the refusal against the allowance of the caller and records it. Returns it, or the refusal that takes
-/// its place if the allowance is used up or the record cannot be written.
-pub(super) fn refuse(guard: &Guard, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal) -> Refusal {
-    let status = carrier.status(&refusal);
-    guard.refuse(caller, refusal, status)
 }
 
 /// A queue of messages: a sender waits while it is full, and the stream ends when all senders are dropped.

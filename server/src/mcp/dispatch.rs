@@ -4,7 +4,7 @@
 //! of a request, and the tree that they were parsed into, are not kept while a call waits. The second half may wait.
 
 use super::{
-    answer::{Answer, Begun, Pending, refuse},
+    answer::{Answer, Begun, Pending},
     lifecycle, session, tools,
 };
 use crate::{
@@ -46,13 +46,13 @@ impl Mcp {
         let mut request = match Request::read(body, carrier) {
             Ok(request) => request,
             Err(unreadable) => {
-                return Begun::Answer(self.refusal(caller, carrier, unreadable.refusal, unreadable.id));
+                return Begun::Answer(self.refusal(caller, unreadable.refusal, unreadable.id));
             }
         };
         let in_session =
             request.era == Era::Handshake && request.message.method != "initialize" && !carrier.session().is_missing();
         if in_session && !session::belongs_to(caller, carrier.session()) {
-            return Begun::Answer(self.refusal(caller, carrier, Refusal::SessionNotFound, request.message.id));
+            return Begun::Answer(self.refusal(caller, Refusal::SessionNotFound, request.message.id));
         }
         let Some(id) = request.message.id else {
             // Notifications need nothing from this server, but they are not free.
@@ -64,7 +64,7 @@ impl Mcp {
         match self.groups.iter().find_map(|begin| begin(&self.guard, caller, &mut request, id)) {
             Some(Ok(begun)) => begun,
             Some(Err(refusal)) => Begun::Answer(Answer::refusal(refusal, Some(id))),
-            None => Begun::Answer(self.refusal(caller, carrier, Refusal::UnknownMethod { in_session }, Some(id))),
+            None => Begun::Answer(self.refusal(caller, Refusal::UnknownMethod { in_session }, Some(id))),
         }
     }
 
@@ -76,7 +76,7 @@ impl Mcp {
     }
 
     /// Refuses the request with this id. The refusal is counted against the allowance of the caller, and recorded.
-    pub fn refusal(&self, caller: Caller<'_>, carrier: &dyn Carrier, refusal: Refusal, id: Option<&str>) -> Answer {
-        Answer::refusal(refuse(&self.guard, caller, carrier, refusal), id)
+    pub fn refusal(&self, caller: Caller<'_>, refusal: Refusal, id: Option<&str>) -> Answer {
+        Answer::refusal(self.guard.refuse(caller, refusal), id)
     }
 }

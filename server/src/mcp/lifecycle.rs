@@ -1,7 +1,7 @@
 //! `initialize` and `ping` of the older revisions, `server/discover` of 2026-07-28.
 
 use super::{
-    answer::{Answer, Begun, refuse},
+    answer::{Answer, Begun},
     session,
 };
 use crate::{
@@ -39,7 +39,7 @@ fn counted(guard: &Guard, caller: Caller<'_>, answer: impl FnOnce() -> Answer) -
 fn initialize(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {
     let Some(requested) = request.message.param("protocolVersion").and_then(|version| version.as_str()) else {
         let refusal = Refusal::InvalidParams("Invalid params: `protocolVersion` must be a string".into());
-        return Err(refuse(guard, caller, request.carrier, refusal));
+        return Err(guard.refuse(caller, refusal));
     };
     // A client that asks for a revision that is not served is offered the latest.
     let version = Version::parse(requested).unwrap_or(Version::LATEST);

@@ -36,10 +36,6 @@ impl Carrier for Pipe {
     fn accepts_stream(&self) -> bool {
         self.1
     }
-
-    fn status(&self, _: &Refusal) -> Option<u16> {
-        None
-    }
 }
 
 fn identity<'s>(snapshot: &'s Snapshot, key: &str) -> Identity<'s> {
@@ -77,7 +73,7 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
     let (one, other) = (identity(&snapshot, "key-of-a"), identity(&snapshot, "key-of-b"));
     let (guard, log) = guard::fixtures::guard();
     let mcp = Mcp::new(guard);
-    let caller = Caller { snapshot: &snapshot, identity: &one };
+    let caller = guard::fixtures::caller(&snapshot, &one);
 
     let (response, session, _) =
         send(&mcp, caller, &Pipe(None, false), &request("initialize", json!({"protocolVersion": "2025-06-18"}))).await;
@@ -95,7 +91,7 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
     let (response, _, refusal) = send(&mcp, caller, &pipe, &request("tools/paint", json!({}))).await;
     assert_eq!(refusal, Some(Refusal::UnknownMethod { in_session: true }));
     assert_eq!(response["error"]["code"], -32601);
-    let another = Caller { snapshot: &snapshot, identity: &other };
+    let another = guard::fixtures::caller(&snapshot, &other);
     let (_, _, refusal) = send(&mcp, another, &pipe, &greet).await;
     assert_eq!(refusal, Some(Refusal::SessionNotFound), "a session belongs to the identity that opened it");
 
@@ -117,7 +113,7 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
 async fn a_method_may_send_messages_before_its_result_if_the_transport_takes_them() {
     let snapshot = snapshot(&policy(&[client("a", &json!({}))]), &credentials(&["a"]));
     let identity = identity(&snapshot, "key-of-a");
-    let caller = Caller { snapshot: &snapshot, identity: &identity };
+    let caller = guard::fixtures::caller(&snapshot, &identity);
     let mcp = fixtures::mcp(guard::fixtures::guard().0);
     let count = request("test/count", json!({}));
     let result = json!({"jsonrpc": "2.0", "id": 1, "result": {"count": 3}});

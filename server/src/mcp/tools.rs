@@ -1,7 +1,7 @@
 //! `tools/list` and `tools/call`.
 
 use super::{
-    answer::{Answer, Begun, Pending, PendingCall, begin_result, refuse},
+    answer::{Answer, Begun, Pending, PendingCall, begin_result},
     lifecycle::SERVER_INFO,
 };
 use crate::{
@@ -47,7 +47,7 @@ fn prepare<'s>(guard: &Guard, caller: Caller<'s>, request: &mut Request<'_>) -> 
     let arguments = message.take_param("arguments");
     let Some(name) = message.param("name").and_then(|name| name.as_str()) else {
         let refusal = Refusal::InvalidParams("Invalid params: `name` must be a string".into());
-        return Err(refuse(guard, caller, *carrier, refusal));
+        return Err(guard.refuse(caller, refusal));
     };
     // Checked only for a tool that the caller may call: the refusal of a denied one reveals nothing about its schema.
     if *era == Era::Stateless
@@ -55,7 +55,7 @@ fn prepare<'s>(guard: &Guard, caller: Caller<'s>, request: &mut Request<'_>) -> 
         && let Err(refusal) =
             tool.param_headers.iter().try_for_each(|header| header.agrees(arguments.as_ref(), carrier.headers()))
     {
-        return Err(refuse(guard, caller, *carrier, refusal));
+        return Err(guard.refuse(caller, refusal));
     }
     guard.prepare(caller, name, arguments)
 }
@@ -64,11 +64,11 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
     // A list has one page, so this server never handed out a cursor.
     if request.message.param("cursor").is_some_and(|cursor| cursor.value != Json::Null) {
         let refusal = Refusal::InvalidParams("Invalid params: unknown `cursor`".into());
-        return Err(refuse(guard, caller, request.carrier, refusal));
+        return Err(guard.refuse(caller, refusal));
     }
     guard.take_allowance(caller)?;
     // Written for each request: copying it costs as much as sending it, and cached lists would add up with the clients.
-    let Caller { snapshot, identity } = caller;
+    let Caller { snapshot, identity, .. } = caller;
     let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
     Ok(list_of(id, granted.map(|tool| tool.definition.as_str()), request.era, &snapshot.server_info))
 }

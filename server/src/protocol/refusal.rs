@@ -27,6 +27,11 @@ pub enum Refusal {
         in_session: bool,
     },
     SessionNotFound,
+    // -- about the caller, whose access ended while its call waited
+    /// Its credential is not valid any more; with the sentence of its kind.
+    Unauthenticated(&'static str),
+    /// Its client may not call this server any more.
+    ClientRefused(&'static str),
     // -- about the call
     /// The tool is unknown, or not permitted for this client: callers cannot tell the two apart.
     ToolDenied {
@@ -63,6 +68,8 @@ impl Refusal {
             Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) => -32602,
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion { .. } => -32022,
+            Self::Unauthenticated(_) => 401,
+            Self::ClientRefused(_) => 403,
             Self::OverLimit { .. } => 429,
             Self::AuditUnavailable | Self::LimitsUnavailable | Self::Overloaded => 503,
         }
@@ -77,6 +84,7 @@ impl Refusal {
             Self::EnvelopeMissing(why) => return Cow::Owned(format!("Invalid params: {why}")),
             Self::UnsupportedVersion { .. } => "Unsupported protocol version",
             Self::UnknownMethod { .. } => "Method not found",
+            Self::Unauthenticated(message) | Self::ClientRefused(message) => message,
             Self::SessionNotFound => "Session not found; initialize again",
             Self::ToolDenied { name } => {
                 return Cow::Owned(format!("Tool '{name}' is not permitted for this client"));

@@ -18,9 +18,6 @@ pub trait Carrier: Sync {
 
     /// Whether the caller can receive other messages before the response to its request.
     fn accepts_stream(&self) -> bool;
-
-    /// The HTTP status that a refusal is answered with; `None` if the transport has none.
-    fn status(&self, refusal: &Refusal) -> Option<u16>;
 }
 
 /// A message, ready to be dispatched.

@@ -1,9 +1,6 @@
 //! What the endpoints of MCP share.
 
-use std::sync::Arc;
-
 use crate::{
-    config::Store,
     mcp::Mcp,
     metrics::Metrics,
     net::{BodyBounds, Budget, StreamBounds},
@@ -11,7 +8,6 @@ use crate::{
 
 /// What every endpoint of MCP needs to serve a request.
 pub struct Endpoints {
-    pub store: Arc<Store>,
     pub mcp: Mcp,
     pub metrics: Metrics,
     pub body: BodyBounds,
@@ -22,8 +18,8 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// With the default bounds.
-    pub fn new(store: Arc<Store>, mcp: Mcp, metrics: Metrics) -> Self {
+    pub fn new(mcp: Mcp, metrics: Metrics) -> Self {
         let (body, stream) = (BodyBounds::default(), StreamBounds::default());
-        Self { store, mcp, metrics, body, bodies: body.budget(), stream, streams: stream.budget() }
+        Self { mcp, metrics, body, bodies: body.budget(), stream, streams: stream.budget() }
     }
 }

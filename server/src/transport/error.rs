@@ -136,6 +136,8 @@ pub fn message_status(refusal: &Refusal) -> StatusCode {
         | Refusal::HeaderMismatch(_)
         | Refusal::EnvelopeMissing(_)
         | Refusal::UnsupportedVersion { .. } => StatusCode::BAD_REQUEST,
+        Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Refusal::ClientRefused(_) => StatusCode::FORBIDDEN,
         Refusal::UnknownMethod { in_session: false } | Refusal::SessionNotFound => StatusCode::NOT_FOUND,
         Refusal::OverLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::AuditUnavailable | Refusal::LimitsUnavailable | Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,

@@ -41,7 +41,7 @@ impl MainPort {
     /// Health is not reported to web pages, nor, once there is a policy, to requests that are addressed to another host.
     async fn health(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let (parts, _) = request.into_parts();
-        let checked = match self.endpoints.store.current() {
+        let checked = match self.endpoints.mcp.guard.store.current() {
             Some(snapshot) => check_host(&parts, &snapshot),
             None => Ok(()),
         };

@@ -17,13 +17,12 @@ use super::{
 };
 use crate::{
     cancellation::Cancellation,
-    guard::{Caller, Turn},
+    guard::{Caller, Turn, Via},
     identity::Presented,
     mcp::{Answer, Begun, Mcp},
     net::{self, AtStop, ConnectionFacts, OverBudget, PIECE, ResponseBody},
     protocol::{
         headers::{Header, RequestHeaders},
-        refusal::Refusal,
         request::Carrier,
     },
 };
@@ -49,10 +48,6 @@ impl Carrier for Post<'_> {
     fn accepts_stream(&self) -> bool {
         accepts_events(self.0)
     }
-
-    fn status(&self, refusal: &Refusal) -> Option<u16> {
-        Some(message_status(refusal).as_u16())
-    }
 }
 
 /// Answers a request to `/mcp`, and counts the answer.
@@ -71,20 +66,21 @@ async fn answer(
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let Endpoints { store, mcp, .. } = endpoints;
-    // The request is served by this snapshot from start to end.
-    let Some(snapshot) = store.current() else { return refuse(HttpRefusal::NoPolicy) };
+    let mcp = &endpoints.mcp;
+    let Some(snapshot) = mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
     let (parts, body) = request.into_parts();
     let is_addressed = check_host(&parts, &snapshot).and_then(|()| check_origin(&parts.headers));
     if let Err(refusal) = is_addressed.and_then(|()| check_method(&parts.method)) {
         return refuse(refusal);
     }
     let presented = Presented { headers: &parts.headers, connection };
-    let identity = match mcp.guard.authenticate(&snapshot, &presented, (connection.peer.ip(), PATH)) {
+    let status = |refusal: &_| Some(message_status(refusal).as_u16());
+    let via = Via { peer: connection.peer.ip(), route: PATH, status };
+    let identity = match mcp.guard.authenticate(&snapshot, &presented, via) {
         Ok(identity) => identity,
         Err(refusal) => return refuse_caller(refusal),
     };
-    let caller = Caller { snapshot: &snapshot, identity: &identity };
+    let caller = Caller { snapshot: &snapshot, identity: &identity, via };
     // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
     let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
     response.body_mut().for_identified();
@@ -104,13 +100,22 @@ async fn answer_caller(
     }
     let mut share = bodies.share(caller.identity.fingerprint);
     let post = Post(&headers);
-    let begun = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
+    let (current, again);
+    let (caller, begun) = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
         Ok(body) => {
             let _turn = turn_to_read(mcp, caller, body.len()).await;
-            mcp.begin(caller, &body, &post)
+            // The caller decides how long its body takes. Its message is served by the policy that is in force now.
+            current = mcp.guard.outdated(caller);
+            again = match current.as_deref().map(|snapshot| mcp.guard.authenticate_again(snapshot, caller)).transpose()
+            {
+                Ok(again) => again,
+                Err(refusal) => return refuse_caller(refusal),
+            };
+            let caller = caller.renewed(again.as_ref());
+            (caller, mcp.begin(caller, &body, &post))
         }
         Err(refusal) => match refuse_body(refusal) {
-            Ok(refusal) => Begun::Answer(mcp.refusal(caller, &post, refusal, None)),
+            Ok(refusal) => (caller, Begun::Answer(mcp.refusal(caller, refusal, None))),
             Err(refusal) => return refuse(refusal),
         },
     };
@@ -185,8 +190,7 @@ fn refuse_for_room(
     id: Option<&str>,
 ) -> Response<ResponseBody> {
     let refusal = refuse_stream(over);
-    let status = message_status(&refusal).as_u16();
-    let refusal = endpoints.mcp.guard.refuse(caller, refusal, Some(status));
+    let refusal = endpoints.mcp.guard.refuse(caller, refusal);
     refuse_message(&refusal, refusal.response(id))
 }
 

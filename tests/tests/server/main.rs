@@ -27,6 +27,7 @@ mod records;
 mod reload;
 mod request_checks;
 mod revisions;
+mod revocation;
 mod rmcp_client;
 mod sessions;
 mod stop;

@@ -35,9 +35,9 @@ async fn start_reading(stream: StreamBounds, readings: Turns) -> SocketAddr {
     let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
     let (mut guard, _) = guard::fixtures::guard();
-    guard.readings = readings;
-    let health = Health { store: store.clone(), audit: guard.audit.clone(), started: Instant::now() };
-    let mut endpoints = Endpoints::new(store, mcp::fixtures::mcp(guard), Metrics::default());
+    (guard.readings, guard.store) = (readings, store.clone());
+    let health = Health { store, audit: guard.audit.clone(), started: Instant::now() };
+    let mut endpoints = Endpoints::new(mcp::fixtures::mcp(guard), Metrics::default());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,0 +1,157 @@
+//! A caller whose access ends while its call waits.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use futures::{future::Either, poll};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{
+    config::fixtures::{policy, snapshot},
+    guard::fixtures::{self, identity_in},
+    identity::fixtures::{client, credentials},
+    limiter::{Admission, Dimensions, LimitStore, MemoryStore, Receipt, StoreFuture},
+};
+
+/// A limit store that answers when it is let to.
+struct SlowStore {
+    memory: MemoryStore,
+    answers: Semaphore,
+}
+
+impl LimitStore for SlowStore {
+    fn admit<'a>(&'a self, dimensions: &'a Dimensions) -> StoreFuture<'a, Admission<'a>> {
+        Either::Right(Box::pin(async {
+            self.answers.acquire().await.unwrap().forget();
+            self.memory.admit(dimensions).await
+        }))
+    }
+
+    fn take_back<'a>(&'a self, receipt: Receipt<'a>) -> StoreFuture<'a, ()> {
+        self.memory.take_back(receipt)
+    }
+}
+
+/// The policy of a client that may make one call, with these fields in place of others, and with a tool that writes.
+fn policy_of(fields: &Value) -> Value {
+    let mut of_client = json!({"allowWrite": true, "limits": [{"requests": 1, "per": "1h"}]});
+    of_client.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let mut policy = policy(&[client("a", &of_client)]);
+    policy["spec"]["tools"][0]["effect"] = json!("Write");
+    // Takes more steps than there are for a check at once.
+    policy["spec"]["tools"][0]["inputSchema"]["patternProperties"] = json!({"(a?){500}b": true});
+    policy
+}
+
+/// Puts `policy` and the credentials of `keys` in force while a call waits for the limit store, or for its check. Returns the
+/// refusal of the call, its record, and the number of calls that its limit admits afterwards.
+async fn changed_meanwhile(waits_for_check: bool, policy: &Value, keys: &[&str]) -> (Option<Refusal>, Value, usize) {
+    let slow = Arc::new(SlowStore { memory: MemoryStore::default(), answers: Semaphore::new(0) });
+    let snapshot_of = |policy: &Value, keys: &[&str]| {
+        let mut snapshot = snapshot(policy, &credentials(keys));
+        snapshot.limit_store = slow.clone();
+        Arc::new(snapshot)
+    };
+    let before = snapshot_of(&policy_of(&json!({})), &["a"]);
+    let identity = identity_in(&before, "a");
+    let (guard, log) = fixtures::guard();
+    guard.store.put(before.clone());
+    let caller = fixtures::caller(&before, &identity);
+    let arguments = json!({"a".repeat(500): 1}).to_string();
+    let arguments = waits_for_check.then(|| crate::protocol::strict::parse(arguments.as_bytes()).unwrap());
+    let prepared = guard.prepare(caller, "greet", arguments).unwrap();
+    assert_eq!(prepared.check.is_some(), waits_for_check);
+
+    let (end, ended) = mpsc::channel::<()>();
+    let earlier = guard.checks.run(identity.fingerprint, move || ended.recv().is_err());
+    let earlier = async { waits_for_check.then_some(earlier) };
+    let mut earlier = earlier.await.map(Box::pin);
+    if let Some(earlier) = &mut earlier {
+        assert!(poll!(earlier).is_pending());
+    }
+    let never = Cancellation::never();
+    let mut call = std::pin::pin!(guard.call(caller, prepared, &never));
+    assert!(poll!(&mut call).is_pending());
+
+    guard.store.put(snapshot_of(policy, keys));
+    drop(end);
+    slow.answers.add_permits(1);
+    let refusal = call.await.map(|mut reply| crate::net::Held::written(&mut *reply.delivery)).err();
+    drop(earlier);
+
+    let dimensions = limits::of_call(&identity, &before.tools.by_name["greet"], 1).unwrap();
+    let left = (0..2).filter(|_| slow.memory.take(&dimensions).is_ok()).count();
+    assert!(guard.audit.stop(Duration::from_secs(5)));
+    let records = log.records();
+    let record = json!([records.len(), records[0]["event"], records[0]["reason"], records[0]["revision"]]);
+    (refusal, record, left)
+}
+
+#[tokio::test]
+async fn a_call_is_not_made_if_the_access_of_its_caller_ended_while_it_waited() {
+    let unrecognised = Refusal::ClientRefused("Client not recognised");
+    let denied = Refusal::ToolDenied { name: "greet".into() };
+    let mut without_tool = policy_of(&json!({}));
+    without_tool["spec"]["tools"][0]["name"] = json!("other");
+    for waits_for_check in [false, true] {
+        for (policy, keys, expected, event, reason) in [
+            (policy_of(&json!({"suspended": true})), ["a"], unrecognised.clone(), "client_refused", "suspended"),
+            (policy_of(&json!({"uid": "later"})), ["a"], unrecognised.clone(), "client_refused", "not_recognised"),
+            (policy_of(&json!({})), ["b"], Refusal::Unauthenticated("Invalid API key"), "auth_failed", "unknown_key"),
+            (policy_of(&json!({"tools": ["other"]})), ["a"], denied.clone(), "tool_access_denied", "not_granted"),
+            (
+                policy_of(&json!({"allowWrite": false})),
+                ["a"],
+                denied.clone(),
+                "tool_access_denied",
+                "write_not_allowed",
+            ),
+            (without_tool.clone(), ["a"], denied.clone(), "tool_access_denied", "unknown"),
+        ] {
+            let (refusal, record, left) = changed_meanwhile(waits_for_check, &policy, &keys).await;
+            assert_eq!(
+                (refusal, &record[0], &record[1], &record[2]),
+                (Some(expected), &json!(1), &json!(event), &json!(reason))
+            );
+            assert_eq!(left, 1, "a call that is refused uses up no limit");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_still_permitted_is_made_and_recorded_under_the_policy_in_force() {
+    let later = policy_of(&json!({"maxRecordsPerQuery": 7}));
+    let revision = snapshot(&later, &credentials(&["a"])).revision;
+    for waits_for_check in [false, true] {
+        let (refusal, record, left) = changed_meanwhile(waits_for_check, &later, &["a"]).await;
+        assert_eq!((refusal, record, left), (None, json!([2, "tool_call_start", null, revision]), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_not_made_if_its_caller_expired_while_it_waited() {
+    let expires = Timestamp::now() + SignedDuration::from_secs(2);
+    let mut before = snapshot(&policy_of(&json!({"expiresAt": expires})), &credentials(&["a"]));
+    let slow = Arc::new(SlowStore { memory: MemoryStore::default(), answers: Semaphore::new(0) });
+    before.limit_store = slow.clone();
+    let before = Arc::new(before);
+    let identity = identity_in(&before, "a");
+    let (guard, _) = fixtures::guard();
+    guard.store.put(before.clone());
+    let caller = fixtures::caller(&before, &identity);
+    let (prepared, never) = (guard.prepare(caller, "greet", None).unwrap(), Cancellation::never());
+    let call = guard.call(caller, prepared, &never);
+    let release = async {
+        while Timestamp::now() < expires {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        slow.answers.add_permits(1);
+    };
+    let (outcome, ()) = tokio::join!(call, release);
+    assert_eq!(outcome.err(), Some(Refusal::ClientRefused("Client not recognised")));
+}

@@ -1,0 +1,60 @@
+//! A caller whose access ends while its request is on its way: nothing is done for it that had not begun before.
+
+use portcullis_tests::PATIENCE;
+use portcullis_tests::backend::{Backend, Reply};
+use portcullis_tests::http::Connection;
+use portcullis_tests::server::call;
+use serde_json::{Value, json};
+
+use crate::expected::*;
+use crate::fixtures::*;
+
+/// The names say what will have happened to the clients.
+const CLIENTS: [&str; 6] = ["suspended", "revoked", "removed", "narrowed", "reading", "kept"];
+
+/// The policy of these clients, who may all write.
+fn of_clients(api: &str, clients: &[&str]) -> Value {
+    let mut document = document(api);
+    document["clients"] = clients.iter().map(|id| client(id, &["echo", "note"], 10, true)).collect();
+    document
+}
+
+#[tokio::test]
+async fn a_body_that_was_half_sent_when_access_ended_has_no_effect() {
+    let backend = Backend::start(|_| Reply::Json(200, json!({}))).await.unwrap();
+    let server = start_for(&of_clients(&backend.url(), &CLIENTS), &CLIENTS).await;
+    let mut waiting = Vec::new();
+    for id in CLIENTS {
+        let request = call(&key_of(id), "note", json!({"id": id, "text": "x".repeat(9_000)})).bytes();
+        let (most, rest) = request.split_at(request.len() - 10);
+        let mut connection = Connection::open(server.listen).await.unwrap();
+        connection.write(most).await.unwrap();
+        waiting.push((id, connection, rest.to_vec()));
+    }
+    server.log.at_least(CLIENTS.len(), "auth_success", PATIENCE).await.unwrap();
+
+    let mut document = of_clients(&backend.url(), &["suspended", "revoked", "narrowed", "reading", "kept"]);
+    client_of(&mut document, "suspended")["suspended"] = json!(true);
+    client_of(&mut document, "narrowed")["tools"] = json!(["echo"]);
+    client_of(&mut document, "reading")["allowWrite"] = json!(false);
+    let policy = parsed(&document);
+    let with_key = CLIENTS.into_iter().filter(|id| *id != "revoked").collect::<Vec<_>>();
+    server.reconfigure(&policy, &keys_of(&with_key)).await.unwrap();
+
+    for (id, mut connection, rest) in waiting {
+        connection.write(&rest).await.unwrap();
+        let found = connection.response().await.unwrap().to_value();
+        let expected = match id {
+            "suspended" | "removed" => plain_refusal(403, "Client not recognised"),
+            "revoked" => plain_refusal(401, "Invalid API key"),
+            "narrowed" | "reading" => denied("note"),
+            _ => response(200, found["body"].clone()),
+        };
+        assert_eq!(found, expected, "{id}");
+    }
+    let received: Vec<_> = backend.received().into_iter().map(|request| request.target).collect();
+    assert_eq!(received, ["/contacts/kept/notes"]);
+    let started = server.log.events("tool_call_start").unwrap();
+    let started: Vec<_> = started.iter().map(|record| (&record["clientId"], &record["revision"])).collect();
+    assert_eq!(started, [(&json!("kept"), &json!(policy.revision().as_str()))]);
+}
