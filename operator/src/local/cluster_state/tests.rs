@@ -209,7 +209,7 @@ fn a_key_that_cannot_be_read_for_a_while_is_kept() {
     }
     let mut next = LocalClusterState::load(&state);
     next.update(&state, None, &alice).unwrap_err();
-    next.forget_left_over(&state, &alice);
+    next.forget_left_over(&state, &alice).unwrap();
     fs::remove_dir(&issued).unwrap();
     fs::write(&issued, content).unwrap();
     for mut cluster in [cluster, next] {
