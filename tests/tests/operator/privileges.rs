@@ -261,3 +261,37 @@ async fn what_a_webhook_adds_again_each_time_is_said_not_fought_over_and_ends_wi
     })
     .await;
 }
+
+#[tokio::test]
+async fn while_the_spec_has_errors_nothing_is_written_by_the_next_operator_either_and_a_privilege_is_removed() {
+    let mut cluster = TestCluster::start_with_crm().await;
+    let resources = json!({"requests": {"cpu": "0.1"}, "limits": {"memory": "0.5Gi"}});
+    cluster.patch::<McpServer>("sales", "crm", json!({"spec": {"replicas": 3, "pod": {"resources": resources}}})).await;
+    until(PATIENCE, async || {
+        let deployment = cluster.api::<Deployment>("sales").get("crm").await.unwrap();
+        expect_eq(deployment.spec.and_then(|spec| spec.replicas), Some(3))
+    })
+    .await;
+    // The API server accepts it, and the operator's checks refuse it.
+    let broken = json!({"replicas": 2, "pod": null, "limits": {"perClient": {"requests": 1, "per": "1m"}}});
+    cluster.patch::<McpServer>("sales", "crm", json!({"spec": broken})).await;
+    cluster.until_server_condition("sales", "Accepted", "False/Invalid").await;
+    let expected = part(&cluster, "sales", "Deployment").await;
+    let privilege = pod(json!({"hostNetwork": true, "automountServiceAccountToken": true}));
+    for is_restarted in [false, true] {
+        if is_restarted {
+            cluster.kill_operator().await;
+            let mark = cluster.control_plane.audit().mark().unwrap();
+            cluster.start_operator();
+            cluster.until_operator_has_read_everything().await;
+            cluster.until_quiet(Duration::from_secs(3)).await;
+            let writes = cluster.writes(mark);
+            let deployments = writes.iter().filter(|write| write.resource.starts_with("deployments"));
+            assert_eq!(deployments.collect::<Vec<_>>(), [] as [&portcullis_tests::Write; 0]);
+        }
+        patch(&cluster, "sales", "Deployment", &Patch::Strategic(privilege.clone()), "intruder").await;
+        until(PROMPTLY, async || expect_eq(part(&cluster, "sales", "Deployment").await, expected.clone())).await;
+        let deployment = cluster.api::<Deployment>("sales").get("crm").await.unwrap();
+        assert_eq!(deployment.spec.and_then(|spec| spec.replicas), Some(3));
+    }
+}
