@@ -52,8 +52,9 @@ impl FieldPath {
         })
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Whether it is this path, or goes on from it.
+    pub fn is_below(&self, names: &[&str]) -> bool {
+        self.0.len() >= names.len() && self.follows(names)
     }
 
     /// Two values of the field have the same hash only if they are the same. If several items have the same key all of them count.

@@ -24,11 +24,8 @@ impl Guard {
     /// Whether a change of a field that is wanted may be a privilege.
     pub fn covers(&self, field: &FieldPath) -> bool {
         let Removes::AllBut(allowed) = self.removes else { return false };
-        let is_below = |path: &&[&str]| {
-            let path = [self.at, path].concat();
-            field.len() >= path.len() && field.follows(&path)
-        };
-        field.follows(self.at) && !allowed.iter().chain(self.harmless).any(|path| is_below(path))
+        let mut harmless = allowed.iter().chain(self.harmless).map(|path| [self.at, path].concat());
+        field.follows(self.at) && !harmless.any(|path| field.is_below(&path))
     }
 }
 
