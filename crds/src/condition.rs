@@ -83,7 +83,7 @@ vocabulary! {
         /// An object was changed by somebody else, and was restored.
         DriftCorrected,
         /// Another party changes an object again each time that it is restored, or while it is written; the message names the object
-        /// and the fields. It is restored once a minute at most.
+        /// and the fields. It is restored less and less often, down to once a minute.
         DriftContested,
         /// A pod has the labels of the server and does not belong to its Deployment. The Service may send calls to it. It counts
         /// nowhere, unless it mounts the policy of the server: then an access is said to be removed only once it confirms that.

@@ -2,7 +2,7 @@
 //!
 //! Every write passes [`Cluster::write`], where the [`Fence`] stands.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use futures::AsyncBufRead;
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -391,7 +391,7 @@ async fn call<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(longest, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Error::Api { doing, source: Box::new(error) }),
+        Ok(Err(error)) => Err(Error::Api { doing, source: Arc::new(error) }),
         Err(_) => Err(Error::Timeout { doing, after: longest }),
     }
 }

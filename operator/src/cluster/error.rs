@@ -1,6 +1,6 @@
 //! Why something could not be done on the cluster.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use portcullis_crds::{condition::Reason, quantity::Quantity};
 
@@ -9,13 +9,13 @@ use super::ownership::NotOwned;
 /// The longest message of the API server that is repeated, in bytes.
 const MAX_MESSAGE: usize = 1024;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The name of an object that the operator would create is taken.
     #[error("{0}")]
     NotOwned(NotOwned),
     #[error("{doing}: {}", message(.source))]
-    Api { doing: String, source: Box<kube::Error> },
+    Api { doing: String, source: Arc<kube::Error> },
     #[error("{doing}: the API server did not answer within {after:?}")]
     Timeout { doing: String, after: Duration },
     #[error("{doing}: this operator may not write now, because another one may")]
@@ -37,7 +37,13 @@ pub enum Error {
     )]
     Contested { object: String, fields: String },
     #[error("an object has no JSON form: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(Arc<serde_json::Error>),
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(Arc::new(error))
+    }
 }
 
 impl Error {
@@ -133,6 +139,12 @@ impl Error {
         }
     }
 
+    /// Whether the write certainly had no effect: it was not made, or the API server said so.
+    pub fn is_refused(&self) -> bool {
+        let is_about_answer = matches!(self, Self::Undecodable { .. } | Self::Json(_) | Self::Contested { .. });
+        self.is_conflict() || (self.is_permanent() && !is_about_answer)
+    }
+
     /// Whether the object was written or deleted by another party just before. The next reconcile resolves that.
     pub fn is_conflict(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
@@ -202,7 +214,7 @@ mod tests {
 
     fn refused(status: serde_json::Value) -> Error {
         let status: Status = serde_json::from_value(status).unwrap();
-        Error::Api { doing: "creating Secret a/b".into(), source: Box::new(kube::Error::Api(Box::new(status))) }
+        Error::Api { doing: "creating Secret a/b".into(), source: Arc::new(kube::Error::Api(Box::new(status))) }
     }
 
     #[test]

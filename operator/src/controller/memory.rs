@@ -76,6 +76,10 @@ pub struct ServerMemory {
     pub publications: Publications,
     /// What the latest revisions of each document changed, by the kind of its object.
     pub changes: HashMap<&'static str, Changes>,
+    /// The same with each revision that was sent since, and may be published whatever became of its answer.
+    pub sent_changes: HashMap<&'static str, Changes>,
+    /// Whether the pods were not told yet of what was published last.
+    pub is_untold: bool,
     /// What is to be reported of a publication whose reconcile did nothing else.
     pub events: Vec<EventDraft>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.

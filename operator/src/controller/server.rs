@@ -48,11 +48,11 @@ const FIRST_KEYS: Duration = Duration::from_millis(500);
 /// The longest that a removal which failed waits until its failure is in the status.
 const FAILURE_REPORT: Duration = Duration::from_secs(2);
 
-/// Reconciles one server, once no changes are being collected. In the lane of removals only its documents are written. Returns how
-/// long it may be left alone if nothing happens to it.
+/// Reconciles one server, once no changes are being collected. In the lane of removals only its documents are written; the rest is
+/// left to another reconcile, or begun if none does it in time. Returns how long it may be left alone if nothing happens to it.
 ///
 /// # Errors
-/// Returns the first error of a write; everything that does not depend on that write was done.
+/// Returns the first error of a write; everything that does not depend on that write was done, or was begun.
 pub async fn reconcile(
     context: &Arc<Context>,
     name: &NamespacedName,
@@ -97,10 +97,9 @@ async fn take_steps(
         let pods = pod_settings(context, &fetched, &plan);
         let objects = build::objects(context.kinds, &fetched.input.server, &plan, pods.as_ref(), &context.settings);
         let fetched = Arc::new(fetched);
-        let (applying, left_over) = apply::documents(context, &fetched, live, &plan, objects, work).await;
-        if applying.outcome.is_outdated {
+        let Some((applying, left_over)) = apply::documents(context, &fetched, live, &plan, objects, work).await else {
             continue;
-        }
+        };
         if work.lane != Lane::Removals && !fetched.server.is_terminating() && turn.is_none() {
             match rest::turn(context, name) {
                 Ok(free) => turn = Some(free),
@@ -112,37 +111,34 @@ async fn take_steps(
         }
         break (fetched, plan, applying, left_over);
     };
-    let outcome = &applying.outcome;
-    if work.lane == Lane::Removals {
-        // The pods were told at once; another reconcile, which has time, does the rest.
-        pods::follow(context, &fetched, status::occasion(outcome));
-        if outcome.problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
-            // It is tried again in this lane, so that no other reconcile says that it failed.
-            let report = status::report(context, &fetched, &plan, outcome);
-            let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
-        }
-        if applying.outcome.problem.is_some() {
-            return applying.outcome.problem.map_or(Ok(Duration::ZERO), Err);
-        }
-    }
+    pods::follow(context, &fetched, status::occasion(&applying.outcome));
     if fetched.server.is_terminating() {
         // Its pods take up revocations for as long as they run.
-        if work.lane != Lane::Removals {
-            pods::follow(context, &fetched, status::occasion(outcome));
-        }
         reports::report_end(context, name);
         return applying.outcome.problem.map_or(Ok(RECHECK), Err);
     }
     let remaining = Remaining { context: Arc::clone(context), fetched, plan, applying, left_over };
     match turn {
         Some(turn) => rest::begin(remaining, turn, work.room()).await,
-        None => {
-            if let Some(turn) = rest::owe(context, name) {
-                drop(rest::begin(remaining, turn, work.room_of_rest()));
-            }
-            Ok(Duration::ZERO)
-        }
+        None => end_removal(remaining, work).await,
     }
+}
+
+/// Leaves the rest to another reconcile, which has time. While a removal cannot be written it is tried again and none follows: then
+/// the rest is done beside it.
+async fn end_removal(remaining: Remaining, work: &WorkItem<ReconcileKey>) -> Result<Duration, Error> {
+    let Remaining { context, fetched, plan, applying, .. } = &remaining;
+    let problem = applying.outcome.problem.clone();
+    if problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
+        // That is said however long the rest takes.
+        let report = status::report(context, fetched, plan, &applying.outcome);
+        let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
+    }
+    let turn = if problem.is_some() { rest::take(context, &fetched.name) } else { rest::owe(context, &fetched.name) };
+    if let Some(turn) = turn {
+        drop(rest::begin(remaining, turn, work.room_of_rest()));
+    }
+    problem.map_or(Ok(Duration::ZERO), Err)
 }
 
 /// What the pods are to have while the spec has errors, so that all else of the Deployment is put back whatever is changed in it: what

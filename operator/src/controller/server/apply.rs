@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tracing::info;
 
 use super::{
-    documents,
+    documents::{self, Ends},
     fetch::{Fetched, LiveObjects},
     object_write::{ObjectWrite, Written},
 };
@@ -30,8 +30,6 @@ pub struct Outcome {
     /// Whether each document is in the cluster as it was planned.
     pub is_policy_in_place: bool,
     pub are_credentials_in_place: bool,
-    /// Whether an earlier write of a document had to be waited for: what was planned may rest on what it replaced.
-    pub is_outdated: bool,
     pub events: Vec<EventDraft>,
 }
 
@@ -51,7 +49,8 @@ pub struct Applying {
     pub outcome: Outcome,
 }
 
-/// Writes the documents, each only if it differs. While the server is being deleted nothing is created.
+/// Writes the documents, each only if it differs. While the server is being deleted nothing is created. Returns `None` if it has to
+/// be planned again.
 pub async fn documents(
     context: &Arc<Context>,
     fetched: &Arc<Fetched>,
@@ -59,7 +58,7 @@ pub async fn documents(
     plan: &Arc<ServerPlan>,
     built: Vec<BuiltObject>,
     work: &WorkItem<ReconcileKey>,
-) -> (Applying, LeftOver) {
+) -> Option<(Applying, LeftOver)> {
     let mut applying = Applying {
         context: Arc::clone(context),
         fetched: Arc::clone(fetched),
@@ -68,17 +67,20 @@ pub async fn documents(
         outcome: Outcome::default(),
     };
     if plan.credentials().is_none() {
-        return (applying, LeftOver { built, live });
+        return Some((applying, LeftOver { built, live }));
     }
     let writes = built.iter().filter(|object| object.kind.is_document);
     let writes: Vec<ObjectWrite> = writes.map(|object| applying.write_of(object, &mut live)).collect();
-    for (kind, end) in documents::write(writes, work).await {
-        applying.ended(kind, end);
-    }
-    applying.outcome.is_policy_in_place = plan.policy().is_some() && applying.is_in_place(&CONFIG_MAP);
-    applying.outcome.are_credentials_in_place = applying.is_in_place(&SECRET);
+    let Ends { ended, is_outdated } = documents::write(writes, work).await;
+    let is_in_place = |kind: &BuiltKind| {
+        let is_there = |end: &Result<Written, Error>| matches!(end, Ok(Written::InPlace { .. }));
+        ended.iter().any(|(of, end)| of.object.kind == kind.object.kind && is_there(end))
+    };
+    applying.outcome.is_policy_in_place = is_in_place(&CONFIG_MAP);
+    applying.outcome.are_credentials_in_place = is_in_place(&SECRET);
     lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !applying.outcome.are_credentials_in_place;
-    (applying, LeftOver { built, live })
+    ended.into_iter().for_each(|(kind, end)| applying.ended(kind, end));
+    (!is_outdated).then_some((applying, LeftOver { built, live }))
 }
 
 impl Applying {
@@ -92,10 +94,6 @@ impl Applying {
             self.prune(&built).await;
         }
         self.outcome
-    }
-
-    fn is_in_place(&self, kind: &BuiltKind) -> bool {
-        !self.missing.contains(kind.object.kind)
     }
 
     fn write_of(&self, object: &BuiltObject, live: &mut LiveObjects) -> ObjectWrite {
@@ -115,19 +113,17 @@ impl Applying {
             return;
         }
         let end = self.write_of(object, live).run().await;
-        self.ended(kind, end.map(Some));
+        self.ended(kind, end);
     }
 
-    /// Takes note of how a write ended; `None` if it was not begun, because an earlier one had to be waited for.
-    fn ended(&mut self, kind: &'static BuiltKind, end: Result<Option<Written>, Error>) {
+    fn ended(&mut self, kind: &'static BuiltKind, end: Result<Written, Error>) {
         let written = end.unwrap_or_else(|error| {
             self.failed(error);
-            Some(Written::Absent)
+            Written::Absent
         });
-        self.outcome.is_outdated |= written.is_none();
         match written {
-            Some(Written::InPlace { .. }) => {}
-            Some(Written::Absent) | None => drop(self.missing.insert(kind.object.kind)),
+            Written::InPlace { .. } | Written::PutBackLater => {}
+            Written::Absent => drop(self.missing.insert(kind.object.kind)),
         }
     }
 

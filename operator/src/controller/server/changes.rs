@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use portcullis_crds::{ClientId, revision::Revision};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub const ANNOTATION: &str = "portcullis.dev/changes";
 const MAX_REVISIONS: usize = 16;
 const MAX_CLIENTS: usize = 128;
 const MAX_BYTES: usize = 32 * 1024;
+/// How precise the times of publications are.
+const PRECISION: SignedDuration = SignedDuration::from_secs(1);
 /// How many digits of a revision are kept.
 const DIGITS: usize = 12;
 
@@ -104,7 +106,17 @@ impl Changes {
     pub fn publish_again(&self, now: Timestamp) -> Self {
         let Some(current) = self.0.first() else { return Self::default() };
         let again = Change { clients: None, published_at: whole_seconds(now), ..current.clone() };
-        Self(vec![again]).followed_by(&self.0)
+        // However often that happens, it takes the room of one.
+        let is_again = self.0.get(1).is_some_and(|before| before.revision == current.revision);
+        let older = if is_again { &self.0[1..] } else { &self.0 };
+        Self(vec![again]).followed_by(older)
+    }
+
+    /// With the current revision published only now.
+    pub fn publish_late(&self, now: Timestamp) -> Self {
+        let mut changes = self.clone();
+        changes.0.first_mut().into_iter().for_each(|current| current.published_at = whole_seconds(now));
+        changes
     }
 
     /// Whose access a pod of this revision does not serve as it is published, and since when it could.
@@ -132,13 +144,18 @@ impl Changes {
     /// ones in between, and since when that is so; `None` if it was seen to leave it, or has had the time. `left` is what the pod
     /// served before.
     pub fn doubt(&self, left: Option<&Left>, now: Timestamp) -> Option<(Behind, Timestamp)> {
-        let (current, older) = self.0.split_first()?;
-        let between = &older[..older.iter().position(|change| change.revision == current.revision)?];
+        let current = self.0.first()?;
+        let is_current = |change: &Change| change.revision == current.revision;
+        let put_back = self.0.iter().take_while(|change| is_current(change)).count();
+        let older = &self.0[put_back..];
+        let between = &older[..older.iter().position(is_current)?];
         let first = between.last()?;
         let is_served = |left: &Left| between.iter().any(|change| left.revision.starts_with(&change.revision));
-        let has_left = left.is_some_and(|left| left.seen_at >= first.published_at && is_served(left));
+        // Within that second it may have been an earlier one of the same content.
+        let has_left =
+            left.is_some_and(|left| left.seen_at.duration_since(first.published_at) >= PRECISION && is_served(left));
         let is_recent = now.duration_since(current.published_at).unsigned_abs() < SETTLED;
-        (is_recent && !has_left).then(|| (self.behind(1 + between.len()), current.published_at))
+        (is_recent && !has_left).then(|| (self.behind(put_back + between.len()), current.published_at))
     }
 
     /// Whose access the latest revisions changed, of as many as that.

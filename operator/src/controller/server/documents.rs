@@ -2,7 +2,8 @@
 //!
 //! Each is a task of its own. So neither document waits for the other one, and a reconcile can be given up for a removal while a
 //! write hangs. A document has one write at a time: a later one waits until the earlier one ended, or gives it up if it takes
-//! access away. What was given up has no effect after the later one, because each replaces only the version that it was made for.
+//! access away; then it is planned again, and waits for no other document. What was given up has no effect after the later one:
+//! that is always sent, and each replaces only the version that it was made for.
 
 use std::{
     panic,
@@ -97,59 +98,70 @@ impl DocumentGate {
     }
 }
 
-/// Writes the documents, tells the pods of what was written, and returns how each write ended: with `None` if an earlier write of
-/// the document had to be waited for.
-pub async fn write(
-    writes: Vec<ObjectWrite>,
-    work: &WorkItem<ReconcileKey>,
-) -> Vec<(&'static BuiltKind, Result<Option<Written>, Error>)> {
-    let Some(any) = writes.first() else { return Vec::new() };
+/// How the writes of the documents ended.
+pub struct Ends {
+    pub ended: Vec<(&'static BuiltKind, Result<Written, Error>)>,
+    /// Whether an earlier write of a document had to be waited for: what was planned may rest on what it replaced. What was begun
+    /// goes on.
+    pub is_outdated: bool,
+}
+
+/// Writes the documents, and tells the pods of what was written, also of what an earlier reconcile began to write.
+pub async fn write(writes: Vec<ObjectWrite>, work: &WorkItem<ReconcileKey>) -> Ends {
+    let mut ends = Ends { ended: Vec::new(), is_outdated: false };
+    let Some(any) = writes.first() else { return ends };
     let (context, fetched) = (Arc::clone(&any.context), Arc::clone(&any.fetched));
+    let memory = context.of_servers.of(&fetched.name);
     let mut going_on: FuturesUnordered<_> = writes.into_iter().map(|write| write_one(write, work)).collect();
-    let (mut ends, mut is_untold, mut is_late) = (Vec::new(), false, false);
     let mut both = pin!(sleep(BOTH));
-    while !going_on.is_empty() {
+    let mut is_late = false;
+    loop {
         tokio::select! {
-            Some(end) = going_on.next() => {
-                is_untold |= matches!(end.1, Ok(Some(Written::InPlace { is_new: true })));
-                ends.push(end);
-            }
+            Some(end) = going_on.next() => match end {
+                Some(end) => ends.ended.push(end),
+                None => ends.is_outdated = true,
+            },
             () = &mut both, if !is_late => {
                 is_late = true;
                 work.can_be_given_up(true);
             }
         }
+        let is_over = ends.is_outdated || going_on.is_empty();
         // A document that is written late is told of by itself, however long the other one takes.
-        if is_untold && (is_late || going_on.is_empty()) {
-            is_untold = false;
-            pods::follow(&context, &fetched, Occasion::Published);
+        if (is_late || is_over) && lock(&memory).is_untold {
+            pods::follow(&context, &fetched, Occasion::Routine);
+        }
+        if is_over {
+            return ends;
         }
     }
-    ends
 }
 
+/// Returns how the write ended; `None` if an earlier one had to be waited for, or it was given up.
 async fn write_one(
     write: ObjectWrite,
     work: &WorkItem<ReconcileKey>,
-) -> (&'static BuiltKind, Result<Option<Written>, Error>) {
+) -> Option<(&'static BuiltKind, Result<Written, Error>)> {
     let kind = write.object.kind;
     let memory = write.context.of_servers.of(&write.fetched.name);
     let gate = Arc::clone(lock(&memory).gates.entry(write.object.name().to_owned()).or_default());
     let Some(entered) = gate.enter() else {
         gate.wait(work.lane).await;
-        return (kind, Ok(None));
+        return None;
     };
+    if publication::is_outdated(&write.context, &write.fetched, kind) {
+        return None;
+    }
     let task = tokio::spawn(write_alone(write, Arc::clone(&gate), entered, work.room()));
     gate.began(task.abort_handle());
-    let end = match task.await {
-        Ok(end) => end.map(Some),
+    match task.await {
+        Ok(end) => Some((kind, end)),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
             // It was given up.
-            Err(_) => Ok(None),
+            Err(_) => None,
         },
-    };
-    (kind, end)
+    }
 }
 
 /// Writes one document. What came of it is remembered, whether or not the reconcile that began it still goes on.
@@ -161,12 +173,11 @@ async fn write_alone(
 ) -> Result<Written, Error> {
     let (context, fetched, plan) = (Arc::clone(&write.context), Arc::clone(&write.fetched), Arc::clone(&write.plan));
     let (kind, name) = (write.object.kind, write.name());
-    publication::sending(&context, &fetched, &plan, kind);
     let end = write.run().await;
     gate.ended();
     match &end {
         Ok(Written::InPlace { is_new }) => publication::remember(&context, &fetched, &plan, kind, *is_new),
-        Ok(Written::Absent) => {}
+        Ok(Written::Absent | Written::PutBackLater) => {}
         Err(error) => debug!(object = %name, %error, "not written"),
     }
     end

@@ -49,6 +49,8 @@ pub enum Written {
     Absent,
     /// It is in the cluster as it was planned; whether it had to be written.
     InPlace { is_new: bool },
+    /// It stays for now as others changed it.
+    PutBackLater,
 }
 
 /// An object that is to be as it was built.
@@ -89,16 +91,23 @@ impl ObjectWrite {
             if let Some(wait) = wait {
                 let server = ReconcileKey::Server(self.fetched.name.clone());
                 self.context.queue.add_at(server, now + wait, Lane::Others);
-                return Ok(Written::InPlace { is_new: false });
+                return Ok(Written::PutBackLater);
             }
         }
         if let Some((fields, by)) = difference {
             lock(&memory).corrections.sending(&child, format!("{fields}{}", changed_by(&by)));
         }
+        let (context, fetched) = (Arc::clone(&self.context), Arc::clone(&self.fetched));
+        let before = changes
+            .as_ref()
+            .and_then(|changes| publication::sending(&context, &fetched, &self.plan, self.object.kind, changes));
         let applied = self.write(desired.clone(), live).await.inspect_err(|error| {
             // What was refused had no effect.
-            if !error.is_transient() || error.is_permanent() || error.is_conflict() {
+            if error.is_refused() {
                 lock(&memory).corrections.take_sent(&child);
+                before
+                    .into_iter()
+                    .for_each(|before| publication::refused(&context, &fetched, self.object.kind, before));
             }
         })?;
         let kind = &self.object.kind.object;

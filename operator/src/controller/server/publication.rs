@@ -19,16 +19,64 @@ use crate::{
     validate::{Published, ServerPlan},
 };
 
+/// What was sent of a document before something else of it was.
+pub struct SentBefore {
+    document: Published,
+    changes: Option<Changes>,
+}
+
 /// Remembers what is being sent: if it is found in the cluster later, this run published it, whatever became of the answer.
-pub fn sending(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &BuiltKind) {
-    if let Some(document) = document(plan, kind) {
-        let memory = context.of_servers.of(&fetched.name);
-        lock(&memory).sent.update(document.clone());
-        // From here on a change of these clients is published at once; one that came before was not.
-        if were_narrowed(context, fetched, &document) {
-            context.publish(fetched.name.clone(), false);
-        }
+pub fn sending(
+    context: &Context,
+    fetched: &Fetched,
+    plan: &ServerPlan,
+    kind: &BuiltKind,
+    changes: &Changes,
+) -> Option<SentBefore> {
+    let document = document(plan, kind)?;
+    let memory = context.of_servers.of(&fetched.name);
+    let before = {
+        let mut memory = lock(&memory);
+        let changes = memory.sent_changes.insert(kind.object.kind, changes.clone());
+        let before = SentBefore { document: memory.sent.clone(), changes };
+        memory.sent.update(document.clone());
+        before
+    };
+    // From here on a change of these clients is published at once; one that came before was not.
+    if were_narrowed(context, fetched, &document) {
+        context.publish(fetched.name.clone(), false);
     }
+    Some(before)
+}
+
+/// What was being sent had no effect.
+pub fn refused(context: &Context, fetched: &Fetched, kind: &BuiltKind, before: SentBefore) {
+    let SentBefore { document: Published { policy, credentials }, changes } = before;
+    let memory = context.of_servers.of(&fetched.name);
+    let mut memory = lock(&memory);
+    match changes {
+        Some(changes) => drop(memory.sent_changes.insert(kind.object.kind, changes)),
+        None => drop(memory.sent_changes.remove(kind.object.kind)),
+    }
+    match is_policy(kind) {
+        true => memory.sent.policy = policy,
+        false => memory.sent.credentials = credentials,
+    }
+}
+
+/// Whether a document was published since the server was fetched: what was planned rests on what it replaced.
+pub fn is_outdated(context: &Context, fetched: &Fetched, kind: &BuiltKind) -> bool {
+    let revision = |published: &Published| match is_policy(kind) {
+        true => published.policy.as_ref().map(|policy| policy.revision.clone()),
+        false => published.credentials.as_ref().map(|credentials| credentials.revision.clone()),
+    };
+    let memory = context.of_servers.of(&fetched.name);
+    let published = revision(&lock(&memory).published);
+    published.is_some() && published != revision(&fetched.input.published)
+}
+
+fn is_policy(kind: &BuiltKind) -> bool {
+    kind.object.kind == CONFIG_MAP.object.kind
 }
 
 /// Remembers a document that is in place now. Each counts by itself: what clients had is what was written last, even if the other
@@ -42,6 +90,7 @@ pub fn remember(context: &Context, fetched: &Fetched, plan: &ServerPlan, kind: &
         return;
     }
     if is_published {
+        memory.is_untold = true;
         memory.publications.published();
         memory.unconfirmed_since = Some(Instant::now());
         if let Some(policy) = &document.policy {
@@ -72,6 +121,10 @@ fn document(plan: &ServerPlan, kind: &BuiltKind) -> Option<Published> {
 
 /// What the revisions of a document changed, with the one that `object` contains; `None` if the object is not a document. `live` is
 /// the object in the cluster. What its annotation says counts only for a run that has not written it.
+///
+/// Each revision that was sent counts, unless it was refused: it may still come, and pods may have it. So a document is always
+/// written once something else was sent, even if it is in the cluster as it should be; what was sent for the version that this
+/// replaces has no effect any more.
 pub fn changes(
     context: &Context,
     fetched: &Fetched,
@@ -81,18 +134,31 @@ pub fn changes(
 ) -> Option<Changes> {
     let kind = object.kind.object.kind;
     let (policy, credentials) = (plan.policy(), plan.credentials()?);
-    let Published { policy: old_policy, credentials: old_credentials } = &fetched.input.published;
-    let is_policy = kind == CONFIG_MAP.object.kind;
+    let is_policy = is_policy(object.kind);
     if !is_policy && kind != SECRET.object.kind {
         return None;
     }
     let memory = context.of_servers.of(&fetched.name);
-    let known = lock(&memory).changes.entry(kind).or_insert_with(|| Changes::read(live.and_then(annotation))).clone();
+    let mut before = fetched.input.published.clone();
+    let (published, known) = {
+        let mut memory = lock(&memory);
+        before.update(memory.sent.clone());
+        let published = memory.changes.entry(kind).or_insert_with(|| Changes::read(live.and_then(annotation))).clone();
+        let sent = memory.sent_changes.get(kind).cloned();
+        (published.clone(), sent.unwrap_or(published))
+    };
+    let Published { policy: old_policy, credentials: old_credentials } = &before;
     let now = Timestamp::now();
     let revision = if is_policy { policy?.revision() } else { credentials.revision() };
     if known.is_current(revision) {
-        let is_replaced = live.is_some_and(|live| live["data"] != object.value["data"]);
-        return Some(if is_replaced { known.publish_again(now) } else { known });
+        let is_there = live.map(|live| live["data"] == object.value["data"]);
+        return Some(match (published.is_current(revision), is_there) {
+            (_, Some(true)) | (true, None) => known,
+            // Somebody else replaced it.
+            (true, Some(false)) => known.publish_again(now),
+            // It is sent once more.
+            (false, Some(false) | None) => known.publish_late(now),
+        });
     }
     let (before, clients) = match is_policy {
         true => (

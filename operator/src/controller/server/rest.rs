@@ -36,6 +36,8 @@ pub struct Rest {
     one: Arc<AsyncMutex<()>>,
     /// Since when only removals were done.
     owed_since: Option<Instant>,
+    /// Whether another reconcile has to follow the one that does it.
+    is_due_again: bool,
 }
 
 /// The right to do it.
@@ -48,11 +50,18 @@ pub fn turn(context: &Context, name: &NamespacedName) -> Result<Turn, impl Futur
     Arc::clone(&one).try_lock_owned().map_err(|_| one.lock_owned())
 }
 
-/// Takes note that a removal left the rest to others. Returns the turn if that was so for too long.
+/// Takes note that a removal left the rest to the reconcile that follows. Returns the turn if that was so for too long.
 pub fn owe(context: &Context, name: &NamespacedName) -> Option<Turn> {
     let memory = context.of_servers.of(name);
     let since = *lock(&memory).rest.owed_since.get_or_insert_with(Instant::now);
     (since.elapsed() >= OWED).then(|| turn(context, name).ok()).flatten()
+}
+
+/// Returns the turn to a removal that is tried again, so that no other reconcile follows. If it is another one's, one follows that.
+pub fn take(context: &Context, name: &NamespacedName) -> Option<Turn> {
+    let memory = context.of_servers.of(name);
+    lock(&memory).rest.is_due_again = true;
+    turn(context, name).ok()
 }
 
 /// What has to be done.
@@ -70,12 +79,20 @@ pub fn begin(
     turn: Turn,
     room: Arc<Room<ReconcileKey>>,
 ) -> impl Future<Output = Result<Duration, Error>> {
-    let memory = remaining.context.of_servers.of(&remaining.fetched.name);
-    lock(&memory).rest.owed_since = None;
+    let (context, name) = (Arc::clone(&remaining.context), remaining.fetched.name.clone());
+    let memory = context.of_servers.of(&name);
+    {
+        let rest = &mut lock(&memory).rest;
+        (rest.owed_since, rest.is_due_again) = (None, false);
+    }
     let task = tokio::spawn(async move {
-        let _held = (turn, room);
         let late = Error::Timeout { doing: "writing the objects".into(), after: RECONCILE };
-        timeout(RECONCILE, remaining.done()).await.unwrap_or(Err(late))
+        let end = timeout(RECONCILE, remaining.done()).await.unwrap_or(Err(late));
+        drop((turn, room));
+        if lock(&memory).rest.is_due_again {
+            context.queue.add(ReconcileKey::Server(name));
+        }
+        end
     });
     async {
         match task.await {

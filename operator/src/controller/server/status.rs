@@ -49,7 +49,6 @@ pub async fn report(
     outcome: &Outcome,
 ) -> (Duration, Option<Error>) {
     let is_in_place = outcome.is_policy_in_place && outcome.are_credentials_in_place;
-    follow(context, fetched, occasion(outcome));
     let (unsure, owners) = standing::read_owners(context, fetched).await;
     let published = follow(context, fetched, Occasion::Routine);
     let now = Timestamp::now();

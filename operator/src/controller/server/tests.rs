@@ -73,8 +73,12 @@ pub(super) fn crm() -> NamespacedName {
 
 /// What the operator has watched so far: one server.
 pub(super) fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
+    context_of(api.client(), backend)
+}
+
+pub(super) fn context_of(client: kube::Client, backend: &str) -> Arc<Context> {
     let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
-    let cluster = Cluster::new(api.client(), Fence::open());
+    let cluster = Cluster::new(client, Fence::open());
     let context = Context::new(cluster, settings, WITH_BOTH, Scopes::all());
     let _ = context.servers.event(object(server(backend, "1", "Answers.")).into());
     context

@@ -54,6 +54,7 @@ fn a_revision_that_is_published_again_is_in_doubt_until_a_pod_was_seen_to_leave_
         ("never seen with another one", None, 401, doubt.clone()),
         ("seen with one before it", seen("a", 350), 401, doubt.clone()),
         ("seen with what came between, but an earlier time", seen("c", 299), 401, doubt.clone()),
+        ("the same, within the second in which that was published", seen("c", 300), 401, doubt.clone()),
         ("seen with an unknown one", seen("x", 350), 401, doubt.clone()),
         ("seen with what came between", seen("c", 301), 401, None),
         ("for long", None, 400 + 91, None),
@@ -66,6 +67,14 @@ fn a_revision_that_is_published_again_is_in_doubt_until_a_pod_was_seen_to_leave_
     let put_back = three().publish_again(at(900));
     assert_eq!(put_back.doubtful_until(), Some(at(900 + 91)), "what replaced it may still come");
     assert_eq!(put_back.doubt(None, at(901)), None);
+    let put_back = back.publish_again(at(410)).publish_again(at(420));
+    assert_eq!(
+        put_back.doubt(None, at(421)),
+        Some((Behind::Anybody, at(420))),
+        "what came between may still come, too"
+    );
+    assert_eq!(put_back.doubt(seen("c", 301).as_ref(), at(421)), None);
+    assert_eq!(put_back.0.len(), back.0.len() + 1, "however often it is put back");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What becomes of writes of documents that hang, against a fake API server. That a real one refuses what was sent for an earlier
 //! version is tested in `tests/tests/operator`.
 
+mod given_up;
+
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::super::{
-    reconcile,
+    changes, reconcile,
     tests::{client, context, crm, object, published, reconciled},
 };
 use super::{super::object_write::ATTEMPTS, *};

@@ -79,6 +79,6 @@ async fn what_is_taken_from_a_client_between_its_first_plan_and_the_write_of_it_
     lane_of_server(&context).await;
     context.client_changed(&change);
     assert_eq!(lane_of_server(&context).await, Some(Lane::Others), "nothing was sent yet");
-    publication::sending(&context, &fetched, &plan, &CONFIG_MAP);
+    let _ = publication::sending(&context, &fetched, &plan, &CONFIG_MAP, &Default::default());
     assert_eq!(lane_of_server(&context).await, Some(Lane::Removals));
 }

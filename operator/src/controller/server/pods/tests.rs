@@ -13,13 +13,13 @@ fn a_pod_that_serves_a_revision_that_was_published_again_is_behind_until_it_was_
     let clients = Some(bot.clone());
     let first = Changes::default().publish(None, &suspended, None, at(100));
     let second = first.publish(Some(&suspended), &restored, clients.clone(), at(200));
-    let policy = second.publish(Some(&restored), &suspended, clients, at(201));
+    let policy = second.publish(Some(&restored), &suspended, clients, at(203));
     let changes = DocumentChanges { policy, credentials: Changes::default() };
     let target = Revisions { policy: Some(suspended.to_string()), credentials: Some("c".into()) };
-    let since = |left: &LeftRevisions| changes.since(&target, Some(&target), left, at(202));
+    let since = |left: &LeftRevisions| changes.since(&target, Some(&target), left, at(204));
     let only_bot = Behind::Only(bot);
-    assert_eq!(since(&LeftRevisions::default()), (only_bot, Some(at(201))));
-    assert_eq!(changes.doubtful_for(at(202)), Some(Duration::from_secs(90)));
-    let left = Some(Left { revision: restored.to_string(), seen_at: at(200) });
+    assert_eq!(since(&LeftRevisions::default()), (only_bot, Some(at(203))));
+    assert_eq!(changes.doubtful_for(at(204)), Some(Duration::from_secs(90)));
+    let left = Some(Left { revision: restored.to_string(), seen_at: at(201) });
     assert_eq!(since(&LeftRevisions { policy: left, credentials: None }), (Behind::Nobody, None));
 }

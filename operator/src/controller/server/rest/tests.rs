@@ -1,12 +1,17 @@
 //! That removals and the rest of a reconcile hold each other up in no way, against a fake API server.
 
+use portcullis_crds::condition::Reason;
+
 use super::super::{
     reconcile,
-    tests::{context, crm, reconciled, writes},
+    tests::{context, context_of, crm, reconciled, writes},
 };
 use super::*;
 use crate::{
-    cluster::testing::{FakeApi, storing},
+    cluster::{
+        events::EventDraft,
+        testing::{FakeApi, in_process, refusal, storing},
+    },
     controller::queue::Queue,
 };
 
@@ -46,6 +51,45 @@ async fn removals_that_leave_no_time_for_anything_else_keep_no_object_and_no_sta
     }
     let written = writes(&api);
     assert!(written.contains(&"POST deployments".to_owned()), "{written:?}");
+}
+
+#[tokio::test]
+async fn a_removal_that_cannot_be_written_keeps_nothing_else_from_being_done() {
+    let is_secret = |path: &str| path.contains("/secrets");
+    let api = storing(move |request| (request.method != "GET" && is_secret(&request.path)).then(|| refusal(403))).await;
+    let context = context(&api, "fixed");
+    let error = reconciled(&context, Lane::Removals).await.unwrap_err();
+    assert_eq!(error.to_string(), "creating Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
+    until(&api, "POST services").await;
+    until(&api, "PATCH mcpservers/crm/status").await;
+    // The next attempt has something to report.
+    let memory = context.of_servers.of(&crm());
+    lock(&memory).events.push(EventDraft::normal(Reason::PolicyPublished, "a policy".into()));
+    reconciled(&context, Lane::Removals).await.unwrap_err();
+    let is_reported = async {
+        while !lock(&memory).events.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), is_reported).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_while_the_rest_is_done_beside_a_removal_that_fails_is_looked_at_again_afterwards() {
+    let client = in_process(|request| match request.method.as_str() {
+        "GET" => Some(refusal(404)),
+        _ if request.path.contains("/serviceaccounts") => None,
+        _ => Some(refusal(403)),
+    });
+    let context = context_of(client, "fixed");
+    for _ in 0..2 {
+        reconciled(&context, Lane::Removals).await.unwrap_err();
+    }
+    assert!(turn(&context, &crm()).is_err(), "the first one began it");
+    while tokio::time::timeout(Duration::from_secs(1), context.queue.next()).await.is_ok() {}
+    let next = tokio::time::timeout(Duration::from_secs(30), context.queue.next()).await.expect("it must be next");
+    assert_eq!((&next.key, next.lane), (&ReconcileKey::Server(crm()), Lane::Others));
+    assert!(turn(&context, &crm()).is_ok());
 }
 
 async fn until(api: &FakeApi, write: &str) {
