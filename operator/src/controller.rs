@@ -196,12 +196,13 @@ async fn reconcile(
     };
     let (result, pause) = match tokio::time::timeout(RECONCILE, work).await {
         Ok(Ok(again)) => {
+            let exists = context.exists(key);
             // In the lane of removals only a part was done.
-            if item.lane != Lane::Removals {
+            if item.lane != Lane::Removals || !exists {
                 failures.succeeded(key);
             }
             let pause = if again >= SPREAD_FROM { spread(again) } else { again };
-            return (ReconcileResult::Success, context.exists(key).then_some((pause, Lane::Others)));
+            return (ReconcileResult::Success, exists.then_some((pause, Lane::Others)));
         }
         Ok(Err(error)) if error.is_conflict() => {
             debug!(object = %key, %error, "changed by another party at the same time; reconciling again");

@@ -173,3 +173,19 @@ async fn clients_whose_secrets_may_not_be_read_are_not_retried_again_and_again_a
         () = follow => {}
     }
 }
+
+#[tokio::test]
+async fn the_failures_of_a_server_are_forgotten_with_it_also_if_a_removal_was_its_last_reconcile() {
+    let context = context(&FakeApi::in_turn(Vec::new()).await);
+    let name = portcullis_crds::NamespacedName::new("five", "crm");
+    context.queue.add_at(ReconcileKey::Server(name), Instant::now(), Lane::Removals);
+    let item = context.queue.next().await;
+    let failures = Failures::default();
+    let failed =
+        || failures.failed(&item.key, Failure { text: "quota", generation: Some(1), urgency: Urgency::Refused });
+    for _ in 0..14 {
+        failed();
+    }
+    assert_eq!(work_on(&context, &item, &failures).await, None);
+    assert_eq!(failed().times, 1);
+}
