@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use portcullis_crds::{NamespacedName, condition::Reason};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::{
@@ -26,6 +26,8 @@ const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(30);
 /// The budgets of how many objects are remembered.
 const REMEMBERED: usize = 10_000;
+/// The longest that events about one object are waited for.
+const WRITE: Duration = Duration::from_secs(2);
 /// The API server's bound on a note, in bytes.
 const MAX_NOTE: usize = 1024;
 /// The API server's bound on a name, in bytes.
@@ -64,8 +66,19 @@ impl Events {
         Self { cluster, budgets: Budgets::default() }
     }
 
-    /// Writes an event about a resource, unless it has had too many.
-    pub async fn write<K: Resource<DynamicType = ()>>(&self, about: &ObjectMeta, draft: &EventDraft) {
+    /// Writes events about a resource, unless it has had too many. What takes too long is dropped.
+    pub async fn write<K: Resource<DynamicType = ()>>(&self, about: &ObjectMeta, drafts: &[EventDraft]) {
+        let all = async {
+            for draft in drafts {
+                self.write_one::<K>(about, draft).await;
+            }
+        };
+        if timeout(WRITE, all).await.is_err() {
+            debug!(object = about.name, "events were not written in time");
+        }
+    }
+
+    async fn write_one<K: Resource<DynamicType = ()>>(&self, about: &ObjectMeta, draft: &EventDraft) {
         if !self.budgets.spend(about.uid.as_deref().unwrap_or_default(), Instant::now()) {
             return;
         }
@@ -139,7 +152,10 @@ fn event_name(object: &str, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_crds::McpServer;
+
     use super::*;
+    use crate::cluster::{fence::Fence, testing::in_process};
 
     #[test]
     fn an_object_that_changes_all_the_time_has_a_few_events() {
@@ -147,6 +163,15 @@ mod tests {
         let written = |second| (0..50).filter(|_| budgets.spend("u", start + Duration::from_secs(second))).count();
         assert_eq!((written(0), written(29), written(30), written(90)), (20, 0, 1, 2));
         assert!(budgets.spend("another", start));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_that_are_not_answered_are_waited_for_only_for_a_while() {
+        let events = Events::new(Cluster::new(in_process(|_| None), Fence::open()));
+        let drafts = vec![EventDraft::warning(Reason::Invalid, "a note".into()); 6];
+        let begun = Instant::now();
+        events.write::<McpServer>(&ObjectMeta::default(), &drafts).await;
+        assert_eq!(begun.elapsed().as_secs(), WRITE.as_secs());
     }
 
     #[test]

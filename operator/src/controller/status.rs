@@ -75,8 +75,6 @@ where
     };
     // Another party may have changed the object just before, and the event of that may come late or be skipped for this answer.
     store.answer(written.into()).iter().for_each(|change| changed(context, change));
-    for event in &transitions(before, after) {
-        context.events.write::<K>(metadata, event).await;
-    }
+    context.events.write::<K>(metadata, &transitions(before, after)).await;
     Ok(())
 }

@@ -104,20 +104,21 @@ async fn apply_secret(
     see(context, client, secret.named.kind, secret.seen());
     let FetchedSecret { named: NamedCredential { kind, secret: name, revocation, .. }, live, former } = secret;
     let live = live.inspect_err(|_| take_away_unread(context, client, kind, &revocation))?;
-    let (issued, record) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
-        Plan::Keep { issued, record } => (issued, record),
+    let (issued, record, is_new) = match plan(kind, &client.object.metadata, &revocation, live.as_ref()) {
+        Plan::Keep { issued, record } => (issued, record, false),
         plan => {
             unlearn(context, client, kind, &revocation, former.as_ref());
             let created = match may_create {
                 true => create(context, client, kind, &name, &revocation, live, plan).await,
                 false => Err(Error::InvalidSpec),
             };
-            created.inspect_err(|error| {
+            let (issued, record) = created.inspect_err(|error| {
                 let is_in_former = matches!(former, Ok(Some(_)) | Err(_)) && !matches!(error, Error::NotOwned(_));
                 if !is_in_former {
                     learn(context, client, kind, Vec::new());
                 }
-            })?
+            })?;
+            (issued, Some(record), true)
         }
     };
     let id = issued.id().to_owned();
@@ -125,6 +126,10 @@ async fn apply_secret(
     let memory = context.of_clients.of(&client.object.namespaced_name());
     lock(&memory).of_client(client.object.uid()).records.insert(kind.field, record);
     learn(context, client, kind, vec![issued]);
+    if is_new {
+        let event = EventDraft::normal(kind.issued, format!("{} {id} is in Secret {}", kind.noun, name.name));
+        context.events.write::<McpClient>(&client.object.metadata, &[event]).await;
+    }
     if let Some(former) = former? {
         delete_former(context, client, former).await?;
     }
@@ -183,7 +188,7 @@ async fn create(
     revocation: &Revocation,
     live: Option<Secret>,
     plan: Plan,
-) -> Result<(IssuedCredential, Option<IssueRecord>), Error> {
+) -> Result<(IssuedCredential, IssueRecord), Error> {
     let metadata = &client.object.metadata;
     let object = ObjectRef::of::<Secret>(name.clone());
     let live = match (plan, live) {
@@ -209,9 +214,7 @@ async fn create(
     }
     let (noun, id) = (kind.noun, issued.id());
     info!(client = %client.object.namespaced_name(), key = id, secret = name.name, "created a {noun}");
-    let event = EventDraft::normal(kind.issued, format!("{noun} {id} is in Secret {}", name.name));
-    context.events.write::<McpClient>(metadata, &event).await;
-    Ok((issued, Some(record)))
+    Ok((issued, record))
 }
 
 /// Remembers the Secrets of a credential as they were last read or written.

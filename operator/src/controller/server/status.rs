@@ -56,10 +56,10 @@ pub async fn report(
     let (foreign, news, settles) = standing::foreign(context, fetched);
     let metadata = &fetched.input.server.metadata;
     let foreign_events = news.into_iter().map(|note| EventDraft::warning(Reason::ForeignPod, note));
-    for event in outcome.events.iter().cloned().chain(foreign_events) {
-        context.events.write::<McpServer>(metadata, &event).await;
-    }
+    // They wait for the status, and it does not for them.
+    let events: Vec<EventDraft> = outcome.events.iter().cloned().chain(foreign_events).collect();
     if pods.iter().any(|pod| pod.counts() && pod.is_awaited) {
+        context.events.write::<McpServer>(metadata, &events).await;
         return (AWAITED, owners.err());
     }
     let (contested, corrects) = lock(&context.of_servers.of(&fetched.name)).corrections.contested(Instant::now());
@@ -91,6 +91,7 @@ pub async fn report(
     let confirmations = Confirmations::new(&input, &assessment.ready, assessment.is_stalled);
     report_to_clients(context, fetched, plan, &confirmations, &unwritten);
     let written = write(context, fetched, content(&input, &assessment)).await;
+    context.events.write::<McpServer>(metadata, &events).await;
     let again = *written.as_ref().unwrap_or(&RECHECK);
     let lags_in = pods.iter().filter_map(Pod::lags_in).min().map(|left| left + Duration::from_millis(100));
     let again = [lags_in, unsure, settles, corrects].into_iter().flatten().fold(again, Duration::min);

@@ -323,3 +323,21 @@ async fn what_the_spec_takes_away_waits_for_no_secret_that_is_being_read() {
         assert_eq!(issued(&context), Some(0), "{what}");
     }
 }
+
+#[tokio::test]
+async fn the_servers_learn_of_a_new_key_before_an_event_says_so() {
+    let known: Arc<OnceLock<Arc<Context>>> = Arc::default();
+    let at_event: Arc<Mutex<Vec<Option<usize>>>> = Arc::default();
+    let (context_known, seen) = (Arc::clone(&known), Arc::clone(&at_event));
+    let api = storing(move |request| {
+        if request.method == "POST" && request.path.contains("/events") {
+            lock(&seen).push(context_known.get().and_then(|context| issued(context)));
+        }
+        None
+    })
+    .await;
+    let context = context(&api, json!({}));
+    let _ = known.set(Arc::clone(&context));
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
+    assert_eq!(*lock(&at_event), [Some(1)]);
+}

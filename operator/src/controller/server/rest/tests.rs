@@ -75,6 +75,29 @@ async fn a_removal_that_cannot_be_written_keeps_nothing_else_from_being_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_are_not_answered_hold_up_no_status() {
+    let requests: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&requests);
+    let client = in_process(move |request| {
+        let path = request.path.split('?').next().unwrap_or_default();
+        lock(&seen).push(format!("{} {}", request.method, path.rsplit('/').next().unwrap_or_default()));
+        match request.method.as_str() {
+            "GET" => Some(refusal(404)),
+            _ if path.ends_with("/events") => None,
+            _ => Some((200, request.body.clone())),
+        }
+    });
+    let context = context_of(client, "fixed");
+    let memory = context.of_servers.of(&crm());
+    lock(&memory).uid = "uid-of-crm".into();
+    lock(&memory).events = vec![EventDraft::normal(Reason::PolicyPublished, "a policy".into()); 6];
+    let _ = reconciled(&context, Lane::Others).await;
+    let requests = lock(&requests).clone();
+    let at = |write: &str| requests.iter().position(|it| it == write);
+    assert!(at("PATCH status").is_some() && at("PATCH status") < at("POST events"), "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_happens_while_the_rest_is_done_beside_a_removal_that_fails_is_looked_at_again_afterwards() {
     let client = in_process(|request| match request.method.as_str() {
         "GET" => Some(refusal(404)),
