@@ -17,6 +17,7 @@ mod serve;
 mod socket;
 mod streams;
 mod tracked_body;
+mod unread;
 
 pub use bounds::{AnswerBounds, BodyBounds, Bounds, StreamBounds};
 pub use budget::{Budget, OverBudget, Share};

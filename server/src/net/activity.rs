@@ -112,6 +112,14 @@ impl Activity {
         !others.is_empty()
     }
 
+    /// If every request in flight waits for the peer to take its answer: when the peer last took some.
+    pub(super) fn unread_since(&self) -> Option<Instant> {
+        let unread = self.unread.lock();
+        let in_flight = self.begun.load(Relaxed).wrapping_sub(self.ended.load(Relaxed));
+        let since = unread.values().map(|answer| answer.moved).max();
+        since.filter(|_| unread.len() as u64 == in_flight)
+    }
+
     /// A caller was identified on the connection.
     pub(super) fn identified(&self) {
         self.is_known.store(true, Relaxed);

@@ -9,7 +9,7 @@ use super::Budget;
 pub struct Bounds {
     /// Connections of this process; one more is closed as soon as it is accepted. 10,000.
     pub connections: usize,
-    /// Connections of one peer address. 256.
+    /// Connections of one peer address (of 64 bits of one of IPv6). 256.
     pub connections_per_peer: usize,
     /// The time for a connection to be established (a TLS handshake, for example). 5 s.
     pub handshake: Duration,
@@ -21,10 +21,13 @@ pub struct Bounds {
     pub write_stall: Duration,
     /// Bytes a second at which an answer must be taken after `write_stall`, so that the largest is not held for hours. 32 KiB.
     pub least_rate: u32,
-    /// Bytes of answers to callers that are not identified, which HTTP/2 lets wait: of one peer address. 2 MiB.
-    pub unread_of_peer: usize,
-    /// The same of all addresses. 8 MiB.
-    pub unread: usize,
+    /// Bytes of answers that HTTP/2 lets wait and that nobody else accounts for: of one caller, or of strangers at one peer address.
+    /// 2 MiB.
+    pub unread_of_one: usize,
+    /// The same of all callers that are identified. 16 MiB.
+    pub unread_of_identified: usize,
+    /// The same of all strangers. 8 MiB.
+    pub unread_of_strangers: usize,
     /// Bytes of a header block; a larger one is answered 431. 16 KiB.
     pub header_block: usize,
     /// Concurrent streams of an HTTP/2 connection. 100.
@@ -47,8 +50,9 @@ impl Default for Bounds {
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
             least_rate: 32 * 1024,
-            unread_of_peer: 2 * 1024 * 1024,
-            unread: 8 * 1024 * 1024,
+            unread_of_one: 2 * 1024 * 1024,
+            unread_of_identified: 16 * 1024 * 1024,
+            unread_of_strangers: 8 * 1024 * 1024,
             header_block: 16 * 1024,
             streams: 100,
             streams_of_further: 10,

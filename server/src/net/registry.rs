@@ -1,8 +1,8 @@
 //! All connections: how many there are of each peer, and which of them have to be closed.
 
 use std::{
-    collections::HashMap,
-    net::IpAddr,
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 /// How often a stop inspects the connections that are left.
 const INSPECT_AT_STOP: Duration = Duration::from_millis(20);
 
-/// How long a connection of a stranger may be idle at least, even if there is no room for others.
+/// How long a connection may be idle at least, even if there is no room for others.
 const LEAST_IDLE: Duration = Duration::from_millis(100);
 /// How often strangers are looked for whose connections can be closed.
 const MAKE_ROOM: Duration = Duration::from_millis(10);
@@ -47,7 +47,8 @@ struct Shared {
 struct Registry {
     next: u64,
     open: HashMap<u64, Entry>,
-    peers: HashMap<IpAddr, usize>,
+    /// The connections of each peer.
+    peers: HashMap<IpAddr, HashSet<u64>>,
     is_draining: bool,
     is_ending: bool,
     /// Whether nothing is served any more.
@@ -67,8 +68,49 @@ impl Registry {
         self.made_room = Some(now);
         let mut idle: Vec<_> =
             self.open.values_mut().filter_map(|entry| Some((entry.idle_since(now)?, entry))).collect();
+        idle.retain(|(_, entry)| entry.activity.is_strangers());
         idle.sort_by_key(|(since, _)| *since);
         idle.iter().take((most / 8).max(1)).for_each(|(_, entry)| entry.abort());
+    }
+
+    /// Whether a peer may have one more connection. If it has all, the one that has been idle for longest ends: of those that no
+    /// identified caller has used at once, or of the others in order, which makes room for a later one. Many callers may share the
+    /// address of a proxy or a node, and one of them must not keep the others out by doing nothing.
+    fn has_room_for(&mut self, peer: IpAddr, most: usize, now: Instant) -> bool {
+        let Some(numbers) = self.peers.get(&peer).filter(|numbers| numbers.len() >= most) else { return true };
+        let longest_idle = numbers.iter().filter_map(|number| {
+            let entry = self.open.get_mut(number)?;
+            Some((!entry.activity.is_strangers(), entry.idle_since(now)?, *number))
+        });
+        let Some((is_known, _, number)) = longest_idle.min() else { return false };
+        let entry = self.open.get_mut(&number).expect("a connection of a peer must be open");
+        if is_known {
+            entry.activity.drain();
+            entry.close(CLOSE, now);
+        } else {
+            entry.abort();
+            self.free(number, peer);
+        }
+        !is_known
+    }
+
+    /// A connection takes no room any more.
+    fn free(&mut self, number: u64, peer: IpAddr) {
+        self.open.remove(&number);
+        if let Some(numbers) = self.peers.get_mut(&peer) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+/// What connections are counted for: an address, or 64 bits of one of IPv6, of which a peer has as many as it likes.
+fn peer_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
     }
 }
 
@@ -136,11 +178,18 @@ impl Entry {
         }
     }
 
-    /// Since when a connection that no identified caller has used has no request, if that is long enough to close it.
+    /// Since when a connection has no request, if that is long enough to close it. One of a stranger may also have half a head, or
+    /// requests that only wait for it to read their answers.
     fn idle_since(&mut self, now: Instant) -> Option<Instant> {
-        let (state, _) = self.observe(now);
-        let is_idle = self.activity.is_strangers() && state != ConnectionState::Answering;
-        (is_idle && now.saturating_duration_since(self.state.1) >= LEAST_IDLE).then_some(self.state.1)
+        let (state, waiting) = self.observe(now);
+        let is_strangers = self.activity.is_strangers();
+        let since = match state {
+            ConnectionState::Answering if is_strangers => self.activity.unread_since()?,
+            ConnectionState::ReadingHead { .. } if is_strangers => self.state.1,
+            ConnectionState::Idle { .. } if is_strangers || waiting.is_none() => self.state.1,
+            _ => return None,
+        };
+        (now.saturating_duration_since(since) >= LEAST_IDLE).then_some(since)
     }
 
     fn abort(&self) {
@@ -165,19 +214,20 @@ impl Connections {
 
     /// A slot for one more connection of this peer, if the bounds allow it.
     pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Slot> {
-        let peer = peer.to_canonical();
+        let peer = peer_of(peer);
         let (registry, now) = (&mut *self.0.registry.lock(), Instant::now());
         if registry.is_aborted {
             return None;
         }
         registry.make_room(bounds.connections, now);
-        let of_peer = registry.peers.get(&peer).copied().unwrap_or(0);
-        if registry.open.len() >= bounds.connections || of_peer >= bounds.connections_per_peer {
+        let has_room = registry.has_room_for(peer, bounds.connections_per_peer, now);
+        if registry.open.len() >= bounds.connections || !has_room {
             return None;
         }
-        let is_wide = of_peer < bounds.wide_connections;
-        registry.peers.insert(peer, of_peer + 1);
         registry.next += 1;
+        let of_peer = registry.peers.entry(peer).or_default();
+        let is_wide = of_peer.len() < bounds.wide_connections;
+        of_peer.insert(registry.next);
         let activity = Arc::<Activity>::default();
         let state = (activity.state(), now);
         let entry = Entry { activity: activity.clone(), task: None, state, waiting: (None, now), closing: None };
@@ -267,6 +317,11 @@ impl Slot {
         self.number
     }
 
+    /// What the connection counts for.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// Whether it is one of the few connections of its peer that may have many streams.
     pub(super) fn is_wide(&self) -> bool {
         self.is_wide
@@ -276,15 +331,27 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let registry = &mut *self.connections.0.registry.lock();
-        registry.open.remove(&self.number);
-        if let Some(count) = registry.peers.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                registry.peers.remove(&self.peer);
-            }
-        }
+        registry.free(self.number, self.peer);
         if registry.is_ending && registry.open.is_empty() {
             self.connections.0.changed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_of_ipv6_is_the_64_bits_that_it_was_assigned() {
+        let peer = |address: &str| peer_of(address.parse().unwrap());
+        for (one, other, is_same) in [
+            ("2001:db8::1", "2001:db8::ffff:1", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            assert_eq!(peer(one) == peer(other), is_same, "{one} {other}");
         }
     }
 }

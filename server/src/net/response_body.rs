@@ -15,12 +15,14 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use super::{Share, StreamBounds, activity::Activity};
+use crate::fingerprint::Fingerprint;
 
 /// The body of every response.
 pub struct ResponseBody {
     kind: Kind,
     account: Account,
-    is_for_identified: bool,
+    identity: Option<Fingerprint>,
+    is_counted: bool,
 }
 
 /// Who answers for the bytes of a body.
@@ -123,7 +125,7 @@ impl ResponseBody {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, account: Account::default(), is_for_identified: false }
+        Self { kind, account: Account::default(), identity: None, is_counted: false }
     }
 
     /// Holds something until the body was written or given up.
@@ -137,12 +139,22 @@ impl ResponseBody {
     }
 
     /// The answer is for a caller that is identified: its connection is not a stranger's.
-    pub fn for_identified(&mut self) {
-        self.is_for_identified = true;
+    pub fn for_identified(&mut self, identity: Fingerprint) {
+        self.identity = Some(identity);
     }
 
-    pub(super) fn is_for_identified(&self) -> bool {
-        self.is_for_identified
+    /// The caller that the answer is for; `None` for a stranger.
+    pub(super) fn identity(&self) -> Option<Fingerprint> {
+        self.identity
+    }
+
+    /// The answer is counted when it is known which one is sent.
+    pub fn counted(&mut self) {
+        self.is_counted = true;
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted
     }
 
     /// Whether whoever made the body answers for its bytes.

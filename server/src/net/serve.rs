@@ -4,26 +4,22 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     io,
-    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::{
-    body::{Body, Incoming},
-    service::service_fn,
-};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 
 use super::{
-    Accepted, Bounds, Budget, ConnectionFacts, Listener, ResponseBody, Stream,
+    Accepted, Bounds, ConnectionFacts, Listener, ResponseBody, Stream,
     registry::{Connections, Slot},
     socket::Socket,
     streams::Streams,
     tracked_body::{PIECE, TrackedBody},
+    unread::Unread,
 };
 use crate::fingerprint::Fingerprint;
 
@@ -35,6 +31,12 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         connection: &ConnectionFacts,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
+
+    /// What is sent instead of an answer for which there is no room.
+    fn overloaded(&self) -> Response<ResponseBody>;
+
+    /// Counts an answer that is sent, if its body is [`ResponseBody::counted`].
+    fn count(&self, _status: StatusCode) {}
 }
 
 /// The pause after an accept that failed: usually too many files are open, and trying again at once closes none of them.
@@ -49,8 +51,6 @@ const LAST_ACCEPT: Duration = Duration::from_millis(50);
 
 /// Bytes that an HTTP/2 connection may send before they are read.
 const WINDOW: u32 = 65_535;
-/// About what is kept of a stream of HTTP/2 beside the bytes of its answer.
-const OF_A_STREAM: usize = 4 * 1024;
 
 /// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more than what is connected already, finishes
 /// the requests in flight and returns, at the latest after the time that `stop` returned. Returns whether all requests were
@@ -63,7 +63,7 @@ pub async fn serve<L: Listener, H: Handler>(
     stop: impl Future<Output = Duration> + Send,
 ) -> bool {
     let [wide, narrow] = [bounds.streams, bounds.streams_of_further].map(|streams| Arc::new(builder(&bounds, streams)));
-    let unread = Budget::new(bounds.unread_of_peer, bounds.unread);
+    let unread = Unread::new(&bounds);
     let mut stop = pin!(stop);
     let mut close_overdue = pin!(connections.close_overdue(&bounds));
     let open = |accepted: L::Accepted| {
@@ -132,8 +132,7 @@ fn builder(bounds: &Bounds, streams: u32) -> Builder<Streams> {
 struct Connection<H> {
     builder: Arc<Builder<Streams>>,
     handler: Arc<H>,
-    /// For answers that nobody else accounts for.
-    unread: Budget,
+    unread: Unread,
     slot: Slot,
 }
 
@@ -162,18 +161,23 @@ impl<H: Handler> Connection<H> {
     /// Serves a connection until it ends.
     async fn serve_socket<S: Stream>(&self, socket: Socket<S>, facts: ConnectionFacts) {
         let (activity, facts) = (&self.slot.activity, Arc::new(facts));
+        let peer = Fingerprint::of(&[&self.slot.peer().to_string()]);
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = activity.begin(request.version() == Version::HTTP_2);
             let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
             async move {
-                let mut response = handler.handle(request, &facts).await;
-                if response.body().is_for_identified() {
+                let mut response = handler.clone().handle(request, &facts).await;
+                if response.body().identity().is_some() {
                     in_flight.activity.identified();
                 }
+                let is_counted = response.body().is_counted();
                 if in_flight.is_http2 {
-                    account(&mut response, &unread, facts.peer.ip());
+                    response = unread.account(response, peer, || handler.overloaded());
                 } else if in_flight.activity.is_draining() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                if is_counted {
+                    handler.count(response.status());
                 }
                 Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
             }
@@ -193,26 +197,6 @@ impl<H: Handler> Connection<H> {
         // Errors here are caused by the peer: malformed heads (answered by hyper), resets, timeouts.
         if let Err(error) = ended.await {
             tracing::debug!(error = %error_kind(&*error), "a connection ended early");
-        }
-    }
-}
-
-/// Takes the bytes of an answer that nobody accounts for from the budget of its peer's address. If that has too little left, the
-/// answer is its head, which no window of HTTP/2 holds back: nothing but an effect would need more, and those are accounted for.
-fn account(response: &mut Response<ResponseBody>, unread: &Budget, peer: IpAddr) {
-    let body = response.body_mut();
-    if body.is_accounted() || body.is_stream() || body.is_end_stream() {
-        return;
-    }
-    let bytes = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut share = unread.share(Fingerprint::of(&[&peer.to_canonical().to_string()]));
-    match share.grow(bytes.saturating_add(OF_A_STREAM)) {
-        Ok(()) => body.taken_from(share),
-        Err(_) => {
-            *body = ResponseBody::whole(Bytes::new());
-            if response.status().is_success() {
-                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            }
         }
     }
 }

@@ -57,6 +57,10 @@ impl net::Handler for AdminPort {
             _ => error::refuse(HttpRefusal::UnknownPath),
         }
     }
+
+    fn overloaded(&self) -> Response<ResponseBody> {
+        error::refuse(HttpRefusal::Unread)
+    }
 }
 
 impl AdminPort {

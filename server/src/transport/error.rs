@@ -31,10 +31,12 @@ pub enum HttpRefusal {
     BodyTooSlow,
     /// Its chunks are malformed, or it ended too early.
     BodyBroken,
+    /// Too much of earlier answers is unread.
+    Unread,
 }
 
-/// After how many seconds a caller may retry while no policy is loaded.
-const NO_POLICY_RETRY_SECONDS: u64 = 1;
+/// After how many seconds a caller may retry while no policy is loaded, or too much is unread.
+const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
 /// After how many seconds a caller may retry that has too many bodies or streams at once.
 const BUDGET_RETRY_SECONDS: u64 = 1;
 
@@ -50,7 +52,7 @@ impl HttpRefusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoPolicy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoPolicy | Self::Unread => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -68,6 +70,7 @@ impl HttpRefusal {
             Self::BodyTooLarge => "The body is too large",
             Self::BodyTooSlow => "The body was received too slowly",
             Self::BodyBroken => "The body is malformed or incomplete",
+            Self::Unread => "Too much of earlier answers is unread; nothing was done",
         })
     }
 }
@@ -76,7 +79,9 @@ impl HttpRefusal {
 pub fn refuse(refusal: HttpRefusal) -> Response<ResponseBody> {
     let mut response = plain(refusal.status(), &refusal.message());
     match refusal {
-        HttpRefusal::NoPolicy => _ = response.headers_mut().insert(header::RETRY_AFTER, NO_POLICY_RETRY_SECONDS.into()),
+        HttpRefusal::NoPolicy | HttpRefusal::Unread => {
+            response.headers_mut().insert(header::RETRY_AFTER, UNAVAILABLE_RETRY_SECONDS.into());
+        }
         HttpRefusal::MethodNotAllowed { allow } => {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }
@@ -174,6 +179,14 @@ mod tests {
         assert_eq!(
             read(refuse(HttpRefusal::NoPolicy)).await,
             (503, header("retry-after", "1"), r#"{"error":"No policy is loaded yet"}"#.into())
+        );
+        assert_eq!(
+            read(refuse(HttpRefusal::Unread)).await,
+            (
+                503,
+                header("retry-after", "1"),
+                r#"{"error":"Too much of earlier answers is unread; nothing was done"}"#.into()
+            )
         );
         let unauthenticated =
             identity::Refusal::Unauthenticated { message: "Invalid API key", reason: AuthFailure::UnknownKey };

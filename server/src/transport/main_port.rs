@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
@@ -34,6 +34,14 @@ impl net::Handler for MainPort {
             health::PATH => self.health(request).await,
             _ => error::refuse(HttpRefusal::UnknownPath),
         }
+    }
+
+    fn overloaded(&self) -> Response<ResponseBody> {
+        error::refuse(HttpRefusal::Unread)
+    }
+
+    fn count(&self, status: StatusCode) {
+        self.endpoints.metrics.responded(status.as_u16());
     }
 }
 

@@ -50,14 +50,14 @@ impl Carrier for Post<'_> {
     }
 }
 
-/// Answers a request to `/mcp`, and counts the answer.
+/// Answers a request to `/mcp`. The answer is counted as it is sent.
 pub async fn respond(
     endpoints: &Endpoints,
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let response = answer(endpoints, request, connection).await;
-    endpoints.metrics.responded(response.status().as_u16());
+    let mut response = answer(endpoints, request, connection).await;
+    response.body_mut().counted();
     response
 }
 
@@ -83,7 +83,7 @@ async fn answer(
     let caller = Caller { snapshot: &snapshot, identity: &identity, via };
     // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
     let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
-    response.body_mut().for_identified();
+    response.body_mut().for_identified(identity.fingerprint);
     response
 }
 

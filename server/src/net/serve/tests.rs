@@ -20,6 +20,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -34,11 +35,12 @@ use crate::{
 };
 
 /// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 64 MiB, `/held`
-/// once it is released and `/peer` with the peer's address. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
+/// once it is released and `/peer` with the peer's address. A caller that has the header is identified. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
 /// and `/flood` are live streams, one without any message and one that never pauses.
 struct Answers {
     held: Held,
     given_up: GivenUp,
+    statuses: Arc<Mutex<Vec<u16>>>,
     bodies: Budget,
     stream: StreamBounds,
     streams: Budget,
@@ -105,13 +107,8 @@ const KEEP_ALIVE: &str = ":\n";
 
 impl Answers {
     fn new(stream: StreamBounds) -> Self {
-        Self {
-            held: Held::default(),
-            given_up: GivenUp::default(),
-            bodies: BODY.budget(),
-            stream,
-            streams: stream.budget(),
-        }
+        let (held, given_up, statuses) = Default::default();
+        Self { held, given_up, statuses, bodies: BODY.budget(), stream, streams: stream.budget() }
     }
 
     async fn body(&self, request: Request<Incoming>, connection: &ConnectionFacts) -> Result<ResponseBody, u16> {
@@ -171,10 +168,24 @@ impl Handler for Answers {
         request: Request<Incoming>,
         connection: &ConnectionFacts,
     ) -> Response<ResponseBody> {
-        match self.body(request, connection).await {
+        let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap()).to_owned();
+        let mut response = match self.body(request, connection).await {
             Ok(body) => Response::new(body),
             Err(status) => Response::builder().status(status).body(ResponseBody::whole(Bytes::new())).unwrap(),
+        };
+        if !who.is_empty() {
+            response.body_mut().for_identified(Fingerprint::of(&[&who]));
         }
+        response.body_mut().counted();
+        response
+    }
+
+    fn overloaded(&self) -> Response<ResponseBody> {
+        Response::builder().status(503).body(ResponseBody::whole("overloaded")).unwrap()
+    }
+
+    fn count(&self, status: StatusCode) {
+        self.statuses.lock().push(status.as_u16());
     }
 }
 
@@ -182,6 +193,8 @@ struct Server {
     address: SocketAddr,
     held: Held,
     given_up: GivenUp,
+    /// What was counted.
+    statuses: Arc<Mutex<Vec<u16>>>,
     bodies: Budget,
     streams: Budget,
     connections: Connections,
@@ -211,11 +224,11 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
     let (stop, stopped) = oneshot::channel();
     let answers = Answers::new(stream);
     let (held, given_up) = (answers.held.clone(), answers.given_up.clone());
-    let (bodies, streams) = (answers.bodies.clone(), answers.streams.clone());
+    let (statuses, bodies, streams) = (answers.statuses.clone(), answers.bodies.clone(), answers.streams.clone());
     let task = tokio::spawn(serve(listener, Arc::new(answers), bounds, connections.clone(), async {
         stopped.await.unwrap_or(PATIENCE)
     }));
-    Server { address, held, given_up, bodies, streams, connections, stop, task }
+    Server { address, held, given_up, statuses, bodies, streams, connections, stop, task }
 }
 
 impl Server {
@@ -269,7 +282,13 @@ async fn read_until(stream: &mut (impl AsyncRead + Unpin), text: &str) {
 
 /// Sends a text to `/echo`, and reads it back.
 async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) {
-    let request = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    echo_as("", stream, text).await;
+}
+
+/// The same, with an identity if it is not empty.
+async fn echo_as(who: &str, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) {
+    let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\nwho: {who}\r\ncontent-length: {}", text.len());
+    let request = format!("{head}\r\n\r\n{text}");
     stream.write_all(request.as_bytes()).await.unwrap();
     read_until(stream, &format!("\r\n\r\n{text}")).await;
 }

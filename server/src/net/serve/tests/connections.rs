@@ -1,6 +1,8 @@
 //! How many connections there are, how long they may idle, and how they end.
 
-use super::*;
+use http_body_util::{BodyExt, Full};
+
+use super::{http2::pinging, *};
 
 #[tokio::test]
 async fn many_requests_share_a_connection() {
@@ -40,19 +42,65 @@ async fn the_connections_of_one_peer_and_of_all_are_bounded() {
     for adjust in [|bounds: &mut Bounds| bounds.connections = 3, |bounds: &mut Bounds| bounds.connections_per_peer = 3]
     {
         let server = server(adjust).await;
-        let mut held = Vec::new();
+        let mut busy = Vec::new();
         for _ in 0..3 {
-            let mut stream = server.connect().await;
-            echo(&mut stream, "in").await;
-            held.push(stream);
+            busy.push(server.get("/held").await);
         }
+        server.held.started.subscribe().wait_for(|started| *started == 3).await.unwrap();
         assert_eq!(read_to_close(&mut server.connect().await).await, "");
-        held.pop();
+        busy.pop();
         server.until_connections(2).await;
         echo(&mut server.connect().await, "in again").await;
-        for stream in &mut held {
-            echo(stream, "still in").await;
+        server.held.release();
+        for stream in &mut busy {
+            read_until(stream, "\r\n\r\nreleased").await;
         }
+    }
+}
+
+/// Longer than a stranger may be idle while there is no room for others.
+async fn idle() {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn strangers_that_do_nothing_keep_nobody_out_who_shares_their_address() {
+    let server = server(|bounds| {
+        (bounds.connections_per_peer, bounds.idle, bounds.write_stall) = (3, PATIENCE, PATIENCE);
+    })
+    .await;
+    let mut known = server.connect().await;
+    echo_as("known", &mut known, "in").await;
+    let mut silent = server.connect().await;
+    let mut unread = pinging(&server, 1).await;
+    let answer = unread.send_request(Request::get("http://x/peer").body(Full::default()).unwrap()).await.unwrap();
+    idle().await;
+    let (mut second, mut third) = (server.connect().await, server.connect().await);
+    echo_as("known", &mut second, "in").await;
+    echo_as("known", &mut third, "in").await;
+    assert_eq!(read_to_close(&mut silent).await, "");
+    assert!(answer.into_body().collect().await.is_err(), "the connection must be closed");
+    for stream in [&mut known, &mut second, &mut third] {
+        echo(stream, "still in").await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_does_nothing_for_longest_makes_room_if_no_stranger_does() {
+    let server = server(|bounds| (bounds.connections_per_peer, bounds.idle) = (2, PATIENCE * 2)).await;
+    let mut first = server.connect().await;
+    echo_as("known", &mut first, "in").await;
+    idle().await;
+    let mut second = server.connect().await;
+    echo_as("known", &mut second, "in").await;
+    idle().await;
+    // Its connection ends in order: whoever finds no room meanwhile connects again.
+    assert_eq!(read_to_close(&mut server.connect().await).await, "");
+    assert_eq!(read_to_close(&mut first).await, "");
+    drop(first);
+    server.until_connections(1).await;
+    for stream in [&mut server.connect().await, &mut second] {
+        echo(stream, "in").await;
     }
 }
 

@@ -147,22 +147,6 @@ async fn an_answer_that_is_taken_below_the_least_rate_is_given_up() {
     assert_eq!((server.given_up.count(), server.connections.count()), (1, 1));
 }
 
-#[tokio::test]
-async fn answers_that_nobody_accounts_for_are_held_up_to_the_budget_of_their_peer() {
-    let server = server(|bounds| (bounds.unread_of_peer, bounds.write_stall) = (3 * 4_200, PATIENCE)).await;
-    let mut client = pinging(&server, 1).await;
-    let mut unread = Vec::new();
-    let mut statuses = Vec::new();
-    for _ in 0..5 {
-        let request = Request::post("http://x/echo").body(Full::new(Bytes::from("small"))).unwrap();
-        let answer = client.send_request(request).await.unwrap();
-        statuses.push(answer.status().as_u16());
-        unread.push(answer);
-    }
-    assert_eq!(statuses, [200, 200, 200, 503, 503]);
-    drop(unread);
-}
-
 /// A client of HTTP/2 that pings all the time, with this window for each stream.
 pub(super) async fn pinging(server: &Server, window: u32) -> http2::SendRequest<Full<Bytes>> {
     let (client, connection) = http2::Builder::new(TokioExecutor::new())

@@ -1,7 +1,7 @@
 //! What one caller leaves unread takes nothing from others, on the same connection of HTTP/2 or on others.
 
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2::SendRequest;
+use hyper::{body::Body, client::conn::http2::SendRequest};
 
 use super::{http2::pinging, *};
 
@@ -73,4 +73,33 @@ async fn an_answer_that_was_reset_before_its_last_byte_was_sent_is_given_up() {
     wait_until("the answer is given up", || server.given_up.count() == 1).await;
     assert_eq!(answer(&mut client, "/small").await.len(), 12 << 10);
     assert_eq!((server.given_up.count(), server.connections.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn strangers_that_leave_small_answers_unread_take_no_room_of_callers_and_callers_only_their_own() {
+    // Eight answers of one, and a refusal of as many bytes; twice that of all.
+    let server = server(|bounds| {
+        (bounds.unread_of_one, bounds.write_stall) = (8 * 4_200, PATIENCE * 2);
+        (bounds.unread_of_strangers, bounds.unread_of_identified) = (8 * 4_200, 16 * 4_200);
+    })
+    .await;
+    let mut unread = Vec::new();
+    for who in ["", "one", "two"] {
+        let mut client = pinging(&server, 1).await;
+        let mut answers = Vec::new();
+        for _ in 0..11 {
+            let request = Request::post("http://x/echo").header("who", who).body(Full::new(Bytes::from("small")));
+            let answer = client.send_request(request.unwrap()).await.unwrap();
+            answers.push((answer.status().as_u16(), answer.body().size_hint().lower()));
+            unread.push(answer);
+        }
+        let expected = [vec![(200, 5); 8], vec![(503, 10)], vec![(503, 0); 2]];
+        assert_eq!(answers, expected.concat(), "{who:?}");
+        let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+        assert_eq!(std::mem::take(&mut *server.statuses.lock()), statuses, "{who:?}");
+    }
+    drop(unread);
+    let mut client = pinging(&server, 10).await;
+    wait_until("there is room again", || server.connections.count() == 1).await;
+    assert_eq!(answer(&mut client, "/peer").await, "127.0.0.1");
 }
