@@ -171,7 +171,7 @@ impl Lease {
             sleep(pause).await;
             #[cfg(test)]
             crate::supervise::faults::point(&format!("lease of {}", self.holder.identity));
-            let (began, is_without) = (Instant::now(), self.term.is_without());
+            let (began, requested, is_without) = (Instant::now(), self.term.now(), self.term.is_without());
             let is_held = self.term.is_of_lease();
             let attempt = if is_held { self.renew(&mut seen).await } else { self.look(&mut seen).await };
             pause = match attempt {
@@ -190,7 +190,13 @@ impl Lease {
                 }
                 Ok(Step::Wait) if is_without => LOOK,
                 Ok(Step::Wait) => self.waits(&mut trouble),
-                Err(_) if is_without => RENEW,
+                // If the API server does not answer, another one may take the Lease meanwhile: it is as if it could not be renewed.
+                Err(failed) if is_without => {
+                    if failed.is_refusal {
+                        self.term.go_without(requested, TERM - MARGIN);
+                    }
+                    RENEW
+                }
                 Err(failed) => self.failed(&failed, &mut trouble, began),
             };
         }
@@ -228,7 +234,7 @@ impl Lease {
             hint(error)
         );
         *lock(&self.version) = None;
-        self.term.go_without();
+        self.term.go_without(self.term.now(), TERM - MARGIN);
         self.progress.is_ready();
         self.progress.notes(Some("the API server refuses it; this operator goes on without it"));
         self.metrics.without_lease(true);

@@ -32,7 +32,7 @@ enum State {
     Over,
     Until(Moment),
     /// Without the Lease.
-    Unbounded,
+    WithoutUntil(Moment),
 }
 
 impl Default for Term {
@@ -51,8 +51,7 @@ impl Term {
         let term = self.clone();
         Fence::new(move || match *lock(&term.state) {
             State::Over => None,
-            State::Until(end) => end.left(term.now()).filter(|left| !left.is_zero()),
-            State::Unbounded => Some(Duration::MAX),
+            State::Until(end) | State::WithoutUntil(end) => end.left(term.now()).filter(|left| !left.is_zero()),
         })
     }
 
@@ -61,17 +60,16 @@ impl Term {
     }
 
     pub(super) fn begin(&self, began: Moment, length: Duration) {
-        let end = Moment { instant: began.instant + length, since_boot: began.since_boot + length };
-        *lock(&self.state) = State::Until(end);
+        *lock(&self.state) = State::Until(began.after(length));
     }
 
-    /// Admits every write from now on, because there can be no Lease.
-    pub(super) fn go_without(&self) {
-        *lock(&self.state) = State::Unbounded;
+    /// The same, because there can be no Lease.
+    pub(super) fn go_without(&self, began: Moment, length: Duration) {
+        *lock(&self.state) = State::WithoutUntil(began.after(length));
     }
 
     pub(super) fn is_without(&self) -> bool {
-        matches!(*lock(&self.state), State::Unbounded)
+        matches!(*lock(&self.state), State::WithoutUntil(_))
     }
 
     /// Whether this process held the Lease when it last saw it. The term may be over.
@@ -86,6 +84,10 @@ impl Term {
 }
 
 impl Moment {
+    fn after(self, length: Duration) -> Self {
+        Self { instant: self.instant + length, since_boot: self.since_boot + length }
+    }
+
     /// The time until this moment, by the clock that says less; `None` if it has passed.
     fn left(self, now: Self) -> Option<Duration> {
         let by_instant = self.instant.checked_duration_since(now.instant)?;

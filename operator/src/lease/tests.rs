@@ -281,3 +281,32 @@ async fn while_the_api_server_is_away_nobody_goes_on_without_the_lease() {
     state.is_away.store(true, SeqCst);
     assert!(timeout(TERM * 10, first.acquire()).await.is_err() && !may_write(&first));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_without_the_lease_and_no_longer_reaches_the_api_server_stops_writing_until_it_does() {
+    let state = Api::default();
+    let first = lease(&state, stranger("first"));
+    *lock(&state.refuses) = Some((403, false));
+    first.acquire().await.unwrap();
+    let until = async |may: bool| {
+        while may_write(&first) != may {
+            sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = Arc::clone(&first).keep() => panic!("it never ends"),
+        lost = first.lost() => panic!("{lost}"),
+        () = async {
+            sleep(TERM * 4).await;
+            assert!(may_write(&first));
+            state.is_away.store(true, SeqCst);
+            let began = Instant::now();
+            until(false).await;
+            assert!(began.elapsed() <= TERM, "{:?}", began.elapsed());
+            sleep(TERM * 4).await;
+            assert!(!may_write(&first));
+            state.is_away.store(false, SeqCst);
+            until(true).await;
+        } => {}
+    }
+}
