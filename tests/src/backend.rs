@@ -65,9 +65,10 @@ impl Received {
 }
 
 impl Reply {
-    /// A complete response with this JSON text as its body; then the connection is closed.
+    /// A complete response with this JSON text as its body; then the connection is closed, which the response announces. Without
+    /// that a server may take the connection for its next request, and lose it.
     pub fn response(status: u16, body: impl AsRef<[u8]>) -> Self {
-        Self::Bytes(response(status, body.as_ref()))
+        Self::Bytes(response(status, "Connection: close\r\n", body.as_ref()))
     }
 
     /// This reply, once the gate is open.
@@ -160,7 +161,7 @@ async fn serve(
             reply = *next;
         }
         match reply {
-            Reply::Json(status, value) => stream.write(&response(status, value.to_string().as_bytes())).await?,
+            Reply::Json(status, value) => stream.write(&response(status, "", value.to_string().as_bytes())).await?,
             Reply::Bytes(bytes) => return stream.write(&bytes).await,
             Reply::Unfinished(bytes) => {
                 stream.write(&bytes).await?;
@@ -180,9 +181,8 @@ async fn receive(stream: &mut MessageStream) -> Result<Received, Error> {
     Ok(Received { method, target, headers: head.headers, body })
 }
 
-fn response(status: u16, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let (start, length) = (format!("HTTP/1.1 {status} Scripted"), body.len());
+    let head = format!("{start}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n");
     [head.as_bytes(), body].concat()
 }

@@ -136,7 +136,8 @@ async fn after_five_failed_connections_a_backend_is_not_tried_for_a_moment() {
 #[tokio::test]
 async fn a_backend_that_closes_each_connection_receives_no_call_twice() {
     // A response that announces a connection that stays open, which is then closed.
-    let backend = Backend::start(|_| Reply::response(200, "{}")).await.unwrap();
+    let kept = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let backend = Backend::start(|_| Reply::Bytes(kept.to_vec())).await.unwrap();
     let server = start(&document(&backend.url())).await;
     for n in 0..30 {
         let arguments = json!({"id": "7", "text": n.to_string()});
