@@ -1,4 +1,4 @@
-//! The audit log: one JSON line for every call and every refusal.
+//! The audit log: JSON lines for every call, and for every refusal from the identification of the caller on.
 //!
 //! It promises that a call whose start was recorded has its end recorded too, however the call ends; that room for both
 //! records is reserved before the backend is called; and that no reserved record is lost while the sink is blocked. The types of

@@ -28,7 +28,8 @@ record with a `count`.
 No record has the value of an argument (except those that a tool lists in `audit.values`), a result, a key, the name of an
 unknown tool, or a text of a backend. `args` has the names and types of the declared arguments. `argsDigest` is an HMAC-SHA-256
 of all arguments under a key of this server: equal calls have equal digests. `keyId` is the id of the API key. The peer's address
-is in `auth_failed` only.
+is in `auth_failed` only. Requests that are refused by their path, method, `Host` or `Origin`, before anything is known of their
+sender, are not recorded.
 ";
 
 const METRICS: &str = "# The metrics

@@ -153,7 +153,9 @@ impl Body {
                 if let Some(status) = status {
                     self.number("status", u64::from(*status));
                 }
-                self.raw("code", &code.to_string());
+                if let Some(code) = code {
+                    self.raw("code", &code.to_string());
+                }
                 Event::RequestRefused
             }
         }

@@ -139,10 +139,10 @@ pub enum Record<'a> {
         keyword: &'a str,
         path: &'a str,
     },
-    /// The JSON-RPC code that was answered, and the HTTP status if the transport has one.
+    /// The JSON-RPC code that was answered, unless the message was not read, and the HTTP status if the transport has one.
     RequestRefused {
         who: Who<'a>,
         status: Option<u16>,
-        code: i64,
+        code: Option<i64>,
     },
 }

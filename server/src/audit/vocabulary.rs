@@ -8,7 +8,7 @@ vocabulary! {
     pub enum Event {
         /// The server began to listen.
         ServerStarted = "server_started",
-        /// The server began to stop: calls in flight are finished, and no new ones begin.
+        /// The server began to stop. Calls are served while it waits for load balancers (`--drain`); then those in flight are finished.
         ServerStopping = "server_stopping",
         /// A policy with its credentials came into force.
         PolicyLoaded = "policy_loaded",
@@ -22,13 +22,13 @@ vocabulary! {
         ClientRefused = "client_refused",
         /// A tool is unknown, or denied to the client.
         ToolAccessDenied = "tool_access_denied",
-        /// A call was over a limit. It does not count against any limit.
+        /// A request was over a limit. It counts against none but `request_allowance`.
         RateLimitExceeded = "rate_limit_exceeded",
         /// A call was refused because its limits could not be checked.
         LimitsUnavailable = "limits_unavailable",
         /// The arguments of a call do not match the tool's schema, or cannot be sent to the backend as plain data.
         ArgumentsRefused = "arguments_refused",
-        /// A request was refused before it became a call: it is malformed, or its version or method is not served.
+        /// A request was refused before it became a call: it is malformed, its version or method is not served, or there is no room for it.
         RequestRefused = "request_refused",
         /// A call was admitted, and its backend is about to be called. If a start has no end, the outcome is unknown.
         ToolCallStart = "tool_call_start",
@@ -66,7 +66,7 @@ vocabulary! {
         Share = "share",
         /// Calls by all clients.
         Global = "global",
-        /// Requests by this client that are not admitted calls: refused calls, lists, pings.
+        /// Requests by this client that are not admitted calls: all that is refused, lists, pings.
         RequestAllowance = "request_allowance",
         /// Calls in flight by this client, whose answers count until they are read: their number, or their bytes.
         InFlight = "in_flight",

@@ -10,7 +10,7 @@ use super::{
     Caller, Delivery, Guard, Outcome, Reply,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
-    checks::PendingCheck,
+    checks::{Checks, PendingCheck},
     limits,
 };
 use crate::{
@@ -70,20 +70,25 @@ impl Guard {
     /// dropped after the start of the call was recorded, the end is recorded as `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
         let Prepared { began, tool, shape, check, call } = prepared;
-        let refused = |refusal: &Refusal| tool.metrics.call(outcome_of(refusal), began.elapsed());
+        let refused = |refusal: &Refusal| {
+            tool.metrics.call(outcome_of(refusal), began.elapsed());
+            self.count_refused_call(caller);
+        };
 
         let in_flight = self.enter(caller, tool).await.inspect_err(refused)?;
+        let dimensions = limits::of_call(caller.identity, tool, caller.snapshot.replicas);
+        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()));
+        let dimensions = dimensions.inspect_err(refused)?;
         if let Some(check) = check {
-            let verdict = self.checks.run(caller.identity.fingerprint, || check.judge()).await;
-            let verdict = verdict.ok_or_else(|| self.refuse(caller, Refusal::Overloaded)).inspect_err(refused)?;
+            let turn = self.checks.turn(caller.identity.fingerprint).await;
+            self.ask(caller, tool, &dimensions).inspect_err(refused)?;
+            let verdict = Checks::run(turn, || check.judge()).await;
+            let verdict = verdict.ok_or_else(|| self.refuse_overloaded(caller)).inspect_err(refused)?;
             let verdict = verdict.map_err(Into::into).and_then(|verdict| verdict.map_err(Into::into));
             verdict.map_err(|invalid| self.refuse_arguments(caller, tool, invalid, began))?;
         }
         let room = self.audit.reserve(caller.snapshot.overflow);
         let mut room = room.map_err(|_| Refusal::AuditUnavailable).inspect_err(refused)?;
-        let dimensions = limits::of_call(caller.identity, tool, caller.snapshot.replicas);
-        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()));
-        let dimensions = dimensions.inspect_err(refused)?;
         let receipt = self.admit(caller, tool, &dimensions).await.inspect_err(refused)?;
         let store = &caller.snapshot.limit_store;
 
@@ -225,6 +230,7 @@ fn outcome_of(refusal: &Refusal) -> CallOutcome {
     match refusal {
         Refusal::AuditUnavailable => CallOutcome::Blocked,
         Refusal::LimitsUnavailable => CallOutcome::Unavailable,
+        Refusal::Overloaded => CallOutcome::Overloaded,
         _ => CallOutcome::Limited,
     }
 }

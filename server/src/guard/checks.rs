@@ -8,7 +8,7 @@ use std::thread;
 use portcullis_crds::schema::{Exhausted, InputSchema, Instance, Steps, Violation};
 use tokio::sync::oneshot;
 
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use crate::fingerprint::Fingerprint;
 
 /// How much longer than other threads these wait for a processor.
@@ -37,14 +37,14 @@ impl PendingCheck {
 }
 
 impl Checks {
-    /// Checks arguments, after those of earlier calls of the same identity. `None` if that is not possible now: there is no thread for
-    /// it, or it panicked. If this future is dropped, a check that runs goes on to its end, which its steps bound.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        identity: Fingerprint,
-        check: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let turn = self.turns.take(identity).await;
+    /// Waits until the earlier checks of an identity are over, and until there is a processor for another one.
+    pub async fn turn(&self, identity: Fingerprint) -> Turn {
+        self.turns.take(identity).await
+    }
+
+    /// Checks arguments in their turn. `None` if that is not possible now: there is no thread for it, or it panicked. If this future is
+    /// dropped, a check that runs goes on to its end, which its steps bound.
+    pub async fn run<T: Send + 'static>(turn: Turn, check: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (sender, verdict) = oneshot::channel();
         let work = move || {
             let _ = rustix::process::nice(NICENESS);
@@ -65,6 +65,14 @@ mod tests {
 
     use super::*;
 
+    async fn run<T: Send + 'static>(
+        checks: &Checks,
+        identity: Fingerprint,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        Checks::run(checks.turn(identity).await, check).await
+    }
+
     /// A check that takes this many steps before it gives up: every member is compared with a pattern.
     fn check(steps: u64) -> impl FnOnce() -> Result<Result<(), Violation>, Exhausted> + Send + 'static {
         let schema = json!({"type": "object", "patternProperties": {"(a?){500}b": true}});
@@ -79,7 +87,7 @@ mod tests {
     async fn the_checks_of_one_identity_wait_for_each_other_and_hold_up_no_other_one() {
         let checks = Checks { turns: Turns::new(2) };
         let [one, other] = ["one", "other"].map(|name| Fingerprint::of(&[name]));
-        let long: Vec<_> = (0..8).map(|_| checks.run(one, check(400_000))).collect();
+        let long: Vec<_> = (0..8).map(|_| run(&checks, one, check(400_000))).collect();
         let long = futures::future::join_all(long);
         tokio::pin!(long);
         // All of the first identity have begun, and the other one's is over before they are.
@@ -88,7 +96,7 @@ mod tests {
             _ = &mut long => panic!("eight long checks cannot be over first"),
             verdict = async {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                checks.run(other, check(1_000)).await
+                run(&checks, other, check(1_000)).await
             } => assert_eq!(verdict, Some(Err(Exhausted))),
         }
         assert!(long.await.iter().all(|verdict| *verdict == Some(Err(Exhausted))));
@@ -100,8 +108,8 @@ mod tests {
         let checks = Checks::default();
         let one = Fingerprint::of(&["one"]);
         let panicking = || -> bool { panic!("a planned panic") };
-        assert_eq!(checks.run(one, panicking).await, None);
-        assert_eq!(checks.run(one, || true).await, Some(true));
+        assert_eq!(run(&checks, one, panicking).await, None);
+        assert_eq!(run(&checks, one, || true).await, Some(true));
         assert_eq!(checks.turns.identities(), 0);
     }
 
@@ -111,7 +119,7 @@ mod tests {
         let identities: Vec<_> = (0..20).map(|n| Fingerprint::of(&[&n.to_string()])).collect();
         // One whose check runs, one that waits for its own check before, and others that wait for a thread.
         let mut waiting: Vec<_> =
-            identities.iter().chain([&identities[0]]).map(|who| Box::pin(checks.run(*who, check(400_000)))).collect();
+            identities.iter().chain([&identities[0]]).map(|who| Box::pin(run(&checks, *who, check(400_000)))).collect();
         for call in &mut waiting {
             assert!(futures::poll!(call).is_pending());
         }
@@ -123,6 +131,6 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "never forgotten");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(checks.run(identities[0], check(1_000)).await, Some(Err(Exhausted)), "there is room again");
+        assert_eq!(run(&checks, identities[0], check(1_000)).await, Some(Err(Exhausted)), "there is room again");
     }
 }

@@ -13,7 +13,7 @@ use portcullis_crds::{
 
 use crate::{fingerprint::Fingerprint, limiter::Rate};
 
-/// How many times more often a client may send requests that are not admitted calls: refused calls, lists, pings.
+/// How many times more often a client may send requests that are not admitted calls: all that is refused, lists, pings.
 const ALLOWANCE: u32 = 10;
 
 /// The clients of the policy in force.

@@ -36,6 +36,10 @@ impl MemoryStore {
 }
 
 impl LimitStore for MemoryStore {
+    fn used_up(&self, dimensions: &Dimensions) -> Option<OverLimit> {
+        self.logs.used_up(&dimensions.of_replica(), self.clock.now())
+    }
+
     fn admit<'a>(&'a self, dimensions: &'a Dimensions) -> StoreFuture<'a, Admission<'a>> {
         Either::Left(ready(match self.take(dimensions) {
             Ok(receipt) => Admission::Admitted(receipt),
@@ -61,11 +65,12 @@ mod tests {
         let store = MemoryStore::default();
         let mut dimensions = Dimensions::new(3);
         dimensions.push(LimitKey::Global, Rate { requests: 7, per: Duration::from_secs(3600) }).unwrap();
+        assert_eq!(store.used_up(&dimensions), None);
         let first = store.take(&dimensions).unwrap();
         assert!(matches!(store.admit(&dimensions).await, Admission::Admitted(_)));
         assert!(matches!(store.admit(&dimensions).await, Admission::Over(OverLimit { dimension: 0, .. })));
         store.take_back(first).await;
         assert!(matches!(store.admit(&dimensions).await, Admission::Admitted(_)));
-        assert!(store.take(&dimensions).is_err());
+        assert!(store.used_up(&dimensions).is_some() && store.take(&dimensions).is_err());
     }
 }

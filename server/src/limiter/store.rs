@@ -14,6 +14,11 @@ pub trait LimitStore: Send + Sync {
     /// counts once.
     fn admit<'a>(&'a self, dimensions: &'a Dimensions) -> StoreFuture<'a, Admission<'a>>;
 
+    /// Whether a dimension is used up, as far as is known at once.
+    fn used_up(&self, _: &Dimensions) -> Option<OverLimit> {
+        None
+    }
+
     /// Takes an admission back, as if the call had not been made: it had no effect. What others were admitted or refused
     /// meanwhile stays as it is.
     fn take_back<'a>(&'a self, receipt: Receipt<'a>) -> StoreFuture<'a, ()>;

@@ -53,6 +53,8 @@ vocabulary! {
         Blocked = "blocked",
         /// The limits could not be checked.
         Unavailable = "unavailable",
+        /// There was no room for its answer, or no thread for the check of its arguments.
+        Overloaded = "overloaded",
     }
 }
 

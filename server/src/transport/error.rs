@@ -41,7 +41,7 @@ const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
 const BUDGET_RETRY_SECONDS: u64 = 1;
 
 impl HttpRefusal {
-    fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,

@@ -96,7 +96,7 @@ async fn answer_caller(
 ) -> Response<ResponseBody> {
     let Endpoints { mcp, body: bounds, bodies, .. } = endpoints;
     if let Err(refusal) = check_media_types(&headers) {
-        return refuse(refusal);
+        return refuse_unread(mcp, caller, refusal);
     }
     let mut share = bodies.share(caller.identity.fingerprint);
     let post = Post(&headers);
@@ -116,7 +116,7 @@ async fn answer_caller(
         }
         Err(refusal) => match refuse_body(refusal) {
             Ok(refusal) => (caller, Begun::Answer(mcp.refusal(caller, refusal, None))),
-            Err(refusal) => return refuse(refusal),
+            Err(refusal) => return refuse_unread(mcp, caller, refusal),
         },
     };
     // While a call waits, only what it needs is kept: bodies are far larger than that.
@@ -192,6 +192,14 @@ fn refuse_for_room(
     let refusal = refuse_stream(over);
     let refusal = endpoints.mcp.guard.refuse(caller, refusal);
     refuse_message(&refusal, refusal.response(id))
+}
+
+/// Refuses a request of a known caller whose message is not read.
+fn refuse_unread(mcp: &Mcp, caller: Caller<'_>, refusal: HttpRefusal) -> Response<ResponseBody> {
+    match mcp.guard.refuse_unread(caller, refusal.status().as_u16()) {
+        Ok(()) => refuse(refusal),
+        Err(other) => refuse_message(&other, other.response(None)),
+    }
 }
 
 fn check_method(method: &Method) -> Result<(), HttpRefusal> {

@@ -24,6 +24,7 @@ mod memory;
 mod mixes;
 mod published;
 mod records;
+mod refusals;
 mod reload;
 mod request_checks;
 mod revisions;

@@ -13,7 +13,10 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     config::fixtures::{policy, snapshot},
-    guard::fixtures::{self, identity_in},
+    guard::{
+        Checks,
+        fixtures::{self, identity_in},
+    },
     identity::fixtures::{client, credentials},
     limiter::{Admission, Dimensions, LimitStore, MemoryStore, Receipt, StoreFuture},
 };
@@ -68,9 +71,9 @@ async fn changed_meanwhile(waits_for_check: bool, policy: &Value, keys: &[&str])
     assert_eq!(prepared.check.is_some(), waits_for_check);
 
     let (end, ended) = mpsc::channel::<()>();
-    let earlier = guard.checks.run(identity.fingerprint, move || ended.recv().is_err());
-    let earlier = async { waits_for_check.then_some(earlier) };
-    let mut earlier = earlier.await.map(Box::pin);
+    let earlier =
+        async { Checks::run(guard.checks.turn(identity.fingerprint).await, move || ended.recv().is_err()).await };
+    let mut earlier = waits_for_check.then(|| Box::pin(earlier));
     if let Some(earlier) = &mut earlier {
         assert!(poll!(earlier).is_pending());
     }

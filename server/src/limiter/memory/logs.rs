@@ -114,6 +114,12 @@ impl Logs {
         Ok(())
     }
 
+    /// The dimension that is used up for the longest time, if one is. Takes no lock.
+    pub fn used_up(&self, dimensions: &[Dimension], now: Moment) -> Option<OverLimit> {
+        let free = dimensions.iter().map(|it| self.entry(it, now).free_at.load(Ordering::Relaxed));
+        refuse(free.enumerate(), dimensions, now).err()
+    }
+
     /// Takes back what [`Logs::admit`] took at `taken`, once for each time it was taken. What others were admitted meanwhile
     /// stays as it is, and so does the bound.
     pub fn take_back(&self, dimensions: &[Dimension], taken: Moment) {

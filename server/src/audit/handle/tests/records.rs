@@ -104,7 +104,7 @@ fn every_other_record_has_its_fields() {
         Record::ToolAccessDenied { who, tool: None, denial: Denial::Unknown, enforced: false },
         Record::RateLimitExceeded { who, tool: Some("t"), limit: LimitName::Share, retry_after_seconds: 7 },
         Record::ArgumentsRefused { who, tool: "t", keyword: "maxLength", path: "/properties/query" },
-        Record::RequestRefused { who, status: Some(400), code: -32_700 },
+        Record::RequestRefused { who, status: Some(400), code: Some(-32_700) },
         Record::ServerStopping,
     ] {
         audit.record(&record, refuse).unwrap();

@@ -1,0 +1,117 @@
+//! What each refusal of a known caller costs: all of them are recorded and draw on its allowance, whatever the transport or the method.
+
+use portcullis_tests::http::{Connection, Request};
+use portcullis_tests::server::{TestServer, call, post, rpc};
+use portcullis_tests::{PATIENCE, expect_eq, until};
+use serde_json::{Value, json};
+
+use crate::fixtures::*;
+
+/// What is recorded of a request: the event, and its status if it has one.
+type Recorded = Option<(&'static str, Option<u16>)>;
+
+const REFUSED: &str = "request_refused";
+
+fn refused(status: u16) -> Recorded {
+    Some((REFUSED, Some(status)))
+}
+
+/// A client for each case, with one call an hour and so an allowance of ten requests.
+fn clients(ids: &[&str]) -> Value {
+    let mut document = document(NOWHERE);
+    document["clients"] = ids.iter().map(|id| client(id, &["echo"], 10, false)).collect();
+    for client in document["clients"].as_array_mut().unwrap() {
+        client["limits"] = json!([{"requests": 1, "per": "1h"}]);
+    }
+    document
+}
+
+/// How many requests the allowance of a client has left.
+async fn left(server: &TestServer, key: &str) -> usize {
+    let ping = post(key, &rpc("ping", json!({})));
+    let mut connection = Connection::open(server.listen).await.unwrap();
+    let mut left = 0;
+    while connection.send(&ping).await.unwrap().status == 200 {
+        left += 1;
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_of_a_known_caller_is_recorded_and_draws_on_its_allowance() {
+    let good = |message: &Value| post("", message).without("x-api-key");
+    let ping = || good(&rpc("ping", json!({})));
+    let raw = |body: &str| Request::post("/mcp", body);
+    let echo = |arguments: Value| call("", "echo", arguments).without("x-api-key");
+    let stateless = |method: &str| ping().with("mcp-protocol-version", "2026-07-28").with("mcp-method", method);
+    // The name of the client, its request, the status, what is recorded, and what is taken from the allowance.
+    let cases: Vec<(&str, Request, u16, Recorded, usize)> = vec![
+        ("not-acceptable", ping().replacing("Accept", "text/html"), 406, refused(406), 1),
+        ("text", ping().replacing("Content-Type", "text/plain"), 415, refused(415), 1),
+        ("compressed", ping().with("Content-Encoding", "gzip"), 415, refused(415), 1),
+        ("too-large", raw("").with("Content-Length", "1048577"), 413, refused(413), 1),
+        ("too-slow", raw("").with("Content-Length", "1000"), 408, refused(408), 1),
+        ("broken", raw("zz\r\n").with("Transfer-Encoding", "chunked"), 400, refused(400), 1),
+        ("not-json", raw("{"), 400, refused(400), 1),
+        ("empty", raw(""), 400, refused(400), 1),
+        ("batch", raw(&format!("[{0},{0}]", rpc("ping", json!({})))), 400, refused(400), 1),
+        ("no-message", raw("{}"), 400, refused(400), 1),
+        ("response", good(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 400, refused(400), 1),
+        ("unknown-method", good(&rpc("tools/paint", json!({}))), 404, refused(404), 1),
+        ("unknown-session", ping().with("Mcp-Session-Id", "x"), 404, refused(404), 1),
+        ("unknown-version", ping().with("mcp-protocol-version", "1999-01-01"), 400, refused(400), 1),
+        ("contradiction", stateless("tools/list"), 400, refused(400), 1),
+        ("cursor", good(&rpc("tools/list", json!({"cursor": "x"}))), 200, refused(200), 1),
+        ("no-version", good(&rpc("initialize", json!({}))), 200, refused(200), 1),
+        ("no-name", good(&rpc("tools/call", json!({}))), 200, refused(200), 1),
+        ("denied", call("", "find", json!({})).without("x-api-key"), 200, Some(("tool_access_denied", None)), 1),
+        ("invalid", echo(json!({"text": 5})), 200, Some(("arguments_refused", None)), 1),
+        // Requests that are served draw on it too, and an admitted call does not.
+        ("list", good(&rpc("tools/list", json!({}))), 200, None, 1),
+        ("notification", good(&json!({"jsonrpc": "2.0", "method": "notifications/x"})), 202, None, 1),
+        ("admitted", echo(json!({"text": "x"})), 200, Some(("tool_call_start", None)), 0),
+        // What is refused before its sender is identified costs nothing, and is nobody's.
+        ("get", ping().method("GET"), 405, None, 0),
+        ("delete", ping().method("DELETE").with("Mcp-Session-Id", "x"), 405, None, 0),
+        ("options", ping().method("OPTIONS"), 405, None, 0),
+        ("host", ping().replacing("Host", "evil.example"), 421, None, 0),
+        ("origin", ping().with("Origin", "null"), 403, None, 0),
+        ("path", ping().target("/sse"), 404, None, 0),
+    ];
+    let ids: Vec<&str> = cases.iter().map(|case| case.0).chain(["over"]).collect();
+    let server = start_for(&clients(&ids), &ids).await;
+    let mut found = Vec::new();
+    let mut expected = Vec::new();
+    for (id, request, status, recorded, taken) in cases {
+        let mut connection = Connection::open(server.listen).await.unwrap();
+        connection.write(&request.with("x-api-key", &key_of(id)).bytes()).await.unwrap();
+        let answered = connection.response().await.unwrap().status;
+        found.push((id, answered, 10 - left(&server, &key_of(id)).await));
+        expected.push(((id, status, taken), recorded));
+    }
+    assert_eq!(found, expected.iter().map(|(case, _)| *case).collect::<Vec<_>>());
+    // A call over its limit.
+    let echo = call(&key_of("over"), "echo", json!({"text": "x"}));
+    let statuses = [server.send(&echo).await.unwrap().status, server.send(&echo).await.unwrap().status];
+    assert_eq!((statuses, left(&server, &key_of("over")).await), ([200, 429], 9));
+
+    let is_of_request = |record: &&Value| {
+        let of_ping = record["event"] == "rate_limit_exceeded" && record["limit"] == "request_allowance";
+        !of_ping && record["event"] != "auth_success" && record["event"] != "tool_call_success"
+    };
+    until(PATIENCE, async || {
+        let records = server.log.records().unwrap();
+        let recorded: Vec<Value> = ids
+            .iter()
+            .map(|id| {
+                let records = records.iter().filter(|record| record["clientId"] == *id).filter(is_of_request);
+                records.map(|record| json!([record["event"], record["status"]])).collect()
+            })
+            .collect();
+        let of_cases = expected.iter().map(|(_, recorded)| recorded.map(|(event, status)| json!([event, status])));
+        let of_cases = of_cases.map(|recorded| recorded.into_iter().collect::<Value>());
+        let over = json!([["tool_call_start", null], ["rate_limit_exceeded", null]]);
+        expect_eq(recorded, of_cases.chain([over]).collect::<Vec<_>>())
+    })
+    .await;
+}
