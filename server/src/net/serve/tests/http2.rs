@@ -110,12 +110,12 @@ async fn the_last_byte_of_an_answer_must_be_taken_too() {
 
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_is_served() {
-    let server = server(|_| {}).await;
+    let server = server(|bounds| bounds.write_stall = Duration::from_secs(2)).await;
     let mut client = pinging(&server, 20_000).await;
     let mut body = client.send_request(large()).await.unwrap().into_body();
     let began = Instant::now();
     // The time is what is tested: it is longer than a peer may stall.
-    while began.elapsed() < Duration::from_millis(1_500) {
+    while began.elapsed() < Duration::from_secs(4) {
         body.frame().await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -124,7 +124,7 @@ async fn an_answer_that_is_taken_slowly_is_served() {
 
 #[tokio::test]
 async fn every_answer_is_served_however_large_those_before_it_are() {
-    let server = server(|_| {}).await;
+    let server = server(|bounds| bounds.write_stall = PATIENCE).await;
     let mut client = pinging(&server, 100_000).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
