@@ -13,7 +13,8 @@ vocabulary! {
         CredentialsReady,
         /// Every ready pod serves the current policy and credentials.
         PolicySynced,
-        /// The object works as its spec states. An edit of the policy does not change this condition.
+        /// The object works as its spec states. While pods take up an edit, an McpServer stays ready, and an McpClient whose access
+        /// changes is not ready.
         Ready,
         /// The operator is working on the object (kstatus).
         Reconciling,
@@ -83,7 +84,7 @@ vocabulary! {
         /// An object was changed by somebody else, and was restored.
         DriftCorrected,
         /// Another party changes an object again each time that it is restored, or while it is written; the message names the object
-        /// and the fields. It is restored less and less often, down to once a minute.
+        /// and the fields. It is restored less and less often, down to once a minute, or once an hour if it is changed while written.
         DriftContested,
         /// A pod has the labels of the server and does not belong to its Deployment. The Service may send calls to it. It counts
         /// nowhere, unless it mounts the policy of the server: then an access is said to be removed only once it confirms that.

@@ -98,7 +98,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     tasks.keep(&context.supervisor, Task::Endpoint, move |_| {
         let pages = Arc::clone(&pages);
         async move {
-            // A second operator is refused before it needs the address.
+            // A second operator on the same machine is refused before it needs the address.
             sleep(LEASE_FIRST).await;
             let metrics = pages.supervisor.metrics().clone();
             endpoint::serve(listen, pages, metrics).await;

@@ -29,7 +29,7 @@ use crate::{
 
 /// How often each Secret is polled, as long as there are not too many of them.
 const POLL: Duration = Duration::from_secs(30);
-/// The time between two requests: at most 40 a second, so that 1,200 Secrets are polled every 30 s, and 10,000 every 250 s.
+/// The time between two polls: at most 40 a second, so that 1,200 Secrets are polled every 30 s, and 10,000 every 250 s.
 const PACE: Duration = Duration::from_millis(25);
 /// How many requests may be without an answer.
 const AT_ONCE: usize = 8;

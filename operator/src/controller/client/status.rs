@@ -27,7 +27,7 @@ use crate::{
 use content::content;
 use input::StatusInput;
 
-/// How often each client is reconciled: Secrets are not watched.
+/// How often each client is reconciled although nothing is known to have changed.
 pub const RECHECK: Duration = Duration::from_secs(600);
 /// When a client and its server are applied together, the client may come first: a missing server is reported only after this
 /// time.

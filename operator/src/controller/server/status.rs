@@ -33,7 +33,7 @@ use crate::{
 use content::{assess, content};
 pub use input::StatusInput;
 
-/// How often each server is reconciled: Secrets are not watched.
+/// How often each server is reconciled although nothing is known to have changed.
 pub const RECHECK: Duration = Duration::from_secs(600);
 /// Pods mostly confirm a publication within this time; a status that they have not is written only after it.
 const CONFIRMATION: Duration = Duration::from_millis(400);
