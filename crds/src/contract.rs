@@ -6,9 +6,10 @@
 //!
 //! The types here belong to the contract alone: a change of the custom resources changes no document ([`convert`] is the only
 //! place that knows both). Within one contract version a field that has its default is not printed, and no default ever
-//! changes, so that an older server reads a newer document that uses nothing new. A server that meets a field it does not know
-//! in the server's half keeps its last half, and takes from the clients what the new document does not grant; in a client's entry,
-//! it denies that client alone.
+//! changes, so that an older server reads a newer document that uses nothing new. A field that a server does not know refuses
+//! the smallest part that contains it: a tool, a backend with its tools, an item of a client's entry, that entry, or else the whole
+//! server's half. Of the server's half the last valid form of what is refused stays, for the clients that had it and still have
+//! it; what is refused of a client is denied.
 
 mod admission;
 mod backend;

@@ -61,7 +61,7 @@ pub enum CallError<'a> {
     BackendTimeout { backend: &'a str, timeout: Duration },
     /// The circuit breaker is open: the backend was not called.
     BackendSuspended { backend: &'a str },
-    /// The backend has as many calls as it may have: it was not called.
+    /// The backend has as many calls or connections as it may have: it was not called.
     BackendBusy { backend: &'a str },
     /// The backend's response is not JSON that this server accepts.
     AnswerMalformed { backend: &'a str },

@@ -114,11 +114,11 @@ vocabulary! {
         BackendStatus = "backend_status",
         /// There was no connection to the backend, or it broke before the response was complete.
         BackendUnreachable = "backend_unreachable",
-        /// The backend did not respond completely within the tool's timeout.
+        /// The backend did not respond completely within the tool's timeout, or too slowly while others waited for room.
         BackendTimeout = "backend_timeout",
         /// Several connections to the backend failed in a row: it was not called.
         BackendSuspended = "backend_suspended",
-        /// The backend has as many calls as it may have: it was not called.
+        /// The backend has as many calls or connections as it may have: it was not called.
         BackendBusy = "backend_busy",
         /// The backend's response is not valid JSON.
         AnswerMalformed = "answer_malformed",

@@ -69,7 +69,7 @@ impl ToolSeries {
 }
 
 impl ToolMetrics {
-    /// Counts a call. `duration` is the time since the request; it is observed only for calls that reached their backend.
+    /// Counts a call. `duration` is the time since the request; it is observed for the outcomes `success` and `error` only.
     pub fn call(&self, outcome: CallOutcome, duration: Duration) {
         self.calls[outcome as usize].inc();
         if matches!(outcome, CallOutcome::Success | CallOutcome::Error) {
