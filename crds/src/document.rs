@@ -4,16 +4,16 @@
 
 mod fields;
 mod salvage;
+mod stored;
 mod strict;
 mod structural;
 mod tolerant;
 mod words;
 mod yaml;
 
-pub use strict::{decode, decode_known, decode_published};
+pub use strict::{decode, decode_known, decode_published, stored};
 pub use structural::structural_schema;
 pub use tolerant::{Flaw, tolerant};
-pub use words::misread;
 pub use yaml::{Document, SyntaxError, single, split, split_each};
 
 /// The path of a value in findings: `spec.tools[3]` for the segments `spec`, `tools`, `3`.

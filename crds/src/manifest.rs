@@ -29,10 +29,10 @@ fn quoted(line: &str) -> String {
     if is_boolean && is_value { format!("{before} '{word}'") } else { line.to_owned() }
 }
 
-/// Adds what the derived schema lacks, and replaces formats that an API server warns about.
+/// Adds what the derived schema lacks, and replaces what an API server takes otherwise.
 fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&definition).expect("a definition must have a JSON form");
-    signed_formats(&mut value);
+    adapt(&mut value);
     // Until the operator has observed the object, a missing status must not be read as success.
     let versions = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
     for version in versions.into_iter().flatten() {
@@ -43,18 +43,25 @@ fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
     serde_json::from_value(value).expect("a definition with other formats must stay one")
 }
 
-/// Kubernetes has the formats `int32` and `int64`. The range of an unsigned number is stated by its minimum.
-fn signed_formats(value: &mut Value) {
-    match value {
+/// Kubernetes has the formats `int32` and `int64`; the range of an unsigned number is stated by its minimum. No field is nullable: the
+/// API server keeps a null of a nullable field, for which CEL and the `scale` subresource do not take it as absent, and drops any other.
+fn adapt(schema: &mut Value) {
+    match schema {
         Value::Object(map) => {
             if let Some(Value::String(format)) = map.get_mut("format")
                 && format.starts_with("uint")
             {
                 *format = "int32".into();
             }
-            map.values_mut().for_each(signed_formats);
+            if map.get("nullable").is_some_and(Value::is_boolean) {
+                map.remove("nullable");
+                if let Some(Value::Array(words)) = map.get_mut("enum") {
+                    words.retain(|word| !word.is_null());
+                }
+            }
+            map.values_mut().for_each(adapt);
         }
-        Value::Array(items) => items.iter_mut().for_each(signed_formats),
+        Value::Array(items) => items.iter_mut().for_each(adapt),
         _ => {}
     }
 }

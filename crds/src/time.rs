@@ -1,14 +1,16 @@
-//! A point in time as resources contain it: RFC 3339, in every form that the API server accepts for `format: date-time`.
+//! A point in time as resources contain it: RFC 3339, in every form that an API server accepts, also for an older schema of ours.
 
 use std::borrow::Cow;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+use serde_json::json;
 
-/// What the schema accepts besides the format, which accepts an hour of 99 in an offset. Leap seconds are refused by the API server, and
-/// on files by the pattern.
-const PATTERN: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// What the schema accepts of the format, which accepts an hour of 99 in an offset, and small letters that CEL refuses. Leap seconds are
+/// refused by the API server, and on files by the pattern.
+const PATTERN: &str =
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 /// How many digits of a fraction of a second count.
 const FRACTION: usize = 9;
 
@@ -47,7 +49,11 @@ pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tim
 
 /// The schema of an optional time, for schemars' `schema_with`.
 pub fn schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "pattern": PATTERN, "nullable": true})
+    // The API server takes a list for a text that has a format, unless a rule looks at it.
+    let rule = json!([{"rule": "type(self) == google.protobuf.Timestamp", "message": "must be a time"}]);
+    json_schema!({
+        "type": "string", "format": "date-time", "pattern": PATTERN, "nullable": true, "x-kubernetes-validations": rule,
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::finding::Findings;
 /// The most findings about one value: whoever mends these sees the others afterwards.
 pub(super) const MOST: usize = 1_000;
 
+/// Says that an object may have fields that its schema does not have.
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
+
 /// What is looked for.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
@@ -29,16 +32,21 @@ pub(super) fn check(schema: &Value, value: &Value, rules: Rules, at: &str, findi
         return;
     }
     match value {
-        Value::Object(fields) => match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) => check_fields(properties, fields, rules, at, findings),
-            None => {
-                if let Some(schema) = schema.get("additionalProperties").filter(|schema| schema.is_object()) {
+        Value::Object(fields) => {
+            match (schema.get("properties").and_then(Value::as_object), schema.get("additionalProperties")) {
+                (Some(properties), _) => check_fields(properties, fields, rules, at, findings),
+                (None, Some(schema)) if schema.is_object() => {
                     for (name, value) in fields {
                         check(schema, value, rules, &path(at, [name.as_str()]), findings);
                     }
                 }
+                // The schema of a type without fields.
+                (None, None) if names(&schema["type"], "object") && schema.get(PRESERVE).is_none() => {
+                    check_fields(&Map::new(), fields, rules, at, findings);
+                }
+                (None, _) => {}
             }
-        },
+        }
         Value::Array(items) => {
             let Some(item_schema) = schema.get("items") else { return };
             let is_set = schema.get("x-kubernetes-list-type").is_some_and(|kind| kind == "set");
@@ -67,7 +75,8 @@ fn check_fields(
             None if findings.0.len() >= MOST => return,
             None if rules.unknown => {
                 let known: Vec<_> = properties.keys().map(String::as_str).collect();
-                findings.add(at, format!("unknown field; allowed fields: {}", known.join(", ")));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                findings.add(at, format!("unknown field; allowed fields: {known}"));
             }
             None => {}
         }

@@ -4,15 +4,9 @@
 //! written there; it must only ever take something away. Where a part cannot be read, or a key appears twice with different values,
 //! a text stands that no field of this crate accepts, so that a part which cannot be read is told from one that is absent.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::yaml::check_steps;
-
-/// Stands for what cannot be read.
-pub(super) const UNREADABLE: &str = "(cannot be read)";
+use super::tolerant::{OnFlaw, UNREADABLE, documents};
 
 /// The fields of a document as far as they can be read; `None` if that is nothing, or if it has no names for what is in it.
 pub(super) fn salvage(text: &str) -> Option<Map<String, Value>> {
@@ -109,79 +103,16 @@ fn indentation(line: &str) -> Option<usize> {
     is_content.then(|| line.len() - text.len())
 }
 
-/// Whether nothing but duplicate keys may be wrong with a text.
+/// Whether nothing but flaws may be wrong with a text.
 pub(super) fn is_readable(text: &str) -> bool {
     read(text).is_some()
 }
 
-/// Reads a text in which keys may appear twice.
+/// Reads a text, or the null that an empty one is.
 fn read(text: &str) -> Option<Value> {
-    check_steps(text).ok()?;
-    serde_yaml::from_str::<Lenient>(text).ok().map(|read| read.0)
-}
-
-/// A value of which [`insert`] decides what a duplicate key means.
-struct Lenient(Value);
-
-impl<'de> Deserialize<'de> for Lenient {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(LenientVisitor).map(Self)
-    }
-}
-
-struct LenientVisitor;
-
-impl<'de> Visitor<'de> for LenientVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of JSON")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Lenient(item)) = items.next_element()? {
-            all.push(item);
-        }
-        Ok(Value::Array(all))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
-        while let Some((Lenient(key), Lenient(value))) = entries.next_entry()? {
-            let Value::String(key) = key else { return Err(A::Error::custom("a key is not a string")) };
-            insert(&mut fields, key, value);
-        }
-        Ok(Value::Object(fields))
-    }
+    let (mut documents, _) = documents(text, OnFlaw::Mark).ok()?;
+    let first = documents.pop().unwrap_or_default();
+    documents.is_empty().then_some(first)
 }
 
 #[cfg(test)]

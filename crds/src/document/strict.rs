@@ -82,6 +82,14 @@ pub fn decode_known<T: JsonSchema + DeserializeOwned + 'static>(value: &Value) -
     T::deserialize(value).ok().filter(|_| findings.is_empty())
 }
 
+/// A value of a manifest as the API server stores it.
+pub fn stored<T: JsonSchema + 'static>(mut value: Value) -> Value {
+    if let Ok(schema) = CompiledSchema::of::<T>() {
+        super::stored::stored(&schema.schema, &mut value);
+    }
+    value
+}
+
 /// The schema of a type, compiled once: that takes longer than any use of it.
 struct CompiledSchema {
     schema: Value,
@@ -197,6 +205,17 @@ limits: {perClient: {requests: 0, per: 1m}}
         ] {
             assert_eq!(read(&value), (false, Err(vec![finding.to_owned()])), "{value}");
         }
+    }
+
+    #[test]
+    fn a_type_without_fields_has_no_unknown_ones_either() {
+        let text = "backends: [{name: a, static: {text: x}}]\ntools: [{name: a, description: a, backend: a, static: {text: x, structuredContent: {y: {}}}}]";
+        assert_eq!(
+            findings::<McpServerSpec>(text),
+            ["spec.backends[0].static.text: unknown field; allowed fields: none"]
+        );
+        let published = single("{name: a, static: {text: x}}").unwrap();
+        assert!(decode_published::<crate::contract::Backend>(&published, "").is_err());
     }
 
     #[test]

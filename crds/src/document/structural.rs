@@ -19,15 +19,18 @@ pub fn structural_schema<T: JsonSchema>() -> Value {
         .to_value()
 }
 
-/// The same schema as JSON Schema, which has no `nullable`: `null` is among the types and values instead.
+/// The same schema as JSON Schema, which has no `nullable`, and no integer that may be a string: there are several types instead.
 pub(super) fn json_schema<T: JsonSchema>() -> Value {
     let mut schema = structural_schema::<T>();
-    admit_null(&mut schema);
+    state_types(&mut schema);
     schema
 }
 
-fn admit_null(schema: &mut Value) {
+fn state_types(schema: &mut Value) {
     if let Value::Object(map) = schema {
+        if map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+            map.insert("type".into(), json!(["integer", "string"]));
+        }
         if map.get("nullable") == Some(&Value::Bool(true)) {
             if let Some(Value::String(kind)) = map.get("type").cloned() {
                 map.insert("type".into(), json!([kind, "null"]));
@@ -38,8 +41,8 @@ fn admit_null(schema: &mut Value) {
                 values.push(Value::Null);
             }
         }
-        map.values_mut().for_each(admit_null);
+        map.values_mut().for_each(state_types);
     } else if let Value::Array(items) = schema {
-        items.iter_mut().for_each(admit_null);
+        items.iter_mut().for_each(state_types);
     }
 }

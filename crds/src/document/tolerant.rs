@@ -1,4 +1,4 @@
-//! A YAML document read part by part: what JSON cannot represent is named by its place, and takes nothing else with it.
+//! The one reader of YAML and JSON. What JSON cannot represent is a flaw: it is refused with its line, or takes nothing else with it.
 
 use std::fmt;
 
@@ -7,7 +7,10 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value};
 
-use super::fields::path;
+use super::{
+    fields::path,
+    yaml::{SyntaxError, check_steps},
+};
 use crate::finding::Finding;
 
 /// A part of a document that cannot be read: two values of one key, a key that is not a string, a number that JSON does not have,
@@ -30,14 +33,79 @@ impl Flaw {
     }
 }
 
+/// Stands for what cannot be read. No field of this crate accepts it.
+pub(super) const UNREADABLE: &str = "(cannot be read)";
+
+/// What is done about a flaw.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum OnFlaw {
+    /// It is an error.
+    Refuse,
+    /// Its place is kept. Null is in it, or the last value of a key.
+    Name,
+    /// [`UNREADABLE`] is in its place. Two equal values of a key are none.
+    Mark,
+}
+
 /// The most bytes of the places of all flaws.
 const MOST_BYTES: usize = 256 * 1024;
+/// How many times as large as its text the value of a document may be: aliases repeat what they refer to.
+const GROWTH: usize = 16;
 
-/// The flaws of a document, while it is read.
-#[derive(Default)]
-struct Flaws {
-    found: Vec<Flaw>,
+/// What is known of a document while it is read.
+struct Reading {
+    on: OnFlaw,
+    flaws: Vec<Flaw>,
     bytes: usize,
+    /// How many values and bytes of texts may follow.
+    left: usize,
+}
+
+impl Reading {
+    fn new(text: &str, on: OnFlaw) -> Self {
+        Self { on, flaws: Vec::new(), bytes: 0, left: GROWTH * (text.len() + 1024) }
+    }
+
+    fn take<E: Error>(&mut self, count: usize) -> Result<(), E> {
+        self.left = self.left.checked_sub(count).ok_or_else(|| E::custom("repeats too much by its aliases"))?;
+        Ok(())
+    }
+
+    fn read<'de, D: Deserializer<'de>>(&mut self, document: D) -> Result<Value, D::Error> {
+        Node { segments: &mut Vec::new(), reading: self }.deserialize(document)
+    }
+}
+
+/// The documents of a YAML stream, and the flaws that were named. Empty documents are left out.
+///
+/// # Errors
+/// Returns an error if the text is not YAML, or if flaws are refused and there is one.
+pub(super) fn documents(text: &str, on: OnFlaw) -> Result<(Vec<Value>, Vec<Flaw>), SyntaxError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_steps(text)?;
+    let (mut documents, mut reading) = (Vec::new(), Reading::new(text, on));
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let value = reading.read(document)?;
+        if !value.is_null() {
+            documents.push(value);
+        }
+    }
+    if reading.bytes > MOST_BYTES {
+        let message = "has too many keys that appear twice, or values that JSON does not have";
+        return Err(SyntaxError { line: 1, column: 1, message: message.to_owned() });
+    }
+    Ok((documents, reading.flaws))
+}
+
+/// The same of a text that is JSON; `None` if it is not.
+pub(super) fn json(text: &str, on: OnFlaw) -> Option<(Vec<Value>, Vec<Flaw>)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (mut documents, mut reading) = (Vec::new(), Reading::new(text, on));
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    while deserializer.end().is_err() {
+        documents.push(reading.read(&mut deserializer).ok()?);
+    }
+    (reading.bytes <= MOST_BYTES).then_some((documents, reading.flaws))
 }
 
 /// Reads the only document of a text. A part that cannot be read is null in the value, or has the last of its values.
@@ -46,60 +114,61 @@ struct Flaws {
 /// Returns an error if the text is neither YAML nor JSON, does not contain exactly one document, or has too many flaws to name their
 /// places.
 pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
+    let read = documents(text, OnFlaw::Name).map_err(|error| Finding::new("", error.to_string()));
+    let read = read.and_then(|(documents, flaws)| Ok((only(documents)?, flaws)));
     // Some JSON is not YAML: characters that are escaped in two halves.
-    yaml(text).or_else(|finding| json(text).ok_or(finding))
+    read.or_else(|finding| {
+        let (documents, flaws) = json(text, OnFlaw::Name).ok_or_else(|| finding.clone())?;
+        only(documents).map(|document| (document, flaws)).map_err(|_| finding)
+    })
 }
 
-fn json(text: &str) -> Option<(Value, Vec<Flaw>)> {
-    let (mut flaws, mut deserializer) = (Flaws::default(), serde_json::Deserializer::from_str(text));
-    let node = Node { segments: &mut Vec::new(), flaws: &mut flaws };
-    let value = node.deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    (flaws.bytes <= MOST_BYTES).then_some((value, flaws.found))
-}
-
-fn yaml(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
-    super::yaml::check_steps(text).map_err(|error| Finding::new("", error.to_string()))?;
-    let (mut found, mut flaws) = (None, Flaws::default());
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let node = Node { segments: &mut Vec::new(), flaws: &mut flaws };
-        let value = node
-            .deserialize(document)
-            .map_err(|error| Finding::new("", super::SyntaxError::from(error).to_string()))?;
-        if value.is_null() {
-            continue;
-        }
-        if found.replace(value).is_some() {
-            return Err(Finding::new("", "contains several documents; one is expected"));
-        }
+/// The one of these documents.
+pub(super) fn only(mut documents: Vec<Value>) -> Result<Value, Finding> {
+    match (documents.pop(), documents.is_empty()) {
+        (Some(document), true) => Ok(document),
+        (None, _) => Err(Finding::new("", "is empty")),
+        (Some(_), false) => Err(Finding::new("", "contains several documents; one is expected")),
     }
-    if flaws.bytes > MOST_BYTES {
-        return Err(Finding::new("", "has too many keys that appear twice, or values that JSON does not have"));
-    }
-    Ok((found.ok_or_else(|| Finding::new("", "is empty"))?, flaws.found))
 }
 
 /// A value, with the place where it is.
 struct Node<'a> {
     segments: &'a mut Vec<String>,
-    flaws: &'a mut Flaws,
+    reading: &'a mut Reading,
 }
 
 impl Node<'_> {
-    fn flaw(&mut self, message: impl Into<String>) -> Value {
-        self.flaws.bytes += self.segments.iter().map(|segment| segment.len() + size_of::<String>()).sum::<usize>();
-        if self.flaws.bytes <= MOST_BYTES {
-            self.flaws.found.push(Flaw { segments: self.segments.clone(), message: message.into() });
+    fn flaw<E: Error>(&mut self, message: &str) -> Result<Value, E> {
+        let reading = &mut *self.reading;
+        match reading.on {
+            OnFlaw::Refuse => Err(E::custom(message)),
+            OnFlaw::Mark => Ok(UNREADABLE.into()),
+            OnFlaw::Name => {
+                reading.bytes += self.segments.iter().map(|segment| segment.len() + size_of::<String>()).sum::<usize>();
+                if reading.bytes <= MOST_BYTES {
+                    reading.flaws.push(Flaw { segments: self.segments.clone(), message: message.to_owned() });
+                }
+                Ok(Value::Null)
+            }
         }
-        Value::Null
     }
 
     /// Reads what is below this value.
     fn below<T>(&mut self, segment: String, read: impl FnOnce(Node<'_>) -> T) -> T {
         self.segments.push(segment);
-        let value = read(Node { segments: self.segments, flaws: self.flaws });
+        let value = read(Node { segments: self.segments, reading: self.reading });
         self.segments.pop();
         value
+    }
+
+    /// The text of a key, and whether it may be one: a number or a boolean is a text for JSON, if it is not known to be a mistake.
+    fn key(&self, key: Value) -> (String, bool) {
+        let is_named = self.reading.on == OnFlaw::Name;
+        match key {
+            Value::String(key) => (key, true),
+            other => (other.to_string(), !is_named && (other.is_i64() || other.is_u64() || other.is_boolean())),
+        }
     }
 }
 
@@ -107,6 +176,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.reading.take(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -143,22 +213,19 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_i128<E: Error>(mut self, _: i128) -> Result<Value, E> {
-        Ok(self.flaw(TOO_LARGE))
+        self.flaw(TOO_LARGE)
     }
 
     fn visit_u128<E: Error>(mut self, _: u128) -> Result<Value, E> {
-        Ok(self.flaw(TOO_LARGE))
+        self.flaw(TOO_LARGE)
     }
 
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or_else(|| self.flaw("is not a number that JSON has"), Value::Number))
+        Number::from_f64(value).map_or_else(|| self.flaw("is not a number that JSON has"), |it| Ok(Value::Number(it)))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        self.reading.take(value.len())?;
         Ok(value.into())
     }
 
@@ -173,34 +240,41 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         loop {
-            let mut flaws_of_key = Flaws::default();
-            let key = Node { segments: &mut Vec::new(), flaws: &mut flaws_of_key };
-            let Some(key) = members.next_key_seed(key)? else { return Ok(object.into()) };
-            let (key, is_text) = match key {
-                Value::String(key) => (key, true),
-                other => (other.to_string(), false),
-            };
+            // What is wrong with a key is named at its value.
+            let on = if self.reading.on == OnFlaw::Refuse { OnFlaw::Refuse } else { OnFlaw::Mark };
+            let mut of_key = Reading { on, flaws: Vec::new(), bytes: 0, left: self.reading.left };
+            let key = members.next_key_seed(Node { segments: &mut Vec::new(), reading: &mut of_key })?;
+            self.reading.left = of_key.left;
+            let Some(key) = key else { return Ok(object.into()) };
+            let (key, is_text) = self.key(key);
+            let (before, on) = (object.remove(&key), self.reading.on);
+            if before.is_some() && on == OnFlaw::Refuse {
+                return Err(A::Error::custom(format_args!("duplicate entry with key {key:?}")));
+            }
             let value = self.below(key.clone(), |mut node| {
                 if !is_text {
-                    node.flaw("has a key that is not a string");
+                    node.flaw("has a key that is not a string")?;
                 }
-                if object.contains_key(&key) {
-                    node.flaw("appears twice");
+                if before.is_some() && on == OnFlaw::Name {
+                    node.flaw("appears twice")?;
                 }
                 members.next_value_seed(node)
             })?;
-            object.insert(key, value);
+            let is_unreadable = on == OnFlaw::Mark && (!is_text || before.is_some_and(|before| before != value));
+            object.insert(key, if is_unreadable { UNREADABLE.into() } else { value });
         }
     }
 
     fn visit_enum<A: EnumAccess<'de>>(mut self, tagged: A) -> Result<Value, A::Error> {
         let (_, value) = tagged.variant::<IgnoredAny>()?;
         value.newtype_variant::<IgnoredAny>()?;
-        Ok(self.flaw("has a tag; JSON has none"))
+        self.flaw(TAG)
     }
 }
 
 const TOO_LARGE: &str = "is a number that is too large";
+/// kubectl reads some tags otherwise than others, and ignores the rest.
+pub(super) const TAG: &str = "has a tag; JSON has none";
 
 #[cfg(test)]
 mod tests {
@@ -247,7 +321,7 @@ mod tests {
         let text = |flaws: usize| format!("{{{}: {{a: 1{}}}}}", "k".repeat(1000), ", a: 1".repeat(flaws));
         assert_eq!(tolerant(&text(200)).unwrap().1.len(), 200);
         let found = tolerant(&text(300)).unwrap_err().to_string();
-        assert!(found.starts_with("has too many keys that appear twice"), "{found}");
+        assert!(found.contains("has too many keys that appear twice"), "{found}");
     }
 
     #[test]

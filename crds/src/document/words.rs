@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use super::{fields, yaml::check_steps};
+use super::{fields, tolerant::TAG, yaml::check_steps};
 use crate::finding::Findings;
 
 /// The number in place of the first word; the next ones follow.
@@ -15,22 +15,32 @@ const FIRST: u64 = 9_000_000_000_000_000_000;
 const BOOLEANS: [&str; 16] =
     ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF"];
 
-/// What kubectl would read otherwise, for each document that is not empty. Nothing, if the text is not YAML.
-pub fn misread(text: &str) -> Vec<Findings> {
+/// The tags of values that both read alike.
+const TAGS: [&str; 7] = ["!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq"];
+/// A key that kubectl replaces by the fields of its value.
+const MERGE: &str = "<<";
+
+/// What kubectl would read otherwise in the document of a text that can be read.
+pub(super) fn misread(text: &str) -> Findings {
     let (replaced, words) = replace(text);
-    if words.is_empty() || check_steps(&replaced).is_err() {
-        return Vec::new();
+    let mut findings = Findings::default();
+    if replaced == text {
+        return findings;
     }
-    let mut documents = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(&replaced) {
-        let Ok(value) = Value::deserialize(document) else { return Vec::new() };
-        if !value.is_null() {
-            let mut findings = Findings::default();
-            walk(&value, "", &words, &mut findings);
-            documents.push(findings);
+    let read = check_steps(&replaced).is_ok().then(|| serde_yaml::Deserializer::from_str(&replaced));
+    for document in read.into_iter().flatten() {
+        match Value::deserialize(document) {
+            Ok(value) => walk(&value, "", &words, &mut findings),
+            Err(_) => {
+                findings.add(
+                    "",
+                    "cannot be compared with what kubectl reads; leave out tags, and put what is unusual in quotes",
+                );
+                break;
+            }
         }
     }
-    documents
+    findings
 }
 
 /// The text with a number in place of each word, and the words.
@@ -41,7 +51,11 @@ fn replace(text: &str) -> (String, Vec<&str>) {
     let mut number = FIRST;
     for piece in text.split_inclusive(is_end) {
         let word = piece.strip_suffix(is_end).unwrap_or(piece);
-        if BOOLEANS.contains(&word) || is_number(word) {
+        if word.starts_with('!') && !TAGS.contains(&word) {
+            // The reader ignores a tag of YAML's own that it does not know, and names this one.
+            replaced.push_str("!t");
+            replaced.push_str(&piece[word.len()..]);
+        } else if word == MERGE || BOOLEANS.contains(&word) || is_number(word) {
             replaced.push_str(&number.to_string());
             replaced.push_str(&piece[word.len()..]);
             words.push(word);
@@ -53,13 +67,33 @@ fn replace(text: &str) -> (String, Vec<&str>) {
     (replaced, words)
 }
 
-/// Whether a word is a number in YAML 1.1 and a string in YAML 1.2: it has underscores, or begins with a zero.
+/// Whether a word is a number for kubectl and a string in YAML 1.2: it has underscores, begins with a zero, or has a capital letter
+/// for its base.
 fn is_number(word: &str) -> bool {
+    if !word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+        return false;
+    }
     let digits = word.strip_prefix(['-', '+']).unwrap_or(word);
-    let is_octal = digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
-    digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'_')
-        && (is_octal || digits.contains('_'))
+    let plain = digits.replace('_', "");
+    let is_octal = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|b| b.is_ascii_digit());
+    let is_capital = ["0X", "0B", "0O"].iter().any(|base| plain.starts_with(base)) && is_based(&plain);
+    is_octal || is_capital || digits.contains('_') && (is_based(&plain) || is_decimal(&plain))
+}
+
+fn is_based(plain: &str) -> bool {
+    let digits = |base: &str| plain.get(..2).filter(|it| it.eq_ignore_ascii_case(base)).map(|_| &plain[2..]);
+    [("0x", 16), ("0b", 2), ("0o", 8)].into_iter().any(|(base, radix)| {
+        digits(base).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
+    })
+}
+
+fn is_decimal(plain: &str) -> bool {
+    let (mantissa, exponent) = plain.split_once(['e', 'E']).unwrap_or((plain, "0"));
+    let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let are_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let has_digits = mantissa.contains(|c: char| c.is_ascii_digit()) && !exponent.is_empty();
+    has_digits && are_digits(whole) && are_digits(fraction) && are_digits(exponent)
 }
 
 /// The word that a number stands for.
@@ -73,7 +107,9 @@ fn walk(value: &Value, at: &str, words: &[&str], findings: &mut Findings) {
         return;
     }
     match value {
-        Value::Number(number) => found(word(number.as_u64(), words), at, findings),
+        Value::Number(number) => {
+            found(word(number.as_u64(), words).filter(|word| *word != MERGE), at, findings);
+        }
         Value::Sequence(items) => {
             for (n, item) in items.iter().enumerate() {
                 walk(item, &format!("{at}[{n}]"), words, findings);
@@ -89,13 +125,17 @@ fn walk(value: &Value, at: &str, words: &[&str], findings: &mut Findings) {
                 walk(value, &at, words, findings);
             }
         }
-        // A tag says what it is.
+        Value::Tagged(_) => findings.add(at, TAG),
         _ => {}
     }
 }
 
 fn found(word: Option<&str>, at: &str, findings: &mut Findings) {
     let Some(word) = word else { return };
+    if word == MERGE {
+        let message = "kubectl puts the fields of this value in its place; write them out, or put << in quotes";
+        return findings.add(at, message);
+    }
     let kind = if is_number(word) { "number" } else { "boolean" };
     let message = format!("{word} without quotes is a {kind} for kubectl, which reads YAML 1.1; write '{word}'");
     findings.add(at, message);
@@ -117,12 +157,21 @@ mod tests {
             ("\u{feff}a: no", vec!["a"]),
             ("{\"a\":no}", vec!["a"]),
             ("a: !!str no", vec![]),
-            ("a: no\nb: [", vec![]),
+            (
+                "a: 1_0.5\nb: 0x1_0\nc: 0X1F\nd: 1_e3\ne: -_1\nf: 1e1_0\ng: _1\nh: 1_a\ni: 0x1F\nj: 1:30\nk: 1e3",
+                vec!["a", "b", "c", "d", "e", "f"],
+            ),
+            ("a: {<<: {b: 1}}\nb: {'<<': 1}\nc: <<\n<<: [{d: 1}]", vec!["a.<<", "<<"]),
+            ("a: !!binary aGk=\nb: !!set {x}\nc: 'wow !!binary'\nd: !!int '1'", vec!["a", "b"]),
+            ("a: !<tag:yaml.org,2002:binary> aGk=", vec![""]),
         ] {
-            let found = misread(text).into_iter().flat_map(|findings| findings.0);
+            let found = misread(text).0.into_iter();
             assert_eq!(found.map(|finding| finding.path).collect::<Vec<_>>(), paths, "{text}");
         }
-        let found: Vec<_> = misread("a: 1\n---\n---\nb: no\n").iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["", "b: no without quotes is a boolean for kubectl, which reads YAML 1.1; write 'no'"]);
+        assert_eq!(
+            misread("b: no\n<<: {}").to_string(),
+            "b: no without quotes is a boolean for kubectl, which reads YAML 1.1; write 'no'; \
+             <<: kubectl puts the fields of this value in its place; write them out, or put << in quotes"
+        );
     }
 }

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::salvage::{first_unreadable, is_readable, salvage};
-use crate::finding::Finding;
+use super::{
+    salvage::{first_unreadable, is_readable, salvage},
+    tolerant::{OnFlaw, documents, json, only},
+    words::misread,
+};
+use crate::finding::{Finding, Findings};
 
 /// A value is nested more deeply than serde_yaml reads.
 const TOO_DEEP: &str = "is nested more than 128 levels deep, which cannot be read; make it flatter, such as by moving a part to the level \
@@ -25,7 +28,8 @@ pub struct SyntaxError {
 /// A document of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
-    Whole(Value),
+    /// The value, and what kubectl reads otherwise in it.
+    Whole(Value, Findings),
     /// It cannot be read as a whole.
     Broken {
         error: SyntaxError,
@@ -79,41 +83,30 @@ pub(super) fn check_steps(text: &str) -> Result<(), SyntaxError> {
 /// The documents of a YAML stream. Empty ones are left out.
 ///
 /// # Errors
-/// Returns the first syntax error or duplicate key.
+/// Returns the first syntax error or flaw, such as a duplicate key.
 pub fn split(text: &str) -> Result<Vec<Value>, SyntaxError> {
-    check_steps(text)?;
-    let mut documents = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        // serde_yaml's own value refuses duplicate keys, serde_json's does not.
-        let value = serde_yaml::Value::deserialize(document).map_err(SyntaxError::from)?;
-        let value = serde_json::to_value(value).map_err(|_| SyntaxError {
-            line: 1,
-            column: 1,
-            message: "has a key that is not a string".into(),
-        })?;
-        if !value.is_null() {
-            documents.push(value);
-        }
-    }
-    Ok(documents)
+    documents(text, OnFlaw::Refuse).map(|(documents, _)| documents)
 }
 
-/// The documents of a YAML stream, each by itself: what is wrong with one takes no other with it. Empty ones are left out.
+/// The documents of a file as kubectl reads them, each by itself: what is wrong with one takes no other with it. Empty ones are left
+/// out. What kubectl reads otherwise than YAML 1.2 is refused.
 ///
 /// A line `---` always begins a document, whatever comes before it: YAML allows it in no scalar (YAML 1.2.2 section 9.1.2).
 pub fn split_each(bytes: &[u8]) -> Vec<Document> {
     let text = String::from_utf8_lossy(bytes);
     let is_text = matches!(text, Cow::Borrowed(_));
-    if let Ok(documents) = split(&text)
-        && is_text
-    {
-        return documents.into_iter().map(Document::Whole).collect();
-    }
     let (mut documents, parts) = (Vec::new(), parts(&text));
     for (n, (line, part)) in parts.iter().copied().enumerate() {
+        if n == 0
+            && is_text
+            && let Some((read, _)) = json(part, OnFlaw::Refuse)
+        {
+            documents.extend(read.into_iter().map(|value| Document::Whole(value, Findings::default())));
+            continue;
+        }
         let read = if is_text { Ok(()) } else { check_text(part) };
-        match read.and_then(|()| split(part)) {
-            Ok(read) => documents.extend(read.into_iter().map(Document::Whole)),
+        match read.and_then(|()| one(part)) {
+            Ok(read) => documents.extend(read.map(|value| Document::Whole(value, misread(part)))),
             Err(error) => {
                 let fields = salvage(part);
                 let path = fields.as_ref().and_then(first_unreadable).unwrap_or_default();
@@ -128,6 +121,21 @@ pub fn split_each(bytes: &[u8]) -> Vec<Document> {
         }
     }
     documents
+}
+
+/// The document between two lines `---`, if it is not empty.
+fn one(part: &str) -> Result<Option<Value>, SyntaxError> {
+    let after = part.strip_prefix("---").and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
+    if !after.is_empty() && !after.starts_with('#') {
+        let message = "begin a new line after `---`; kubectl takes only a comment there".to_owned();
+        return Err(SyntaxError { line: 1, column: 4, message });
+    }
+    let mut documents = split(part)?;
+    if documents.len() > 1 {
+        let message = "contains several documents without a line `---` between them, of which kubectl reads the first";
+        return Err(SyntaxError { line: 1, column: 1, message: message.to_owned() });
+    }
+    Ok(documents.pop())
 }
 
 /// Refuses a text that has the character which stands for bytes that are not UTF-8.
@@ -160,12 +168,7 @@ fn parts(text: &str) -> Vec<(usize, &str)> {
 /// # Errors
 /// Returns an error as [`split`] does, and if there is no document or more than one.
 pub fn single(text: &str) -> Result<Value, Finding> {
-    let mut documents = split(text).map_err(|error| Finding::new("", error.to_string()))?;
-    match (documents.pop(), documents.is_empty()) {
-        (Some(document), true) => Ok(document),
-        (None, _) => Err(Finding::new("", "is empty")),
-        (Some(_), false) => Err(Finding::new("", "contains several documents; one is expected")),
-    }
+    only(split(text).map_err(|error| Finding::new("", error.to_string()))?)
 }
 
 #[cfg(test)]
@@ -189,10 +192,60 @@ mod tests {
         assert!(single("# nothing\n").is_err());
     }
 
+    #[test]
+    fn a_file_is_read_as_by_kubectl_or_refused() {
+        for (text, expected) in [
+            ("\u{feff}a: 1\n---\nb: 2", vec![Ok("{\"a\":1}"), Ok("{\"b\":2}")]),
+            ("\u{feff} {\"a\":\"\\ud83d\\ude00\\/\"}{\"b\":2}", vec![Ok("{\"a\":\"😀/\"}"), Ok("{\"b\":2}")]),
+            ("a: 1\n...\n---\nb: 2", vec![Ok("{\"a\":1}"), Ok("{\"b\":2}")]),
+            ("{1: a, true: b}", vec![Ok("{\"1\":\"a\",\"true\":\"b\"}")]),
+            ("{\"a\":1,\"a\":1}", vec![Err("duplicate entry with key \"a\"")]),
+            ("{1: a, '1': a}", vec![Err("duplicate entry with key \"1\"")]),
+            ("a: {1.0: b}", vec![Err("a: has a key that is not a string")]),
+            ("a: [.inf]", vec![Err("a[0]: is not a number that JSON has")]),
+            ("a: 18446744073709551616", vec![Err("a: is a number that is too large")]),
+            ("a: !x 1", vec![Err("a: has a tag; JSON has none")]),
+            ("a: !!binary aGk=", vec![Err("a: has a tag; JSON has none")]),
+            ("a: 1\n---\nb: [\n---\nc: no\n", vec![Ok("{\"a\":1}"), Err("while parsing"), Err("c: no without quotes")]),
+            ("a: 1\r---\rb: 2", vec![Err("contains several documents without a line")]),
+            ("a: 1\n--- {b: 2}\n", vec![Ok("{\"a\":1}"), Err("begin a new line after `---`")]),
+            ("%YAML 1.1\n---\na: 1", vec![Err("did not find expected <document start>"), Ok("{\"a\":1}")]),
+        ] {
+            let read = split_each(text.as_bytes()).into_iter().map(|document| match document {
+                Document::Whole(value, misread) if misread.is_empty() => Ok(value.to_string()),
+                Document::Whole(_, misread) => Err(misread.to_string()),
+                Document::Broken { error, .. } => Err(error.message),
+            });
+            let read = read.collect::<Vec<_>>();
+            let agree = |(read, expected): (&Result<String, String>, &Result<&str, &str>)| match (read, expected) {
+                (Ok(read), Ok(expected)) => read == expected,
+                (Err(read), Err(expected)) => read.contains(expected),
+                _ => false,
+            };
+            assert!(read.len() == expected.len() && read.iter().zip(&expected).all(agree), "{text:?}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn aliases_repeat_at_most_sixteen_times_the_text() {
+        let long = "x".repeat(100_000);
+        let lists = format!("a: &a [{}]\nb: [{}]", "1,".repeat(100_000), "*a,".repeat(10_000));
+        let texts = format!("a: &a {long}\nb: [{}]", "*a,".repeat(10_000));
+        let laughs: String = ('b'..'k')
+            .zip('a'..)
+            .map(|(name, before)| format!("{name}: &{name} [{}]\n", format!("*{before},").repeat(9)))
+            .collect();
+        for text in [lists, texts, format!("a: &a [1]\n{laughs}")] {
+            assert!(split(&text).unwrap_err().message.contains("repe"), "{}", split(&text).unwrap_err());
+            assert!(super::super::tolerant(&text).is_err());
+        }
+        assert!(split(&format!("a: &a {long}\nb: [{}]", "*a,".repeat(10))).is_ok());
+    }
+
     /// The value of each document, or the line, the field and what can be read of it.
     fn read(bytes: &[u8]) -> Vec<Result<Value, (usize, String, Value)>> {
         let read = |document| match document {
-            Document::Whole(value) => Ok(value),
+            Document::Whole(value, _) => Ok(value),
             Document::Broken { error, path, fields, .. } => {
                 Err((error.line, path, fields.map_or(Value::Null, Value::Object)))
             }
@@ -216,7 +269,7 @@ mod tests {
     #[test]
     fn what_is_nested_too_deeply_or_not_utf_8_is_named_with_its_line_and_its_field() {
         let deep = format!("a: 1\nspec:\n  b: {}{}\n  c: 2\n---\nd: 1", "[".repeat(10_000), "]".repeat(10_000));
-        let lost = super::super::salvage::UNREADABLE;
+        let lost = super::super::tolerant::UNREADABLE;
         let broken = Err((3, "spec.b".to_owned(), json!({"a": 1, "spec": {"b": lost, "c": 2}})));
         assert_eq!(read(deep.as_bytes()), [broken, Ok(json!({"d": 1}))]);
         let Document::Broken { error, .. } = split_each(deep.as_bytes()).remove(0) else { panic!("it is too deep") };

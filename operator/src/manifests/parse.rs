@@ -37,14 +37,9 @@ pub(super) struct Parsed {
 
 pub(super) fn parse(file: &str, text: &[u8]) -> Parsed {
     let mut parser = Parser { file, parsed: Parsed::default() };
-    let documents = document::split_each(text);
-    let is_whole = documents.iter().all(|document| matches!(document, Document::Whole(_)));
-    let misread = std::str::from_utf8(text).ok().filter(|_| is_whole).map(document::misread).unwrap_or_default();
-    let mut misread = misread.into_iter();
-    for (n, document) in documents.into_iter().enumerate() {
-        let misread = misread.next().unwrap_or_default();
+    for (n, document) in document::split_each(text).into_iter().enumerate() {
         match document {
-            Document::Whole(document) => {
+            Document::Whole(document, misread) => {
                 parser.document(&format!("document {} (empty ones not counted)", n + 1), document, misread);
             }
             Document::Broken { error, path, fields, may_be_cut_off } => {
@@ -82,10 +77,12 @@ impl Parser<'_> {
         };
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
-        if version == "v1" && kind.ends_with("List") {
+        let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        // What a list is called does not matter to kubectl.
+        let is_list = known.is_none() && !kind.is_empty() && fields.get("items").is_some_and(Value::is_array);
+        if is_list || version == "v1" && kind.ends_with("List") {
             self.list(at, fields.remove("items").unwrap_or_default(), &misread);
         } else {
-            let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
             let is_of_group = version.split('/').next() == Some(GROUP);
             let has_no_kind =
                 !["kind", "apiVersion"].iter().any(|name| fields.get(*name).is_some_and(Value::is_string));
@@ -111,14 +108,16 @@ impl Parser<'_> {
     fn salvaged(&mut self, problem: Problem, path: String, fields: Map<String, Value>) {
         let kind = fields.get("kind").and_then(Value::as_str);
         let kind = Kind::ALL.into_iter().find(|known| kind == Some(known.as_str()));
-        let name = fields.get("metadata").and_then(|metadata| name(metadata.clone(), &mut Findings::default()));
+        let metadata = fields.get("metadata").map(|metadata| stored_metadata(metadata.clone()));
+        let name = metadata.and_then(|metadata| name(metadata, &mut Findings::default()));
         let (Some(kind), Some(name)) = (kind, name) else { return self.broken(problem) };
         let id = ObjectId { kind, name };
         let message = problem.finding.message;
         // The reader's own path has no field of the last level.
         let rest = message.split_once(": ").filter(|(at, _)| !path.is_empty() && at.starts_with("spec"));
         let finding = Finding::new(path.clone(), rest.map_or(message.as_str(), |(_, rest)| rest));
-        let mistake = mistake(kind, fields.get("spec"), Findings::from(finding.clone()));
+        let spec = fields.get("spec").map(|spec| stored(kind, spec.clone()));
+        let mistake = mistake(kind, spec.as_ref(), Findings::from(finding.clone()));
         self.parsed.problems.push(Problem { object: Some(id.clone()), finding, ..problem });
         self.parsed.objects.push((id, Reading::Mistaken(mistake)));
     }
@@ -132,7 +131,13 @@ impl Parser<'_> {
                         Some(Finding::new(path, finding.message.clone()))
                     });
                     let of_item = Findings(of_item.collect());
-                    self.document(&format!("{at}: items[{n}]"), item, of_item);
+                    let at = format!("{at}: items[{n}]");
+                    if item.get("kind").is_some_and(Value::is_string) && item.get("items").is_none_or(Value::is_null) {
+                        self.document(&at, item, of_item);
+                    } else {
+                        let message = format!("{at}: must be an object with apiVersion and kind, and not a list");
+                        self.broken(Problem::file(self.file, message));
+                    }
                 }
             }
             Value::Null => {}
@@ -143,7 +148,7 @@ impl Parser<'_> {
     /// `misread` holds up nothing: whoever has no cluster is served what the file says, and told what a cluster would make of it.
     fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, misread: Findings) {
         let mut findings = Findings::default();
-        let metadata = fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new()));
+        let metadata = stored_metadata(fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new())));
         let new_key = new_key(&metadata);
         let Some(name) = name(metadata, &mut findings) else {
             for finding in misread.0.into_iter().chain(findings.0) {
@@ -162,6 +167,9 @@ impl Parser<'_> {
             annotations: new_key.map(|value| BTreeMap::from([(NEW_KEY.to_owned(), value)])),
             ..ObjectMeta::default()
         };
+        if let Some(spec) = fields.get_mut("spec") {
+            *spec = stored(kind, spec.take());
+        }
         let partial = mistake(kind, fields.get("spec"), Findings::default());
         let manifest = match kind {
             Kind::McpServer => spec::<McpServerSpec>(&mut fields, &mut findings)
@@ -189,6 +197,27 @@ impl Parser<'_> {
 /// The value of the one annotation that counts.
 fn new_key(metadata: &Value) -> Option<String> {
     metadata.get("annotations")?.get(NEW_KEY)?.as_str().map(str::to_owned)
+}
+
+/// A spec as the API server stores it.
+fn stored(kind: Kind, spec: Value) -> Value {
+    match kind {
+        Kind::McpServer => document::stored::<McpServerSpec>(spec),
+        Kind::McpClient => document::stored::<McpClientSpec>(spec),
+    }
+}
+
+/// The same of metadata, in which a null that is the value of a label or annotation is an empty text.
+fn stored_metadata(mut metadata: Value) -> Value {
+    for field in ["labels", "annotations"] {
+        let texts = metadata.get_mut(field).and_then(Value::as_object_mut).into_iter().flatten();
+        texts.filter(|(_, value)| value.is_null()).for_each(|(_, value)| *value = "".into());
+    }
+    if let Some(fields) = metadata.as_object_mut() {
+        // What is wrong in it is no error for the API server, which writes it anew.
+        fields.remove("managedFields");
+    }
+    document::stored::<ObjectMeta>(metadata)
 }
 
 /// What can be read of an object that has a mistake.

@@ -231,16 +231,21 @@ items:
 ---
 just: values
 ";
-    let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
-    assert_eq!((lines(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
+    for text in [text, &text.replace("v1\nkind: List", "example.dev/v2\nkind: Whatever")] {
+        let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
+        assert_eq!((lines(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
+    }
     for (text, finding) in [
         (
             "a: b\n---\n- {a: b}",
             "x.json: document 2 (empty ones not counted): must be a mapping with apiVersion and kind",
         ),
         (
-            "{apiVersion: v1, kind: List, items: [{a: b}, api]}",
-            "x.json: document 1 (empty ones not counted): items[1]: must be a mapping with apiVersion and kind",
+            "{apiVersion: v1, kind: List, items: [{a: b}, api, null, {kind: List, items: []}]}",
+            "x.json: document 1 (empty ones not counted): items[0]: must be an object with apiVersion and kind, and not a list\n\
+             x.json: document 1 (empty ones not counted): items[1]: must be an object with apiVersion and kind, and not a list\n\
+             x.json: document 1 (empty ones not counted): items[2]: must be an object with apiVersion and kind, and not a list\n\
+             x.json: document 1 (empty ones not counted): items[3]: must be an object with apiVersion and kind, and not a list",
         ),
         (
             "{apiVersion: v1, kind: List, items: {a: b}}",

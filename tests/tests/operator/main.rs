@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
+mod admitted;
 mod apply;
 mod clients;
 mod confirm;
@@ -13,6 +14,7 @@ mod killed;
 mod kubelet;
 mod late;
 mod lease;
+mod manifests;
 mod namespace;
 mod privileges;
 mod refused;
