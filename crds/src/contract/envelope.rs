@@ -76,7 +76,7 @@ impl Envelope {
         document::decode(self.fields.remove(name).unwrap_or_default(), name)
     }
 
-    /// The entries of `clients` that are lists and mappings, as they are written.
+    /// The entries of `clients` as they are written; none if it is not a list.
     pub fn raw_clients(&self) -> &[Value] {
         self.fields.get("clients").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }

@@ -1,4 +1,4 @@
-//! `policy.yaml`: written by the operator, read by servers, and both can be done by hand.
+//! `policy.yaml`: written by the operator or by hand, and read by servers.
 
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ impl PolicyReading {
     ///
     /// # Errors
     /// Returns an error if the document as a whole cannot be trusted: it is not YAML, it is of another contract version, its
-    /// revision is not the revision of its content, or it is half written and lacks both clients and a part of the server's half.
+    /// revision is not the revision of its content, or it has no clients and lacks `server` or `spec`, as if it were half written.
     pub fn parse(text: &str) -> Result<Self, Findings> {
         let mut envelope = Envelope::open(document::tolerant(text)?)?;
         if envelope.raw_clients().is_empty() {

@@ -39,8 +39,8 @@ impl From<OverBudget> for BodyRefusal {
     }
 }
 
-/// Receives a whole body within its bounds. A body in one piece is not copied, and one that is available at once sets no timer
-/// and takes nothing from its `share`. While another one is waited for, `kept` bytes are kept beside it.
+/// Receives a whole body within its bounds. A body in one piece is not copied, and if it is available at once it sets no timer and
+/// takes nothing from its `share`. While another one is waited for, `kept` bytes are kept beside it.
 ///
 /// # Errors
 /// Returns an error if the body is too large (at once if its length is declared), too slow or broken off, or if the budget has

@@ -53,8 +53,8 @@ const LAST_ACCEPT: Duration = Duration::from_millis(50);
 const WINDOW: u32 = 65_535;
 
 /// Serves HTTP/1.1 and HTTP/2 on `listener` until `stop` is ready; then accepts no more than what is connected already, finishes
-/// the requests in flight and returns, at the latest after the time that `stop` returned. Returns whether all requests were
-/// finished.
+/// the requests in flight and returns, at the latest two seconds after the time that `stop` returned. Returns whether all requests
+/// were finished.
 pub async fn serve<L: Listener, H: Handler>(
     mut listener: L,
     handler: Arc<H>,

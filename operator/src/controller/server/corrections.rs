@@ -1,6 +1,6 @@
 //! Which corrections of drift are made and reported: each change is reported once, and a party that makes the same change again and
 //! again once a minute. An object that is changed again each time is put back less and less often, so that its pods are not replaced
-//! all the time. What gives a pod a privilege never stays for long.
+//! all the time. What may give a pod a privilege stays for seconds at most, unless a webhook adds the same with each write.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,4 +1,4 @@
-//! Step one: everything that a reconcile of a server will read, from the watched objects and, for Secrets, from the API.
+//! Step one: everything that a reconcile of a server plans with, from the watched objects and, for Secrets, from the API.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
