@@ -158,7 +158,8 @@ impl Nudging {
         let is_published = target.publications > self.publications;
         if is_published || target.revisions != self.revisions {
             let ProbeTarget { publications, revisions, .. } = target.clone();
-            let since = is_published.then_some(now);
+            // One that has no address yet may start with what is published.
+            let since = (is_published && target.admin.is_some()).then_some(now);
             *self = Self { publications, revisions, since, ..Self::default() };
         }
     }

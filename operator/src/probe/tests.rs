@@ -171,3 +171,30 @@ async fn a_pod_is_nudged_for_each_publication_and_not_for_each_change_of_what_is
         () = nudges => {}
     }
 }
+
+#[tokio::test]
+async fn a_pod_that_has_no_address_when_something_is_published_is_asked_before_it_is_nudged() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let started = pod("starts", "u", listener.local_addr().unwrap().port());
+    let api = FakeApi::start(|_| Some((200, json!({"metadata": {"name": "crm-0"}})))).await;
+    let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let prober = Prober::new(Cluster::new(api.client(), Fence::open()), Supervisor::default(), move |server| {
+        sender.send(server).unwrap();
+    });
+    let server = NamespacedName { namespace: "starts".into(), name: "crm".into() };
+    let revisions = Revisions { policy: Some("p".into()), credentials: Some("c".into()) };
+    let mut starting = (*started).clone();
+    starting.admin = None;
+    let starting = Arc::new(starting);
+    for (occasion, pod) in
+        [(Occasion::Routine, &starting), (Occasion::Published, &starting), (Occasion::Routine, &started)]
+    {
+        prober.follow(&server, &revisions, None, occasion, &[Arc::clone(pod)], &Restored::default());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::select! {
+        () = answer(listener, "u") => {}
+        report = tokio::time::timeout(Duration::from_secs(60), reports.recv()) => assert_eq!(report, Ok(Some(server))),
+    }
+    assert_eq!(api.requests(), []);
+}
