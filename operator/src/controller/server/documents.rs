@@ -6,7 +6,7 @@
 //! that is always sent, and each replaces only the version that it was made for.
 
 use std::{
-    panic,
+    mem, panic,
     pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -128,8 +128,8 @@ pub async fn write(writes: Vec<ObjectWrite>, work: &WorkItem<ReconcileKey>) -> E
         }
         let is_over = ends.is_outdated || going_on.is_empty();
         // A document that is written late is told of by itself, however long the other one takes.
-        if (is_late || is_over) && lock(&memory).is_untold {
-            pods::follow(&context, &fetched, Occasion::Routine);
+        if (is_late || is_over) && mem::take(&mut lock(&memory).is_untold) {
+            pods::follow(&context, &fetched, Occasion::Published);
         }
         if is_over {
             return ends;

@@ -1,6 +1,6 @@
 //! A server's pods: what they are to serve, and what they report to serve.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
@@ -63,8 +63,7 @@ impl Pod {
     }
 }
 
-/// Makes the pods take up what is published, which is returned: what this run wrote, or found. If they were not told of that yet, it
-/// is the occasion.
+/// Makes the pods take up what is published, which is returned: what this run wrote, or found.
 pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Published {
     let memory = context.of_servers.of(&fetched.name);
     let mut published = fetched.input.published.clone();
@@ -78,8 +77,6 @@ pub fn follow(context: &Context, fetched: &Fetched, occasion: Occasion) -> Publi
         let restored = restored(fetched.server.status.as_ref());
         let pods: Vec<Arc<ObservedPod>> = own(context, fetched).map(|(pod, _)| pod).collect();
         let doubtful_until = lock(&memory).changes.values().filter_map(Changes::doubtful_until).max();
-        let is_untold = mem::take(&mut lock(&memory).is_untold);
-        let occasion = if is_untold { Occasion::Published } else { occasion };
         context.prober.follow(&fetched.name, &revisions, doubtful_until, occasion, &pods, &restored);
     }
     published

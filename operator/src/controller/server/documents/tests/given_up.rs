@@ -1,7 +1,11 @@
 //! What was given up or is late, and what follows it.
 
 use super::*;
-use crate::controller::server::changes::Behind;
+use crate::{
+    build,
+    controller::server::{apply, changes::Behind, fetch},
+    validate,
+};
 
 /// How the write of the credentials stands that passed the gate last.
 fn credentials_gate(context: &Context) -> Arc<DocumentGate> {
@@ -143,4 +147,21 @@ async fn pods_are_told_of_a_document_that_was_written_after_its_reconcile_had_be
     let write = lock(&credentials_gate(&context).current).task.clone();
     assert!(write.is_none_or(|write| !write.is_finished()), "the pod was told after the other write had ended");
     second.abort();
+}
+
+#[tokio::test]
+async fn a_plan_that_rests_on_what_an_earlier_write_replaced_is_made_again_although_that_write_has_ended() {
+    let api = api(|_| None).await;
+    let context = served(&api);
+    let (fetched, live) = fetch::fetch(&context, &crm()).await.unwrap();
+    edit_client(&context, 2, suspend);
+    reconciled(&context, Lane::Removals).await.unwrap();
+    let plan = Arc::new(validate::server(&fetched.input));
+    let objects = build::objects(context.kinds, &fetched.input.server, &plan, None, &context.settings);
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add(ReconcileKey::Server(crm()));
+    let work = queue.next().await;
+    assert!(apply::documents(&context, &Arc::new(fetched), live, &plan, objects, &work).await.is_none());
+    let sent = policies(&api.requests());
+    assert!(sent.iter().all(|policy| policy.contains("suspended: true")), "{sent:?}");
 }
