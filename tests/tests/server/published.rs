@@ -188,8 +188,10 @@ async fn every_revocation_is_in_force_on_a_server_that_starts_with_what_cannot_b
 /// The texts of a policy and of credentials.
 type Texts = (String, String);
 
+type Form = fn(Documents) -> Texts;
+
 /// Forms of the two documents, and whether `reader` and `neighbour` are served then by a server that is running.
-const FORMS: [(&str, [bool; 2], fn(Documents) -> Texts); 16] = [
+const FORMS: [(&str, [bool; 2], Form); 16] = [
     ("clients by their names", [false; 2], |mut it| {
         it.0["clients"] = by_name(&it.0["clients"]);
         texts(&it)
