@@ -3,7 +3,10 @@
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::{http2::pinging, *};
+use super::{
+    http2::{pinging, undisturbed},
+    *,
+};
 
 const PLENTY: StreamBounds = StreamBounds { open_of_identity: 10, open: 10, ..STREAM };
 
@@ -19,6 +22,10 @@ async fn text(body: Incoming) -> String {
 
 #[tokio::test]
 async fn a_stream_with_nothing_to_send_is_not_stalled() {
+    undisturbed(send_nothing_for_a_while).await;
+}
+
+async fn send_nothing_for_a_while() {
     let server = server_with(bounds(), PLENTY).await;
     let mut quiet = server.get("/quiet").await;
     read_until(&mut quiet, "\r\n\r\n").await;
