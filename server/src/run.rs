@@ -1,6 +1,7 @@
 //! Builds the server from its parts, serves, and stops in order.
 
 mod descriptors;
+mod memory;
 mod reports;
 mod shutdown;
 
@@ -104,14 +105,13 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let (stop_admin, admin_stopped) = watch::channel(None);
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
     let bounds = Bounds::default();
-    if descriptors.main < bounds.connections {
-        tracing::warn!(
-            limit = descriptors.limit,
-            connections = descriptors.main,
-            "the limit of open files bounds connections"
-        );
+    let fitting = memory::connections().unwrap_or(usize::MAX);
+    let connections_at_most = bounds.connections.min(descriptors.main).min(fitting);
+    if connections_at_most < bounds.connections {
+        let by = if fitting < descriptors.main { "memory" } else { "open files" };
+        tracing::warn!(connections = connections_at_most, "the limit of {by} bounds connections");
     }
-    let bounds = Bounds { connections: bounds.connections.min(descriptors.main), ..bounds };
+    let bounds = Bounds { connections: connections_at_most, ..bounds };
     let serving = net::serve(main_port, main, bounds, connections.clone(), asked(main_stopped));
     let main = Port::new(connections, stop_main, serving);
     let connections = Connections::default();
