@@ -1,9 +1,12 @@
 //! The keys of the objects that are being read, to find duplicates. Few are compared with each other; many are kept as their places
-//! in the text, because an object of 4 MiB may have half a million.
+//! in the text, because an object of 4 MiB may have half a million. No key is unescaped again to be compared with one that differs.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+};
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 
 use super::parser::Quoted;
 
@@ -12,16 +15,22 @@ const FEW: usize = 16;
 
 pub(super) struct Keys<'a> {
     text: &'a str,
-    /// The keys of all open objects that have few.
-    few: Vec<Quoted<'a>>,
+    /// The keys of all open objects that have few, each with its unescaped text.
+    few: Vec<(Quoted<'a>, Cow<'a, str>)>,
     hasher: Option<RandomState>,
 }
 
 /// The keys of one object.
 pub(super) struct KeysOfObject {
     from: usize,
-    /// Once there are many: the places of their first bytes.
-    many: Option<HashTable<u32>>,
+    /// Once there are many.
+    many: Option<HashTable<Place>>,
+}
+
+/// Where the first byte of a key is, and half of the hash of its unescaped text.
+struct Place {
+    at: u32,
+    hash: u32,
 }
 
 impl<'a> Keys<'a> {
@@ -34,19 +43,20 @@ impl<'a> Keys<'a> {
         KeysOfObject { from: self.few.len(), many: None }
     }
 
-    /// Adds a key. Returns whether it is new.
-    pub fn insert(&mut self, object: &mut KeysOfObject, key: Quoted<'a>) -> bool {
+    /// Adds a key, whose unescaped text is given too. Returns whether it is new.
+    #[expect(clippy::ptr_arg, reason = "a text that is borrowed is kept without a copy")]
+    pub fn insert(&mut self, object: &mut KeysOfObject, key: Quoted<'a>, unescaped: &Cow<'a, str>) -> bool {
         if let Some(many) = &mut object.many {
-            return self.insert_into(many, key);
+            return self.insert_into(many, key, unescaped);
         }
-        if self.few[object.from..].iter().any(|other| is_same(*other, key)) {
+        if self.few[object.from..].iter().any(|(_, other)| other == unescaped) {
             return false;
         }
-        self.few.push(key);
+        self.few.push((key, unescaped.clone()));
         if self.few.len() - object.from > FEW {
             let mut many = HashTable::new();
-            for key in self.few.split_off(object.from) {
-                self.insert_into(&mut many, key);
+            for (key, unescaped) in self.few.split_off(object.from) {
+                self.insert_into(&mut many, key, &unescaped);
             }
             object.many = Some(many);
         }
@@ -58,20 +68,20 @@ impl<'a> Keys<'a> {
         self.few.truncate(object.from);
     }
 
-    fn insert_into(&mut self, many: &mut HashTable<u32>, key: Quoted<'a>) -> bool {
-        let hasher = &*self.hasher.get_or_insert_default();
+    fn insert_into(&mut self, many: &mut HashTable<Place>, key: Quoted<'a>, unescaped: &str) -> bool {
         let text = self.text;
-        let hash = |key: Quoted<'_>| hasher.hash_one(&*key.text());
-        let entry =
-            many.entry(hash(key), |other| is_same(key_at(text, *other), key), |other| hash(key_at(text, *other)));
-        let hashbrown::hash_table::Entry::Vacant(vacant) = entry else { return false };
-        vacant.insert(place_of(text, key));
+        let hash = (self.hasher.get_or_insert_default().hash_one(unescaped) >> 32) as u32;
+        let is_same = |other: &Place| other.hash == hash && key_at(text, other.at).text() == unescaped;
+        let entry = many.entry(spread(hash), is_same, |other| spread(other.hash));
+        let hash_table::Entry::Vacant(vacant) = entry else { return false };
+        vacant.insert(Place { at: place_of(text, key), hash });
         true
     }
 }
 
-fn is_same(one: Quoted<'_>, other: Quoted<'_>) -> bool {
-    if one.is_escaped || other.is_escaped { one.text() == other.text() } else { one.raw == other.raw }
+/// All 64 bits that a table looks at.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn place_of(text: &str, key: Quoted<'_>) -> u32 {

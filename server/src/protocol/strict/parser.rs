@@ -14,7 +14,7 @@ pub(super) trait Keep<'a> {
     fn leaf(raw: &'a str, leaf: Leaf<'a>) -> Self::Value;
     fn add_item(items: &mut Self::Items, item: Self::Value);
     fn array(raw: &'a str, items: Self::Items) -> Self::Value;
-    fn add_member(members: &mut Self::Members, key: Quoted<'a>, member: Self::Value);
+    fn add_member(members: &mut Self::Members, key: Cow<'a, str>, member: Self::Value);
     fn object(raw: &'a str, members: Self::Members) -> Self::Value;
 }
 
@@ -29,7 +29,7 @@ impl Keep<'_> for Nothing {
     fn leaf(_: &str, _: Leaf<'_>) {}
     fn add_item((): &mut (), (): ()) {}
     fn array(_: &str, (): ()) {}
-    fn add_member((): &mut (), _: Quoted<'_>, (): ()) {}
+    fn add_member((): &mut (), _: Cow<'_, str>, (): ()) {}
     fn object(_: &str, (): ()) {}
 }
 
@@ -179,13 +179,14 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
                 return Err(JsonError::Syntax);
             }
             let key = self.string()?;
-            if !self.keys.insert(&mut keys, key) {
+            let unescaped = key.text();
+            if !self.keys.insert(&mut keys, key, &unescaped) {
                 return Err(JsonError::DuplicateKey);
             }
             self.skip_space();
             self.expect(b':')?;
             self.skip_space();
-            K::add_member(&mut members, key, self.value()?);
+            K::add_member(&mut members, unescaped, self.value()?);
             is_complete = self.is_last(b'}')?;
         }
         self.keys.end(keys);

@@ -125,13 +125,15 @@ fn values_are_accepted_up_to_the_bound_and_no_more() {
 #[test]
 fn a_duplicate_is_found_at_every_size() {
     for size in [1, 2, 15, 16, 17, 18, 100, 5_000] {
-        let object = |last: usize| {
-            let members: Vec<_> = (0..size).chain([last]).map(|n| format!("\"k{n}\":0")).collect();
-            format!("{{{}}}", members.join(","))
-        };
-        assert_eq!(refusal(&object(size)), None, "{size}");
-        for twice in [0, size / 2, size - 1] {
-            assert_eq!(refusal(&object(twice)), Some(JsonError::DuplicateKey), "{size} {twice}");
+        for (k, last_k) in [("k", "k"), ("k", "\\u006b"), ("\\u006b", "k"), ("\\u006b", "\\u006B")] {
+            let object = |last: usize| {
+                let members: String = (0..size).map(|n| format!("\"{k}{n}\":0,")).collect();
+                format!("{{{members}\"{last_k}{last}\":0}}")
+            };
+            assert_eq!(refusal(&object(size)), None, "{size}");
+            for twice in [0, size / 2, size - 1] {
+                assert_eq!(refusal(&object(twice)), Some(JsonError::DuplicateKey), "{size} {twice} {k} {last_k}");
+            }
         }
     }
 }
@@ -269,5 +271,28 @@ proptest! {
         let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
         let json = format!("\"{escaped}\"");
         prop_assert_eq!(parse(json.as_bytes()).unwrap().to_value(), json!(text));
+    }
+}
+
+#[test]
+fn escaped_keys_cost_about_what_a_string_of_their_bytes_does() {
+    const ESCAPES: usize = 8_000;
+    let text = |keys: usize| {
+        let key = |n| format!("\"{}{n:06}\":0", "\\u0061".repeat(ESCAPES / keys));
+        format!("{{{}}}", (0..keys).map(key).collect::<Vec<_>>().join(","))
+    };
+    // The fastest of some: a busy machine makes others slower.
+    let cost = |text: &str| {
+        let costs = (0..10).map(|_| {
+            let began = std::time::Instant::now();
+            assert_eq!(refusal(text), None);
+            began.elapsed()
+        });
+        costs.min().unwrap()
+    };
+    let one = cost(&text(1));
+    for keys in [16, 17, 1_000] {
+        let found = cost(&text(keys));
+        assert!(found < one * 5, "{keys} keys: {found:?} instead of {one:?}");
     }
 }
