@@ -11,6 +11,7 @@ use std::{
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{document::SETTLED_AFTER, loader::Reload, store::Store};
@@ -35,33 +36,47 @@ pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload
 }
 
 /// The same, with a watch that `start` makes, if it can.
-async fn watch_with<W>(
-    start: impl Fn(&Path, Arc<Notify>) -> Option<W>,
+async fn watch_with<W: Send + 'static>(
+    start: impl Fn(&Path, Arc<Notify>) -> Option<W> + Send + Sync + 'static,
     store: Arc<Store>,
     directory: PathBuf,
     report: impl Fn(Reload),
 ) {
     let changed = Arc::new(Notify::new());
-    let mut watched = None;
-    let mut pause = POLL;
+    let watched: Mutex<Option<(DirectoryId, W)>> = Mutex::new(None);
+    let shared = Arc::new((start, store, directory, watched));
+    let mut at_most = POLL;
+    let mut failures: u64 = 0;
     loop {
-        // A watch follows the directory that it was started for, even if another one takes its path.
-        let found = directory_id(&directory);
-        if watched.as_ref().map(|(id, _)| *id) != found {
-            watched = found.and_then(|id| Some((id, start(&directory, changed.clone())?)));
-        }
-        let at_most = if watched.is_some() { pause } else { pause.min(POLL_UNWATCHED) };
-        if tokio::time::timeout(at_most, changed.notified()).await.is_ok() {
-            tokio::time::sleep(DEBOUNCE).await;
-        }
-        let reloading = store.clone();
-        // Parsing a large policy takes long enough to delay calls.
-        match tokio::task::spawn_blocking(move || reloading.reload()).await {
-            Ok(reload) => {
-                pause = if reload.is_unsettled { SETTLED_AFTER } else { POLL };
+        let (shared, notified) = (shared.clone(), changed.clone());
+        // Beside the threads that serve: a file system may hang, and parsing a large policy takes long enough to delay calls.
+        let reload = tokio::task::spawn_blocking(move || {
+            let (start, store, directory, watched) = &*shared;
+            let watched = &mut *watched.lock();
+            // A watch follows the directory that it was started for, even if another one takes its path.
+            let found = directory_id(directory);
+            if watched.as_ref().map(|(id, _)| *id) != found {
+                *watched = found.and_then(|id| Some((id, start(directory, notified)?)));
+            }
+            (store.reload(), watched.is_some())
+        });
+        match reload.await {
+            Ok((reload, is_watched)) => {
+                failures = 0;
+                let pause = if reload.is_unsettled { SETTLED_AFTER } else { POLL };
+                at_most = if is_watched { pause } else { pause.min(POLL_UNWATCHED) };
                 report(reload);
             }
-            Err(_) => tracing::error!("a reload failed unexpectedly; the last valid policy stays in force"),
+            Err(_) => {
+                failures += 1;
+                // What fails each time is logged more and more seldom.
+                if failures.is_power_of_two() {
+                    tracing::error!(failures, "a reload failed unexpectedly; the last valid policy stays in force");
+                }
+            }
+        }
+        if tokio::time::timeout(at_most, changed.notified()).await.is_ok() {
+            tokio::time::sleep(DEBOUNCE).await;
         }
     }
 }
@@ -72,17 +87,14 @@ fn directory_id(directory: &Path) -> Option<DirectoryId> {
 }
 
 fn start(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
-    let notified = changed.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Reading is not a change; otherwise each reload would cause the next.
         if !event.is_ok_and(|event| event.kind.is_access()) {
-            notified.notify_one();
+            changed.notify_one();
         }
     })
     .ok()?;
     watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
-    // Something may have changed before the watch started.
-    changed.notify_one();
     Some(watcher)
 }
 
@@ -169,6 +181,17 @@ mod tests {
         })
         .await
         .expect("a watch must be tried again");
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_holds_no_thread_that_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(StoreSettings::of(directory.path())));
+        let (sender, mut starts) = mpsc::unbounded_channel();
+        let start = move |_: &Path, _| sender.send(std::thread::current().id()).ok();
+        tokio::spawn(watch_with(start, store, directory.path().to_owned(), |_| {}));
+        // This test has one thread.
+        assert_ne!(starts.recv().await.unwrap(), std::thread::current().id());
     }
 
     #[tokio::test]
