@@ -21,6 +21,7 @@ mod http;
 mod kind;
 mod output;
 mod places;
+mod sent;
 mod text;
 
 pub use address::AddressPolicy;
@@ -32,3 +33,5 @@ pub use health::{Check, Status};
 pub use http::RequestTemplate;
 pub use kind::{Exchange, Kind, Unsendable, Work};
 pub use output::{CompleteResult, Content, JsonOutput, Output};
+#[cfg(test)]
+pub use sent::Sent;

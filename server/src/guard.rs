@@ -5,6 +5,7 @@
 //! [`prepare`](Guard::prepare) and [`call`](Guard::call) put them in order.
 
 mod admission;
+mod again;
 mod allowance;
 mod answers;
 mod arguments;

@@ -92,6 +92,7 @@ impl Body {
             CallError::AnswerTooLarge { backend } => (CallFailure::AnswerTooLarge, Some(*backend)),
             CallError::RecordsMissing { backend } => (CallFailure::RecordsMissing, Some(*backend)),
             CallError::AuditBlocked => (CallFailure::AuditBlocked, None),
+            CallError::AccessEnded => (CallFailure::AccessEnded, None),
             CallError::Cancelled => (CallFailure::Cancelled, None),
             CallError::Disconnected => (CallFailure::Disconnected, None),
         };

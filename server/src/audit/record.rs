@@ -71,6 +71,8 @@ pub enum CallError<'a> {
     RecordsMissing { backend: &'a str },
     /// The sink was blocked before the start was written: the backend was not called.
     AuditBlocked,
+    /// The caller's access ended while the call waited to be sent: the backend was not called.
+    AccessEnded,
     /// The caller cancelled the call: the outcome at the backend is unknown.
     Cancelled,
     /// The caller disconnected before the end: the outcome at the backend is unknown.

@@ -128,6 +128,8 @@ vocabulary! {
         RecordsMissing = "records_missing",
         /// The log could not be written before the start of the call: the backend was not called.
         AuditBlocked = "audit_blocked",
+        /// The caller's access ended while the call waited for a connection: the backend was not called.
+        AccessEnded = "access_ended",
         /// The caller cancelled the call: the outcome at the backend is unknown.
         Cancelled = "cancelled",
         /// The caller disconnected before the end: the outcome at the backend is unknown.

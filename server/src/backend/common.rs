@@ -2,6 +2,7 @@
 //! check that is cached.
 
 use std::{
+    future::{Future, pending},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -116,23 +117,36 @@ impl ToolWork {
 }
 
 impl PreparedCall<'_> {
-    /// Makes the call, once. A call that is cancelled or takes longer than `timeout` ends at the backend too.
+    /// Makes the call, once. A call that is cancelled or takes longer than `timeout` ends at the backend too. One that was not sent yet
+    /// ends when `withdrawn` does.
     ///
     /// # Errors
     /// Returns an error if the backend was not called or has no output.
-    pub async fn run(self, timeout: Duration, cancellation: &Cancellation) -> Result<Output, Failure> {
+    pub async fn run(
+        self,
+        timeout: Duration,
+        cancellation: &Cancellation,
+        withdrawn: impl Future<Output = ()>,
+    ) -> Result<Output, Failure> {
         let Self { backend, exchange } = self;
         match exchange {
             Exchange::Known(output) => Ok(output),
-            Exchange::Pending(exchange) => {
+            Exchange::Pending(exchange, sent) => {
                 // The place comes first: a call without one must not be the one that tests whether the backend has recovered.
                 let _place = backend.room.try_acquire().map_err(|_| Failure::Busy)?;
                 if !backend.breaker.admits(Instant::now()) {
                     return Err(Failure::Suspended);
                 }
+                let withdrawn = async {
+                    withdrawn.await;
+                    if !sent.withdraw() {
+                        pending().await
+                    }
+                };
                 let result = tokio::select! {
                     biased;
                     () = cancellation.cancelled() => return Err(Failure::Cancelled),
+                    () = withdrawn => return Err(Failure::Withdrawn),
                     result = tokio::time::timeout(timeout, exchange) => result,
                 };
                 let result = result.unwrap_or(Err(Failure::Timeout(timeout)));
@@ -160,21 +174,23 @@ fn is_response(result: &Result<Output, Failure>) -> bool {
             | Failure::Unreachable
             | Failure::Broken
             | Failure::Timeout(_)
-            | Failure::Cancelled => false,
+            | Failure::Cancelled
+            | Failure::Withdrawn => false,
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
     use bytes::Bytes;
     use futures::FutureExt;
 
     use super::*;
     use crate::{
-        backend::fake::{self, Fake},
+        backend::{
+            fake::{self, Fake},
+            sent::Sent,
+        },
         protocol::strict,
     };
 
@@ -182,15 +198,15 @@ mod tests {
 
     async fn run(work: &ToolWork, timeout: Duration, cancellation: &Cancellation) -> Result<(), Failure> {
         let prepared = work.prepare(&strict::parse(b"{}").unwrap(), Fingerprint::of(&[])).unwrap();
-        prepared.run(timeout, cancellation).await.map(|_| ())
+        prepared.run(timeout, cancellation, pending()).await.map(|_| ())
     }
 
     fn unreachable() -> Exchange {
-        Exchange::Pending(async { Err(Failure::Unreachable) }.boxed())
+        Exchange::Pending(async { Err(Failure::Unreachable) }.boxed(), Sent::default())
     }
 
     fn succeeding() -> Exchange {
-        Exchange::Pending(async { Ok(Output::json(Bytes::from_static(b"{}"))) }.boxed())
+        Exchange::Pending(async { Ok(Output::json(Bytes::from_static(b"{}"))) }.boxed(), Sent::default())
     }
 
     #[tokio::test]
@@ -208,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_ends_at_the_backend_when_it_is_cancelled_or_takes_too_long() {
-        let (calls, work) = fake::counted(|| Exchange::Pending(pending().boxed()));
+        let (calls, work) = fake::counted(|| Exchange::Pending(pending().boxed(), Sent::default()));
         let short = Duration::from_millis(1);
         assert_eq!(run(&work, short, &Cancellation::never()).await, Err(Failure::Timeout(short)));
         let (canceller, cancellation) = Cancellation::pair();
@@ -222,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn neither_cancelled_calls_nor_slow_ones_suspend_a_backend() {
-        let work = fake::tool_work(|| Exchange::Pending(pending().boxed()));
+        let work = fake::tool_work(|| Exchange::Pending(pending().boxed(), Sent::default()));
         let (canceller, cancellation) = Cancellation::pair();
         canceller.cancel();
         for _ in 0..10 {
@@ -244,8 +260,8 @@ mod tests {
         ] {
             let failure = exchange.clone();
             let work = fake::tool_work(move || match failure.clone() {
-                None => Exchange::Pending(pending().boxed()),
-                Some(failure) => Exchange::Pending(async { Err(failure) }.boxed()),
+                None => Exchange::Pending(pending().boxed(), Sent::default()),
+                Some(failure) => Exchange::Pending(async { Err(failure) }.boxed(), Sent::default()),
             });
             let a_while_ago = Instant::now() - Duration::from_secs(3);
             work.backend.breaker.open(a_while_ago);

@@ -19,6 +19,8 @@ pub enum Failure {
     Timeout(Duration),
     /// The caller cancelled the call.
     Cancelled,
+    /// The caller's access ended before the call was sent.
+    Withdrawn,
     /// The response has a status that is not a success, and perhaps a text, of which this has at most 4 KiB.
     Status { status: u16, text: String },
     /// The response is larger than the bound.
@@ -45,7 +47,7 @@ impl Failure {
         match self {
             Self::TooLarge | Self::Malformed | Self::RecordsMissing | Self::Unread(_) => Effected::Yes,
             Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
-            Self::Suspended | Self::Busy | Self::Unreachable | Self::Status { .. } => Effected::No,
+            Self::Suspended | Self::Busy | Self::Unreachable | Self::Withdrawn | Self::Status { .. } => Effected::No,
         }
     }
 
@@ -57,6 +59,7 @@ impl Failure {
             Self::Unreachable | Self::Broken => CallError::BackendUnreachable { backend },
             Self::Timeout(timeout) => CallError::BackendTimeout { backend, timeout: *timeout },
             Self::Cancelled => CallError::Cancelled,
+            Self::Withdrawn => CallError::AccessEnded,
             Self::Status { status, .. } => CallError::BackendStatus { backend, status: *status },
             Self::TooLarge => CallError::AnswerTooLarge { backend },
             Self::Malformed => CallError::AnswerMalformed { backend },
@@ -76,6 +79,7 @@ impl Failure {
             Self::Broken => format!("Backend '{backend}' closed the connection before its response was complete."),
             Self::Timeout(timeout) => format!("Backend '{backend}' did not respond within {} ms.", timeout.as_millis()),
             Self::Cancelled => "The call was cancelled.".to_owned(),
+            Self::Withdrawn => "The access to this tool has ended; nothing was done.".to_owned(),
             Self::Status { status, text } if text.is_empty() => {
                 format!("Backend '{backend}' responded with status {status}.")
             }

@@ -49,7 +49,7 @@ pub fn counted(call: impl Fn() -> Exchange + Send + Sync + 'static) -> (Calls, T
     let counter = calls.clone();
     let work = tool_work(move || match call() {
         Exchange::Known(output) => Exchange::Known(output),
-        Exchange::Pending(exchange) => Exchange::Pending(counter.clone().count(exchange).boxed()),
+        Exchange::Pending(exchange, sent) => Exchange::Pending(counter.clone().count(exchange).boxed(), sent),
     });
     (calls, work)
 }

@@ -19,7 +19,10 @@ use portcullis_crds::{
 };
 
 use self::client::HttpClient;
-use super::kind::{Exchange, Kind, Unsendable, Work};
+use super::{
+    kind::{Exchange, Kind, Unsendable, Work},
+    sent::Sent,
+};
 use crate::{fingerprint::Fingerprint, protocol::strict::Node};
 
 /// A REST service.
@@ -57,7 +60,9 @@ impl Kind for Http {
 impl Work for HttpWork {
     fn prepare(&self, arguments: &Node<'_>, identity: Fingerprint) -> Result<Exchange, Unsendable> {
         let request = self.request.render(arguments)?;
-        let (client, backend) = (self.client.clone(), self.backend.clone());
-        Ok(Exchange::Pending(async move { client.call(backend.as_str(), request, identity).await }.boxed()))
+        let (client, backend, sent) = (self.client.clone(), self.backend.clone(), Sent::default());
+        let by_call = sent.clone();
+        let call = async move { client.call(backend.as_str(), request, by_call, identity).await };
+        Ok(Exchange::Pending(call.boxed(), sent))
     }
 }

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use portcullis_crds::{check::CheckedToolKind, contract::ToolKind};
 
-use super::{failure::Failure, output::Output};
+use super::{failure::Failure, output::Output, sent::Sent};
 use crate::{fingerprint::Fingerprint, protocol::strict::Node};
 
 /// A backend of some kind.
@@ -31,9 +31,9 @@ pub trait Work: Send + Sync {
 pub enum Exchange {
     /// Nothing: the tool contains its output.
     Known(Output),
-    /// A request to the backend. Nothing is sent before it is polled. It is dropped if the call is cancelled, if it takes too
-    /// long, or if the caller disconnects: a kind that has to tell its peer does so then.
-    Pending(BoxFuture<'static, Result<Output, Failure>>),
+    /// A request to the backend, and whether it was sent. Nothing is sent before it is polled, or once it was withdrawn. It is dropped
+    /// if the call is cancelled, if it takes too long, or if the caller disconnects: a kind that has to tell its peer does so then.
+    Pending(BoxFuture<'static, Result<Output, Failure>>, Sent),
 }
 
 /// Arguments that cannot be sent as data.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{
     loader::{Loader, Reload, StoreSettings},
@@ -22,6 +23,7 @@ const STALE: Duration = Duration::from_secs(15);
 /// Holds the snapshot, and replaces it when the files have changed.
 pub struct Store {
     current: ArcSwapOption<Snapshot>,
+    changes: Notify,
     loader: Mutex<Loader>,
     // Outside of the mutex, so that they can be read during a reload.
     policy_error: AtomicBool,
@@ -43,6 +45,7 @@ impl Store {
     pub fn new(settings: StoreSettings) -> Self {
         Self {
             current: ArcSwapOption::empty(),
+            changes: Notify::new(),
             loader: Mutex::new(Loader::new(settings)),
             policy_error: AtomicBool::new(false),
             credentials_error: AtomicBool::new(false),
@@ -57,9 +60,14 @@ impl Store {
     }
 
     /// Puts a snapshot in force.
-    #[cfg(test)]
-    pub fn put(&self, snapshot: Arc<Snapshot>) {
+    pub(crate) fn put(&self, snapshot: Arc<Snapshot>) {
         self.current.store(Some(snapshot));
+        self.changes.notify_waiters();
+    }
+
+    /// Waits for the next change after this was called.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changes.notified()
     }
 
     /// Whether a snapshot is the one in force.
@@ -90,7 +98,7 @@ impl Store {
             resume_unwind(panic)
         });
         if let Some(snapshot) = &reload.swapped {
-            self.current.store(Some(snapshot.clone()));
+            self.put(snapshot.clone());
         }
         self.policy_error.store(loader.is_policy_refused(), Relaxed);
         self.credentials_error.store(loader.are_credentials_refused(), Relaxed);

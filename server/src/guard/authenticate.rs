@@ -1,7 +1,7 @@
 //! Identifying a caller, and recording what came of it: the one place for every transport.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, SystemTime},
 };
 
@@ -34,29 +34,8 @@ impl Guard {
         Ok(identity)
     }
 
-    /// The snapshot by which a caller that has waited is to be identified again; `None` if its access cannot have ended meanwhile.
-    pub fn outdated(&self, caller: Caller<'_>) -> Option<Arc<Snapshot>> {
-        let is_current = self.store.is_current(caller.snapshot) && !caller.identity.can_expire();
-        if is_current { None } else { self.store.current() }
-    }
-
-    /// Identifies a caller that has waited by the snapshot that is in force now.
-    ///
-    /// # Errors
-    /// Returns an error if it is not an active client of this server any more; it was recorded and counted.
-    pub fn authenticate_again<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        earlier: Caller<'_>,
-    ) -> Result<(&'s Snapshot, Identity<'s>), identity::Refusal<'s>> {
-        let identified = snapshot.identify_again(earlier.identity, now());
-        identified
-            .map(|identity| (snapshot, identity))
-            .inspect_err(|refusal| self.turn_away(snapshot, refusal, earlier.via))
-    }
-
     /// Records and counts a caller that is not served.
-    fn turn_away(&self, snapshot: &Snapshot, refusal: &identity::Refusal<'_>, Via { peer, route, .. }: Via) {
+    pub(super) fn turn_away(&self, snapshot: &Snapshot, refusal: &identity::Refusal<'_>, Via { peer, route, .. }: Via) {
         match refusal {
             identity::Refusal::Unauthenticated { reason, .. } => {
                 self.metrics.authenticated(AuthOutcome::Failed);
@@ -88,6 +67,6 @@ impl Guard {
 }
 
 /// The time since 1970.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

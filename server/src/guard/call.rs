@@ -21,8 +21,7 @@ use crate::{
     },
     backend::{Effected, Failure, PreparedCall},
     cancellation::Cancellation,
-    config::{Snapshot, Tool},
-    identity::{self, Identity},
+    config::Tool,
     limiter::{InFlightGuard, TooManyLimits},
     metrics::CallOutcome,
     protocol::{refusal::Refusal, result::ToolResult, strict::Node},
@@ -35,7 +34,7 @@ pub struct Prepared<'a> {
     tool: &'a Tool,
     shape: Option<ArgumentShape>,
     /// The arguments, if it takes long to check them.
-    check: Option<PendingCheck>,
+    pub(super) check: Option<PendingCheck>,
     call: PreparedCall<'a>,
 }
 
@@ -112,28 +111,6 @@ impl Guard {
         }
     }
 
-    /// Whether a caller that has waited may still call the tool.
-    fn permit_again<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        earlier: Caller<'_>,
-        tool: &Tool,
-        began: Instant,
-    ) -> Result<(&'s Snapshot, Identity<'s>), Refusal> {
-        let again = self.authenticate_again(snapshot, earlier).map_err(|refusal| {
-            tool.metrics.call(CallOutcome::Denied, began.elapsed());
-            match refusal {
-                identity::Refusal::Unauthenticated { message, .. } => Refusal::Unauthenticated(message),
-                identity::Refusal::ClientRefused { .. } => Refusal::ClientRefused(refusal.message()),
-            }
-        })?;
-        let name = tool.name.as_str();
-        match authorise(snapshot.tools.by_name.get(name), &again.1).err() {
-            None => Ok(again),
-            Some(denied) => Err(self.deny(earlier.renewed(Some(&again)), name, denied, began)),
-        }
-    }
-
     /// Records the start of a call. That of one that writes is written out before its backend is called.
     async fn start(
         &self,
@@ -160,7 +137,7 @@ impl Guard {
         cancellation: &Cancellation,
     ) -> Reply {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-        let output = call.run(tool.timeout, cancellation).await;
+        let output = call.run(tool.timeout, cancellation, self.withdrawn(caller, tool)).await;
         let (identity, max) = (caller.identity.fingerprint, caller.identity.client.max_records);
         let bounded = match output {
             Ok(output) => self.answers.bound(identity, tool, output, max).await,
@@ -181,7 +158,11 @@ impl Guard {
                     let bytes = members.len() as u64;
                     room.conclude(&CallEnd::Success { records_returned: None, bytes, left_out: Some(error) });
                 } else {
-                    count(if failure == Failure::Cancelled { CallOutcome::Cancelled } else { CallOutcome::Error });
+                    count(match failure {
+                        Failure::Cancelled => CallOutcome::Cancelled,
+                        Failure::Withdrawn => CallOutcome::Denied,
+                        _ => CallOutcome::Error,
+                    });
                     room.conclude(&CallEnd::Error(error));
                 }
                 (members, false, None)
@@ -190,7 +171,7 @@ impl Guard {
         Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) }
     }
 
-    fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
+    pub(super) fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {
         if let Some(tool) = denied.tool {
             tool.metrics.call(CallOutcome::Denied, began.elapsed());
         }
@@ -236,8 +217,6 @@ fn outcome_of(refusal: &Refusal) -> CallOutcome {
 }
 
 #[cfg(test)]
-mod revoked;
-#[cfg(test)]
 mod tests {
     use std::{
         future::{Future, pending},
@@ -250,7 +229,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::{Content, Exchange, Output, fake},
+        backend::{Content, Exchange, Output, Sent, fake},
+        config::Snapshot,
         config::fixtures::{policy, snapshot},
         guard::fixtures::{self, Log, identity_in},
         identity::fixtures::{client, credentials},
@@ -318,7 +298,8 @@ mod tests {
     async fn a_call_that_is_cancelled_ends_at_its_backend_and_in_the_log() {
         let (canceller, cancellation) = Cancellation::pair();
         canceller.cancel();
-        let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), cancellation, pending()).await;
+        let (outcome, end) =
+            call(|| Exchange::Pending(pending().boxed(), Sent::default()), cancellation, pending()).await;
         let members = outcome.unwrap().unwrap();
         assert_eq!(members, r#""content":[{"type":"text","text":"The call was cancelled."}],"isError":true"#);
         assert_eq!(end, json!([2, "tool_call_error", "cancelled", null]));
@@ -327,7 +308,8 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_disconnects_is_recorded() {
         let disconnected = tokio::time::sleep(Duration::from_millis(10));
-        let (outcome, end) = call(|| Exchange::Pending(pending().boxed()), Cancellation::never(), disconnected).await;
+        let (outcome, end) =
+            call(|| Exchange::Pending(pending().boxed(), Sent::default()), Cancellation::never(), disconnected).await;
         assert_eq!((outcome, end), (None, json!([2, "tool_call_error", "disconnected", null])));
     }
 

@@ -1,10 +1,11 @@
 //! A caller whose access ends while its request is on its way: nothing is done for it that had not begun before.
 
-use portcullis_tests::PATIENCE;
-use portcullis_tests::backend::{Backend, Reply};
-use portcullis_tests::http::Connection;
-use portcullis_tests::server::call;
+use portcullis_tests::backend::{Backend, Gate, Reply};
+use portcullis_tests::http::{Connection, send};
+use portcullis_tests::server::{TestServer, call};
+use portcullis_tests::{PATIENCE, expect_eq, until};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::expected::*;
 use crate::fixtures::*;
@@ -57,4 +58,38 @@ async fn a_body_that_was_half_sent_when_access_ended_has_no_effect() {
     let started = server.log.events("tool_call_start").unwrap();
     let started: Vec<_> = started.iter().map(|record| (&record["clientId"], &record["revision"])).collect();
     assert_eq!(started, [(&json!("kept"), &json!(policy.revision().as_str()))]);
+}
+
+/// Suspends `agent` while its call waits for a connection to the backend, all of which the calls of `reader` have.
+pub async fn server_that_withdrew_a_call() -> TestServer {
+    let gate = Gate::closed();
+    let script = gate.clone();
+    let backend = Backend::start(move |_| Reply::Json(200, json!({"items": []})).held(&script)).await.unwrap();
+    let mut document = document(&backend.url());
+    // A process that may open so many files has 20 connections to one backend.
+    let server = TestServer::start_limited(&parsed(&document), &keys(), 160).await.unwrap();
+    let address = server.listen;
+    let mut reading = JoinSet::new();
+    for _ in 0..20 {
+        reading.spawn(async move { send(address, &call(READER, "find", json!({"query": "x"}))).await.unwrap().status });
+    }
+    until(PATIENCE, async || expect_eq(backend.received().len(), 20)).await;
+    let note = call(AGENT, "note", json!({"id": "1", "text": "x"}));
+    let writing = tokio::spawn(async move { send(address, &note).await.unwrap().to_value() });
+    server.log.at_least(21, "tool_call_start", PATIENCE).await.unwrap();
+    client_of(&mut document, "agent")["suspended"] = json!(true);
+    server.reconfigure(&parsed(&document), &keys()).await.unwrap();
+    let ended = tool_error("The access to this tool has ended; nothing was done.");
+    assert_eq!(writing.await.unwrap(), response(200, rpc_result(ended)));
+    gate.open();
+    assert_eq!(reading.join_all().await, [200; 20], "the calls of others go on");
+    assert!(backend.received().iter().all(|request| request.method == "GET"), "the call that writes was not sent");
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_a_connection_when_access_ends_is_not_sent() {
+    let server = server_that_withdrew_a_call().await;
+    let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
+    assert_eq!((&end["clientId"], &end["error"]), (&json!("agent"), &json!("access_ended")));
 }

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, Response, Uri, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -25,6 +23,7 @@ use crate::backend::{
     failure::Failure,
     output::Output,
     places::Places,
+    sent::{Sent, SentBody},
 };
 use crate::{fingerprint::Fingerprint, net::Budget};
 
@@ -49,7 +48,7 @@ type Connector = Establish<HttpsConnector<Dialer>>;
 /// The client of one backend. Clones share its connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Connector, SentBody>,
     connector: Connector,
     received: Budget,
 }
@@ -108,6 +107,7 @@ impl HttpClient {
         &self,
         backend: &str,
         rendered: Rendered,
+        sent: Sent,
         identity: Fingerprint,
     ) -> Result<Output, Failure> {
         let mut request =
@@ -115,7 +115,7 @@ impl HttpClient {
         if rendered.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
+        let request = request.body(sent.body(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
             match dial_error(&error) {
@@ -128,7 +128,7 @@ impl HttpClient {
     }
 
     /// Sends a request, and waits for the head of the response.
-    pub(super) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn send(&self, mut request: Request<SentBody>) -> Result<Response<Incoming>, Error> {
         request.headers_mut().insert(header::USER_AGENT, header::HeaderValue::from_static(USER_AGENT));
         self.client.request(request).await
     }

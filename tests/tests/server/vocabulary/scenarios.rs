@@ -6,6 +6,7 @@ use portcullis_tests::server::TestServer;
 
 use super::{outcomes, refusals};
 use crate::backends::server_with_busy_backend;
+use crate::revocation::server_that_withdrew_a_call;
 
 /// Something that happens to a server, and the words that it writes about it.
 pub struct Scenario {
@@ -125,6 +126,11 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "a backend with all the calls that it may have",
         words: &["tool_call_error.error=backend_busy"],
         run: || server_with_busy_backend().boxed_local(),
+    },
+    Scenario {
+        what: "a call that waits for its backend when the access of its client ends",
+        words: &["tool_call_error.error=access_ended"],
+        run: || server_that_withdrew_a_call().boxed_local(),
     },
     Scenario {
         what: "a log that is blocked",

@@ -1,21 +1,22 @@
-//! A caller whose access ends while its call waits.
-
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use futures::{future::Either, poll};
+use futures::{FutureExt, future::Either, poll};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
+    backend::{Exchange, Output, Sent, fake},
+    cancellation::Cancellation,
     config::fixtures::{policy, snapshot},
     guard::{
         Checks,
         fixtures::{self, identity_in},
+        limits,
     },
     identity::fixtures::{client, credentials},
     limiter::{Admission, Dimensions, LimitStore, MemoryStore, Receipt, StoreFuture},
@@ -138,7 +139,7 @@ async fn a_call_that_is_still_permitted_is_made_and_recorded_under_the_policy_in
 
 #[tokio::test]
 async fn a_call_is_not_made_if_its_caller_expired_while_it_waited() {
-    let expires = Timestamp::now() + SignedDuration::from_secs(2);
+    let expires = Timestamp::now() + SignedDuration::from_secs(4);
     let mut before = snapshot(&policy_of(&json!({"expiresAt": expires})), &credentials(&["a"]));
     let slow = Arc::new(SlowStore { memory: MemoryStore::default(), answers: Semaphore::new(0) });
     before.limit_store = slow.clone();
@@ -157,4 +158,60 @@ async fn a_call_is_not_made_if_its_caller_expired_while_it_waited() {
     };
     let (outcome, ()) = tokio::join!(call, release);
     assert_eq!(outcome.err(), Some(Refusal::ClientRefused("Client not recognised")));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_connection_is_withdrawn_and_one_that_was_sent_goes_on() {
+    for (is_sent, ends) in [(false, "suspended"), (true, "suspended"), (false, "expired")] {
+        let (sent, answer) = (Sent::default(), Arc::new(Semaphore::new(0)));
+        assert!(!is_sent || sent.send());
+        let expires = Timestamp::now() + SignedDuration::from_secs(4);
+        let fields = if ends == "expired" { json!({"expiresAt": expires}) } else { json!({}) };
+        let mut before = snapshot(&policy_of(&fields), &credentials(&["a"]));
+        let (by_call, answers) = (sent.clone(), answer.clone());
+        let exchange = move || {
+            let answers = answers.clone();
+            let answered = async move {
+                answers.acquire().await.unwrap().forget();
+                Ok(Output::json(bytes::Bytes::from_static(b"{}")))
+            };
+            Exchange::Pending(answered.boxed(), by_call.clone())
+        };
+        Arc::get_mut(&mut before.tools).unwrap().by_name.get_mut("greet").unwrap().work = fake::tool_work(exchange);
+        let before = Arc::new(before);
+        let identity = identity_in(&before, "a");
+        let (guard, log) = fixtures::guard();
+        guard.store.put(before.clone());
+        let caller = fixtures::caller(&before, &identity);
+        let (prepared, never) = (guard.prepare(caller, "greet", None).unwrap(), Cancellation::never());
+        let mut call = std::pin::pin!(guard.call(caller, prepared, &never));
+        let change = async |fields: &Value| {
+            // Whatever changes for others changes nothing for this call.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            guard.store.put(Arc::new(snapshot(&policy_of(fields), &credentials(&["a", "b"]))));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let harmless = if ends == "expired" { fields } else { json!({"maxRecordsPerQuery": 7}) };
+        tokio::select! {
+            biased;
+            _ = &mut call => panic!("nothing that concerns it changed"),
+            () = change(&harmless) => {}
+        }
+        if ends == "suspended" {
+            guard.store.put(Arc::new(snapshot(&policy_of(&json!({"suspended": true})), &credentials(&["a"]))));
+        }
+        if is_sent {
+            assert!(poll!(&mut call).is_pending());
+            answer.add_permits(1);
+        }
+        crate::net::Held::written(&mut *call.await.unwrap().delivery);
+        assert_eq!(sent.send(), is_sent, "what was withdrawn is never sent");
+
+        assert!(guard.audit.stop(Duration::from_secs(5)));
+        let records = log.records();
+        let end = &records[records.len() - 1];
+        let expected =
+            if is_sent { json!(["tool_call_success", null]) } else { json!(["tool_call_error", "access_ended"]) };
+        assert_eq!(json!([end["event"], end["error"]]), expected, "{ends}");
+    }
 }
