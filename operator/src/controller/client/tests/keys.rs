@@ -301,7 +301,7 @@ async fn what_the_spec_takes_away_waits_for_no_secret_that_is_being_read() {
         let context = context(&api, status);
         while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
         let live = context.clients.get(&name("bot")).unwrap();
-        let mut edited = serde_json::to_value(&live.object.spec.as_ref().unwrap()).unwrap();
+        let mut edited = serde_json::to_value(live.object.spec.as_ref().unwrap()).unwrap();
         edited["credentials"] = credentials;
         let status = serde_json::to_value(&live.status).unwrap();
         let mut object: Value = serde_json::from_str(object("McpClient", "bot", edited, status).json()).unwrap();
