@@ -24,7 +24,10 @@ async fn backend() -> Backend {
             target if target.contains("fails") => Reply::Json(500, canary),
             target if target.contains("missing") => Reply::Json(404, canary),
             target if target.contains("garbage") => Reply::Bytes(
-                format!("HTTP/1.1 200 OK\r\nX-Canary: {CANARY}\r\nContent-Length: 12\r\n\r\n{{{CANARY}").into_bytes(),
+                format!(
+                    "HTTP/1.1 200 OK\r\nX-Canary: {CANARY}\r\nConnection: close\r\nContent-Length: 12\r\n\r\n{{{CANARY}"
+                )
+                .into_bytes(),
             ),
             target if target.contains("hangs") => Reply::Silence,
             target if target.contains("closes") => Reply::Close,
@@ -121,7 +124,7 @@ async fn the_log_of_a_scripted_run_tells_the_whole_story_and_repeats_no_text() {
     let mut document = document(&backend.url());
     document["spec"]["limits"]["expensiveTools"] = json!({"requests": 8, "per": "1h"});
     tool_of(&mut document, "find")["expensive"] = json!(true);
-    tool_of(&mut document, "find")["timeout"] = json!("300ms");
+    tool_of(&mut document, "find")["timeout"] = json!("2s");
     let mut server = start(&document).await;
 
     let (requests, expected): (Vec<_>, Vec<_>) = script().into_iter().unzip();

@@ -19,8 +19,8 @@ const BOUND: Duration = Duration::from_secs(10);
 /// Sends a byte every half second until the server closes the connection. Returns how long that took, and what the server sent.
 async fn drip(address: SocketAddr, bytes: Vec<u8>, at_once: usize) -> (Duration, String) {
     let mut connection = Connection::open(address).await.unwrap();
-    connection.write(&bytes[..at_once]).await.unwrap();
     let began = Instant::now();
+    connection.write(&bytes[..at_once]).await.unwrap();
     for byte in bytes[at_once..].chunks(1) {
         // An error means that the connection is closed, which `closed` reports with what was sent before.
         let _ = connection.write(byte).await;

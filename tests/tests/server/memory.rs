@@ -60,9 +60,7 @@ async fn an_answer_of_any_shape_costs_what_its_bytes_do() {
     let backend = Backend::start(move |request| {
         let (_, shape) = request.target.split_once("q=").unwrap();
         let body = &bodies[shape.split('&').next().unwrap().parse::<usize>().unwrap()];
-        let head =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        Reply::Bytes([head.as_bytes(), body.as_bytes()].concat())
+        Reply::response(200, body)
     })
     .await
     .unwrap();

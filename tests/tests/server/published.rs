@@ -286,10 +286,14 @@ async fn what_is_left_out_is_counted_at_health_and_in_the_metrics_and_named_in_t
     .await;
     let metrics = server.admin("/metrics").await.unwrap().text();
     assert!(metrics.contains("portcullis_parts_refused 4\n"), "{metrics}");
-    let log = server.log.lines().join("\n");
-    for field in ["spec.backends[0].grpc", "spec.tools[1].backend", "spec.tools[2].later", "clients[2].tools[1]"] {
-        assert!(log.contains(field), "{field} is not in {log}");
-    }
+    until(PATIENCE, async || {
+        let log = server.log.lines().join("\n");
+        for field in ["spec.backends[0].grpc", "spec.tools[1].backend", "spec.tools[2].later", "clients[2].tools[1]"] {
+            expect_eq(log.contains(field), true).map_err(|_| format!("{field} is not in {log}"))?;
+        }
+        Ok::<_, String>(())
+    })
+    .await;
     let policy = server.admin("/policy").await.unwrap().json();
     assert_eq!((&policy["policyRevision"], &policy["policyError"]), (&Value::Null, &json!(true)));
     // What a check refuses and what is served all the same is not refused.
@@ -302,8 +306,12 @@ async fn what_is_left_out_is_counted_at_health_and_in_the_metrics_and_named_in_t
         expect_eq((&health["refused"], &health["checks"]["policy"]["status"]), (&Value::Null, &json!("healthy")))
     })
     .await;
-    let log = server.log.lines().join("\n");
-    assert!(log.contains("spec.tools[1].timeout: must be from 10ms to 10m"), "{log}");
+    until(PATIENCE, async || {
+        let log = server.log.lines().join("\n");
+        let is_said = log.contains("spec.tools[1].timeout: must be from 10ms to 10m");
+        expect_eq(is_said, true).map_err(|error| format!("{error}: {log}"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ async fn a_stop_finishes_every_call_that_has_begun_and_exits_with_0() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_that_keep_their_connections_and_go_on_asking_lose_no_request() {
     let policy = parsed(&document(NOWHERE));
-    let mut server = TestServer::start_with(&policy, &keys(), &[LOOPBACK, "--drain", "1"]).await.unwrap();
+    let mut server = TestServer::start_with(&policy, &keys(), &[LOOPBACK, "--drain", "4"]).await.unwrap();
     let address = server.listen;
     let mut callers = JoinSet::new();
     for n in 0..8 {

@@ -35,7 +35,7 @@ pub async fn failed_calls() -> TestServer {
     let read = |id: &str| call(AGENT, "read", json!({"id": id}));
     send_all(&server, ["status", "malformed", "large", "silent"].map(read)).await;
     send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
-    let calls = server.log.events("tool_call_start").unwrap().len();
+    let calls = server.log.at_least(5, "tool_call_start", PATIENCE).await.unwrap().len();
     let mut connection = Connection::open(server.listen).await.unwrap();
     connection.write(&read("silent").bytes()).await.unwrap();
     server.log.at_least(calls + 1, "tool_call_start", PATIENCE).await.unwrap();
