@@ -138,7 +138,7 @@ pub enum MethodMode {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
-    /// `Shape` records the names and types of the declared arguments, but not their values. `None` records nothing about them.
+    /// `Shape` records the names, types and sizes of the declared arguments, but not their values. `None` records nothing about them.
     #[serde(default)]
     pub arguments: AuditArguments,
     /// What happens to calls while audit records cannot be written. `Refuse` answers them with 503 before they have any effect.

@@ -26,7 +26,7 @@ records that do not belong to a call, the first ten in a second are written one 
 record with a `count`.
 
 No record has the value of an argument (except those that a tool lists in `audit.values`), a result, a key, the name of an
-unknown tool, or a text of a backend. `args` has the names and types of the declared arguments. `argsDigest` is an HMAC-SHA-256
+unknown tool, or a text of a backend. `args` has the names, types and sizes of the declared arguments. `argsDigest` is an HMAC-SHA-256
 of all arguments under a key of this server: equal calls have equal digests. `keyId` is the id of the API key. The peer's address
 is in `auth_failed` only. Requests that are refused by their path, method, `Host` or `Origin`, before anything is known of their
 sender, are not recorded.

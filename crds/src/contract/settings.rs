@@ -35,7 +35,7 @@ pub enum MethodMode {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
-    /// `Shape` records the names and types of the declared arguments, but not their values. `None` records nothing about them.
+    /// `Shape` records the names, types and sizes of the declared arguments, but not their values. `None` records nothing about them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub arguments: AuditArguments,
     /// What happens to calls while audit records cannot be written: `Refuse` answers them with 503, `Drop` serves them and counts
@@ -47,7 +47,7 @@ pub struct Audit {
 /// What the audit log contains about a call's arguments.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditArguments {
-    /// The names and types of the declared arguments.
+    /// The names, types and sizes of the declared arguments.
     #[default]
     Shape,
     None,

@@ -40,7 +40,7 @@ pub struct PolicyStatus {
     pub revision: String,
     /// The revision of the credentials: the SHA-256 of their content.
     pub credentials_revision: String,
-    /// The number of clients that have access.
+    /// The number of clients in the policy, with those that are suspended or have expired.
     pub clients: u32,
     /// The version of the contract between operator and server in which they are written.
     pub contract: u32,

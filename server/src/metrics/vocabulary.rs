@@ -11,7 +11,7 @@ vocabulary! {
     pub enum Metric {
         /// Calls by tool and outcome.
         ToolCalls = "tool_calls",
-        /// The seconds from the request to the response, of calls that reached their backend.
+        /// The seconds from the request to the response, of calls that were admitted and not cancelled.
         ToolCallDuration = "tool_call_duration_seconds",
         /// Requests by the outcome of their authentication.
         Authentications = "authentications",
