@@ -136,9 +136,12 @@ fn found(word: Option<&str>, at: &str, findings: &mut Findings) {
         let message = "kubectl puts the fields of this value in its place; write them out, or put << in quotes";
         return findings.add(at, message);
     }
-    let kind = if is_number(word) { "number" } else { "boolean" };
-    let message = format!("{word} without quotes is a {kind} for kubectl, which reads YAML 1.1; write '{word}'");
-    findings.add(at, message);
+    let (is, or) = match word.to_ascii_lowercase().as_str() {
+        _ if is_number(word) => ("a number", ""),
+        "y" | "yes" | "on" => ("true", ", or true"),
+        _ => ("false", ", or false"),
+    };
+    findings.add(at, format!("{word} without quotes is {is} for kubectl, which reads YAML 1.1; write '{word}'{or}"));
 }
 
 #[cfg(test)]
@@ -170,7 +173,7 @@ mod tests {
         }
         assert_eq!(
             misread("b: no\n<<: {}").to_string(),
-            "b: no without quotes is a boolean for kubectl, which reads YAML 1.1; write 'no'; \
+            "b: no without quotes is false for kubectl, which reads YAML 1.1; write 'no', or false; \
              <<: kubectl puts the fields of this value in its place; write them out, or put << in quotes"
         );
     }

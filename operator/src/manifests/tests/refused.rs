@@ -49,8 +49,8 @@ fn a_word_that_kubectl_takes_for_a_boolean_or_a_number_is_told_with_what_to_writ
         let (folder, problems) = Folder::default().update(&files(&[("server.yaml", text)]));
         assert_eq!(
             lines(&problems),
-            "server.yaml: McpServer sales/crm: spec.tools[0].name: no without quotes is a boolean for kubectl, which reads YAML \
-             1.1; write 'no'"
+            "server.yaml: McpServer sales/crm: spec.tools[0].name: no without quotes is false for kubectl, which reads YAML \
+             1.1; write 'no', or false"
         );
         let name = NamespacedName::new("sales", "crm");
         assert_eq!(problems.first().map(|problem| problem.severity), Some(Severity::Finding));
