@@ -235,9 +235,9 @@ impl Lease {
         );
         *lock(&self.version) = None;
         self.term.go_without(self.term.now(), TERM - MARGIN);
-        self.progress.is_ready();
-        self.progress.notes(Some("the API server refuses it; this operator goes on without it"));
         self.metrics.without_lease(true);
+        self.progress.notes(Some("the API server refuses it; this operator goes on without it"));
+        self.progress.is_ready();
     }
 
     /// Renews once. If that fails it is looked at what became of the Lease. Once another one holds it nothing is written any more: this
@@ -333,9 +333,9 @@ impl Lease {
     fn held(&self, version: Option<String>, requested: Moment) -> Step {
         *lock(&self.version) = version;
         self.term.begin(requested, TERM - MARGIN);
-        self.progress.is_ready();
-        self.progress.notes(None);
         self.metrics.without_lease(false);
+        self.progress.notes(None);
+        self.progress.is_ready();
         Step::Held
     }
 

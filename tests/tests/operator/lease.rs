@@ -159,15 +159,18 @@ async fn an_operator_that_may_not_have_the_lease_publishes_removals_and_says_so_
     until(PATIENCE, async || expect_eq(is_suspended(&cluster, "reporting-agent").await, true)).await;
     println!("without the Lease a removal is published {:.2} s after the start", began.elapsed().as_secs_f64());
     until(PATIENCE, async || expect_eq(cluster.page("/readyz").await?, (200, NOTE.to_owned()))).await;
-    let is_without = async || Ok::<_, String>(cluster.page("/metrics").await?.1.contains("operator_without_lease 1\n"));
-    assert!(is_without().await.unwrap());
+    let is_without = async |expected: bool| {
+        let metrics = cluster.page("/metrics").await?.1;
+        expect_eq(metrics.contains(&format!("operator_without_lease {}\n", u8::from(expected))), true)
+    };
+    until(PATIENCE, async || is_without(true).await).await;
     cluster.patch::<McpClient>("sales", "readonly-dashboard", json!({"spec": {"suspended": true}})).await;
     until(PATIENCE, async || expect_eq(is_suspended(&cluster, "readonly-dashboard").await, true)).await;
 
     let before = holder(&cluster).await;
     cluster.control_plane.kubectl(["apply", "--server-side", "-f", &repository("operator/rbac.yaml")]).unwrap();
     until(PATIENCE, async || expect_eq(cluster.page("/readyz").await?, (200, "ok\n".to_owned()))).await;
-    assert!(!is_without().await.unwrap());
+    until(PATIENCE, async || is_without(false).await).await;
     assert_ne!(holder(&cluster).await, before);
 }
 
