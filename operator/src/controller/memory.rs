@@ -17,7 +17,7 @@ use super::{
 use crate::{
     build::PodSettings,
     cluster::events::EventDraft,
-    credentials::{self, IssueRecord, IssuedCredential},
+    credentials::{self, CredentialStatus, IssueRecord, IssuedCredential},
     object::Object,
     sync::lock,
     validate::{ClientOutcome, Published},
@@ -149,6 +149,8 @@ pub struct ClientMemory {
     pub issued: BTreeMap<&'static str, Vec<IssuedCredential>>,
     /// The record of what was issued, by the kind's field, as it was last read or written; `None` if there is none.
     pub records: BTreeMap<&'static str, Option<IssueRecord>>,
+    /// What its status is to say of each credential, by the kind's field, since that was last in force. The status may not say so yet.
+    pub credentials: BTreeMap<&'static str, CredentialStatus>,
     /// The Secrets of each kind of credential, by the kind's field: that of now, and the former one.
     pub secrets: BTreeMap<&'static str, Vec<SeenSecret>>,
     /// Why one of its Secrets could not be read when it was last reconciled, in words.
@@ -171,6 +173,7 @@ impl ClientMemory {
             uid.clone_into(&mut self.uid);
             self.issued.clear();
             self.records.clear();
+            self.credentials.clear();
             self.secrets.clear();
             self.unreadable = None;
             self.status = None;

@@ -121,19 +121,28 @@ async fn apply_secret(
             (issued, Some(record), true)
         }
     };
-    let id = issued.id().to_owned();
-    let at = record.as_ref().map(|record| Time(record.at));
+    let status = CredentialStatus {
+        secret_name: name.name,
+        id: issued.id().to_owned(),
+        issued_at: record.as_ref().map(|record| Time(record.at)),
+    };
     let memory = context.of_clients.of(&client.object.namespaced_name());
-    lock(&memory).of_client(client.object.uid()).records.insert(kind.field, record);
+    {
+        let mut memory = lock(&memory);
+        let memory = memory.of_client(client.object.uid());
+        memory.records.insert(kind.field, record);
+        memory.credentials.insert(kind.field, status.clone());
+    }
     learn(context, client, kind, vec![issued]);
     if is_new {
-        let event = EventDraft::normal(kind.issued, format!("{} {id} is in Secret {}", kind.noun, name.name));
+        let message = format!("{} {} is in Secret {}", kind.noun, status.id, status.secret_name);
+        let event = EventDraft::normal(kind.issued, message);
         context.events.write::<McpClient>(&client.object.metadata, &[event]).await;
     }
     if let Some(former) = former? {
         delete_former(context, client, former).await?;
     }
-    Ok(CredentialStatus { secret_name: name.name, id, issued_at: at })
+    Ok(status)
 }
 
 /// What was issued is no longer in its Secret, or was revoked: the servers refuse it from now on, whether or not a new credential can
@@ -155,16 +164,15 @@ fn unlearn(
 }
 
 /// What was revoked is refused even while its Secret cannot be read: when it was issued is known from the last time, or from the
-/// status.
+/// status. If nothing is known about it, whatever is revoked may be it.
 fn take_away_unread(context: &Context, client: &ClientObject, kind: &CredentialKind, revocation: &Revocation) {
     let memory = context.of_clients.of(&client.object.namespaced_name());
     let record = lock(&memory).of_client(client.object.uid()).records.get(kind.field).cloned();
-    let is_revoked = match record {
-        Some(record) => revocation.revokes(record.as_ref()),
-        None => {
-            let issued = client.status.as_ref().and_then(kind.status);
-            issued.is_some_and(|issued| revocation.revokes_issued_at(issued.issued_at.map(|at| at.0)))
-        }
+    let status = client.status.as_ref().and_then(kind.status);
+    let is_revoked = match (record, status) {
+        (Some(record), _) => revocation.revokes(record.as_ref()),
+        (None, Some(issued)) => revocation.revokes_issued_at(issued.issued_at.map(|at| at.0)),
+        (None, None) => revocation.revokes(None),
     };
     if is_revoked {
         learn(context, client, kind, Vec::new());

@@ -4,7 +4,10 @@ mod access;
 mod content;
 mod input;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_crds::{
@@ -19,9 +22,10 @@ use crate::{
     cluster::{Error, object::ClientObject},
     controller::{
         context::Context,
-        memory::{ReportBasis, ServerReport},
+        memory::{ClientMemory, ReportBasis, ServerReport},
         status::{self, PACE},
     },
+    credentials::KINDS,
     sync::lock,
 };
 use content::content;
@@ -70,7 +74,7 @@ pub async fn report(
     }
     let spec = client.object.spec.as_ref().ok();
     let memory = context.of_clients.of(&client.object.namespaced_name());
-    let previous = lock(&memory).status.clone().or_else(|| client.status.clone());
+    let previous = previous(&memory, client);
     let input = StatusInput {
         generation: metadata.generation,
         spec,
@@ -88,6 +92,18 @@ pub async fn report(
         return Ok(again.min(wait));
     }
     Ok(again.min(write(context, client, content).await?))
+}
+
+/// The status before, with each credential as it was last in force: a status that waited may lack it, and is all that the next operator
+/// may know of when the credential was issued.
+fn previous(memory: &Mutex<ClientMemory>, client: &ClientObject) -> Option<McpClientStatus> {
+    let mut memory = lock(memory);
+    let memory = memory.of_client(client.object.uid());
+    let mut previous = memory.status.clone().or_else(|| client.status.clone());
+    for (kind, last) in KINDS.iter().filter_map(|kind| Some((kind, memory.credentials.get(kind.field)?))) {
+        (kind.set_status)(previous.get_or_insert_default(), Some(last.clone()));
+    }
+    previous
 }
 
 /// Each server that the client names, with its report; `None` in place of the report if there is no such server. Then those that it

@@ -102,7 +102,8 @@ async fn a_key_that_was_revoked_while_its_secret_cannot_be_read_is_taken_from_th
         (None, status(json!(issued_at)), after, Some(0)),
         (None, status(json!(issued_at)), before, None),
         (None, status(Value::Null), before, Some(0)),
-        (None, json!({}), after, None),
+        // Of which nothing is known.
+        (None, json!({}), before, Some(0)),
         (Some(Some(record(issued_at))), json!({}), after, Some(0)),
         (Some(Some(record(issued_at))), status(json!(before)), issued_at, Some(1)),
         (Some(None), json!({}), before, Some(0)),
@@ -340,4 +341,31 @@ async fn the_servers_learn_of_a_new_key_before_an_event_says_so() {
     let _ = known.set(Arc::clone(&context));
     reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
     assert_eq!(*lock(&at_event), [Some(1)]);
+}
+
+/// The next operator may know of nothing but the status when the key was issued.
+#[tokio::test]
+async fn a_status_that_is_written_first_after_a_secret_became_unreadable_has_the_key_that_is_in_force() {
+    let may_read = Arc::new(AtomicU8::new(1));
+    let api = storing({
+        let may_read = Arc::clone(&may_read);
+        move |request| {
+            let is_read = request.method == "GET" && request.path.contains("/secrets/");
+            (is_read && may_read.load(Ordering::SeqCst) == 0).then(|| refusal(403))
+        }
+    })
+    .await;
+    let context = context(&api, json!({}));
+    // The server has not reported yet, so that there is no status.
+    reconciled(&context, &name("bot"), Lane::Others).await.unwrap();
+    let status = || context.clients.get(&name("bot")).unwrap().status.clone().unwrap();
+    assert_eq!((issued(&context), status().api_key), (Some(1), None));
+    may_read.store(0, Ordering::SeqCst);
+    report(&context, false);
+    for _ in 0..2 {
+        reconciled(&context, &name("bot"), Lane::Others).await.unwrap_err();
+    }
+    let written = api.requests().into_iter().rfind(|request| request.path.contains("/status")).unwrap().body;
+    let key = &written["status"]["apiKey"];
+    assert!(key["secretName"] == "bot-key" && key["issuedAt"].is_string(), "{written}");
 }
