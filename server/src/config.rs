@@ -1,9 +1,10 @@
 //! The two documents that a server obeys, as one immutable snapshot.
 //!
-//! It promises that a snapshot never changes, that the last valid document stays in force if a new one is refused, and that any mix of an old and a new document, or of their parts, grants no access that neither of them
-//! grants: access requires a key in the credentials and a client in the policy, with the same id and the same UID, and a policy
-//! whose server half is refused grants its clients nothing new. Each part of a document counts by itself: a tool that cannot be
-//! loaded stays as it was, or is left out by a server that never had it.
+//! It promises that a snapshot never changes, that the last valid document stays in force if a new one is refused, and that any
+//! mix of an old and a new document, or of their parts, grants no access that neither of them grants: access requires a key in
+//! the credentials and a client in the policy, with the same id and the same UID, and a policy whose server half is refused
+//! grants its clients nothing new. Each part of a document counts by itself: a tool that cannot be loaded stays as it was, or is
+//! left out by a server that never had it.
 
 #[cfg(test)]
 mod accepted;

@@ -128,7 +128,8 @@ pub struct Records {
     /// The JSON pointer (RFC 6901) of the list of records in the answer. It is empty if the answer itself is the list.
     #[schemars(length(max = 512), regex(pattern = "^(/.*)?$"))]
     pub path: String,
-    /// The argument that limits the number of records. It is set to the client's maximum, within the bounds of its schema, if it is absent or higher.
+    /// The argument that limits the number of records. It is set to the client's maximum, within the bounds of its schema, if it is
+    /// absent or higher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub limit_argument: Option<String>,

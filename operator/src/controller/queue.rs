@@ -1,8 +1,8 @@
 //! What is to be reconciled, and when: one entry for each key, the earliest time wins, and no key is worked on twice at once.
 //!
-//! There are two lanes, each with bounds of its own for all keys and for those of one namespace: a namespace that begins to hang takes
-//! room from others for a second, and none after that, and removals of access wait for nothing else. A key that is added while it is worked on is given out again
-//! afterwards, so that no change is lost.
+//! There are two lanes, each with bounds of its own for all keys and for those of one namespace: a namespace that begins to hang
+//! takes room from others for a second, and none after that, and removals of access wait for nothing else. A key that is added
+//! while it is worked on is given out again afterwards, so that no change is lost.
 
 mod lane;
 

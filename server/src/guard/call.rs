@@ -65,8 +65,9 @@ impl Guard {
         Ok(Prepared { began, tool, shape, check, call })
     }
 
-    /// The second half: calls in flight, a check that takes long, audit room, limits, backend, records. Nothing is refused after the backend was called. If this future is
-    /// dropped after the start of the call was recorded, the end is recorded as `disconnected`.
+    /// The second half: calls in flight, a check that takes long, audit room, limits, backend, records. Nothing is refused after
+    /// the backend was called. If this future is dropped after the start of the call was recorded, the end is recorded as
+    /// `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
         let Prepared { began, tool, shape, check, call } = prepared;
         let refused = |refusal: &Refusal| {

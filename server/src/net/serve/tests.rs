@@ -34,9 +34,10 @@ use crate::{
     net::{self, AtStop, BodyBounds, BodyRefusal, Budget, LiveStream, StreamBounds, read_body},
 };
 
-/// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 64 MiB, `/held`
-/// once it is released and `/peer` with the peer's address. A caller that has the header is identified. `/messages` is a call that is answered by three messages, one every 600 ms; `/quiet`
-/// and `/flood` are live streams, one without any message and one that never pauses.
+/// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 64 MiB,
+/// `/held` once it is released and `/peer` with the peer's address. A caller that has the header is identified. `/messages` is a
+/// call that is answered by three messages, one every 600 ms; `/quiet` and `/flood` are live streams, one without any message and
+/// one that never pauses.
 struct Answers {
     held: Held,
     given_up: GivenUp,

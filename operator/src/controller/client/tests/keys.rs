@@ -45,6 +45,22 @@ fn issued(context: &Context) -> Option<usize> {
     issued.map(|issued| issued.len())
 }
 
+/// The operator has read the client's key.
+fn know_key(context: &Context) {
+    let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
+    let memory = context.of_clients.of(&name("bot"));
+    lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
+}
+
+/// The spec revokes the client's keys that were issued before this time.
+fn revoke(context: &Context, before: &str) {
+    let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
+    let spec = edited.object.spec.as_mut().unwrap();
+    spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(before.parse().unwrap()));
+    edited.object.metadata.resource_version = Some("1000".into());
+    context.clients.answer(edited).unwrap();
+}
+
 #[tokio::test]
 async fn what_is_no_longer_in_its_secret_is_taken_from_the_servers_whether_or_not_a_new_key_can_be_created() {
     let now = "2026-01-01T00:00:00Z";
@@ -76,9 +92,7 @@ async fn what_is_no_longer_in_its_secret_is_taken_from_the_servers_whether_or_no
             report(&context, false);
             let _ = context.of_servers.of(&name("crm"));
             if is_known {
-                let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
-                let memory = context.of_clients.of(&name("bot"));
-                lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
+                know_key(&context);
             }
             let before = api.requests().len();
             reconciled(&context, &name("bot"), Lane::Removals).await.unwrap();
@@ -111,17 +125,11 @@ async fn a_key_that_was_revoked_while_its_secret_cannot_be_read_is_taken_from_th
         let api = storing(|request| request.path.contains("/secrets/").then(|| refusal(403))).await;
         let context = context(&api, status);
         if let Some(record) = &known {
-            let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
+            know_key(&context);
             let memory = context.of_clients.of(&name("bot"));
-            let mut memory = lock(&memory);
-            memory.of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
-            memory.records.insert("apiKey", record.clone());
+            lock(&memory).records.insert("apiKey", record.clone());
         }
-        let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
-        let spec = edited.object.spec.as_mut().unwrap();
-        spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(revoke_before.parse().unwrap()));
-        edited.object.metadata.resource_version = Some("1000".into());
-        context.clients.answer(edited).unwrap();
+        revoke(&context, revoke_before);
         for lane in [Lane::Removals, Lane::Others] {
             let _ = reconciled(&context, &name("bot"), lane).await;
             assert_eq!(issued(&context), expected, "{known:?}, revoked before {revoke_before}");
@@ -142,14 +150,8 @@ async fn a_key_that_was_revoked_while_its_former_secret_cannot_be_read_is_taken_
         .await;
         let status = json!({"apiKey": {"secretName": "former-key", "keyId": "0123456789ab", "issuedAt": issued_at}});
         let context = context(&api, status);
-        let key = (credentials::KINDS[0].read)(&(credentials::KINDS[0].create)([1; 32])).unwrap();
-        let memory = context.of_clients.of(&name("bot"));
-        lock(&memory).of_client("uid-of-bot").issued.insert("apiKey", vec![key]);
-        let mut edited = (*context.clients.get(&name("bot")).unwrap()).clone();
-        let spec = edited.object.spec.as_mut().unwrap();
-        spec.credentials.api_key.as_mut().unwrap().revoke_before = Some(Time(revoke_before.parse().unwrap()));
-        edited.object.metadata.resource_version = Some("1000".into());
-        context.clients.answer(edited).unwrap();
+        know_key(&context);
+        revoke(&context, revoke_before);
         for lane in [Lane::Removals, Lane::Others] {
             let _ = reconciled(&context, &name("bot"), lane).await;
             assert_eq!(issued(&context), Some(expected), "{code}, revoked before {revoke_before}");
