@@ -233,8 +233,11 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
 }
 
 impl Server {
+    /// A connection that sends small pieces at once, as clients do (RFC 9293, section 3.7.4).
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     /// Sends a GET on a connection of its own.

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 
 use super::*;
 
+/// How long a peer that is served may stall: many times what a busy machine takes for a round trip.
+const STALL: Duration = Duration::from_secs(2);
 /// Longer than this, a thread without a processor may make a peer seem to stall.
-const DISTURBED: Duration = Duration::from_millis(100);
+const DISTURBED: Duration = Duration::from_millis(200);
 
 /// Makes an attempt again if it failed while this thread had no processor for a while: what the server then took for a peer that
 /// stalls was the machine.
@@ -151,12 +153,12 @@ async fn an_answer_that_is_taken_slowly_is_served() {
 }
 
 async fn take_slowly() {
-    let server = server(|_| {}).await;
+    let server = server(|bounds| bounds.write_stall = STALL).await;
     let mut client = pinging(&server, 20_000).await;
     let mut body = client.send_request(large()).await.unwrap().into_body();
     let began = Instant::now();
     // The time is what is tested: it is longer than a peer may stall.
-    while began.elapsed() < Duration::from_secs(4) {
+    while began.elapsed() < 2 * STALL {
         body.frame().await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -169,7 +171,7 @@ async fn every_answer_is_served_however_large_those_before_it_are() {
 }
 
 async fn take_three() {
-    let server = server(|_| {}).await;
+    let server = server(|bounds| bounds.write_stall = STALL).await;
     let mut client = pinging(&server, 100_000).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
