@@ -10,12 +10,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::future::AbortHandle;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::streams;
 

@@ -1,14 +1,12 @@
 //! The body of a request: received whole, or not at all.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use tokio::time::Instant;
 
 use super::{BodyBounds, OverBudget, Share};
 
@@ -107,7 +105,7 @@ where
             let began = *began.get_or_insert_with(Instant::now);
             let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
             let until = began + bounds.within.min(GRACE + at_least_rate);
-            tokio::time::timeout_at(until.into(), frame).await.map_err(|_| BodyRefusal::TooSlow)?
+            tokio::time::timeout_at(until, frame).await.map_err(|_| BodyRefusal::TooSlow)?
         }
     };
     frame.transpose().map_err(|_| BodyRefusal::Broken)

@@ -6,12 +6,13 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
+use tokio::time::Instant;
 
 use super::{
     Accepted, Bounds, ConnectionFacts, Listener, ResponseBody, Stream,

@@ -1,4 +1,7 @@
 //! A server of a few fixed answers, and what its tests share.
+//!
+//! Its peers are pipes and its clock is virtual: time passes only while nobody has anything to do, so that no load of the machine
+//! makes anybody late. What only a system's sockets show has a server on TCP, and the clock of the machine.
 
 mod closing;
 mod connections;
@@ -11,7 +14,6 @@ mod streams;
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -22,19 +24,21 @@ use futures::{
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
+use self::listeners::Pipes;
 use super::*;
 use crate::{
     fingerprint::Fingerprint,
     net::{self, AtStop, BodyBounds, BodyRefusal, Budget, LiveStream, StreamBounds, read_body},
 };
 
-/// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 64 MiB,
+/// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 4 MiB,
 /// `/held` once it is released and `/peer` with the peer's address. A caller that has the header is identified. `/messages` is a
 /// call that is answered by three messages, one every 600 ms; `/quiet` and `/flood` are live streams, one without any message and
 /// one that never pauses.
@@ -94,7 +98,7 @@ impl Held {
     }
 }
 
-/// Longer than anything in a test takes on a busy machine.
+/// Longer than anything in a test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BODY: BodyBounds =
     BodyBounds { max: 1_000, within: PATIENCE, least_rate: 100, held_of_identity: 1_500, held: 2_500 };
@@ -117,7 +121,7 @@ impl Answers {
         let who = Fingerprint::of(&[who]);
         Ok(match request.uri().path() {
             path @ ("/small" | "/large") => {
-                let mut body = ResponseBody::whole(vec![b'x'; if path == "/small" { 12 << 10 } else { 64 << 20 }]);
+                let mut body = ResponseBody::whole(vec![b'x'; if path == "/small" { 12 << 10 } else { 4 << 20 }]);
                 body.holding(Box::new(Countable(Some(self.given_up.clone()))));
                 body
             }
@@ -190,8 +194,9 @@ impl Handler for Answers {
     }
 }
 
-struct Server {
-    address: SocketAddr,
+struct Server<P = mpsc::Sender<DuplexStream>> {
+    /// How peers reach it.
+    peers: P,
     held: Held,
     given_up: GivenUp,
     /// What was counted.
@@ -204,23 +209,27 @@ struct Server {
 }
 
 fn bounds() -> Bounds {
-    Bounds {
-        headers_within: Duration::from_millis(400),
-        idle: PATIENCE,
-        write_stall: Duration::from_millis(400),
-        ..Bounds::default()
-    }
+    Bounds { headers_within: PATIENCE, idle: PATIENCE, write_stall: Duration::from_millis(400), ..Bounds::default() }
 }
 
-async fn server(adjust: impl FnOnce(&mut Bounds)) -> Server {
+fn server(adjust: impl FnOnce(&mut Bounds)) -> Server {
     let mut bounds = bounds();
     adjust(&mut bounds);
-    server_with(bounds, STREAM).await
+    server_with(bounds, STREAM)
 }
 
-async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
+fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
+    let (peers, accepted) = mpsc::channel(256);
+    start(Pipes(accepted), peers, bounds, stream)
+}
+
+async fn tcp_server() -> Server<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    start(listener, address, bounds(), STREAM)
+}
+
+fn start<L: Listener + 'static, P>(listener: L, peers: P, bounds: Bounds, stream: StreamBounds) -> Server<P> {
     let connections = Connections::default();
     let (stop, stopped) = oneshot::channel();
     let answers = Answers::new(stream);
@@ -229,19 +238,19 @@ async fn server_with(bounds: Bounds, stream: StreamBounds) -> Server {
     let task = tokio::spawn(serve(listener, Arc::new(answers), bounds, connections.clone(), async {
         stopped.await.unwrap_or(PATIENCE)
     }));
-    Server { address, held, given_up, statuses, bodies, streams, connections, stop, task }
+    Server { peers, held, given_up, statuses, bodies, streams, connections, stop, task }
 }
 
 impl Server {
-    /// A connection that sends small pieces at once, as clients do (RFC 9293, section 3.7.4).
-    async fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+    async fn connect(&self) -> DuplexStream {
+        let (mut ours, theirs) = duplex(64 << 10);
+        ours.write_all(&[1]).await.unwrap();
+        self.peers.send(theirs).await.unwrap();
+        ours
     }
 
     /// Sends a GET on a connection of its own.
-    async fn get(&self, path: &str) -> TcpStream {
+    async fn get(&self, path: &str) -> DuplexStream {
         let mut stream = self.connect().await;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
         stream
@@ -253,7 +262,9 @@ impl Server {
         stream.write_all(bytes).await.unwrap();
         read_to_close(&mut stream).await
     }
+}
 
+impl<P> Server<P> {
     async fn until_connections(&self, expected: usize) {
         wait_until("the number of connections", || self.connections.count() == expected).await;
     }
@@ -265,6 +276,11 @@ async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// Whether so many milliseconds have passed.
+fn between(least: u64, most: u64, began: Instant) -> bool {
+    (Duration::from_millis(least)..=Duration::from_millis(most)).contains(&began.elapsed())
 }
 
 async fn read_to_close(stream: &mut (impl AsyncRead + Unpin)) -> String {

@@ -9,7 +9,7 @@ const LAST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\
 
 /// What a peer reads until the connection ends. A reset is an error: it destroys what the peer has not read, and does not show that
 /// nothing was done.
-async fn read_to_clean_end(stream: &mut TcpStream) -> String {
+async fn read_to_clean_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     ended.expect("the server must close the connection").expect("not reset");
@@ -25,29 +25,32 @@ fn send_at_once(stream: TcpStream, bytes: &[u8]) -> TcpStream {
     TcpStream::from_std(stream).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_behind_the_last_answer_is_not_begun_and_does_not_destroy_that_answer() {
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
-    let mut stream = server.get("/held").await;
+    let server = server(|_| {});
+    let (mut reader, mut writer) = tokio::io::split(server.get("/held").await);
     server.held.until_started().await;
-    // More than the server reads ahead: what is left in the system would reset the connection when it is closed.
+    // More than the server reads ahead: what it leaves unread would reset a connection of TCP when it is closed.
     let behind = format!("POST /held HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n{}", "x".repeat(300_000));
-    stream.write_all(behind.as_bytes()).await.unwrap();
+    let writing = tokio::spawn(async move { writer.write_all(behind.as_bytes()).await.map(|()| writer) });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(!writing.is_finished(), "the server must not read everything ahead");
     server.connections.drain();
     server.held.release();
-    let answer = read_to_clean_end(&mut stream).await;
+    let answer = read_to_clean_end(&mut reader).await;
     assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("released"), "{answer}");
     assert_eq!(*server.held.started.borrow(), 1, "the second request is not begun");
-    stream.write_all(b"and more").await.expect("not reset afterwards either");
-    drop(stream);
+    let mut writer = writing.await.unwrap().expect("everything must be read");
+    writer.write_all(b"and more").await.expect("not reset afterwards either");
+    drop((reader, writer));
     server.until_connections(0).await;
 }
 
 /// Connections that have been idle for so long that a stop closes them at once.
-async fn idle_for_long(server: &Server, count: usize) -> Vec<TcpStream> {
+async fn idle_for_long<S: AsyncRead + AsyncWrite + Unpin>(count: usize, connect: impl AsyncFn() -> S) -> Vec<S> {
     let mut idle = Vec::new();
     for _ in 0..count {
-        let mut stream = server.connect().await;
+        let mut stream = connect().await;
         echo(&mut stream, "before").await;
         idle.push(stream);
     }
@@ -58,8 +61,8 @@ async fn idle_for_long(server: &Server, count: usize) -> Vec<TcpStream> {
 
 #[tokio::test]
 async fn a_request_that_has_arrived_when_an_idle_connection_is_to_be_closed_is_answered() {
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
-    let idle = idle_for_long(&server, 20).await;
+    let server = tcp_server().await;
+    let idle = idle_for_long(20, async || TcpStream::connect(server.peers).await.unwrap()).await;
     let sent: Vec<_> = idle.into_iter().map(|stream| send_at_once(stream, LAST)).collect();
     // The connections are told to close before the runtime has heard of the requests.
     let mut ending = pin!(server.connections.end(PATIENCE));
@@ -71,10 +74,10 @@ async fn a_request_that_has_arrived_when_an_idle_connection_is_to_be_closed_is_a
     assert!(ending.await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_sends_a_request_while_idle_connections_are_closed_is_answered_or_sees_a_clean_end() {
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
-    let idle = idle_for_long(&server, 150).await;
+    let server = server(|_| {});
+    let idle = idle_for_long(150, async || server.connect().await).await;
     server.stop.send(PATIENCE).unwrap();
     let callers: Vec<_> = (1..)
         .zip(idle)
@@ -93,9 +96,9 @@ async fn whoever_sends_a_request_while_idle_connections_are_closed_is_answered_o
     assert!(server.task.await.unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_sent_after_the_end_of_a_connection_does_not_reset_it() {
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let server = server(|_| {});
     let (mut known, mut new) = (server.connect().await, server.connect().await);
     echo(&mut known, "before").await;
     server.until_connections(2).await;
@@ -112,9 +115,9 @@ async fn a_request_that_is_sent_after_the_end_of_a_connection_does_not_reset_it(
     assert!(server.task.await.unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_was_idle_for_too_long_ends_in_the_same_way() {
-    let server = server(|bounds| bounds.idle = Duration::from_millis(100)).await;
+    let server = server(|bounds| bounds.idle = Duration::from_millis(100));
     let mut stream = server.connect().await;
     echo(&mut stream, "before").await;
     assert_eq!(read_to_clean_end(&mut stream).await, "");
@@ -126,9 +129,9 @@ async fn a_connection_that_was_idle_for_too_long_ends_in_the_same_way() {
     server.until_connections(0).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let server = server(|_| {});
     let mut callers = Vec::new();
     for _ in 0..8 {
         let mut stream = server.connect().await;
@@ -139,6 +142,8 @@ async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
                 while !answer.ends_with(b"last") {
                     assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed without an answer");
                 }
+                // Otherwise no time would pass.
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 if String::from_utf8_lossy(&answer).contains("connection: close") {
                     return read_to_clean_end(&mut stream).await;
                 }
@@ -149,7 +154,8 @@ async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
     let mut new = server.connect().await;
     server.until_connections(9).await;
     server.stop.send(PATIENCE).unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Just before a stop gives it up.
+    tokio::time::sleep(Duration::from_millis(490)).await;
     new.write_all(LAST).await.unwrap();
     assert!(read_to_clean_end(&mut new).await.ends_with("last"));
     for caller in callers {
@@ -160,8 +166,8 @@ async fn callers_that_ask_again_at_once_are_answered_although_nothing_drains() {
 
 #[tokio::test]
 async fn whoever_connects_and_sends_while_the_listener_closes_is_answered_or_not_connected() {
-    let server = server(|_| {}).await;
-    let address = server.address;
+    let server = tcp_server().await;
+    let address = server.peers;
     let answered: [_; 8] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = answered
         .iter()
@@ -202,7 +208,7 @@ fn http2_pong(payload: &[u8]) -> Vec<u8> {
 }
 
 /// The next frame: its type, its stream and its payload.
-async fn frame(stream: &mut TcpStream) -> io::Result<(u8, u32, Vec<u8>)> {
+async fn frame(stream: &mut DuplexStream) -> io::Result<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await?;
     let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
@@ -210,39 +216,36 @@ async fn frame(stream: &mut TcpStream) -> io::Result<(u8, u32, Vec<u8>)> {
     Ok((head[3], u32::from_be_bytes(head[5..].try_into().unwrap()), payload))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_of_http_2_that_crosses_the_first_goaway_is_done_and_the_last_one_names_it() {
     const HEADERS: u8 = 1;
     const PING: u8 = 6;
     const GOAWAY: u8 = 7;
-    let server = server(|bounds| bounds.idle = PATIENCE).await;
+    let server = server(|_| {});
     let mut stream = server.connect().await;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     stream.write_all(&http2_request(1)).await.unwrap();
     while frame(&mut stream).await.unwrap().0 != HEADERS {}
     server.connections.drain();
-    let (mut seen, mut ping) = (Vec::new(), Vec::new());
+    let (mut answered, mut last, mut ping) = (Vec::new(), Vec::new(), Vec::new());
     while let Ok((kind, id, payload)) = frame(&mut stream).await {
         match kind {
-            HEADERS => seen.push(format!("an answer on {id}")),
-            GOAWAY => {
-                let last = u32::from_be_bytes(payload[..4].try_into().unwrap());
-                seen.push(format!("GOAWAY after {last}"));
-            }
+            HEADERS => answered.push(id),
+            GOAWAY => last.push(u32::from_be_bytes(payload[..4].try_into().unwrap())),
             PING => ping = payload,
             _ => {}
         }
-        if seen == [format!("GOAWAY after {}", u32::MAX >> 1)] && !ping.is_empty() {
+        if last == [u32::MAX >> 1] && !ping.is_empty() {
             stream.write_all(&http2_request(3)).await.unwrap();
             stream.write_all(&http2_pong(&std::mem::take(&mut ping))).await.unwrap();
         }
     }
-    assert_eq!(seen, ["GOAWAY after 2147483647", "an answer on 3", "GOAWAY after 3"]);
+    assert_eq!((last, answered), (vec![u32::MAX >> 1, 3], vec![3]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_accepted_after_everything_was_cut_off_is_not_served() {
-    let server = server(|_| {}).await;
+    let server = server(|_| {});
     let mut before = server.get("/held").await;
     server.held.until_started().await;
     server.connections.abort();
