@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Waker},
@@ -31,7 +31,7 @@ pub(super) struct Activity {
     /// The answers that wait for the peer, by the numbers of their requests: all of HTTP/2, and those of HTTP/1 that are sent in
     /// pieces.
     unread: Mutex<HashMap<u64, Unread>>,
-    /// Whether a caller that is identified has used the connection.
+    /// Whether the last answer was for a caller that is identified.
     is_known: AtomicBool,
     /// Whether a write waits for the peer.
     write_waits: AtomicBool,
@@ -60,8 +60,8 @@ struct Unread {
     taken: u64,
     /// A live stream has no rate: it may have nothing to send.
     has_rate: bool,
-    /// Gives up its stream; on HTTP/1 there is none.
-    stream: Option<AbortHandle>,
+    /// Gives up its stream. On HTTP/1 there is none, and a stream whose task has ended cannot be given up: HTTP/2 holds what is left.
+    stream: Weak<AbortHandle>,
 }
 
 /// What a connection is doing. `after` counts what it did before: while the state stays equal, nothing has happened.
@@ -98,18 +98,21 @@ impl Activity {
 
     /// Gives up each answer that has made no progress for `stall`, or was taken at less than `least_rate` bytes a second since it
     /// began, after as long a grace. Only answers count: a ping moves the socket too. Returns whether the connection is to be cut
-    /// off for it: on HTTP/2 only the stream ends.
+    /// off for it: on HTTP/2 only the stream ends, as long as its task runs.
     pub(super) fn give_up_slow(&self, stall: Duration, least_rate: u32, now: Instant) -> bool {
         let is_slow = |answer: &&Unread| {
             let lasting = now.saturating_duration_since(answer.since).saturating_sub(stall).as_secs_f64();
             now.saturating_duration_since(answer.moved) > stall
                 || (answer.has_rate && lasting * f64::from(least_rate) > answer.taken as f64)
         };
-        let unread = self.unread.lock();
-        let (streams, others): (Vec<_>, Vec<_>) =
-            unread.values().filter(is_slow).map(|answer| &answer.stream).partition(|stream| stream.is_some());
-        streams.into_iter().flatten().for_each(AbortHandle::abort);
-        !others.is_empty()
+        let mut is_cut_off = false;
+        for answer in self.unread.lock().values().filter(is_slow) {
+            match answer.stream.upgrade() {
+                Some(stream) => stream.abort(),
+                None => is_cut_off = true,
+            }
+        }
+        is_cut_off
     }
 
     /// If every request in flight waits for the peer to take its answer: when the peer last took some.
@@ -120,12 +123,12 @@ impl Activity {
         since.filter(|_| unread.len() as u64 == in_flight)
     }
 
-    /// A caller was identified on the connection.
-    pub(super) fn identified(&self) {
-        self.is_known.store(true, Relaxed);
+    /// The caller of the last request was identified, or was not.
+    pub(super) fn identified(&self, is_known: bool) {
+        self.is_known.store(is_known, Relaxed);
     }
 
-    /// Whether nobody was identified on the connection yet.
+    /// Whether the caller of the last request was not identified.
     pub(super) fn is_strangers(&self) -> bool {
         !self.is_known.load(Relaxed)
     }

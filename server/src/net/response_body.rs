@@ -14,7 +14,10 @@ use futures::{Stream, stream::BoxStream};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
-use super::{Share, StreamBounds, activity::Activity};
+use super::{
+    Share, StreamBounds,
+    activity::{Activity, RequestInFlight},
+};
 use crate::fingerprint::Fingerprint;
 
 /// The body of every response.
@@ -30,6 +33,8 @@ pub struct ResponseBody {
 pub(super) struct Account {
     held: Option<Box<dyn Held>>,
     share: Option<Share>,
+    /// On HTTP/2, whose peer may leave the last piece unread after the task of its stream has ended.
+    _request: Option<RequestInFlight>,
 }
 
 /// What is held until a body was written. If it is dropped before, the body was given up.
@@ -64,17 +69,15 @@ pub struct LiveStream {
     longest_life: Pin<Box<Sleep>>,
     at_stop: AtStop,
     stopped: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Its place among the open streams.
-    _slot: Share,
 }
 
 impl LiveStream {
-    /// A stream of `pieces`. `keep_alive` means nothing to the peer, and `slot` is given back when the stream ends.
+    /// A stream of `pieces`. `keep_alive` means nothing to the peer.
     pub fn new(
         pieces: BoxStream<'static, Bytes>,
         keep_alive: &'static [u8],
         at_stop: AtStop,
-        (bounds, slot): (&StreamBounds, Share),
+        bounds: &StreamBounds,
     ) -> Self {
         let mut next_keep_alive = tokio::time::interval(bounds.keep_alive);
         next_keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,7 +89,6 @@ impl LiveStream {
             longest_life: Box::pin(tokio::time::sleep(bounds.longest_life)),
             at_stop,
             stopped: None,
-            _slot: slot,
         }
     }
 
@@ -104,6 +106,11 @@ impl LiveStream {
 }
 
 impl Account {
+    /// The request ends with the account.
+    pub(super) fn with(self, request: Option<RequestInFlight>) -> Self {
+        Self { _request: request, ..self }
+    }
+
     /// The last byte was written.
     pub(super) fn written(self) {
         self.held.into_iter().for_each(|mut held| held.written());
@@ -120,8 +127,11 @@ impl ResponseBody {
         Self::new(Kind::Whole(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()))
     }
 
-    pub fn stream(stream: LiveStream) -> Self {
-        Self::new(Kind::Stream(Box::new(stream)))
+    /// A stream with its place among those that are open, which is given back when the stream was written or given up.
+    pub fn stream(stream: LiveStream, slot: Share) -> Self {
+        let mut body = Self::new(Kind::Stream(Box::new(stream)));
+        body.taken_from(slot);
+        body
     }
 
     fn new(kind: Kind) -> Self {

@@ -168,9 +168,7 @@ impl<H: Handler> Connection<H> {
             let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
             async move {
                 let mut response = handler.clone().handle(request, &facts).await;
-                if response.body().identity().is_some() {
-                    in_flight.activity.identified();
-                }
+                in_flight.activity.identified(response.body().identity().is_some());
                 let is_counted = response.body().is_counted();
                 if in_flight.is_http2 {
                     response = unread.account(response, peer, || handler.overloaded());

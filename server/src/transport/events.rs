@@ -17,8 +17,8 @@ const KEEP_ALIVE: &[u8] = b":\n\n";
 /// A response that streams messages. `slot` is its place among the open streams.
 pub fn respond(messages: Messages, at_stop: AtStop, bounds: &StreamBounds, slot: Share) -> Response<ResponseBody> {
     let events = messages.map(|message| event(&message)).boxed();
-    let stream = LiveStream::new(events, KEEP_ALIVE, at_stop, (bounds, slot));
-    let mut response = Response::new(ResponseBody::stream(stream));
+    let stream = LiveStream::new(events, KEEP_ALIVE, at_stop, bounds);
+    let mut response = Response::new(ResponseBody::stream(stream, slot));
     response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
     response

@@ -10,6 +10,7 @@ mod listeners;
 mod neighbours;
 mod requests;
 mod streams;
+mod windows;
 
 use std::{
     net::SocketAddr,
@@ -163,7 +164,7 @@ impl Answers {
     ) -> Result<ResponseBody, u16> {
         let mut slot = self.streams.share(who);
         slot.grow(1).map_err(|_| 429_u16)?;
-        Ok(ResponseBody::stream(LiveStream::new(pieces, KEEP_ALIVE.as_bytes(), at_stop, (&self.stream, slot))))
+        Ok(ResponseBody::stream(LiveStream::new(pieces, KEEP_ALIVE.as_bytes(), at_stop, &self.stream), slot))
     }
 }
 
