@@ -56,8 +56,8 @@ struct Unsettled<T> {
     unwritten_since: Instant,
     /// Since when its bytes are the same.
     same_since: Instant,
-    /// Since when there is something that does not count.
-    restless_since: Instant,
+    /// Since when there is something that does not count, and whether that was reported because it took long.
+    restless: (Instant, bool),
 }
 
 /// What a look at a file found.
@@ -116,7 +116,7 @@ impl<T> Document<T> {
 
     /// Whether the file, or a part of it, is refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.is_some()
+        self.refused.is_some() || self.unsettled.as_ref().is_some_and(|unsettled| unsettled.restless.1)
     }
 
     /// Forgets which bytes were read, so that they are parsed again.
@@ -155,8 +155,8 @@ impl<T: Sealed> Document<T> {
             return Change::default();
         }
         let before = self.unsettled.take();
-        let restless_since = before.as_ref().map_or(now, |before| before.restless_since);
-        let unsettled = match before {
+        let (restless_since, is_reported) = before.as_ref().map_or((now, false), |before| before.restless);
+        let mut unsettled = match before {
             Some(before) if before.contents.digest == contents.digest => {
                 let unwritten_since = if before.contents == contents { before.unwritten_since } else { now };
                 Unsettled { contents, unwritten_since, ..before }
@@ -166,7 +166,13 @@ impl<T: Sealed> Document<T> {
                     Ok(text) => parse(text),
                     Err(_) => Err(Finding::new("", "is not UTF-8 text").into()),
                 };
-                Unsettled { contents, parsed, unwritten_since: now, same_since: now, restless_since }
+                Unsettled {
+                    contents,
+                    parsed,
+                    unwritten_since: now,
+                    same_since: now,
+                    restless: (restless_since, is_reported),
+                }
             }
         };
         let is_sealed = matches!(&unsettled.parsed, Ok((document, _)) if document.is_sealed());
@@ -176,15 +182,17 @@ impl<T: Sealed> Document<T> {
             self.read = Some(contents.digest);
             return self.take_up(unsettled.parsed);
         }
+        unsettled.restless.1 = now - restless_since >= RESTLESS_AFTER;
+        let is_to_be_reported = unsettled.restless.1 && !is_reported;
         self.unsettled = Some(unsettled);
-        if now - restless_since < RESTLESS_AFTER {
-            return Change::default();
-        }
-        let message = format!(
-            "the file keeps changing; a document without a revision counts once it stays the same for {} ms",
-            settled_after.as_millis()
-        );
-        self.refuse(&message, false)
+        let message = || {
+            format!(
+                "the file keeps changing; a document without a revision counts once it stays the same for {} ms",
+                settled_after.as_millis()
+            )
+        };
+        let refused = is_to_be_reported.then(|| Refused { field: String::new(), message: message() });
+        Change { is_loaded: false, refused }
     }
 
     /// Refuses the file as a whole. The same refusal is reported once.

@@ -117,19 +117,22 @@ fn a_file_that_is_written_all_the_time_counts_if_it_stays_the_same_and_is_report
     let path = directory.path().join("n");
     let began = Instant::now();
     let mut document = Document::default();
-    let mut look = |ms: u64, text: &str| {
+    let look = |document: &mut Document<u32>, ms: u64, text: &str| {
         std::fs::write(&path, text).unwrap();
         let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
         document.reload(&path, (began + Duration::from_millis(ms), SETTLED_AFTER), number)
     };
-    let changes: Vec<_> = (0..=20).map(|n| look(n * 100, "7")).collect();
+    let changes: Vec<_> = (0..=20).map(|n| look(&mut document, n * 100, "7")).collect();
     assert_eq!((changes[19].clone(), changes[20].clone()), (NOTHING, LOADED));
     let texts = ["1", "3"].into_iter().cycle();
-    let changes: Vec<_> = (30..100).zip(texts).map(|(n, text)| look(n * 100, text)).collect();
+    let changes: Vec<_> = (30..100).zip(texts).map(|(n, text)| look(&mut document, n * 100, text)).collect();
     let reported: Vec<_> = changes.iter().flat_map(|change| &change.refused).collect();
     assert_eq!((reported.len(), changes.iter().any(|change| change.is_loaded)), (1, false));
     assert!(reported[0].message.starts_with("the file keeps changing"), "{reported:?}");
+    assert!(document.is_refused());
+    assert_eq!(look(&mut document, 10_000, "7"), NOTHING);
+    assert!(!document.is_refused(), "all of it was undone");
 }
 
 #[test]
