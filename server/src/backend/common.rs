@@ -145,11 +145,12 @@ impl PreparedCall<'_> {
                 };
                 let result = tokio::select! {
                     biased;
-                    () = cancellation.cancelled() => return Err(Failure::Cancelled),
+                    () = cancellation.cancelled() => Err(Failure::Cancelled.after(sent.status())),
                     () = withdrawn => return Err(Failure::Withdrawn),
-                    result = tokio::time::timeout(timeout, exchange) => result,
+                    result = tokio::time::timeout(timeout, exchange) => {
+                        result.unwrap_or_else(|_| Err(Failure::Timeout(timeout).after(sent.status())))
+                    }
                 };
-                let result = result.unwrap_or(Err(Failure::Timeout(timeout)));
                 if is_response(&result) {
                     backend.breaker.succeeded();
                 }
@@ -234,6 +235,31 @@ mod tests {
             running
         });
         assert_eq!((result, running, calls.running()), (Err(Failure::Cancelled), 1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_a_status_said_holds_although_the_rest_of_the_response_never_comes() {
+        let refused = |status| Failure::Status { status, text: String::new() };
+        for (status, timed_out, cancelled) in [
+            (
+                200,
+                Failure::Unread(Box::new(Failure::Timeout(Duration::ZERO))),
+                Failure::Unread(Failure::Cancelled.into()),
+            ),
+            (409, refused(409), refused(409)),
+            (502, refused(502), refused(502)),
+        ] {
+            let work = fake::tool_work(move || {
+                let sent = Sent::default();
+                sent.responded(status.try_into().unwrap());
+                Exchange::Pending(pending().boxed(), sent)
+            });
+            let (canceller, cancellation) = Cancellation::pair();
+            canceller.cancel();
+            let found =
+                [run(&work, Duration::ZERO, &Cancellation::never()).await, run(&work, MINUTE, &cancellation).await];
+            assert_eq!(found, [Err(timed_out), Err(cancelled)], "{status}");
+        }
     }
 
     #[tokio::test]

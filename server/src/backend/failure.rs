@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::audit::record::CallError;
 
 /// A call failed at its backend.
@@ -42,11 +44,22 @@ pub enum Effected {
 }
 
 impl Failure {
-    /// Whether the backend did what was asked.
+    /// Why there is no complete response, if the backend has responded with this status before.
+    pub(super) fn after(self, status: Option<StatusCode>) -> Self {
+        match status {
+            None => self,
+            Some(status) if status.is_success() => Self::Unread(Box::new(self)),
+            Some(status) => Self::Status { status: status.as_u16(), text: String::new() },
+        }
+    }
+
+    /// Whether the backend did what was asked. A gateway that gives up may have passed the request on, and a service that fails, or
+    /// that points to something else, may have done it before.
     pub fn effected(&self) -> Effected {
         match self {
             Self::TooLarge | Self::Malformed | Self::RecordsMissing | Self::Unread(_) => Effected::Yes,
             Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
+            Self::Status { status: 300..400 | 408 | 500.., .. } => Effected::Unknown,
             Self::Suspended | Self::Busy | Self::Unreachable | Self::Withdrawn | Self::Status { .. } => Effected::No,
         }
     }
@@ -87,7 +100,12 @@ impl Failure {
             Self::TooLarge => format!("Backend '{backend}' returned a response that is too large."),
             Self::Malformed => format!("Backend '{backend}' returned a response that is not valid JSON."),
             Self::RecordsMissing => format!("Backend '{backend}' returned a response without the list of records."),
-            Self::Unread(why) => why.message(backend),
+            Self::Unread(why) => match **why {
+                Self::Timeout(timeout) => {
+                    format!("Backend '{backend}' did not respond completely within {} ms.", timeout.as_millis())
+                }
+                ref why => why.message(backend),
+            },
         }
     }
 }

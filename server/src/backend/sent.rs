@@ -1,25 +1,28 @@
-//! Whether the request of a call was sent. Until then the call can be withdrawn: then it is never sent.
+//! How far a call has come at its backend. Until its request was sent it can be withdrawn: then it is never sent. Once the backend
+//! has responded with a status, that says what became of the call, even if the rest of the response never comes.
 
 use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicU16, Ordering::SeqCst},
     },
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-const WAITS: u8 = 0;
-const SENT: u8 = 1;
-const WITHDRAWN: u8 = 2;
+// Any other value is the status of the response, which is at least 100.
+const WAITS: u16 = 0;
+const SENT: u16 = 1;
+const WITHDRAWN: u16 = 2;
 
-/// Whether a call waits, was sent or was withdrawn. Clones share it.
+/// Whether a call waits, was sent or was withdrawn, or with which status the backend responded. Clones share it.
 #[derive(Clone, Default)]
-pub struct Sent(Arc<AtomicU8>);
+pub struct Sent(Arc<AtomicU16>);
 
 /// The call was withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,16 @@ impl Sent {
     /// Withdraws the call, unless it was sent; returns whether it was not.
     pub fn withdraw(&self) -> bool {
         self.0.compare_exchange(WAITS, WITHDRAWN, SeqCst, SeqCst).is_ok()
+    }
+
+    /// The backend responded with this status.
+    pub fn responded(&self, status: StatusCode) {
+        self.0.store(status.as_u16(), SeqCst);
+    }
+
+    /// With which status the backend responded, if it did.
+    pub fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.0.load(SeqCst)).ok()
     }
 
     /// The body of the request.

@@ -17,7 +17,7 @@ use crate::{
     audit::{
         Reservation,
         arguments::ArgumentShape,
-        record::{CallEnd, CallStart, Record},
+        record::{CallEnd, CallError, CallStart, Record},
     },
     backend::{Effected, Failure, PreparedCall},
     cancellation::Cancellation,
@@ -159,9 +159,9 @@ impl Guard {
                     let bytes = members.len() as u64;
                     room.conclude(&CallEnd::Success { records_returned: None, bytes, left_out: Some(error) });
                 } else {
-                    count(match failure {
-                        Failure::Cancelled => CallOutcome::Cancelled,
-                        Failure::Withdrawn => CallOutcome::Denied,
+                    count(match error {
+                        CallError::Cancelled => CallOutcome::Cancelled,
+                        CallError::AccessEnded => CallOutcome::Denied,
                         _ => CallOutcome::Error,
                     });
                     room.conclude(&CallEnd::Error(error));
@@ -200,7 +200,9 @@ fn failed(tool: &Tool, failure: &Failure) -> Bytes {
     let text = match failure.effected() {
         Effected::Yes if has_effect(tool, failure) => format!("The call succeeded. Its content is left out: {why}"),
         Effected::Unknown if tool.effect == Effect::Write => {
-            format!("{why} Whether the call had an effect is not known.")
+            // The text of a backend may have no end.
+            let end = if why.ends_with(['.', '!', '?']) { "" } else { "." };
+            format!("{why}{end} Whether the call had an effect is not known.")
         }
         _ => why,
     };

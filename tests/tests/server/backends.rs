@@ -261,6 +261,7 @@ async fn a_write_that_succeeded_is_never_said_to_have_failed() {
         let text = format!("{why} Whether the call had an effect is not known.");
         (text, true, json!(["tool_call_error", error, null]))
     };
+    let refused = |why: &str| (why.to_owned(), true, json!(["tool_call_error", "backend_status", null]));
     let malformed = succeeded("Backend 'api' returned a response that is not valid JSON.", "answer_malformed");
     let too_large = succeeded("Backend 'api' returned a response that is too large.", "answer_too_large");
     let broken = "Backend 'api' closed the connection before its response was complete.";
@@ -281,16 +282,33 @@ async fn a_write_that_succeeded_is_never_said_to_have_failed() {
             Reply::response(200, "{}"),
             succeeded("Backend 'api' returned a response without the list of records.", "records_missing"),
         ),
+        (
+            "half a body, then silence",
+            Reply::Unfinished(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec()),
+            succeeded("Backend 'api' did not respond completely within 500 ms.", "backend_timeout"),
+        ),
+        (
+            "half a refusal, then silence",
+            Reply::Unfinished(b"HTTP/1.1 409 Conflict\r\nContent-Length: 100\r\n\r\n{".to_vec()),
+            refused("Backend 'api' responded with status 409."),
+        ),
         ("nothing", Reply::Close, unknown(broken, "backend_unreachable")),
         ("silence", Reply::Silence, unknown("Backend 'api' did not respond within 500 ms.", "backend_timeout")),
+        ("a refusal", Reply::response(409, "no"), refused("Backend 'api' responded with status 409: no")),
         (
-            "a refusal",
-            Reply::response(409, "no"),
-            (
-                "Backend 'api' responded with status 409: no".to_owned(),
-                true,
-                json!(["tool_call_error", "backend_status", null]),
-            ),
+            "a redirect to what was created",
+            raw("HTTP/1.1 303 See Other\r\nLocation: /items/1\r\nContent-Length: 0\r\n\r\n"),
+            unknown("Backend 'api' responded with status 303.", "backend_status"),
+        ),
+        (
+            "a request that timed out",
+            Reply::response(408, ""),
+            unknown("Backend 'api' responded with status 408.", "backend_status"),
+        ),
+        (
+            "a gateway that gave up",
+            Reply::response(504, "upstream timeout"),
+            unknown("Backend 'api' responded with status 504: upstream timeout.", "backend_status"),
         ),
     ] {
         let backend = Backend::start(move |_| reply.clone()).await.unwrap();

@@ -115,7 +115,8 @@ impl HttpClient {
         if rendered.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(sent.body(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
+        let request =
+            request.body(sent.clone().body(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
             match dial_error(&error) {
@@ -124,6 +125,7 @@ impl HttpClient {
                 _ => Failure::Broken,
             }
         })?;
+        sent.responded(response.status());
         response::read(response, self.received.share(identity)).await
     }
 

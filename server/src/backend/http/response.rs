@@ -72,7 +72,7 @@ async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B, max: usize, share: 
                     return Err(Failure::TooLarge);
                 }
                 if share.is_empty() && rest.len() + data.len() > SMALL {
-                    share.grow_within(expected, PATIENCE).await.map_err(|_| Failure::Busy)?;
+                    share.grow_within(expected, PATIENCE).await.map_err(|_| Failure::Timeout(pace.began.elapsed()))?;
                     // Grown by doubling, it would take more than its share.
                     rest.reserve(expected.saturating_sub(rest.len()));
                 }
