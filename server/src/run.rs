@@ -111,11 +111,11 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
         let by = if fitting < descriptors.main { "memory" } else { "open files" };
         tracing::warn!(connections = connections_at_most, "the limit of {by} bounds connections");
     }
-    let bounds = Bounds { connections: connections_at_most, ..bounds };
+    let bounds = bounds.with_connections(connections_at_most);
     let serving = net::serve(main_port, main, bounds, connections.clone(), asked(main_stopped));
     let main = Port::new(connections, stop_main, serving);
     let connections = Connections::default();
-    let bounds = Bounds { connections: descriptors.admin, ..Bounds::admin() };
+    let bounds = Bounds::admin().with_connections(descriptors.admin);
     let serving = net::serve(admin_port, admin, bounds, connections.clone(), asked(admin_stopped));
     let admin = Port::new(connections, stop_admin, serving);
     let settle = Duration::from_secs(arguments.drain);

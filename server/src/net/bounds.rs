@@ -9,8 +9,12 @@ use super::Budget;
 pub struct Bounds {
     /// Connections of this process; one more is closed as soon as it is accepted. 10,000.
     pub connections: usize,
-    /// Connections of one peer address (of 64 bits of one of IPv6). 256.
+    /// Connections of one peer address. 256, at most an eighth of all.
     pub connections_per_peer: usize,
+    /// Connections of the addresses of IPv6 that share their first 64 bits: those of one host, or of all pods of a cluster. Half of all.
+    pub connections_per_network: usize,
+    /// How long a connection must be idle to be closed for another one, if there is no room. 100 ms.
+    pub least_idle: Duration,
     /// The time for a connection to be established (a TLS handshake, for example). 5 s.
     pub handshake: Duration,
     /// The time from the first byte of a request to the end of its headers. 10 s.
@@ -40,11 +44,16 @@ pub struct Bounds {
     pub pending_resets: usize,
 }
 
+/// The connections that a peer address can always have: kubelet may make several probes at once.
+const LEAST_PER_PEER: usize = 4;
+
 impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 10_000,
             connections_per_peer: 256,
+            connections_per_network: 5_000,
+            least_idle: Duration::from_millis(100),
             handshake: Duration::from_secs(5),
             headers_within: Duration::from_secs(10),
             idle: Duration::from_secs(75),
@@ -64,9 +73,16 @@ impl Default for Bounds {
 
 impl Bounds {
     /// The bounds of the admin port: 256 connections, 16 of one peer address, idle 5 s. Its peers connect anew for each request,
-    /// and none of them may keep kubelet's probes out.
+    /// and none of them may keep kubelet's probes out: between two requests a connection is idle however soon the next one comes.
     pub fn admin() -> Self {
-        Self { connections: 256, connections_per_peer: 16, idle: Duration::from_secs(5), ..Self::default() }
+        let (idle, least_idle) = (Duration::from_secs(5), Duration::ZERO);
+        Self { connections_per_peer: 16, idle, least_idle, ..Self::default() }.with_connections(256)
+    }
+
+    /// The same with so many connections, of which neither a peer address nor a network may take too many.
+    pub fn with_connections(self, connections: usize) -> Self {
+        let connections_per_peer = self.connections_per_peer.min(connections / 8).max(LEAST_PER_PEER);
+        Self { connections, connections_per_peer, connections_per_network: connections / 2, ..self }
     }
 }
 
@@ -155,5 +171,21 @@ impl StreamBounds {
     /// The budget of the streams that may be open.
     pub fn budget(&self) -> Budget {
         Budget::new(self.open_of_identity, self.open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_peer_address_has_most_of_the_connections_however_few_there_are() {
+        let bounds = |bounds: Bounds| (bounds.connections, bounds.connections_per_peer, bounds.connections_per_network);
+        let main = |connections| bounds(Bounds::default().with_connections(connections));
+        let admin = |connections| bounds(Bounds::admin().with_connections(connections));
+        assert_eq!([32, 112, 256, 2_048].map(main), [(32, 4, 16), (112, 14, 56), (256, 32, 128), (2_048, 256, 1_024)]);
+        assert_eq!((main(10_000), bounds(Bounds::default())), ((10_000, 256, 5_000), (10_000, 256, 5_000)));
+        assert_eq!([16, 64, 256].map(admin), [(16, 4, 8), (64, 8, 32), (256, 16, 128)]);
+        assert_eq!(bounds(Bounds::admin()), (256, 16, 128));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -28,8 +28,8 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 /// How often a stop inspects the connections that are left.
 const INSPECT_AT_STOP: Duration = Duration::from_millis(20);
 
-/// How long a connection may be idle at least, even if there is no room for others.
-const LEAST_IDLE: Duration = Duration::from_millis(100);
+/// How many connections with many streams a network may have, beside those of one peer address.
+const WIDE_OF_NETWORK: usize = 4;
 /// How often strangers are looked for whose connections can be closed.
 const MAKE_ROOM: Duration = Duration::from_millis(10);
 
@@ -47,8 +47,8 @@ struct Shared {
 struct Registry {
     next: u64,
     open: HashMap<u64, Entry>,
-    /// The connections of each peer.
-    peers: HashMap<IpAddr, HashSet<u64>>,
+    /// The connections of each peer address and of each network.
+    groups: HashMap<Group, HashSet<u64>>,
     is_draining: bool,
     is_ending: bool,
     /// Whether nothing is served any more.
@@ -60,61 +60,92 @@ struct Registry {
 impl Registry {
     /// Once seven eighths of the connections are open, those that have been idle for longest and that no identified caller has used
     /// are closed, up to an eighth: strangers must not keep callers out by doing nothing.
-    fn make_room(&mut self, most: usize, now: Instant) {
+    fn make_room(&mut self, bounds: &Bounds, now: Instant) {
+        let most = bounds.connections;
         let is_recent = self.made_room.is_some_and(|last| now.saturating_duration_since(last) < MAKE_ROOM);
         if self.open.len() < most - most / 8 || is_recent {
             return;
         }
         self.made_room = Some(now);
         let mut idle: Vec<_> =
-            self.open.values_mut().filter_map(|entry| Some((entry.idle_since(now)?, entry))).collect();
+            self.open.values_mut().filter_map(|entry| Some((entry.idle_since(bounds, now)?, entry))).collect();
         idle.retain(|(_, entry)| entry.activity.is_strangers());
         idle.sort_by_key(|(since, _)| *since);
         idle.iter().take((most / 8).max(1)).for_each(|(_, entry)| entry.abort());
     }
 
-    /// Whether a peer may have one more connection. If it has all, the one that has been idle for longest ends: of those that no
-    /// identified caller has used at once, or of the others in order, which makes room for a later one. Many callers may share the
+    /// Whether a group may have one more connection. If it has all, the one that has been idle for longest ends: of those that no
+    /// identified caller uses at once, or of the others in order, which makes room for a later one. Many callers may share the
     /// address of a proxy or a node, and one of them must not keep the others out by doing nothing.
-    fn has_room_for(&mut self, peer: IpAddr, most: usize, now: Instant) -> bool {
-        let Some(numbers) = self.peers.get(&peer).filter(|numbers| numbers.len() >= most) else { return true };
+    fn has_room_for(&mut self, group: Group, most: usize, bounds: &Bounds, now: Instant) -> bool {
+        let Some(numbers) = self.groups.get(&group).filter(|numbers| numbers.len() >= most) else { return true };
+        let mut closing = 0;
         let longest_idle = numbers.iter().filter_map(|number| {
             let entry = self.open.get_mut(number)?;
-            Some((!entry.activity.is_strangers(), entry.idle_since(now)?, *number))
+            let since = entry.idle_since(bounds, now)?;
+            let closes = entry.closes_since().filter(|_| !entry.activity.is_strangers());
+            if closes.is_some_and(|closes| now.saturating_duration_since(closes) < CLOSE) {
+                closing += 1;
+                return None;
+            }
+            Some((!entry.activity.is_strangers() && closes.is_none(), since, *number))
         });
-        let Some((is_known, _, number)) = longest_idle.min() else { return false };
+        let Some((is_in_order, _, number)) = longest_idle.min() else { return false };
         let entry = self.open.get_mut(&number).expect("a connection of a peer must be open");
-        if is_known {
+        if !is_in_order {
+            entry.abort();
+            let peer = entry.peer;
+            self.free(number, peer);
+        } else if closing < (most / 8).max(1) {
             entry.activity.drain();
             entry.close(CLOSE, now);
-        } else {
-            entry.abort();
-            self.free(number, peer);
         }
-        !is_known
+        !is_in_order
     }
 
     /// A connection takes no room any more.
     fn free(&mut self, number: u64, peer: IpAddr) {
         self.open.remove(&number);
-        if let Some(numbers) = self.peers.get_mut(&peer) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.peers.remove(&peer);
+        for group in Group::of(peer) {
+            if let Some(numbers) = self.groups.get_mut(&group) {
+                numbers.remove(&number);
+                if numbers.is_empty() {
+                    self.groups.remove(&group);
+                }
             }
         }
     }
 }
 
-/// What connections are counted for: an address, or 64 bits of one of IPv6, of which a peer has as many as it likes.
-fn peer_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
+/// What connections are counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    Peer(IpAddr),
+    /// The first 64 bits of addresses of IPv6. On the internet one host has them all, but a cluster may take them for all its pods.
+    Network(u128),
+}
+
+impl Group {
+    /// The groups of a connection of this peer.
+    fn of(peer: IpAddr) -> impl Iterator<Item = Self> {
+        let network = match peer {
+            IpAddr::V6(address) => Some(Self::Network(address.to_bits() >> 64)),
+            IpAddr::V4(_) => None,
+        };
+        [Self::Peer(peer)].into_iter().chain(network)
+    }
+
+    /// How many connections it may have, and how many of them with many streams.
+    fn bounds(self, bounds: &Bounds) -> (usize, usize) {
+        match self {
+            Self::Peer(_) => (bounds.connections_per_peer, bounds.wide_connections),
+            Self::Network(_) => (bounds.connections_per_network, bounds.wide_connections * WIDE_OF_NETWORK),
+        }
     }
 }
 
 struct Entry {
+    peer: IpAddr,
     activity: Arc<Activity>,
     task: Option<AbortHandle>,
     /// The last observed state, and the last observed write that waited, each with the time of its first observation.
@@ -178,9 +209,14 @@ impl Entry {
         }
     }
 
+    /// Since when a connection that was told to close could have done so.
+    fn closes_since(&self) -> Option<Instant> {
+        self.closing.and_then(|(state, since)| (state == self.state.0).then_some(since))
+    }
+
     /// Since when a connection has no request, if that is long enough to close it. One of a stranger may also have half a head, or
     /// requests that only wait for it to read their answers.
-    fn idle_since(&mut self, now: Instant) -> Option<Instant> {
+    fn idle_since(&mut self, bounds: &Bounds, now: Instant) -> Option<Instant> {
         let (state, waiting) = self.observe(now);
         let is_strangers = self.activity.is_strangers();
         let since = match state {
@@ -189,7 +225,7 @@ impl Entry {
             ConnectionState::Idle { .. } if is_strangers || waiting.is_none() => self.state.1,
             _ => return None,
         };
-        (now.saturating_duration_since(since) >= LEAST_IDLE).then_some(since)
+        (now.saturating_duration_since(since) >= bounds.least_idle).then_some(since)
     }
 
     fn abort(&self) {
@@ -214,23 +250,27 @@ impl Connections {
 
     /// A slot for one more connection of this peer, if the bounds allow it.
     pub(super) fn open(&self, peer: IpAddr, bounds: &Bounds) -> Option<Slot> {
-        let peer = peer_of(peer);
+        let peer = peer.to_canonical();
         let (registry, now) = (&mut *self.0.registry.lock(), Instant::now());
         if registry.is_aborted {
             return None;
         }
-        registry.make_room(bounds.connections, now);
-        let has_room = registry.has_room_for(peer, bounds.connections_per_peer, now);
+        registry.make_room(bounds, now);
+        let mut groups = Group::of(peer);
+        let has_room = groups.all(|group| registry.has_room_for(group, group.bounds(bounds).0, bounds, now));
         if registry.open.len() >= bounds.connections || !has_room {
             return None;
         }
         registry.next += 1;
-        let of_peer = registry.peers.entry(peer).or_default();
-        let is_wide = of_peer.len() < bounds.wide_connections;
-        of_peer.insert(registry.next);
+        let mut is_wide = true;
+        for group in Group::of(peer) {
+            let numbers = registry.groups.entry(group).or_default();
+            is_wide &= numbers.len() < group.bounds(bounds).1;
+            numbers.insert(registry.next);
+        }
         let activity = Arc::<Activity>::default();
         let state = (activity.state(), now);
-        let entry = Entry { activity: activity.clone(), task: None, state, waiting: (None, now), closing: None };
+        let entry = Entry { peer, activity: activity.clone(), task: None, state, waiting: (None, now), closing: None };
         if registry.is_ending {
             activity.end();
         } else if registry.is_draining {
@@ -317,7 +357,7 @@ impl Slot {
         self.number
     }
 
-    /// What the connection counts for.
+    /// The address that the connection counts for.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer
     }
@@ -339,19 +379,4 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_of_ipv6_is_the_64_bits_that_it_was_assigned() {
-        let peer = |address: &str| peer_of(address.parse().unwrap());
-        for (one, other, is_same) in [
-            ("2001:db8::1", "2001:db8::ffff:1", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-            ("::ffff:192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-        ] {
-            assert_eq!(peer(one) == peer(other), is_same, "{one} {other}");
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 const BESIDE_CONNECTIONS: u64 = 176 * 1024 * 1024;
 /// A connection on which an answer waits: about 17 KiB of the process, and the buffers of its socket.
 const OF_A_CONNECTION: u64 = 40 * 1024;
-/// The connections of a server with little memory: those of one peer address.
+/// The connections of a server with little memory.
 const LEAST_CONNECTIONS: u64 = 256;
 
 /// How many connections fit into the limit of this process; `None` if it has none.

@@ -83,7 +83,10 @@ async fn answer(
     let caller = Caller { snapshot: &snapshot, identity: &identity, via };
     // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
     let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
-    response.body_mut().for_identified(identity.fingerprint);
+    // Its access may have ended meanwhile.
+    if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        response.body_mut().for_identified(identity.fingerprint);
+    }
     response
 }
 
