@@ -1,12 +1,13 @@
 //! Bounds of connections and bodies: a peer that sends slowly, holds many connections or stalls is cut off, and no other caller
 //! notices it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use portcullis_tests::backend::{Backend, Gate, Reply};
 use portcullis_tests::http::{Connection, Request};
 use portcullis_tests::server::{TestServer, call, post, rpc};
-use portcullis_tests::{PATIENCE, until};
+use portcullis_tests::{PATIENCE, expect_eq, until};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -73,49 +74,77 @@ async fn a_peer_that_sends_a_byte_at_a_time_is_cut_off_at_the_bound_while_others
     assert!(longest < BOUND / 2, "one of {served} calls took {longest:?}");
 }
 
-/// Opens connections from this machine's address `127.0.0.2`, each with one request, until one more is refused.
-async fn fill(address: SocketAddr, request: &Request) -> Vec<Connection> {
-    let source = [127, 0, 0, 2].into();
-    let mut held = Vec::new();
-    loop {
-        assert!(held.len() <= 300, "no bound");
-        let mut connection = Connection::open_from(source, address).await.unwrap();
-        match connection.send(request).await {
-            Ok(response) if response.status == 200 => held.push(connection),
-            Ok(response) => panic!("{response:?}"),
-            Err(_) => return held,
-        }
-    }
-}
+/// An address of this machine that no other caller in these tests has.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_has_at_most_256_connections_and_gets_another_when_one_ends() {
-    let server = start(&document(NOWHERE)).await;
-    let request = call(AGENT, "echo", json!({"text": "x"}));
-    let mut held = fill(server.listen, &request).await;
-    assert_eq!(held.len(), 256);
-    for connection in &mut held {
-        assert_eq!(connection.send(&request).await.unwrap().status, 200, "those that are open are served");
+    let gate = Gate::closed();
+    let script = gate.clone();
+    let backend = Backend::start(move |_| Reply::Json(200, json!({"items": []})).held(&script)).await.unwrap();
+    let ids: Vec<String> = (0..16).map(|n| format!("c{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut document = document(&backend.url());
+    document["clients"] = ids.iter().map(|id| client(id, &["echo", "find"], 10, false)).collect();
+    tool_of(&mut document, "find")["timeout"] = json!("5m");
+    let server = start_for(&document, &ids).await;
+    // All of them are busy: one that is idle would make room for the next.
+    let mut held = Vec::new();
+    for n in 0..256 {
+        let mut connection = Connection::open_from(PEER, server.listen).await.unwrap();
+        connection.write(&call(&key_of(ids[n % 16]), "find", json!({"query": "x"})).bytes()).await.unwrap();
+        held.push(connection);
     }
+    until(PATIENCE, async || expect_eq(backend.received().len(), 256)).await;
+    let request = call(&key_of(ids[0]), "echo", json!({"text": "x"}));
+    let mut over = Connection::open_from(PEER, server.listen).await.unwrap();
+    assert!(over.send(&request).await.is_err(), "one more than 256");
     assert_eq!(server.send(&request).await.unwrap().status, 200, "other peers are served");
-    let mut probe = Connection::open_from([127, 0, 0, 2].into(), server.admin).await.unwrap();
+    let mut probe = Connection::open_from(PEER, server.admin).await.unwrap();
     assert_eq!(probe.send(&Request::get("/livez")).await.unwrap().status, 200, "the admin port has a bound of its own");
     held.pop();
     until(PATIENCE, async || {
-        let mut connection = Connection::open_from([127, 0, 0, 2].into(), server.listen).await.unwrap();
+        let mut connection = Connection::open_from(PEER, server.listen).await.unwrap();
         connection.send(&request).await
     })
     .await;
+    gate.open();
+    for mut connection in held {
+        assert_eq!(connection.response().await.unwrap().status, 200, "those that are open are served");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_holds_all_connections_it_can_get_makes_no_probe_fail() {
+async fn a_peer_that_connects_again_and_again_has_few_connections_to_the_admin_port_and_makes_no_probe_fail() {
+    const MOST: usize = 16;
     let server = start(&document(NOWHERE)).await;
-    let mut held = fill(server.admin, &Request::get("/livez")).await;
-    assert_eq!(held.len(), 16);
+    let mut held = Vec::new();
+    for _ in 0..3 * MOST {
+        // It has the room of the one that has been idle for longest, once that has been idle for a moment.
+        held.push(
+            until(PATIENCE, async || {
+                let mut connection = Connection::open_from(PEER, server.admin).await.unwrap();
+                let status = connection.send(&Request::get("/livez")).await.map_err(|error| error.to_string())?.status;
+                expect_eq(status, 200).map(|()| connection)
+            })
+            .await,
+        );
+    }
     for path in ["/livez", "/readyz"] {
         assert_eq!(server.admin(path).await.unwrap().status, 200, "{path}");
     }
+    // Sooner than it closes them because they are idle.
+    until(Duration::from_secs(4), async || {
+        let mut open = Vec::new();
+        for mut connection in held.drain(..) {
+            if connection.closed(Duration::from_millis(1)).await.is_err() {
+                open.push(connection);
+            }
+        }
+        held = open;
+        if held.len() <= MOST { Ok(()) } else { Err(format!("{} are open", held.len())) }
+    })
+    .await;
     for connection in &mut held {
         assert_eq!(connection.closed(PATIENCE).await.unwrap(), b"", "an idle connection is closed");
     }

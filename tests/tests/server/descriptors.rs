@@ -53,15 +53,16 @@ async fn a_call_without_a_descriptor_for_its_backend_is_refused_and_shows_nothin
     let script = gate.clone();
     let backend = Backend::start(move |_| Reply::Json(200, json!({"items": []})).held(&script)).await.unwrap();
     let server = start_limited(&document(&backend.url())).await;
-    let address = server.listen;
-    let mut calls = JoinSet::new();
+    let (mut calls, mut begun) = (JoinSet::new(), 0);
     for key in [AGENT, READER] {
         // As many as a client may have in flight; so many connections of callers are there as well.
         for _ in 0..22 {
-            calls.spawn(async move {
-                let find = call(key, "find", json!({"query": "x"}));
-                portcullis_tests::http::send(address, &find).await.unwrap().json()["result"].clone()
-            });
+            let mut connection = Connection::open(server.listen).await.unwrap();
+            connection.write(&call(key, "find", json!({"query": "x"})).bytes()).await.unwrap();
+            calls.spawn(async move { connection.response().await.unwrap().json()["result"].clone() });
+            // One without a request would make room for the next.
+            begun += 1;
+            server.log.at_least(begun, "tool_call_start", PATIENCE).await.unwrap();
         }
     }
     let busy = tool_error("Backend 'api' is busy. Try again.");

@@ -1,10 +1,11 @@
 //! What one caller or one backend can make the server keep in memory is bounded.
 
-use portcullis_tests::PATIENCE;
+use std::time::Duration;
+
 use portcullis_tests::backend::{Backend, Gate, Reply};
 use portcullis_tests::http::{Connection, Request, send};
 use portcullis_tests::server::{TestServer, call, post, rpc};
-use portcullis_tests::until;
+use portcullis_tests::{PATIENCE, expect_eq, until};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -155,26 +156,31 @@ async fn answers_that_are_not_read_hold_the_room_of_one_client_and_of_no_other()
         client["maxRecordsPerQuery"] = json!(10_000);
     }
     let server = start(&document).await;
-    let before = resident(&server);
+    let before = server.usage().unwrap().peak;
     let mut unread = Vec::new();
     for _ in 0..CALLS {
         let mut connection = Connection::open(server.listen).await.unwrap();
         connection.write(&call(AGENT, "find", json!({"query": "x"})).bytes()).await.unwrap();
         unread.push(connection);
     }
-    let mut highest = 0;
     until(PATIENCE, async || {
-        highest = highest.max(resident(&server).saturating_sub(before));
-        match backend.received().len() {
-            0 => Err("no call was made".to_owned()),
-            _ => Ok(()),
-        }
+        let events = ["tool_call_start", "rate_limit_exceeded"].map(|event| server.log.events(event).unwrap().len());
+        expect_eq(events.iter().sum(), CALLS)
+    })
+    .await;
+    // Their answers are made as long as there is room for one more.
+    let mut peak = 0;
+    until(PATIENCE, async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let earlier = std::mem::replace(&mut peak, server.usage().unwrap().peak);
+        expect_eq(peak, earlier)
     })
     .await;
     // Its own room is free for another client, which reads.
     let other = server.call(READER, "find", json!({"query": "x"})).await.unwrap();
     assert_eq!((other.status, other.json()["result"]["isError"].clone()), (200, json!(false)));
-    highest = highest.max(resident(&server).saturating_sub(before));
+    let grown = server.usage().unwrap().peak - before;
+    println!("{} MiB for {CALLS} answers that are not read", grown / MIB);
     // All of them together have 340 MiB of results.
-    assert!(highest < 150 * MIB, "{} MiB", highest / MIB);
+    assert!(grown < 150 * MIB, "{} MiB", grown / MIB);
 }

@@ -1,8 +1,9 @@
 //! A change of a document takes effect while calls go on: none fails, and none sees half of it. A bad document changes nothing.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_tests::http::{Connection, Request};
@@ -14,8 +15,8 @@ use tokio::task::JoinSet;
 use crate::expected::*;
 use crate::fixtures::*;
 
-/// How soon a change takes effect.
-const IN_FORCE_WITHIN: Duration = Duration::from_millis(250);
+/// How often the server looks at its documents if nothing tells it that they have changed.
+const POLL: Duration = Duration::from_secs(2);
 
 /// The document in which `agent` may or may not call `echo`.
 fn with_echo(is_granted: bool) -> Value {
@@ -41,7 +42,7 @@ async fn until_echo(server: &TestServer, is_granted: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_takes_effect_within_a_quarter_of_a_second_and_no_call_fails_meanwhile() {
+async fn a_change_takes_effect_without_waiting_for_a_poll_and_no_call_fails_meanwhile() {
     let server = start(&with_echo(true)).await;
     let address = server.listen;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -78,8 +79,9 @@ async fn a_change_takes_effect_within_a_quarter_of_a_second_and_no_call_fails_me
     assert!(calls > 50, "{calls} calls meanwhile");
     times.sort();
     println!("{} changes in force after {:?} at the median, {:?} at worst", times.len(), times[10], times[19]);
-    // The fastest quarter, because a busy machine can delay any of them.
-    assert!(times[4] < IN_FORCE_WITHIN, "{times:?}");
+    // The fastest quarter, because a busy machine can delay any of them. Each begins when the one before was seen, so that polls
+    // alone would take nearly as long as they are apart.
+    assert!(times[4] < POLL / 2, "{times:?}");
 }
 
 /// Waits until the server reports whether the policy and the credentials in the folder are bad.
@@ -189,44 +191,56 @@ async fn a_document_without_a_revision_that_is_written_slowly_grants_nothing_by_
     let (beginning, rest) = complete.split_at(complete.find(restriction).unwrap());
     let config = ConfigFolder::new().unwrap();
     config.write_text(None, Some(keys().text())).unwrap();
-    let path = config.path().join("policy.yaml");
-    std::fs::write(&path, beginning).unwrap();
+    let (rounds, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let writing = std::thread::spawn({
-        let (path, rest) = (path.clone(), rest.to_owned());
+        let (path, beginning, rest) = (config.path().join("policy.yaml"), beginning.to_owned(), rest.to_owned());
+        let (rounds, is_over) = (Arc::clone(&rounds), Arc::clone(&is_over));
         move || {
             let mut longest = Duration::ZERO;
-            for _ in 0..3 {
+            while !is_over.load(Ordering::Relaxed) {
+                // Since before a write, so that a pause in or after it counts too.
+                let mut since = Instant::now();
+                std::fs::write(&path, &beginning).unwrap();
                 let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
                 for piece in rest.as_bytes().chunks(rest.len().div_ceil(4)) {
-                    let began = Instant::now();
                     // The pace of the writer.
                     std::thread::sleep(Duration::from_millis(50));
+                    let next = Instant::now();
                     std::io::Write::write_all(&mut file, piece).unwrap();
-                    longest = longest.max(began.elapsed());
+                    longest = longest.max(since.elapsed());
+                    since = next;
                 }
                 std::thread::sleep(Duration::from_millis(500));
-                std::fs::write(&path, &complete[..complete.len() - rest.len()]).unwrap();
+                rounds.fetch_add(1, Ordering::Relaxed);
             }
-            std::fs::write(&path, &complete).unwrap();
             longest
         }
     });
     let server = TestServer::start_in(config, &[LOOPBACK]).await.unwrap();
-    let mut statuses = std::collections::BTreeSet::new();
-    while !writing.is_finished() {
-        statuses.insert(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status);
+    let (mut statuses, mut refused_in) = (BTreeSet::new(), BTreeSet::new());
+    let began = Instant::now();
+    while refused_in.len() < 3 {
+        assert!(began.elapsed() < PATIENCE, "the complete document must count: {statuses:?}");
+        let status = server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status;
+        statuses.insert(status);
+        if status == 403 {
+            refused_in.insert(rounds.load(Ordering::Relaxed));
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    is_over.store(true, Ordering::Relaxed);
     // On a machine that stops the writer for as long as a document may stay the same, the beginning is a document.
     let is_valid = writing.join().unwrap() < Duration::from_millis(150);
-    assert!(statuses.contains(&403) && !(is_valid && statuses.contains(&200)), "{statuses:?}");
+    assert!(!(is_valid && statuses.contains(&200)), "{statuses:?}");
     until(PATIENCE, async || {
         let found = server.call(READER, "echo", json!({"text": "x"})).await.map_err(|error| error.to_string())?;
         expect_eq(found.status, 200)
     })
     .await;
     assert_eq!(server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status, 403);
-    let reported = server.log.events("policy_refused").unwrap();
+    let mut reported = server.log.events("policy_refused").unwrap();
+    // A server that had no processor for long saw nothing but changes.
+    reported.retain(|record| !record["message"].as_str().unwrap().contains("keeps changing"));
     assert!(!is_valid || reported.is_empty(), "what is half written is not reported: {reported:?}");
 }
 
@@ -297,11 +311,12 @@ async fn a_file_that_never_ends_delays_neither_the_other_file_nor_the_end_of_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn access_ends_when_it_expires_without_a_change_of_a_document() {
-    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4);
     let mut document = document(NOWHERE);
-    client_of(&mut document, "agent")["expiresAt"] = json!(expires);
     let server = start(&document).await;
-    let mut served = 0;
+    assert!(can_echo(&server).await);
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    client_of(&mut document, "agent")["expiresAt"] = json!(expires);
+    server.reconfigure(&parsed(&document), &keys()).await.unwrap();
     until(PATIENCE, async || {
         let is_over = jiff::Timestamp::now() >= expires;
         let found = server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().to_value();
@@ -310,11 +325,11 @@ async fn access_ends_when_it_expires_without_a_change_of_a_document() {
         }
         assert_eq!(found, response(200, rpc_result(echoed("x"))));
         assert!(!is_over, "served after {expires}");
-        served += 1;
         Err("not expired yet")
     })
     .await;
-    assert!(served > 0, "never served");
+    // The times of Kubernetes are whole seconds.
+    assert!(jiff::Timestamp::now().as_second() >= expires.as_second(), "refused before {expires}");
     let refused = server.log.event("client_refused", PATIENCE).await.unwrap();
     assert_eq!((&refused["clientId"], &refused["reason"]), (&json!("agent"), &json!("expired")));
 }
