@@ -60,7 +60,8 @@ impl Work for Constant {
 
 impl Work for Templated {
     fn prepare(&self, arguments: &Node<'_>, _: Fingerprint) -> Result<Exchange, Unsendable> {
-        let text = Some(text::render(&self.text, arguments));
+        // A text that lacks an argument is left out. Without a value there is nothing else to answer with.
+        let text = text::render(&self.text, arguments);
         let output = JsonOutput { value: self.value.clone(), text, complete: None, share: None };
         Ok(Exchange::Known(Output::Json(Arc::new(output))))
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Request, Response, Uri, header};
+use http::{Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -110,10 +110,14 @@ impl HttpClient {
         sent: Sent,
         identity: Fingerprint,
     ) -> Result<Output, Failure> {
+        let is_enclosing = matches!(rendered.method, Method::POST | Method::PUT | Method::PATCH);
         let mut request =
             Request::builder().method(rendered.method).uri(rendered.uri).header(header::ACCEPT, "application/json");
         if rendered.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
+        } else if is_enclosing {
+            // The library states no length of a body that is empty, and common servers want one (RFC 9110 section 8.6).
+            request = request.header(header::CONTENT_LENGTH, 0);
         }
         let request =
             request.body(sent.clone().body(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;

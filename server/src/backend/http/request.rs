@@ -2,7 +2,9 @@
 //!
 //! The method, the host, the structure of the path and the names in the query are those of the policy, and no argument can
 //! change them: in a path an argument is one percent-encoded part of one segment, in a query it is a value, in a body a JSON
-//! value. Numbers keep the digits that they were written with.
+//! value. One that is null or absent leaves nothing behind.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{Method, Uri};
@@ -13,7 +15,10 @@ use portcullis_crds::{
 };
 
 use crate::{
-    backend::{kind::Unsendable, text},
+    backend::{
+        kind::Unsendable,
+        text::{argument, render, scalar},
+    },
     protocol::{
         json,
         strict::{Json, Node},
@@ -102,8 +107,8 @@ fn push_segment(uri: &mut String, segment: &Template, arguments: &Node<'_>) -> R
             }
             Part::Argument(name) => {
                 let text = scalar_argument(name, arguments)?;
-                push_encoded(uri, text);
-                plain.push_str(text);
+                push_encoded(uri, &text);
+                plain.push_str(&text);
             }
         }
     }
@@ -123,8 +128,7 @@ fn push_query(
     template: &Template,
     arguments: &Node<'_>,
 ) -> Result<(), Unsendable> {
-    let is_absent = |name: &str| arguments.get(name).is_none_or(|node| node.value == Json::Null);
-    if template.arguments().any(is_absent) {
+    if template.arguments().any(|name| argument(arguments, name).is_none()) {
         return Ok(());
     }
     let mut begin_pair = |uri: &mut String| {
@@ -132,12 +136,13 @@ fn push_query(
         uri.push_str(name);
         uri.push('=');
     };
-    if let Some(argument) = template.as_argument()
-        && let Some(items) = arguments.get(argument).and_then(Node::as_array)
+    if let Some(name) = template.as_argument()
+        && let Some(items) = arguments.get(name).and_then(Node::as_array)
     {
-        for item in items {
+        for item in items.iter().filter(|item| item.value != Json::Null) {
+            let item = scalar(item).ok_or_else(|| unsendable(name, "must be a list of plain values"))?;
             begin_pair(uri);
-            push_encoded(uri, scalar(item).ok_or_else(|| unsendable(argument, "must be a list of plain values"))?);
+            push_encoded(uri, &item);
         }
         return Ok(());
     }
@@ -145,30 +150,34 @@ fn push_query(
     for part in template.parts() {
         match part {
             Part::Literal(literal) => push_encoded(uri, literal),
-            Part::Argument(name) => push_encoded(uri, scalar_argument(name, arguments)?),
+            Part::Argument(name) => push_encoded(uri, &scalar_argument(name, arguments)?),
         }
     }
     Ok(())
 }
 
-/// Appends a template as JSON. An argument that is absent leaves nothing behind, neither a member nor an item.
+/// Appends a template as JSON. What lacks an argument leaves nothing behind, neither a member nor an item. Numbers keep their form:
+/// JSON has a type for them.
 fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) {
-    let is_absent =
-        |template: &JsonTemplate| matches!(template, JsonTemplate::Argument(name) if arguments.get(name).is_none());
+    let is_present = |template: &JsonTemplate| match template {
+        JsonTemplate::Argument(name) => argument(arguments, name).is_some(),
+        JsonTemplate::Text(template) => template.arguments().all(|name| argument(arguments, name).is_some()),
+        JsonTemplate::Value(_) | JsonTemplate::Array(_) | JsonTemplate::Object(_) => true,
+    };
     match template {
-        JsonTemplate::Argument(name) => out.push_str(arguments.get(name).map_or("null", |node| node.raw)),
-        JsonTemplate::Text(template) => json::push_string(out, &text::render(template, arguments)),
+        JsonTemplate::Argument(name) => out.push_str(argument(arguments, name).map_or("null", |node| node.raw)),
+        JsonTemplate::Text(template) => json::push_string(out, &render(template, arguments).unwrap_or_default()),
         JsonTemplate::Value(value) => json::push_value(out, value),
         JsonTemplate::Array(items) => {
             let mut array = json::array(out);
-            for item in items.iter().filter(|item| !is_absent(item)) {
+            for item in items.iter().filter(|item| is_present(item)) {
                 push_json(array.item(), item, arguments);
             }
             array.close();
         }
         JsonTemplate::Object(members) => {
             let mut object = json::object(out);
-            for (name, member) in members.iter().filter(|(_, member)| !is_absent(member)) {
+            for (name, member) in members.iter().filter(|(_, member)| is_present(member)) {
                 push_json(object.member(name), member, arguments);
             }
             object.close();
@@ -176,20 +185,9 @@ fn push_json(out: &mut String, template: &JsonTemplate, arguments: &Node<'_>) {
     }
 }
 
-fn scalar_argument<'n>(name: &str, arguments: &'n Node<'_>) -> Result<&'n str, Unsendable> {
+fn scalar_argument<'n>(name: &str, arguments: &'n Node<'_>) -> Result<Cow<'n, str>, Unsendable> {
     let text = arguments.get(name).and_then(scalar);
     text.ok_or_else(|| unsendable(name, "must be a string, a number or a boolean"))
-}
-
-/// A plain value as text.
-fn scalar<'n>(node: &'n Node<'_>) -> Option<&'n str> {
-    match &node.value {
-        Json::String(text) => Some(text),
-        Json::Number(digits) => Some(digits),
-        Json::Bool(true) => Some("true"),
-        Json::Bool(false) => Some("false"),
-        Json::Null | Json::Array(_) | Json::Object(_) => None,
-    }
 }
 
 fn unsendable(argument: &str, why: &'static str) -> Unsendable {

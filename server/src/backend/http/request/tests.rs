@@ -37,11 +37,29 @@ fn arguments_fill_their_places() {
     );
     assert_eq!(
         render(&template, r#"{"id":7}"#),
-        Ok((
-            "http://b.example:8080/v1/contacts/7/notes".into(),
-            Some(r#"{"by":"agent ","fixed":{"a":1},"list":[]}"#.into())
-        ))
+        Ok(("http://b.example:8080/v1/contacts/7/notes".into(), Some(r#"{"fixed":{"a":1},"list":[]}"#.into())))
     );
+}
+
+#[test]
+fn null_and_absent_are_one_thing_in_every_template() {
+    let template = template(json!({
+        "method": "POST", "path": "/find", "query": {"q": "{a}", "pre": "x-{a}", "list": "{list}"},
+        "body": {"filter": "owner eq {a}", "name": "{a}", "both": ["{a}", "is {a}", "{b}"], "deep": {"of": "{a}"}},
+    }));
+    let nothing = r#"{"both":[false],"deep":{}}"#;
+    for (arguments, query, body) in [
+        (r#"{"b":false}"#, "", nothing),
+        (r#"{"a":null,"b":false,"list":[null]}"#, "", nothing),
+        (
+            r#"{"a":1.0,"list":[2.0,null,"x"]}"#,
+            "?list=2&list=x&pre=x-1&q=1",
+            r#"{"both":[1.0,"is 1"],"deep":{"of":1.0},"filter":"owner eq 1","name":1.0}"#,
+        ),
+    ] {
+        let url = format!("http://b.example:8080/v1/find{query}");
+        assert_eq!(render(&template, arguments), Ok((url, Some(body.into()))), "{arguments}");
+    }
 }
 
 #[test]
