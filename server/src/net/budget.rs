@@ -2,7 +2,8 @@
 //!
 //! Each body, answer and connection has a bound, but many that stall at once could still exhaust the process. So each takes what
 //! it needs from a budget first: from the part of its identity, and from the whole. Those that wait for room have it in turn, so
-//! that a large one is not kept waiting by small ones.
+//! that a large one is not kept waiting by small ones that wait too. What does not wait, such as a list of tools, passes them all: it
+//! takes what is left or is refused.
 
 mod queue;
 

@@ -26,6 +26,7 @@ pub struct ResponseBody {
     account: Account,
     identity: Option<Fingerprint>,
     is_counted: bool,
+    is_refusal: bool,
 }
 
 /// Who answers for the bytes of a body.
@@ -135,7 +136,7 @@ impl ResponseBody {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, account: Account::default(), identity: None, is_counted: false }
+        Self { kind, account: Account::default(), identity: None, is_counted: false, is_refusal: false }
     }
 
     /// Holds something until the body was written or given up.
@@ -165,6 +166,15 @@ impl ResponseBody {
 
     pub(super) fn is_counted(&self) -> bool {
         self.is_counted
+    }
+
+    /// The answer is a refusal, whatever its status, and was recorded with that.
+    pub fn refusal(&mut self) {
+        self.is_refusal = true;
+    }
+
+    pub(super) fn is_refusal(&self) -> bool {
+        self.is_refusal
     }
 
     /// Whether whoever made the body answers for its bytes.

@@ -43,7 +43,7 @@ impl Unread {
 
     /// Takes the bytes of an answer from the budget of its caller, or of its peer's address. If that has too little left, a success
     /// becomes a refusal: nothing but an effect would need more, and those are accounted for. If there is no room for that either,
-    /// only the head is sent, which no window of HTTP/2 holds back.
+    /// only the head is sent, which no window of HTTP/2 holds back. What is a refusal already keeps its status.
     pub(super) fn account(
         &self,
         mut response: Response<ResponseBody>,
@@ -57,7 +57,7 @@ impl Unread {
         if has_room(&room.answers, whose, response.body_mut()) {
             return response;
         }
-        if response.status().is_success() {
+        if response.status().is_success() && !response.body().is_refusal() {
             response = refusal();
         }
         if !has_room(&room.refusals, whose, response.body_mut()) {

@@ -102,6 +102,7 @@ pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<ResponseBody> {
 /// The response to a refusal of a message, with its JSON-RPC response.
 pub fn refuse_message(refusal: &Refusal, response: String) -> Response<ResponseBody> {
     let mut response = response::json(message_status(refusal), response.into());
+    response.body_mut().refusal();
     if let Some(seconds) = refusal.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

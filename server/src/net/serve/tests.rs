@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Answers `/echo` with the body, which the identity in the header `who` sends, `/small` with 12 KiB, `/large` with 4 MiB,
-/// `/held` once it is released and `/peer` with the peer's address. A caller that has the header is identified. `/messages` is a
+/// `/held` once it is released, `/peer` with the peer's address and `/refused` with a refusal whose status is 200. A caller that has the header is identified. `/messages` is a
 /// call that is answered by three messages, one every 600 ms; `/quiet` and `/flood` are live streams, one without any message and
 /// one that never pauses.
 struct Answers {
@@ -127,6 +127,11 @@ impl Answers {
                 body
             }
             "/panic" => panic!("planned by a test"),
+            "/refused" => {
+                let mut body = ResponseBody::whole("refused");
+                body.refusal();
+                body
+            }
             "/peer" => ResponseBody::whole(connection.peer.ip().to_string()),
             "/held" => {
                 self.held.until_released().await;
