@@ -35,14 +35,16 @@ pub use convert::{client_rules, rate, server_spec};
 pub use credentials::{
     ApiKeyDigest, CREDENTIALS_FILE, CredentialClient, Credentials, CredentialsReading, PublishedCredentials, ServerKeys,
 };
-pub use digest::{KeyDigest, SecretKey};
+pub use digest::{KEY_PREFIX, KeyDigest, SecretKey};
 pub use envelope::RefusedClient;
 pub use half_reading::{HalfReading, LeftOut, PartKind, ServerParts};
 pub use limits::{GlobalLimit, Limits, Rate};
 pub use policy::{POLICY_FILE, Policy, PolicyReading};
 pub use published::{PublishedHalf, PublishedPolicy};
 pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
-pub use settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow};
+pub use settings::{
+    ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
+};
 pub use tool::{Effect, HttpMethod, HttpTool, LONGEST_TIMEOUT, Records, StaticTool, Tool, ToolAudit, ToolKind};
 pub use version::Version;
 

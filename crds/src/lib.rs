@@ -9,6 +9,7 @@ pub mod condition;
 pub mod contract;
 pub mod document;
 pub mod duration;
+pub mod exposition;
 pub mod finding;
 pub mod json_object;
 pub mod manifest;

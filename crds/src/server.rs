@@ -112,7 +112,7 @@ impl McpServerSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.apiKey.mode != 'Off'").message("at least one authentication method must be on"))]
 pub struct Authentication {
-    /// Authentication by an API key in the header `x-api-key`.
+    /// Authentication by an API key.
     #[serde(default)]
     pub api_key: ApiKeyAuthentication,
 }
@@ -124,6 +124,19 @@ pub struct ApiKeyAuthentication {
     /// `Optional` accepts API keys; a caller may use another method instead. `Off` ignores API keys.
     #[serde(default)]
     pub mode: MethodMode,
+    /// The header that a key is read from: `x-api-key` (`XApiKey`), `Authorization` with the scheme `Bearer` (`Bearer`), or the one of
+    /// them that was sent (`Any`). A request with both is refused.
+    #[serde(default)]
+    pub header: KeyHeader,
+}
+
+/// Where an API key is read from.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyHeader {
+    #[default]
+    Any,
+    XApiKey,
+    Bearer,
 }
 
 /// Whether an authentication method is offered.

@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_crds::exposition::Exposition;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
@@ -42,14 +43,23 @@ const AGAIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The media type of texts.
-pub const TEXT: &str = "text/plain; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub status: StatusCode,
-    pub media_type: &'static str,
+    pub content: Content,
     pub text: String,
+}
+
+/// What the text of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Lines for people.
+    Plain,
+    /// Metrics in OpenMetrics, sent in the form that is asked for.
+    Metrics,
 }
 
 impl Page {
@@ -65,7 +75,7 @@ impl Page {
             problems => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n")),
         };
         let notes: String = notes.iter().map(|note| format!("\n{note}")).collect();
-        Self { status, media_type: TEXT, text: first + &notes + "\n" }
+        Self { status, content: Content::Plain, text: first + &notes + "\n" }
     }
 }
 
@@ -172,15 +182,29 @@ fn respond(request: &Request<Incoming>, pages: &impl Pages) -> Response<Full<Byt
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let page = match pages.page(request.uri().path()) {
         Some(page) if is_read => page,
-        Some(_) => Page { status: StatusCode::METHOD_NOT_ALLOWED, media_type: TEXT, text: "Use GET.\n".into() },
+        Some(_) => {
+            Page { status: StatusCode::METHOD_NOT_ALLOWED, content: Content::Plain, text: "Use GET or HEAD.\n".into() }
+        }
         None => {
             let text = "There are /livez, /readyz and /metrics.\n".into();
-            Page { status: StatusCode::NOT_FOUND, media_type: TEXT, text }
+            Page { status: StatusCode::NOT_FOUND, content: Content::Plain, text }
         }
     };
-    let mut response = Response::new(Full::from(page.text));
+    let (media_type, text) = match page.content {
+        Content::Plain => (TEXT, page.text),
+        Content::Metrics => {
+            let accept = request.headers().get(header::ACCEPT);
+            let Exposition { media_type, text } =
+                Exposition::new(page.text, accept.and_then(|accept| accept.to_str().ok()));
+            (media_type, text)
+        }
+    };
+    let mut response = Response::new(Full::from(text));
     *response.status_mut() = page.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if page.status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
     response
 }
 
@@ -229,7 +253,7 @@ mod tests {
         for (request, expected) in [
             ("GET /livez", text("HTTP/1.1 200 OK", "ok")),
             ("GET /panic", text("", "")),
-            ("POST /livez", text("HTTP/1.1 405 Method Not Allowed", "Use GET.")),
+            ("POST /livez", text("HTTP/1.1 405 Method Not Allowed", "Use GET or HEAD.")),
             ("GET /", text("HTTP/1.1 404 Not Found", "There are /livez, /readyz and /metrics.")),
             ("GET /livez?verbose", text("HTTP/1.1 200 OK", "ok")),
         ] {

@@ -6,5 +6,5 @@ mod reference;
 mod registry;
 pub mod vocabulary;
 
-pub use registry::{CONTENT_TYPE, LaneState, Live, Metrics};
+pub use registry::{LaneState, Live, Metrics};
 pub use vocabulary::{ApiResource, ApiVerb, Code, Kind, Lane, Metric, MetricKind, ReconcileResult, Task, WatchRestart};

@@ -33,8 +33,11 @@ static KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
 
 /// A kind of credential.
 trait CredentialKind: Sync {
-    /// The header that carries it, if a header does. A request that uses two such headers, or one of them twice, is ambiguous.
-    fn header(&self) -> Option<&'static str>;
+    /// The headers that may carry it. A request that uses two headers that may carry a credential, or one of them twice, is ambiguous.
+    fn headers(&self) -> &'static [&'static str];
+
+    /// The challenge that says how to present it (RFC 9110, section 11.6.1).
+    fn challenge(&self, sources: &Sources<'_>) -> String;
 
     /// The sentences that refuse a request without a credential, and one whose credential is invalid.
     fn required(&self) -> &'static str;
@@ -57,6 +60,8 @@ trait Authenticator: Send + Sync {
 
 /// What authenticators are made of.
 pub struct Sources<'a> {
+    /// The server's name.
+    pub realm: &'a str,
     pub settings: &'a Authentication,
     pub credentials: &'a [CredentialClient],
     pub clients: &'a Clients,

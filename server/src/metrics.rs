@@ -7,6 +7,6 @@ mod registry;
 mod tools;
 mod vocabulary;
 
-pub use registry::{CONTENT_TYPE, Live, Metrics};
+pub use registry::{Live, Metrics};
 pub use tools::ToolMetrics;
 pub use vocabulary::{AuthOutcome, CallOutcome, Holding, Label, Metric, MetricKind, ReloadOutcome, ResponseStatus};

@@ -7,7 +7,9 @@ use super::{
     backend::{Backend, BackendKind, HttpBackend},
     limits::{GlobalLimit, Limits, Rate},
     server_half::ServerSpec,
-    settings::{ApiKeyAuthentication, Audit, AuditArguments, Authentication, LogLevel, MethodMode, OnOverflow},
+    settings::{
+        ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
+    },
     tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind},
 };
 use crate::{
@@ -175,7 +177,12 @@ fn authentication(authentication: &server::Authentication) -> Authentication {
         server::MethodMode::Optional => MethodMode::Optional,
         server::MethodMode::Off => MethodMode::Off,
     };
-    Authentication { api_key: ApiKeyAuthentication { mode } }
+    let header = match authentication.api_key.header {
+        server::KeyHeader::Any => KeyHeader::Any,
+        server::KeyHeader::XApiKey => KeyHeader::XApiKey,
+        server::KeyHeader::Bearer => KeyHeader::Bearer,
+    };
+    Authentication { api_key: ApiKeyAuthentication { mode, header } }
 }
 
 fn audit(audit: server::Audit) -> Audit {

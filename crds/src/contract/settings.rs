@@ -9,7 +9,7 @@ use super::defaults::is_default;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
-    /// Authentication by an API key in the header `x-api-key`.
+    /// Authentication by an API key.
     #[serde(default, skip_serializing_if = "is_default")]
     pub api_key: ApiKeyAuthentication,
 }
@@ -21,6 +21,19 @@ pub struct ApiKeyAuthentication {
     /// `Optional` accepts API keys; `Off` ignores them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: MethodMode,
+    /// The header that a key is read from: `x-api-key` (`XApiKey`), `Authorization` with the scheme `Bearer` (`Bearer`), or the one of
+    /// them that was sent (`Any`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub header: KeyHeader,
+}
+
+/// Where an API key is read from.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyHeader {
+    #[default]
+    Any,
+    XApiKey,
+    Bearer,
 }
 
 /// Whether an authentication method is offered.

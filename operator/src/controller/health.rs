@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{RECONCILE, context::Context};
 use crate::{
-    endpoint::{Page, Pages},
-    metrics::{CONTENT_TYPE, Live, Task},
+    endpoint::{Content, Page, Pages},
+    metrics::{Live, Task},
     sync::lock,
 };
 
@@ -54,7 +54,7 @@ impl Context {
                 text
             }
         };
-        Page { status: StatusCode::OK, media_type: CONTENT_TYPE, text }
+        Page { status: StatusCode::OK, content: Content::Metrics, text }
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use portcullis_crds::{
     client::ApiKeyStatus,
     condition::Reason,
-    contract::{ApiKeyDigest, KeyDigest},
+    contract::{ApiKeyDigest, KEY_PREFIX, KeyDigest},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 pub const KIND: CredentialKind = CredentialKind {
     field: "apiKey",
     noun: "key",
-    usage: "API keys, for the header x-api-key",
+    usage: "API keys, for the header x-api-key or Authorization: Bearer",
     label: "portcullis-api-key",
     data: &[DataKey { key: DATA_KEY, file_extension: "key" }],
     secret_name: |credentials| credentials.api_key.as_ref().map(|api_key| &api_key.secret_name),
@@ -43,8 +43,6 @@ pub const KIND: CredentialKind = CredentialKind {
 };
 
 const DATA_KEY: &str = "api-key";
-/// What every key begins with.
-const PREFIX: &str = "portcullis_";
 
 /// A key as clients send it; never printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,12 +50,12 @@ struct ApiKey(String);
 
 impl ApiKey {
     fn new(random: [u8; 32]) -> Self {
-        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
+        Self(format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
     }
 
     /// Reads a key back; `None` if the text is anything else.
     fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(KEY_PREFIX)?).ok()?;
         (bytes.len() == 32).then(|| Self(text.to_owned()))
     }
 

@@ -59,7 +59,7 @@ mod tests {
           sales/erp  http://127.0.0.1:3001/mcp  (0 tools, 0 clients)
           health: http://127.0.0.1:4001/health
 
-        API keys, for the header x-api-key:
+        API keys, for the header x-api-key or Authorization: Bearer:
           sales/bot              /state/keys/sales/bot-key.key
           sales/reporting-agent  /state/keys/sales/reporting-agent-key.key
         ");

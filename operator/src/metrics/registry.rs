@@ -13,9 +13,6 @@ use prometheus_client::{
 
 use super::vocabulary::{ApiResource, ApiVerb, Code, Kind, Lane, Metric, PREFIX, ReconcileResult, Task, WatchRestart};
 
-/// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Seconds: most reconciles take milliseconds, and none more than a minute.
 const RECONCILE: [f64; 13] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
 /// Seconds: most pods confirm within a second, and one lags after two minutes.
@@ -163,7 +160,7 @@ impl Metrics {
         self.0.task_restarts.get_or_create(&[("task", task.as_str())]).get()
     }
 
-    /// The page at `/metrics`, of the media type [`CONTENT_TYPE`].
+    /// The page at `/metrics`, in OpenMetrics 1.0.
     pub fn render(&self, live: &Live) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (lane, state) in &live.lanes {

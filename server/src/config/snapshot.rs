@@ -97,6 +97,7 @@ impl Snapshot {
         let ServerInForce { half, tools, limit_store } = server;
         let ServerHalf { server, spec } = &**half.half();
         let authenticators = Authenticators::new(&Sources {
+            realm: &server.name,
             settings: &spec.authentication,
             credentials: credentials.map_or(&[], |credentials| &credentials.clients),
             clients: &Clients::new(&policy.clients, &spec.limits),
@@ -132,6 +133,11 @@ impl Snapshot {
     /// client may not call this server.
     pub fn identify<'s>(&'s self, presented: &Presented<'_>, now: Duration) -> Result<Identity<'s>, Refusal<'s>> {
         self.authenticators.identify(presented, now)
+    }
+
+    /// How a caller may authenticate, as `WWW-Authenticate` says it to one that did not.
+    pub fn challenge(&self) -> &str {
+        self.authenticators.challenge()
     }
 
     /// Identifies a caller again that an earlier snapshot identified. `now` is the time since 1970.

@@ -9,12 +9,15 @@ use crate::{
 };
 
 /// The header that carries credentials of some kind even if no kind reads it.
-const AUTHORIZATION: &str = "authorization";
+pub(super) const AUTHORIZATION: &str = "authorization";
 
 /// The authenticators of a snapshot, in the order of their kinds.
 pub struct Authenticators {
     kinds: &'static [&'static dyn CredentialKind],
+    /// The headers that may carry a credential of any kind, offered or not.
+    headers: Vec<&'static str>,
     offered: Vec<(&'static dyn CredentialKind, Box<dyn Authenticator>)>,
+    challenge: String,
 }
 
 impl Authenticators {
@@ -24,8 +27,18 @@ impl Authenticators {
     }
 
     pub(super) fn of(kinds: &'static [&'static dyn CredentialKind], sources: &Sources<'_>) -> Self {
-        let offered = kinds.iter().filter_map(|kind| Some((*kind, kind.authenticator(sources)?)));
-        Self { kinds, offered: offered.collect() }
+        let offered: Vec<_> = kinds.iter().filter_map(|kind| Some((*kind, kind.authenticator(sources)?))).collect();
+        let challenges: Vec<_> = offered.iter().map(|(kind, _)| kind.challenge(sources)).collect();
+        let mut headers: Vec<_> =
+            kinds.iter().flat_map(|kind| kind.headers()).copied().chain([AUTHORIZATION]).collect();
+        headers.sort_unstable();
+        headers.dedup();
+        Self { kinds, headers, offered, challenge: challenges.join(", ") }
+    }
+
+    /// How a caller may authenticate, as `WWW-Authenticate` says it to one that did not.
+    pub fn challenge(&self) -> &str {
+        &self.challenge
     }
 
     /// Identifies a caller. `now` is the time since 1970.
@@ -62,10 +75,8 @@ impl Authenticators {
 
     /// Whether headers carry several credentials, or one twice: which of them counts would be a guess.
     fn is_ambiguous(&self, headers: &dyn RequestHeaders) -> bool {
-        let names = || self.kinds.iter().filter_map(|kind| kind.header());
-        let unread = (!names().any(|name| name == AUTHORIZATION)).then_some(AUTHORIZATION);
         let mut carried = 0;
-        for name in names().chain(unread) {
+        for name in &self.headers {
             match headers.get(name) {
                 Header::Repeated => return true,
                 header if header.is_missing() => {}

@@ -25,7 +25,8 @@ fn authenticators(kinds: Kinds) -> Authenticators {
     let clients: Vec<PolicyClient> = read(&json!(clients));
     let credentials: Vec<CredentialClient> = read(&credentials(&["bot", "idle", "old", "gone"])["clients"]);
     let clients = Clients::new(&clients, &Limits::default());
-    let sources = Sources { settings: &Authentication::default(), credentials: &credentials, clients: &clients };
+    let sources =
+        Sources { realm: "crm", settings: &Authentication::default(), credentials: &credentials, clients: &clients };
     Authenticators::of(kinds, &sources)
 }
 
@@ -72,14 +73,69 @@ fn the_api_key_decides_and_two_credentials_are_ambiguous() {
     }
 }
 
+#[test]
+fn a_key_of_the_operators_making_may_be_a_bearer_token_where_the_policy_says_so() {
+    const KEY: &str = "portcullis_BwcHBwcH";
+    let digest = String::from(KeyDigest::of(KEY.as_bytes()));
+    let credentials = json!([{"id": "bot", "uid": "u", "apiKeys": [{"id": "k", "sha256": digest}]}]);
+    let credentials: Vec<CredentialClient> = read(&credentials);
+    let clients = Clients::new(&read::<Vec<PolicyClient>>(&json!([client("bot", &json!({}))])), &Limits::default());
+    let missing = Err(("API key required", "missing"));
+    let cases = [
+        ("authorization", format!("Bearer {KEY}"), [Ok("k"), missing, Ok("k")]),
+        ("authorization", format!("bEaReR   {KEY}"), [Ok("k"), missing, Ok("k")]),
+        (
+            "authorization",
+            format!("Bearer {KEY}x"),
+            [Err(("Invalid API key", "unknown_key")), missing, Err(("Invalid API key", "unknown_key"))],
+        ),
+        ("authorization", format!("Bearer{KEY}"), [missing; 3]),
+        ("authorization", format!("Basic {KEY}"), [missing; 3]),
+        ("authorization", KEY.to_owned(), [missing; 3]),
+        ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.".to_owned(), [missing; 3]),
+        ("x-api-key", KEY.to_owned(), [Ok("k"), Ok("k"), missing]),
+        (
+            "x-api-key",
+            format!("Bearer {KEY}"),
+            [Err(("Invalid API key", "unknown_key")), Err(("Invalid API key", "unknown_key")), missing],
+        ),
+    ];
+    for (index, (header, challenge)) in
+        [("Any", "x-api-key"), ("XApiKey", "x-api-key"), ("Bearer", "authorization")].into_iter().enumerate()
+    {
+        let settings: Authentication = read(&json!({"apiKey": {"header": header}}));
+        let sources = Sources { realm: "crm", settings: &settings, credentials: &credentials, clients: &clients };
+        let authenticators = Authenticators::of(&KINDS, &sources);
+        assert_eq!(authenticators.challenge(), format!(r#"ApiKey realm="crm", header="{challenge}""#));
+        for (name, value, expected) in &cases {
+            let headers = [(*name, value.as_str())];
+            let presented = Presented { headers: &Pairs(&headers), connection: &connection() };
+            let found = match authenticators.identify(&presented, NOW) {
+                Ok(identity) => Ok(identity.credential.id),
+                Err(Refusal::Unauthenticated { message, reason }) => Err((message, reason.as_str())),
+                Err(refusal) => panic!("{refusal:?}"),
+            };
+            assert_eq!(found, expected[index], "{header}: {name}: {value}");
+        }
+        let both = [("x-api-key", KEY), ("authorization", cases[0].1.as_str())];
+        let presented = Presented { headers: &Pairs(&both), connection: &connection() };
+        let refusal = authenticators.identify(&presented, NOW).err();
+        assert!(matches!(refusal, Some(Refusal::Unauthenticated { reason: AuthFailure::Ambiguous, .. })), "{header}");
+    }
+}
+
 static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
 
 /// A kind as a token would be: `Authorization: <client> <user> <expiry>` narrows the client to no tool at all.
 struct Token;
 
 impl CredentialKind for Token {
-    fn header(&self) -> Option<&'static str> {
-        Some("authorization")
+    fn headers(&self) -> &'static [&'static str] {
+        &["authorization"]
+    }
+
+    fn challenge(&self, _: &Sources<'_>) -> String {
+        "Token".into()
     }
 
     fn required(&self) -> &'static str {

@@ -16,9 +16,6 @@ use super::{
     vocabulary::{AuthOutcome, Holding, Metric, PREFIX, ReloadOutcome, ResponseStatus},
 };
 
-/// The media type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// All metrics of this process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -125,7 +122,7 @@ impl Metrics {
         self.0.responses[ResponseStatus::of(status) as usize].inc();
     }
 
-    /// The page at `/metrics`, of the media type [`CONTENT_TYPE`].
+    /// The page at `/metrics`, in OpenMetrics 1.0.
     pub fn render(&self, live: Live) -> String {
         let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.0.parts_refused, live.parts_refused);

@@ -93,8 +93,6 @@ pub struct BodyBounds {
     pub max: usize,
     /// The time from the headers to the end of the body. 10 s.
     pub within: Duration,
-    /// Bytes a second, after a second of grace. 1 KiB.
-    pub least_rate: u32,
     /// Bytes of one identity's bodies that are being received; more are refused with 429. 4 MiB.
     pub held_of_identity: usize,
     /// Bytes of all bodies that are being received; more are refused with 503. 64 MiB.
@@ -106,7 +104,6 @@ impl Default for BodyBounds {
         Self {
             max: 1024 * 1024,
             within: Duration::from_secs(10),
-            least_rate: 1024,
             held_of_identity: 4 * 1024 * 1024,
             held: 64 * 1024 * 1024,
         }

@@ -1,6 +1,6 @@
 //! The body of a request: received whole, or not at all.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
@@ -9,9 +9,6 @@ use hyper::body::Body;
 use tokio::time::Instant;
 
 use super::{BodyBounds, OverBudget, Share};
-
-/// How long a body may take before the least rate counts.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a body was not received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +52,12 @@ where
     if body.size_hint().lower() > bounds.max as u64 {
         return Err(BodyRefusal::TooLarge);
     }
-    let mut pace = None;
+    let mut until = None;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
         let received = first.len() + whole.len();
-        let Some(frame) = next_frame(&mut body, bounds, &mut pace, (received, &mut *share, &kept)).await? else {
+        let Some(frame) = next_frame(&mut body, bounds, &mut until, (received, &mut *share, &kept)).await? else {
             break;
         };
         let Ok(data) = frame.into_data() else { continue };
@@ -86,7 +83,7 @@ where
 async fn next_frame<B>(
     body: &mut B,
     bounds: &BodyBounds,
-    began: &mut Option<Instant>,
+    until: &mut Option<Instant>,
     (received, share, kept): (usize, &mut Share, &impl Fn() -> usize),
 ) -> Result<Option<hyper::body::Frame<Bytes>>, BodyRefusal>
 where
@@ -99,14 +96,49 @@ where
     let frame = match frame.as_mut().now_or_never() {
         Some(frame) => frame,
         None => {
-            if began.is_none() || received > 0 {
+            if until.is_none() || received > 0 {
                 share.grow(received + kept())?;
             }
-            let began = *began.get_or_insert_with(Instant::now);
-            let at_least_rate = Duration::from_secs_f64(received as f64 / f64::from(bounds.least_rate.max(1)));
-            let until = began + bounds.within.min(GRACE + at_least_rate);
+            // However little it is: two lost packets cost its sender three seconds (RFC 6298).
+            let until = *until.get_or_insert_with(|| Instant::now() + bounds.within);
             tokio::time::timeout_at(until, frame).await.map_err(|_| BodyRefusal::TooSlow)?
         }
     };
     frame.transpose().map_err(|_| BodyRefusal::Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use futures::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+    use crate::fingerprint::Fingerprint;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_pause_as_often_as_it_likes_within_its_time() {
+        let bounds = BodyBounds { within: Duration::from_secs(10), ..BodyBounds::default() };
+        for (pieces, pause, expected) in [
+            (1, 9_900, Ok("x".into())),
+            (3, 3_200, Ok("xxx".into())),
+            (4, 3_200, Err(BodyRefusal::TooSlow)),
+            (100, 200, Err(BodyRefusal::TooSlow)),
+        ] {
+            let sent = Box::pin(stream::unfold(0, async |sent| {
+                if sent == pieces {
+                    return None;
+                }
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                Some((Ok::<_, Infallible>(Frame::data(Bytes::from("x"))), sent + 1))
+            }));
+            let (budget, began) = (bounds.budget(), Instant::now());
+            let mut share = budget.share(Fingerprint::of(&["one"]));
+            let read = read_body(StreamBody::new(sent), &bounds, &mut share, || 0).await;
+            assert_eq!(read, expected, "{pieces} after {pause} ms each");
+            assert!(began.elapsed() <= bounds.within + Duration::from_millis(1));
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use portcullis_crds::contract::Version;
+use portcullis_crds::{contract::Version, exposition::Exposition};
 use serde_json::json;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     backend,
     config::Store,
     health::Health,
-    metrics::{self, Live, Metrics},
+    metrics::{Live, Metrics},
     net::{self, Budget, ConnectionFacts, Connections, ResponseBody},
 };
 
@@ -42,8 +42,8 @@ pub struct AdminPort {
 
 impl net::Handler for AdminPort {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, _: &ConnectionFacts) -> Response<ResponseBody> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET, HEAD" });
+        if let Err(refusal) = health::check_method(request.method()) {
+            return error::refuse(refusal);
         }
         match request.uri().path() {
             "/livez" => response::text(StatusCode::OK, "ok"),
@@ -52,7 +52,7 @@ impl net::Handler for AdminPort {
                 Some(reason) => response::text(StatusCode::SERVICE_UNAVAILABLE, reason),
             },
             health::PATH => health::respond(&self.health).await,
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(request.headers()),
             "/policy" => response::json(StatusCode::OK, self.policy().to_string().into()),
             _ => error::refuse(HttpRefusal::UnknownPath),
         }
@@ -91,7 +91,7 @@ impl AdminPort {
         })
     }
 
-    fn metrics(&self) -> Response<ResponseBody> {
+    fn metrics(&self, headers: &HeaderMap) -> Response<ResponseBody> {
         let text = self.metrics.render(Live {
             parts_refused: self.store.current().map_or(0, |snapshot| snapshot.refused.sum()),
             connections: self.connections.count(),
@@ -100,8 +100,10 @@ impl AdminPort {
             audit_blocked: self.audit.is_blocked(),
             audit_records_dropped: self.audit.dropped(),
         });
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let Exposition { media_type, text } = Exposition::new(text, accept);
         let mut response = Response::new(ResponseBody::whole(text));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         response
     }
 }

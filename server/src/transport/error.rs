@@ -99,6 +99,14 @@ pub fn refuse_caller(refusal: identity::Refusal<'_>) -> Response<ResponseBody> {
     plain(status, refusal.message())
 }
 
+/// Says to a caller that is not authenticated how to be: what a 401 must have (RFC 9110, section 15.5.2).
+pub fn challenge(response: &mut Response<ResponseBody>, challenge: &str) {
+    // The names and words that it is made of are always a valid header.
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// The response to a refusal of a message, with its JSON-RPC response.
 pub fn refuse_message(refusal: &Refusal, response: String) -> Response<ResponseBody> {
     let mut response = response::json(message_status(refusal), response.into());

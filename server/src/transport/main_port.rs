@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
     endpoints::Endpoints,
     error::{self, HttpRefusal},
     health,
-    request_headers::{check_host, check_origin},
+    request_headers::check_origin,
     streamable,
 };
 use crate::{
@@ -46,16 +46,10 @@ impl net::Handler for MainPort {
 }
 
 impl MainPort {
-    /// Health is not reported to web pages, nor, once there is a policy, to requests that are addressed to another host.
+    /// Health is not reported to web pages. Load balancers address a pod by whatever they know it by.
     async fn health(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        let (parts, _) = request.into_parts();
-        let checked = match self.endpoints.mcp.guard.store.current() {
-            Some(snapshot) => check_host(&parts, &snapshot),
-            None => Ok(()),
-        };
-        match checked.and_then(|()| check_origin(&parts.headers)) {
+        match check_origin(request.headers()).and_then(|()| health::check_method(request.method())) {
             Err(refusal) => error::refuse(refusal),
-            Ok(()) if parts.method != Method::GET => error::refuse(HttpRefusal::MethodNotAllowed { allow: "GET" }),
             Ok(()) => health::respond(&self.health).await,
         }
     }

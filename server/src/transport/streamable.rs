@@ -10,13 +10,16 @@ use hyper::body::Incoming;
 
 use super::{
     endpoints::Endpoints,
-    error::{HttpRefusal, message_status, refuse, refuse_body, refuse_caller, refuse_message, refuse_stream},
+    error::{
+        HttpRefusal, challenge, message_status, refuse, refuse_body, refuse_caller, refuse_message, refuse_stream,
+    },
     events,
     request_headers::{accepts_events, check_host, check_media_types, check_origin},
     response,
 };
 use crate::{
     cancellation::Cancellation,
+    config::Snapshot,
     guard::{Caller, Turn, Via},
     identity::Presented,
     mcp::{Answer, Begun, Mcp},
@@ -66,21 +69,34 @@ async fn answer(
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
+    let Some(snapshot) = endpoints.mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
+    let mut response = answer_by(&snapshot, endpoints, request, connection).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        challenge(&mut response, snapshot.challenge());
+    }
+    response
+}
+
+async fn answer_by(
+    snapshot: &Snapshot,
+    endpoints: &Endpoints,
+    request: Request<Incoming>,
+    connection: &ConnectionFacts,
+) -> Response<ResponseBody> {
     let mcp = &endpoints.mcp;
-    let Some(snapshot) = mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
     let (parts, body) = request.into_parts();
-    let is_addressed = check_host(&parts, &snapshot).and_then(|()| check_origin(&parts.headers));
+    let is_addressed = check_host(&parts, snapshot).and_then(|()| check_origin(&parts.headers));
     if let Err(refusal) = is_addressed.and_then(|()| check_method(&parts.method)) {
         return refuse(refusal);
     }
     let presented = Presented { headers: &parts.headers, connection };
     let status = |refusal: &_| Some(message_status(refusal).as_u16());
     let via = Via { peer: connection.peer.ip(), route: PATH, status };
-    let identity = match mcp.guard.authenticate(&snapshot, &presented, via) {
+    let identity = match mcp.guard.authenticate(snapshot, &presented, via) {
         Ok(identity) => identity,
         Err(refusal) => return refuse_caller(refusal),
     };
-    let caller = Caller { snapshot: &snapshot, identity: &identity, via };
+    let caller = Caller { snapshot, identity: &identity, via };
     // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
     let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
     // Its access may have ended meanwhile.

@@ -13,9 +13,13 @@ pub fn response_with(status: u16, name: &str, value: &str, body: Value) -> Value
     json!({"status": status, "headers": {"content-type": "application/json", name: value}, "body": body})
 }
 
-/// A refusal before the message is read.
+/// A refusal before the message is read. Who is not authenticated is told how to be.
 pub fn plain_refusal(status: u16, message: &str) -> Value {
-    response(status, json!({"error": message}))
+    let body = json!({"error": message});
+    match status {
+        401 => response_with(401, "www-authenticate", r#"ApiKey realm="crm", header="x-api-key""#, body),
+        _ => response(status, body),
+    }
 }
 
 /// A JSON-RPC error for the request with the id 1.

@@ -32,13 +32,19 @@ async fn a_caller_that_is_not_authenticated_gets_a_401_that_names_its_mistake() 
     let required = || plain_refusal(401, "API key required");
     let invalid = || plain_refusal(401, "Invalid API key");
     let digest = KeyDigest::of(AGENT.as_bytes()).key_id();
-    let bearer = format!("Bearer {AGENT}");
+    let (bearer, basic) = (format!("Bearer {AGENT}x"), format!("Basic {AGENT}"));
     check(
         &server,
         [
             ("no key", anonymous(), required()),
             ("an empty key", request(""), required()),
-            ("a key in another header", anonymous().with("Authorization", &bearer), required()),
+            (
+                "a token of another kind",
+                anonymous().with("Authorization", "Bearer eyJhbGciOiJub25lIn0.e30."),
+                required(),
+            ),
+            ("a key in another scheme", anonymous().with("Authorization", &basic), required()),
+            ("an unknown key as a token", anonymous().with("Authorization", &bearer), invalid()),
             ("an unknown key", request("wrong"), invalid()),
             ("a key and more", request(&format!("{AGENT}x")), invalid()),
             ("a key and less", request(&AGENT[1..]), invalid()),
@@ -46,14 +52,35 @@ async fn a_caller_that_is_not_authenticated_gets_a_401_that_names_its_mistake() 
             ("a key twice", request(AGENT).with("x-api-key", AGENT), invalid()),
             ("two keys", request(AGENT).with("x-api-key", READER), invalid()),
             ("a key and a token", request(AGENT).with("Authorization", "Bearer x"), invalid()),
+            ("a key as both", request(AGENT).with("Authorization", &format!("Bearer {AGENT}")), invalid()),
         ],
     )
     .await;
     // Ten equal records are written one by one in each second, so each of these is.
-    let failed = server.log.at_least(10, "auth_failed", PATIENCE).await.unwrap();
+    let failed = server.log.at_least(13, "auth_failed", PATIENCE).await.unwrap();
     let reasons: Vec<&Value> = failed.iter().map(|record| &record["reason"]).collect();
-    let expected = [["missing"; 3].as_slice(), &["unknown_key"; 4], &["ambiguous"; 3]].concat();
+    let expected = [["missing"; 4].as_slice(), &["unknown_key"; 5], &["ambiguous"; 4]].concat();
     assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn a_key_may_come_as_a_bearer_token_and_the_server_may_want_one_header_only() {
+    let ping = |name: &str, value: String| post("", &rpc("ping", json!({}))).without("x-api-key").with(name, &value);
+    let (key, bearer) = (|| ping("x-api-key", AGENT.into()), || ping("Authorization", format!("bearer {AGENT}")));
+    for (header, is_key_taken, is_bearer_taken) in
+        [("Any", true, true), ("XApiKey", true, false), ("Bearer", false, true)]
+    {
+        let mut document = document(NOWHERE);
+        document["spec"]["authentication"] = json!({"apiKey": {"header": header}});
+        let server = start(&document).await;
+        for (request, is_taken) in [(key(), is_key_taken), (bearer(), is_bearer_taken)] {
+            let found = server.send(&request).await.unwrap();
+            assert_eq!(found.status, if is_taken { 200 } else { 401 }, "{header}: {found:?}");
+            let challenged = if header == "Bearer" { "authorization" } else { "x-api-key" };
+            let challenge = format!(r#"ApiKey realm="crm", header="{challenged}""#);
+            assert!(is_taken || found.to_value()["headers"]["www-authenticate"] == challenge, "{header}: {found:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -101,8 +101,7 @@ impl Held {
 
 /// Longer than anything in a test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-const BODY: BodyBounds =
-    BodyBounds { max: 1_000, within: PATIENCE, least_rate: 100, held_of_identity: 1_500, held: 2_500 };
+const BODY: BodyBounds = BodyBounds { max: 1_000, within: PATIENCE, held_of_identity: 1_500, held: 2_500 };
 const STREAM: StreamBounds = StreamBounds {
     keep_alive: Duration::from_secs(60),
     longest_life: Duration::from_secs(60),
