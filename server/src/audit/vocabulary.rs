@@ -26,7 +26,8 @@ vocabulary! {
         RateLimitExceeded = "rate_limit_exceeded",
         /// A call was refused because its limits could not be checked.
         LimitsUnavailable = "limits_unavailable",
-        /// The arguments of a call do not match the tool's schema, or cannot be sent to the backend as plain data.
+        /// The arguments of a call do not match the tool's schema, cannot be sent to the backend as plain data, or took long to check
+        /// and their caller did not wait.
         ArgumentsRefused = "arguments_refused",
         /// A request was refused before it became a call: it is malformed, its version or method is not served, or there is no room for it.
         RequestRefused = "request_refused",

@@ -1,10 +1,17 @@
 //! Taking a call from the limits: what the answers of a limit store mean for the call.
 
-use super::{Caller, Guard};
+use super::{
+    Caller, Guard,
+    arguments::InvalidArguments,
+    checks::{Checks, PendingCheck},
+    limits,
+};
 use crate::{
     audit::record::{LimitName, Record},
     config::Tool,
-    limiter::{Admission, Dimension, Dimensions, InFlightGuard, LimitKey, OverLimit, Receipt},
+    limiter::{
+        Admission, Dimension, Dimensions, InFlightGuard, LimitKey, LimitStore, OverLimit, Receipt, TooManyLimits,
+    },
     net::OverBudget,
     protocol::refusal::Refusal,
 };
@@ -48,16 +55,33 @@ impl Guard {
         }
     }
 
-    /// Whether a call could be admitted now, and its refusal be paid for. Takes nothing.
+    /// Checks arguments for which that takes long, if the call could be admitted now. Meanwhile the check is taken from the allowance,
+    /// where it stays if the caller leaves before the verdict: that is recorded.
     ///
     /// # Errors
-    /// Returns an error if a limit or the allowance is used up; it was recorded.
-    pub(super) fn ask(&self, caller: Caller<'_>, tool: &Tool, dimensions: &Dimensions) -> Result<(), Refusal> {
-        let tool = tool.name.as_str();
-        match caller.snapshot.limit_store.used_up(dimensions) {
-            None => self.ask_allowance(caller, tool),
-            Some(over) => Err(self.over(caller, Some(tool), dimensions, over)),
+    /// Returns an error if a limit or the allowance is used up, or if the check is not possible now; it was recorded.
+    pub(super) async fn judge(
+        &self,
+        caller: Caller<'_>,
+        tool: &Tool,
+        dimensions: &Dimensions,
+        check: PendingCheck,
+    ) -> Result<Result<(), InvalidArguments>, Refusal> {
+        let name = tool.name.as_str();
+        let turn = self.checks.turn(caller.identity.fingerprint).await;
+        if let Some(over) = caller.snapshot.limit_store.used_up(dimensions) {
+            return Err(self.over(caller, Some(name), dimensions, over));
         }
+        let allowance = limits::of_request(caller.identity, caller.snapshot.replicas);
+        let allowance = allowance.map_err(|TooManyLimits| self.refuse_unchecked(caller, name))?;
+        let taken = self.allowance.take(&allowance);
+        let taken = taken.map_err(|over| self.over(caller, Some(name), &allowance, over))?;
+        let unjudged = Unjudged { guard: self, caller, tool: name };
+        let verdict = Checks::run(turn, || check.judge()).await;
+        std::mem::forget(unjudged);
+        self.allowance.take_back(taken).await;
+        let verdict = verdict.ok_or_else(|| self.refuse_overloaded(caller))?;
+        Ok(verdict.map_err(Into::into).and_then(|verdict| verdict.map_err(Into::into)))
     }
 
     /// Records that a call cannot be served now; returns the refusal of it.
@@ -97,6 +121,22 @@ impl Guard {
     }
 }
 
+/// Arguments that are being checked. If this is dropped, the caller left before the verdict.
+struct Unjudged<'a> {
+    guard: &'a Guard,
+    caller: Caller<'a>,
+    tool: &'a str,
+}
+
+impl Drop for Unjudged<'_> {
+    fn drop(&mut self) {
+        let (who, tool) = (self.caller.who(), self.tool);
+        let record = Record::ArgumentsRefused { who, tool, keyword: "disconnected", path: "" };
+        // Nobody is there to be told if the log is blocked.
+        let _ = self.guard.audit.record(&record, self.caller.snapshot.overflow);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::Duration};
@@ -111,7 +151,7 @@ mod tests {
         fingerprint::Fingerprint,
         guard::fixtures::{self, identity_in},
         identity::fixtures::{client, credentials},
-        limiter::{LimitStore, StoreFuture},
+        limiter::StoreFuture,
         net::Budget,
     };
 
@@ -144,7 +184,7 @@ mod tests {
         // A request that is not a call needs no store.
         assert_eq!(guard.take_allowance(caller), Ok(()));
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let recorded: Vec<_> = log.records().iter().map(|it| json!([it["event"], it["toolName"]])).collect();
         assert_eq!(recorded, [json!(["limits_unavailable", "greet"])]);
     }
@@ -173,7 +213,7 @@ mod tests {
         assert!(guard.take_allowance(caller).is_err());
         assert_eq!(call().await, Err(429));
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let records = log.records().into_iter();
         let limits: Vec<_> =
             records.filter(|it| it["event"] == "rate_limit_exceeded").map(|it| it["limit"].clone()).collect();
@@ -211,6 +251,38 @@ mod tests {
         assert_eq!(outcome.err().map(|refusal| refusal.code()), Some(429), "its only call was made");
     }
 
+    #[tokio::test]
+    async fn a_check_takes_from_the_allowance_if_its_caller_leaves_and_nothing_if_the_arguments_are_valid() {
+        let snapshot = one_call_an_hour();
+        let identity = identity_in(&snapshot, "a");
+        let caller = fixtures::caller(&snapshot, &identity);
+        let (guard, log) = fixtures::guard();
+        let valid = json!({"a".repeat(500): 1}).to_string();
+        let prepared = || {
+            let arguments = crate::protocol::strict::parse(valid.as_bytes()).unwrap();
+            guard.prepare(caller, "greet", Some(arguments)).unwrap()
+        };
+        let never = Cancellation::never();
+        for n in 0..10 {
+            // Once no earlier check runs, the first poll begins this one.
+            drop(guard.checks.turn(identity.fingerprint).await);
+            let mut call = Box::pin(guard.call(caller, prepared(), &never));
+            assert!(futures::poll!(&mut call).is_pending(), "{n}");
+        }
+        let refused = guard.call(caller, prepared(), &never).await.err();
+        assert_eq!(refused.map(|refusal| refusal.code()), Some(429), "the allowance is used up");
+        assert!(guard.audit.stop(Duration::from_secs(60)));
+        let found: Vec<_> = log.records().iter().map(|it| json!([it["event"], it["keyword"], it["limit"]])).collect();
+        let left = json!(["arguments_refused", "disconnected", null]);
+        assert_eq!(found, [vec![left; 10], vec![json!(["rate_limit_exceeded", null, "request_allowance"])]].concat());
+
+        let (guard, _) = fixtures::guard();
+        let arguments = crate::protocol::strict::parse(valid.as_bytes()).unwrap();
+        let prepared = guard.prepare(caller, "greet", Some(arguments)).unwrap();
+        assert!(guard.call(caller, prepared, &never).await.is_ok());
+        assert_eq!((0..20).filter(|_| guard.take_allowance(caller).is_ok()).count(), 10);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_without_room_for_its_answer_is_recorded_with_its_status() {
         let snapshot = one_call_an_hour();
@@ -226,7 +298,7 @@ mod tests {
         let refused = guard.call(caller, prepared, &Cancellation::never()).await.err();
         assert_eq!(refused, Some(Refusal::Overloaded));
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let recorded: Vec<_> = log.records().iter().map(|it| json!([it["event"], it["status"], it["code"]])).collect();
         assert_eq!(recorded, [json!(["request_refused", 503, 503])]);
     }
@@ -247,7 +319,7 @@ mod tests {
             (Some(Refusal::LimitsUnavailable), Err(Refusal::LimitsUnavailable))
         );
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let recorded: Vec<_> = log.records().iter().map(|it| it["event"].clone()).collect();
         assert_eq!(recorded, ["limits_unavailable", "request_refused"]);
     }

@@ -3,11 +3,7 @@
 //! It is separate from the limits of calls, so that such requests neither use up a client's calls nor are free.
 
 use super::{Caller, Guard, limits};
-use crate::{
-    audit::record::Record,
-    limiter::{LimitStore, TooManyLimits},
-    protocol::refusal::Refusal,
-};
+use crate::{audit::record::Record, limiter::TooManyLimits, protocol::refusal::Refusal};
 
 impl Guard {
     /// Takes one request from the allowance of `caller`.
@@ -61,19 +57,6 @@ impl Guard {
     pub(super) fn count_refused_call(&self, caller: Caller<'_>) {
         if let Ok(dimensions) = limits::of_request(caller.identity, caller.snapshot.replicas) {
             let _ = self.allowance.take(&dimensions);
-        }
-    }
-
-    /// Whether something is left of the allowance.
-    ///
-    /// # Errors
-    /// Returns an error if it is used up; it was recorded.
-    pub(super) fn ask_allowance(&self, caller: Caller<'_>, tool: &str) -> Result<(), Refusal> {
-        let dimensions = limits::of_request(caller.identity, caller.snapshot.replicas);
-        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool))?;
-        match self.allowance.used_up(&dimensions) {
-            None => Ok(()),
-            Some(over) => Err(self.over(caller, Some(tool), &dimensions, over)),
         }
     }
 }

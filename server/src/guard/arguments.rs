@@ -24,7 +24,7 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct InvalidArguments {
     /// For the caller.
     pub message: String,
-    /// For the audit log: the keyword of the schema, or `complexity`, `maxBytes` or `unsendable`.
+    /// For the audit log: the keyword of the schema, or `complexity`, `maxBytes`, `unsendable` or `disconnected`.
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,

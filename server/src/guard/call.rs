@@ -10,7 +10,7 @@ use super::{
     Caller, Delivery, Guard, Outcome, Reply,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
-    checks::{Checks, PendingCheck},
+    checks::PendingCheck,
     limits,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         arguments::ArgumentShape,
         record::{CallEnd, CallError, CallStart, Record},
     },
-    backend::{Effected, Failure, PreparedCall},
+    backend::{Effected, Failure, Output, PreparedCall},
     cancellation::Cancellation,
     config::Tool,
     limiter::{InFlightGuard, TooManyLimits},
@@ -80,11 +80,7 @@ impl Guard {
         let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()));
         let dimensions = dimensions.inspect_err(refused)?;
         if let Some(check) = check {
-            let turn = self.checks.turn(caller.identity.fingerprint).await;
-            self.ask(caller, tool, &dimensions).inspect_err(refused)?;
-            let verdict = Checks::run(turn, || check.judge()).await;
-            let verdict = verdict.ok_or_else(|| self.refuse_overloaded(caller)).inspect_err(refused)?;
-            let verdict = verdict.map_err(Into::into).and_then(|verdict| verdict.map_err(Into::into));
+            let verdict = self.judge(caller, tool, &dimensions, check).await.inspect_err(refused)?;
             verdict.map_err(|invalid| self.refuse_arguments(caller, tool, invalid, began))?;
         }
         let room = self.audit.reserve(caller.snapshot.overflow);
@@ -103,7 +99,13 @@ impl Guard {
             Err(refusal) => Err(refusal.clone()),
         };
         match started {
-            Ok(caller) => Ok(self.make(caller, (tool, began), call, (room, in_flight), cancellation).await),
+            Ok(caller) => {
+                let output = call.run(tool.timeout, cancellation, self.withdrawn(caller, tool)).await;
+                if matches!(output, Err(Failure::Withdrawn)) {
+                    store.take_back(receipt).await;
+                }
+                Ok(self.conclude(caller, (tool, began), output, (room, in_flight)).await)
+            }
             Err(refusal) => {
                 // Nothing was done, so nothing is used up.
                 store.take_back(receipt).await;
@@ -128,17 +130,15 @@ impl Guard {
         }
     }
 
-    /// Calls the backend, and records how that ended.
-    async fn make(
+    /// Records how a call ended.
+    async fn conclude(
         &self,
         caller: Caller<'_>,
         (tool, began): (&Tool, Instant),
-        call: PreparedCall<'_>,
+        output: Result<Output, Failure>,
         (mut room, in_flight): (Reservation, InFlightGuard),
-        cancellation: &Cancellation,
     ) -> Reply {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-        let output = call.run(tool.timeout, cancellation, self.withdrawn(caller, tool)).await;
         let (identity, max) = (caller.identity.fingerprint, caller.identity.client.max_records);
         let bounded = match output {
             Ok(output) => self.answers.bound(identity, tool, output, max).await,
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::{Content, Exchange, Output, Sent, fake},
+        backend::{Content, Exchange, Sent, fake},
         config::Snapshot,
         config::fixtures::{policy, snapshot},
         guard::fixtures::{self, Log, identity_in},
@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn end(guard: &Guard, log: &Log) -> Value {
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let records = log.records();
         let end = &records[records.len() - 1];
         json!([records.len(), end["event"], end["error"], end["recordsReturned"]])
@@ -335,7 +335,7 @@ mod tests {
         let again = guard.prepare(caller, "greet", None).unwrap();
         guard.call(caller, again, &Cancellation::never()).await.unwrap().delivery.written();
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        assert!(guard.audit.stop(Duration::from_secs(60)));
         let ends: Vec<_> = log.records().into_iter().filter(|it| it["event"] == "tool_call_success").collect();
         let delivered = ends.iter().filter(|end| end["delivered"] == Value::Null).count();
         let given_up = ends.iter().filter(|end| end["delivered"] == false).count();

@@ -95,7 +95,7 @@ async fn a_transport_without_http_is_served_by_the_same_methods() {
     let (_, _, refusal) = send(&mcp, another, &pipe, &greet).await;
     assert_eq!(refusal, Some(Refusal::SessionNotFound), "a session belongs to the identity that opened it");
 
-    assert!(mcp.guard.audit.stop(Duration::from_secs(5)));
+    assert!(mcp.guard.audit.stop(Duration::from_secs(60)));
     let recorded: Vec<_> =
         log.records().iter().map(|record| json!([record["event"], record["clientId"], record["status"]])).collect();
     assert_eq!(
