@@ -64,13 +64,17 @@ impl Guard {
 
     /// Ends once the caller may not make a call any more that waits to be sent.
     pub(super) async fn withdrawn(&self, caller: Caller<'_>, tool: &Tool) {
+        let mut can_expire = caller.identity.can_expire();
         loop {
             // Before the look, so that no change is missed.
             let changed = self.store.changed();
-            if self.outdated(caller).is_some_and(|snapshot| !is_permitted(&snapshot, caller, tool)) {
-                return;
+            if let Some(snapshot) = self.outdated(caller) {
+                match permitted(&snapshot, caller, tool) {
+                    Some(identity) => can_expire = identity.can_expire(),
+                    None => return,
+                }
             }
-            if caller.identity.can_expire() {
+            if can_expire {
                 let _ = tokio::time::timeout(EXPIRY_EVERY, changed).await;
             } else {
                 changed.await;
@@ -79,10 +83,11 @@ impl Guard {
     }
 }
 
-/// Whether a caller may call a tool under another snapshot.
-fn is_permitted(snapshot: &Snapshot, caller: Caller<'_>, tool: &Tool) -> bool {
-    let identified = snapshot.identify_again(caller.identity, now());
-    identified.is_ok_and(|identity| authorise(snapshot.tools.by_name.get(tool.name.as_str()), &identity).is_ok())
+/// The identity of a caller under another snapshot, if it may call a tool.
+fn permitted<'s>(snapshot: &'s Snapshot, caller: Caller<'_>, tool: &Tool) -> Option<Identity<'s>> {
+    let identity = snapshot.identify_again(caller.identity, now()).ok()?;
+    authorise(snapshot.tools.by_name.get(tool.name.as_str()), &identity).ok()?;
+    Some(identity)
 }
 
 #[cfg(test)]

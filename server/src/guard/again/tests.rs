@@ -22,6 +22,9 @@ use crate::{
     limiter::{Admission, Dimensions, LimitStore, MemoryStore, Receipt, StoreFuture},
 };
 
+/// Longer than anything in a test takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A limit store that answers when it is let to.
 struct SlowStore {
     memory: MemoryStore,
@@ -90,7 +93,7 @@ async fn changed_meanwhile(waits_for_check: bool, policy: &Value, keys: &[&str])
 
     let dimensions = limits::of_call(&identity, &before.tools.by_name["greet"], 1).unwrap();
     let left = (0..2).filter(|_| slow.memory.take(&dimensions).is_ok()).count();
-    assert!(guard.audit.stop(Duration::from_secs(5)));
+    assert!(guard.audit.stop(PATIENCE));
     let records = log.records();
     let record = json!([records.len(), records[0]["event"], records[0]["reason"], records[0]["revision"]]);
     (refusal, record, left)
@@ -139,8 +142,9 @@ async fn a_call_that_is_still_permitted_is_made_and_recorded_under_the_policy_in
 
 #[tokio::test]
 async fn a_call_is_not_made_if_its_caller_expired_while_it_waited() {
-    let expires = Timestamp::now() + SignedDuration::from_secs(4);
-    let mut before = snapshot(&policy_of(&json!({"expiresAt": expires})), &credentials(&["a"]));
+    // It was identified long ago, and has expired since.
+    let expired = Timestamp::now() - SignedDuration::from_secs(1);
+    let mut before = snapshot(&policy_of(&json!({"expiresAt": expired})), &credentials(&["a"]));
     let slow = Arc::new(SlowStore { memory: MemoryStore::default(), answers: Semaphore::new(0) });
     before.limit_store = slow.clone();
     let before = Arc::new(before);
@@ -149,25 +153,33 @@ async fn a_call_is_not_made_if_its_caller_expired_while_it_waited() {
     guard.store.put(before.clone());
     let caller = fixtures::caller(&before, &identity);
     let (prepared, never) = (guard.prepare(caller, "greet", None).unwrap(), Cancellation::never());
-    let call = guard.call(caller, prepared, &never);
-    let release = async {
-        while Timestamp::now() < expires {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        slow.answers.add_permits(1);
-    };
-    let (outcome, ()) = tokio::join!(call, release);
-    assert_eq!(outcome.err(), Some(Refusal::ClientRefused("Client not recognised")));
+    let mut call = std::pin::pin!(guard.call(caller, prepared, &never));
+    assert!(poll!(&mut call).is_pending());
+    slow.answers.add_permits(1);
+    assert_eq!(call.await.err(), Some(Refusal::ClientRefused("Client not recognised")));
+}
+
+/// How the access of a caller ends whose call waits for a connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    Suspended,
+    /// A policy says that it expires in a moment; before, it did not expire for long, or never.
+    Expires {
+        could_expire: bool,
+    },
 }
 
 #[tokio::test]
 async fn a_call_that_waits_for_a_connection_is_withdrawn_and_one_that_was_sent_goes_on() {
-    for (is_sent, ends) in [(false, "suspended"), (true, "suspended"), (false, "expired")] {
+    let in_seconds = |seconds| json!({"expiresAt": Timestamp::now() + SignedDuration::from_secs(seconds)});
+    for (is_sent, ends) in [
+        (false, Ends::Suspended),
+        (true, Ends::Suspended),
+        (false, Ends::Expires { could_expire: false }),
+        (false, Ends::Expires { could_expire: true }),
+    ] {
         let (sent, answer) = (Sent::default(), Arc::new(Semaphore::new(0)));
         assert!(!is_sent || sent.send());
-        let expires = Timestamp::now() + SignedDuration::from_secs(4);
-        let fields = if ends == "expired" { json!({"expiresAt": expires}) } else { json!({}) };
-        let mut before = snapshot(&policy_of(&fields), &credentials(&["a"]));
         let (by_call, answers) = (sent.clone(), answer.clone());
         let exchange = move || {
             let answers = answers.clone();
@@ -177,6 +189,8 @@ async fn a_call_that_waits_for_a_connection_is_withdrawn_and_one_that_was_sent_g
             };
             Exchange::Pending(answered.boxed(), by_call.clone())
         };
+        let fields = if ends == (Ends::Expires { could_expire: true }) { in_seconds(3_600) } else { json!({}) };
+        let mut before = snapshot(&policy_of(&fields), &credentials(&["a"]));
         Arc::get_mut(&mut before.tools).unwrap().by_name.get_mut("greet").unwrap().work = fake::tool_work(exchange);
         let before = Arc::new(before);
         let identity = identity_in(&before, "a");
@@ -185,33 +199,42 @@ async fn a_call_that_waits_for_a_connection_is_withdrawn_and_one_that_was_sent_g
         let caller = fixtures::caller(&before, &identity);
         let (prepared, never) = (guard.prepare(caller, "greet", None).unwrap(), Cancellation::never());
         let mut call = std::pin::pin!(guard.call(caller, prepared, &never));
-        let change = async |fields: &Value| {
+        let put = |fields: &Value, keys: &[&str]| {
+            guard.store.put(Arc::new(snapshot(&policy_of(fields), &credentials(keys))));
+        };
+        let harmless = async {
             // Whatever changes for others changes nothing for this call.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            guard.store.put(Arc::new(snapshot(&policy_of(fields), &credentials(&["a", "b"]))));
+            let mut fields = fields.clone();
+            fields["maxRecordsPerQuery"] = json!(7);
+            put(&fields, &["a", "b"]);
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        let harmless = if ends == "expired" { fields } else { json!({"maxRecordsPerQuery": 7}) };
         tokio::select! {
             biased;
             _ = &mut call => panic!("nothing that concerns it changed"),
-            () = change(&harmless) => {}
+            () = harmless => {}
         }
-        if ends == "suspended" {
-            guard.store.put(Arc::new(snapshot(&policy_of(&json!({"suspended": true})), &credentials(&["a"]))));
+        match ends {
+            Ends::Suspended => put(&json!({"suspended": true}), &["a"]),
+            Ends::Expires { .. } => put(&in_seconds(1), &["a"]),
         }
         if is_sent {
             assert!(poll!(&mut call).is_pending());
             answer.add_permits(1);
         }
-        crate::net::Held::written(&mut *call.await.unwrap().delivery);
+        let reply = tokio::time::timeout(PATIENCE, &mut call).await.expect("the access must end");
+        crate::net::Held::written(&mut *reply.unwrap().delivery);
         assert_eq!(sent.send(), is_sent, "what was withdrawn is never sent");
 
-        assert!(guard.audit.stop(Duration::from_secs(5)));
+        let dimensions = limits::of_call(&identity, &before.tools.by_name["greet"], 1).unwrap();
+        let is_used_up = before.limit_store.used_up(&dimensions).is_some();
+        assert_eq!(is_used_up, is_sent, "a call that is withdrawn uses up no limit");
+        assert!(guard.audit.stop(PATIENCE));
         let records = log.records();
         let end = &records[records.len() - 1];
         let expected =
             if is_sent { json!(["tool_call_success", null]) } else { json!(["tool_call_error", "access_ended"]) };
-        assert_eq!(json!([end["event"], end["error"]]), expected, "{ends}");
+        assert_eq!(json!([end["event"], end["error"]]), expected, "{ends:?}");
     }
 }
