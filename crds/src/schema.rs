@@ -39,15 +39,17 @@ pub struct Budget {
     patterns: Patterns,
 }
 
-/// Why arguments are refused. The texts contain names of the schema and paths in the arguments, never values.
+/// Why arguments are refused. The texts contain what the schema has, never a value that was sent, nor a name that the schema lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The keyword of the schema that refuses them, such as `maxLength`.
     pub keyword: &'static str,
-    /// Where in the arguments, as a JSON pointer, which is cut if it is long. It may contain names that the caller chose.
+    /// Where in the arguments, as a JSON pointer, which is cut if it is long. `*` stands for a name that the schema lacks.
     pub instance_path: String,
-    /// Where in the schema, as a JSON pointer, which is cut if it is long. It contains nothing from the caller.
+    /// Where in the schema, as a JSON pointer, which is cut if it is long.
     pub schema_path: String,
+    /// What is to be mended: this violation and the next ones, as far as they were found.
+    pub message: String,
 }
 
 /// Whether a schema is of draft 7. One whose dialect is not supported is refused, and is none of it.
@@ -104,7 +106,7 @@ impl InputSchema {
         Ok(Self { nodes: nodes.into() })
     }
 
-    /// Checks arguments, and returns the first violation.
+    /// Checks arguments, and returns the first violation, with what is to be mended.
     ///
     /// # Errors
     /// Returns an error if the steps do not suffice to decide.

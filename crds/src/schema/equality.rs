@@ -115,6 +115,23 @@ impl Values {
         self.values.len()
     }
 
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn instance(&self) -> &Instance {
+        &self.values
+    }
+
+    /// The values in the order of the schema.
+    pub fn items(&self) -> std::ops::Range<ItemId> {
+        match self.values.value(Instance::ROOT) {
+            Value::Array(items) => items,
+            _ => 0..0,
+        }
+    }
+
     /// The only value, if a comparison is cheaper than a hash.
     fn single(&self) -> Option<ItemId> {
         if let [(_, only)] = &*self.hashes { Some(*only) } else { None }

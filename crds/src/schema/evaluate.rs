@@ -4,15 +4,18 @@
 //! itself takes time in proportion to its size and that of the value, and not to the number of ways through it. The first violation
 //! is located afterwards, on one way down.
 
+mod alternatives;
+mod demand;
 mod locate;
+mod members;
 mod unevaluated;
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashMap, ops::Range};
 
 use super::{
     Violation,
     equality::{are_unique, hashes},
-    instance::{Instance, ItemId, Value},
+    instance::{self, Instance, ItemId, Value},
     node::{Contains, Keyword, Members, Node, NodeId, TYPES},
     number::Number,
     pattern::StateSets,
@@ -33,6 +36,16 @@ pub(super) struct Evaluation<'a> {
     /// The hash of each item, once one is needed.
     hashes: Option<Vec<u64>>,
     sets: StateSets,
+    /// While the words about one of several alternatives are made.
+    is_inside_alternatives: bool,
+}
+
+/// Where the schemas of a member are from. Names of members that no property declares are the caller's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Property,
+    Pattern,
+    Additional,
 }
 
 type Result<T> = std::result::Result<T, Exhausted>;
@@ -40,7 +53,7 @@ type Result<T> = std::result::Result<T, Exhausted>;
 impl<'a> Evaluation<'a> {
     pub fn new(nodes: &'a [Node], instance: &'a Instance, steps: Steps) -> Self {
         let (known, sets) = (HashMap::new(), StateSets::default());
-        Self { nodes, instance, steps, depth: 0, known, hashes: None, sets }
+        Self { nodes, instance, steps, depth: 0, known, hashes: None, sets, is_inside_alternatives: false }
     }
 
     /// Returns the first violation.
@@ -48,7 +61,7 @@ impl<'a> Evaluation<'a> {
         if self.is_valid(ROOT, Instance::ROOT)? {
             return Ok(Ok(()));
         }
-        self.violation(ROOT, Instance::ROOT).map(Err)
+        self.violation().map(Err)
     }
 
     fn node(&self, node: NodeId) -> &'a Node {
@@ -170,13 +183,7 @@ impl<'a> Evaluation<'a> {
         Ok(text.chars().count() as u64)
     }
 
-    fn array_holds(
-        &mut self,
-        keyword: &'a Keyword,
-        node: NodeId,
-        item: ItemId,
-        items: std::ops::Range<ItemId>,
-    ) -> Result<bool> {
+    fn array_holds(&mut self, keyword: &'a Keyword, node: NodeId, item: ItemId, items: Range<ItemId>) -> Result<bool> {
         let count = items.len() as u64;
         match keyword {
             Keyword::MaxItems(most) => Ok(count <= *most),
@@ -188,13 +195,10 @@ impl<'a> Evaluation<'a> {
                 let hashes = self.hashes.as_deref().unwrap_or_default();
                 are_unique(self.instance, items, hashes, &mut self.steps)
             }
-            Keyword::PrefixItems(_) | Keyword::Items(..) => Ok(self.wrong_item(keyword, items)?.is_none()),
+            Keyword::PrefixItems(..) | Keyword::Items(..) => self.items_hold(keyword, items),
             Keyword::Contains(contains) => self.contains(contains, items),
             Keyword::UnevaluatedItems(child) => {
-                let mut evaluated = vec![false; items.len()];
-                self.steps.take(items.len())?;
-                self.evaluated_items((node, item), &items, &mut evaluated, &mut HashSet::new())?;
-                for (item, _) in items.zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
+                for item in self.unevaluated_items(node, item, items)? {
                     if !self.is_valid(*child, item)? {
                         return Ok(false);
                     }
@@ -205,7 +209,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn contains(&mut self, contains: &Contains, items: std::ops::Range<ItemId>) -> Result<bool> {
+    fn contains(&mut self, contains: &Contains, items: Range<ItemId>) -> Result<bool> {
         let mut found = 0;
         for item in items {
             // Without a maximum, it is enough to have found enough.
@@ -222,7 +226,7 @@ impl<'a> Evaluation<'a> {
         keyword: &'a Keyword,
         node: NodeId,
         item: ItemId,
-        members: super::instance::Members<'a>,
+        members: instance::Members<'a>,
     ) -> Result<bool> {
         let count = u64::from(members.count());
         match keyword {
@@ -232,12 +236,12 @@ impl<'a> Evaluation<'a> {
                 self.steps.take(names.len())?;
                 Ok(names.iter().all(|name| members.find(name).is_some()))
             }
-            Keyword::DependentRequired(all) => {
+            Keyword::DependentRequired(all, _) => {
                 self.steps.take(all.iter().map(|(_, names)| 1 + names.len()).sum())?;
                 let has = |name: &str| members.find(name).is_some();
                 Ok(all.iter().all(|(name, names)| !has(name) || names.iter().all(|name| has(name))))
             }
-            Keyword::Members(of) => Ok(self.wrong_member(of, members)?.is_none()),
+            Keyword::Members(of) => self.members_hold(of, members),
             Keyword::PropertyNames(child) => {
                 for n in 0..members.count() {
                     if !self.is_valid(*child, members.name_id(n))? {
@@ -246,12 +250,17 @@ impl<'a> Evaluation<'a> {
                 }
                 Ok(true)
             }
-            Keyword::DependentSchemas(_) => Ok(self.wrong_dependent(keyword, item, members)?.is_none()),
+            Keyword::DependentSchemas(all, _) => {
+                for (name, node) in all {
+                    self.steps.take(1)?;
+                    if members.find(name).is_some() && !self.is_valid(*node, item)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
             Keyword::UnevaluatedProperties(child) => {
-                let mut evaluated = vec![false; members.count() as usize];
-                self.steps.take(evaluated.len())?;
-                self.evaluated_members((node, item), members, &mut evaluated, &mut HashSet::new())?;
-                for (n, _) in (0..).zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated) {
+                for n in self.unevaluated_members(node, item, members)? {
                     if !self.is_valid(*child, members.value_id(n))? {
                         return Ok(false);
                     }
@@ -262,48 +271,41 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The first item that its schema refuses, and the schema.
-    fn wrong_item(&mut self, keyword: &Keyword, items: std::ops::Range<ItemId>) -> Result<Option<(NodeId, ItemId)>> {
+    fn items_hold(&mut self, keyword: &Keyword, items: Range<ItemId>) -> Result<bool> {
         match keyword {
-            Keyword::PrefixItems(nodes) => {
+            Keyword::PrefixItems(nodes, _) => {
                 for (node, item) in nodes.iter().zip(items) {
                     if !self.is_valid(*node, item)? {
-                        return Ok(Some((*node, item)));
+                        return Ok(false);
                     }
                 }
             }
             Keyword::Items(from, node, _) => {
                 for item in items.skip(*from as usize) {
                     if !self.is_valid(*node, item)? {
-                        return Ok(Some((*node, item)));
+                        return Ok(false);
                     }
                 }
             }
             _ => {}
         }
-        Ok(None)
+        Ok(true)
     }
 
-    /// The first member that one of its schemas refuses: the schema, the member, and whether no property or pattern names it.
-    fn wrong_member(
-        &mut self,
-        of: &Members,
-        members: super::instance::Members<'a>,
-    ) -> Result<Option<(NodeId, ItemId, bool)>> {
+    fn members_hold(&mut self, of: &Members, members: instance::Members<'a>) -> Result<bool> {
         for n in 0..members.count() {
-            let (name, value) = (members.name(n), members.value_id(n));
-            let (schemas, is_additional) = self.schemas_of(of, name)?;
+            let (schemas, _) = self.schemas_of(of, members.name(n))?;
             for node in schemas {
-                if !self.is_valid(node, value)? {
-                    return Ok(Some((node, value, is_additional)));
+                if !self.is_valid(node, members.value_id(n))? {
+                    return Ok(false);
                 }
             }
         }
-        Ok(None)
+        Ok(true)
     }
 
-    /// The schemas of a member, and whether that is the one of additional members.
-    fn schemas_of(&mut self, of: &Members, name: &str) -> Result<(Vec<NodeId>, bool)> {
+    /// The schemas of a member, and where they are from.
+    fn schemas_of(&mut self, of: &Members, name: &str) -> Result<(Vec<NodeId>, Source)> {
         self.steps.take(1)?;
         self.steps.read(name)?;
         let property = of.properties.binary_search_by(|(known, _)| (**known).cmp(name));
@@ -313,27 +315,15 @@ impl<'a> Evaluation<'a> {
                 schemas.push(*node);
             }
         }
-        let is_additional = schemas.is_empty();
-        if is_additional {
-            schemas.extend(of.additional);
-        }
-        Ok((schemas, is_additional))
-    }
-
-    fn wrong_dependent(
-        &mut self,
-        keyword: &Keyword,
-        item: ItemId,
-        members: super::instance::Members<'a>,
-    ) -> Result<Option<NodeId>> {
-        let Keyword::DependentSchemas(all) = keyword else { return Ok(None) };
-        for (name, node) in all {
-            self.steps.take(1)?;
-            if members.find(name).is_some() && !self.is_valid(*node, item)? {
-                return Ok(Some(*node));
+        let source = match (property, schemas.is_empty()) {
+            (Ok(_), _) => Source::Property,
+            (Err(_), false) => Source::Pattern,
+            (Err(_), true) => {
+                schemas.extend(of.additional);
+                Source::Additional
             }
-        }
-        Ok(None)
+        };
+        Ok((schemas, source))
     }
 }
 

@@ -60,6 +60,31 @@ impl Format {
         })
     }
 
+    /// Its name, and a text that has it.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Date => ("date", "2026-01-31"),
+            Self::DateTime => ("date-time", "2026-01-31T23:59:00Z"),
+            Self::Duration => ("duration", "P1DT2H30M"),
+            Self::Email => ("email", "ann@example.com"),
+            Self::Hostname => ("hostname", "www.example.com"),
+            Self::IdnEmail => ("idn-email", "ann@exämple.com"),
+            Self::IdnHostname => ("idn-hostname", "exämple.com"),
+            Self::Ipv4 => ("ipv4", "192.0.2.1"),
+            Self::Ipv6 => ("ipv6", "2001:db8::1"),
+            Self::Iri => ("iri", "https://example.com/ä"),
+            Self::IriReference => ("iri-reference", "/ä"),
+            Self::JsonPointer => ("json-pointer", "/items/0"),
+            Self::Regex => ("regex", "^[a-z]+$"),
+            Self::RelativeJsonPointer => ("relative-json-pointer", "1/items"),
+            Self::Time => ("time", "23:59:00Z"),
+            Self::Uri => ("uri", "https://example.com/a"),
+            Self::UriReference => ("uri-reference", "/a"),
+            Self::UriTemplate => ("uri-template", "/a/{id}"),
+            Self::Uuid => ("uuid", "123e4567-e89b-12d3-a456-426614174000"),
+        }
+    }
+
     /// How many steps a byte takes, at most.
     pub fn steps(self) -> usize {
         // A syntax tree is made of a pattern.

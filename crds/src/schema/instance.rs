@@ -148,25 +148,6 @@ impl Instance {
     fn text_at(&self, first: u32, length: u32) -> &str {
         &self.text[first as usize..(first + length) as usize]
     }
-
-    /// Where an item is, as a JSON pointer. A name of a member is where its value is.
-    pub(super) fn pointer(&self, mut id: ItemId) -> String {
-        let mut tokens = Vec::new();
-        // A parent precedes its children.
-        for parent in (0..id).rev() {
-            let Item { kind, first, second } = self.items[parent as usize];
-            match kind {
-                Kind::Array if (first..first + second).contains(&id) => tokens.push((id - first).to_string()),
-                Kind::Object if (first..first + second * 2).contains(&id) => {
-                    let members = Members { instance: self, first, count: second };
-                    tokens.push(escape(members.name((id - first) / 2)));
-                }
-                _ => continue,
-            }
-            id = parent;
-        }
-        tokens.iter().rev().flat_map(|token| ["/", token]).collect()
-    }
 }
 
 impl<'a> Members<'a> {
@@ -236,10 +217,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_has_a_place() {
+    fn members_are_found_by_their_names() {
         let instance = Instance::new(&json!({"b/": [1, {"~": null}], "a": "x"}));
-        let pointers: Vec<_> = (0..instance.len() as u32).map(|id| instance.pointer(id)).collect();
-        assert_eq!(pointers, ["", "/a", "/a", "/b~1", "/b~1", "/b~1/0", "/b~1/1", "/b~1/1/~0", "/b~1/1/~0"]);
         let Value::Object(members) = instance.value(Instance::ROOT) else { panic!("an object stays one") };
         assert_eq!((members.find("a"), members.find("b/"), members.find("c")), (Some(0), Some(1), None));
     }

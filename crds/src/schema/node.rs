@@ -44,10 +44,12 @@ pub(super) enum Keyword {
     MaxProperties(u64),
     MinProperties(u64),
     Required(Names),
-    DependentRequired(Box<[(Box<str>, Names)]>),
+    /// With the keyword that has it: `dependencies` in draft 7.
+    DependentRequired(Box<[(Box<str>, Names)]>, &'static str),
     Members(Members),
     PropertyNames(NodeId),
-    PrefixItems(Box<[NodeId]>),
+    /// The schemas of the first items, and the keyword that has them.
+    PrefixItems(Box<[NodeId]>, &'static str),
     /// The schema of each item from a position on, and the keyword that has it.
     Items(u32, NodeId, &'static str),
     Contains(Contains),
@@ -60,7 +62,7 @@ pub(super) enum Keyword {
         then: Option<NodeId>,
         otherwise: Option<NodeId>,
     },
-    DependentSchemas(Box<[(Box<str>, NodeId)]>),
+    DependentSchemas(Box<[(Box<str>, NodeId)]>, &'static str),
     /// `$ref` or `$dynamicRef`: in one resource both refer to one place.
     Ref(NodeId, &'static str),
     UnevaluatedProperties(NodeId),
@@ -111,21 +113,27 @@ impl Keyword {
             Self::MaxProperties(_) => "maxProperties",
             Self::MinProperties(_) => "minProperties",
             Self::Required(_) => "required",
-            Self::DependentRequired(_) => "dependentRequired",
             Self::Members(_) => "properties",
             Self::PropertyNames(_) => "propertyNames",
-            Self::PrefixItems(_) => "prefixItems",
-            Self::Items(_, _, name) | Self::Ref(_, name) => name,
+            Self::Items(_, _, name)
+            | Self::PrefixItems(_, name)
+            | Self::DependentRequired(_, name)
+            | Self::DependentSchemas(_, name)
+            | Self::Ref(_, name) => name,
             Self::Contains(_) => "contains",
             Self::AllOf(_) => "allOf",
             Self::AnyOf(_) => "anyOf",
             Self::OneOf(_) => "oneOf",
             Self::Not(_) => "not",
             Self::If { .. } => "if",
-            Self::DependentSchemas(_) => "dependentSchemas",
             Self::UnevaluatedProperties(_) => "unevaluatedProperties",
             Self::UnevaluatedItems(_) => "unevaluatedItems",
         }
+    }
+
+    /// Whether it decides what kind of a value is accepted, before all that is demanded of that kind.
+    pub fn is_of_kind(&self) -> bool {
+        matches!(self, Self::Type(_) | Self::Enum(_) | Self::Const(_) | Self::Nothing)
     }
 
     /// The nodes that are applied to the same value.
@@ -136,7 +144,7 @@ impl Keyword {
             Self::If { condition, then, otherwise } => {
                 [Some(*condition), *then, *otherwise].into_iter().flatten().collect()
             }
-            Self::DependentSchemas(nodes) => nodes.iter().map(|(_, node)| *node).collect(),
+            Self::DependentSchemas(nodes, _) => nodes.iter().map(|(_, node)| *node).collect(),
             _ => Vec::new(),
         }
     }

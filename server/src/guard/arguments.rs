@@ -28,6 +28,8 @@ pub struct InvalidArguments {
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,
+    /// Whether this is no call of a tool at all: there are no arguments by name.
+    pub is_malformed: bool,
 }
 
 /// The arguments as they were sent.
@@ -37,7 +39,10 @@ pub struct InvalidArguments {
 pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, InvalidArguments> {
     match arguments {
         None => Ok(Node { raw: "{}", value: strict::Json::Object(Vec::new()) }),
-        Some(node) if node.as_object().is_none() => Err(invalid("type", "Invalid arguments: they must be an object")),
+        Some(node) if node.as_object().is_none() => {
+            let invalid = invalid("type", "Invalid arguments: they must be an object");
+            Err(InvalidArguments { is_malformed: true, ..invalid })
+        }
         Some(node) if node.raw.len() > MAX_BYTES => {
             Err(invalid("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
         }
@@ -88,10 +93,9 @@ pub fn validate(arguments: &Node<'_>, tool: &Tool) -> Result<Option<PendingCheck
 
 impl From<Violation> for InvalidArguments {
     fn from(violation: Violation) -> Self {
-        let Violation { keyword, instance_path, schema_path } = violation;
-        let at = if instance_path.is_empty() { "/" } else { &instance_path };
-        let message = format!("Invalid arguments: the value at `{at}` violates `{keyword}` (schema {schema_path})");
-        Self { message, keyword, path: schema_path }
+        let Violation { keyword, schema_path: path, message, .. } = violation;
+        let space = if message.starts_with('\n') { "" } else { " " };
+        Self { message: format!("Invalid arguments:{space}{message}"), keyword, path, is_malformed: false }
     }
 }
 
@@ -124,12 +128,13 @@ impl From<Unsendable> for InvalidArguments {
             message: format!("Invalid arguments: `{}` {}", unsendable.argument, unsendable.why),
             keyword: "unsendable",
             path: format!("/properties/{}", unsendable.argument),
+            is_malformed: false,
         }
     }
 }
 
 fn invalid(keyword: &'static str, message: &str) -> InvalidArguments {
-    InvalidArguments { message: message.to_owned(), keyword, path: "/".to_owned() }
+    InvalidArguments { message: message.to_owned(), keyword, path: "/".to_owned(), is_malformed: false }
 }
 
 #[cfg(test)]
@@ -185,10 +190,10 @@ mod tests {
         assert_eq!(
             found,
             InvalidArguments {
-                message: "Invalid arguments: the value at `/limit` violates `type` (schema /properties/limit/type)"
-                    .into(),
+                message: "Invalid arguments: `/limit` must be an integer (`type`)".into(),
                 keyword: "type",
                 path: "/properties/limit/type".into(),
+                is_malformed: false,
             }
         );
     }

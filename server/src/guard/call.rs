@@ -183,9 +183,13 @@ impl Guard {
 
     fn refuse_arguments(&self, caller: Caller<'_>, tool: &Tool, invalid: InvalidArguments, began: Instant) -> Refusal {
         tool.metrics.call(CallOutcome::Invalid, began.elapsed());
-        let InvalidArguments { message, keyword, path } = invalid;
+        let InvalidArguments { message, keyword, path, is_malformed } = invalid;
         let record = Record::ArgumentsRefused { who: caller.who(), tool: tool.name.as_str(), keyword, path: &path };
-        self.refuse_within_allowance(caller, &record, Refusal::InvalidParams(Cow::Owned(message)))
+        let refusal = match is_malformed {
+            true => Refusal::InvalidParams(Cow::Owned(message)),
+            false => Refusal::InvalidArguments(message),
+        };
+        self.refuse_within_allowance(caller, &record, refusal)
     }
 }
 

@@ -1,13 +1,15 @@
 //! `tools/list` and `tools/call`.
 
+use bytes::Bytes;
+
 use super::{
     answer::{Answer, Begun, Pending, PendingCall, begin_result},
     lifecycle::SERVER_INFO,
 };
 use crate::{
     cancellation::Cancellation,
-    guard::{Caller, Guard, Prepared, Reply, authorise},
-    protocol::{era::Era, refusal::Refusal, request::Request, strict::Json},
+    guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
+    protocol::{era::Era, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
 };
 
 /// A larger result is a piece of its response; a smaller one is copied into it, which is faster than to send it by itself.
@@ -21,8 +23,11 @@ pub(super) fn begin<'s>(
 ) -> Option<Result<Begun<'s>, Refusal>> {
     Some(match &*request.message.method {
         "tools/list" => list(guard, caller, request, id).map(Begun::Answer),
-        "tools/call" => prepare(guard, caller, request).map(|prepared| {
-            Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era: request.era, prepared }))
+        "tools/call" => Ok(match prepare(guard, caller, request) {
+            Ok(prepared) => {
+                Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era: request.era, prepared }))
+            }
+            Err(refusal) => Begun::Answer(refused(id, refusal, request.era, &caller.snapshot.server_info)),
         }),
         _ => return None,
     })
@@ -37,8 +42,22 @@ pub(super) async fn finish(
 ) -> Answer {
     let PendingCall { id, era, prepared } = call;
     match guard.call(caller, prepared, cancellation).await {
-        Ok(reply) => reply_of(&id, reply, era, &caller.snapshot.server_info),
-        Err(refusal) => Answer::refusal(refusal, Some(&id)),
+        Ok(reply) => {
+            let Reply { members, truncated, delivery } = reply;
+            result_of(&id, members, truncated, (era, &caller.snapshot.server_info), Some(delivery))
+        }
+        Err(refusal) => refused(&id, refusal, era, &caller.snapshot.server_info),
+    }
+}
+
+/// The answer to a call that was not made.
+fn refused(id: &str, refusal: Refusal, era: Era, server_info: &str) -> Answer {
+    match refusal {
+        Refusal::InvalidArguments(message) => {
+            let members = ToolResult::of_text(&message, true).members().into();
+            result_of(id, members, false, (era, server_info), None)
+        }
+        refusal => Answer::refusal(refusal, Some(id)),
     }
 }
 
@@ -74,9 +93,15 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
 }
 
 /// The response with a tool's result, and with what the revision adds to it.
-fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
-    let is_copied = reply.members.len() <= COPIED;
-    let length = server_info.len() + 160 + if is_copied { reply.members.len() } else { 0 };
+fn result_of(
+    id: &str,
+    members: Bytes,
+    is_truncated: bool,
+    (era, server_info): (Era, &str),
+    delivery: Option<Box<Delivery>>,
+) -> Answer {
+    let is_copied = members.len() <= COPIED;
+    let length = server_info.len() + 160 + if is_copied { members.len() } else { 0 };
     let mut response = begin_result(id, length).into_bytes();
     response.extend_from_slice(match era {
         Era::Handshake => b"{",
@@ -84,12 +109,12 @@ fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
     });
     let mut pieces = Vec::with_capacity(3);
     if is_copied {
-        response.extend_from_slice(&reply.members);
+        response.extend_from_slice(&members);
     } else {
-        pieces.extend([std::mem::take(&mut response).into(), reply.members]);
+        pieces.extend([std::mem::take(&mut response).into(), members]);
     }
     let truncated = r#""portcullis.dev/truncated":true"#;
-    let meta = match (era, reply.truncated) {
+    let meta = match (era, is_truncated) {
         (Era::Handshake, false) => String::new(),
         (Era::Handshake, true) => format!(r#","_meta":{{{truncated}}}"#),
         (Era::Stateless, false) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info}}}"#),
@@ -98,7 +123,7 @@ fn reply_of(id: &str, reply: Reply, era: Era, server_info: &str) -> Answer {
     response.extend_from_slice(meta.as_bytes());
     response.extend_from_slice(b"}}");
     pieces.push(response.into());
-    Answer::Result { response: pieces, session: None, delivery: Some(reply.delivery) }
+    Answer::Result { response: pieces, session: None, delivery }
 }
 
 /// The response with a list of tools, each as JSON. Clients may not cache it (`ttlMs` 0): a change of the policy is in force at

@@ -38,6 +38,9 @@ pub enum Refusal {
         name: String,
     },
     InvalidParams(Cow<'static, str>),
+    /// The arguments do not fit the tool. That is a result of the call, which the model reads, and no error of the protocol
+    /// (specification 2025-11-25, Tools, Error Handling).
+    InvalidArguments(String),
     OverLimit {
         /// When the caller may try again.
         seconds: u64,
@@ -65,7 +68,9 @@ impl Refusal {
             }
             Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound => -32600,
             Self::UnknownMethod { .. } => -32601,
-            Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) => -32602,
+            Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) | Self::InvalidArguments(_) => {
+                -32602
+            }
             Self::HeaderMismatch(_) => -32020,
             Self::UnsupportedVersion { .. } => -32022,
             Self::Unauthenticated(_) => 401,
@@ -90,6 +95,7 @@ impl Refusal {
                 return Cow::Owned(format!("Tool '{name}' is not permitted for this client"));
             }
             Self::InvalidParams(why) => return why.clone(),
+            Self::InvalidArguments(why) => return Cow::Owned(why.clone()),
             Self::OverLimit { seconds } => {
                 return Cow::Owned(format!("Rate limit exceeded. Retry after {seconds} seconds."));
             }

@@ -142,9 +142,10 @@ pub fn refuse_stream(over: OverBudget) -> Refusal {
 /// The status of a refusal of a message. Within a session, 404 would mean that the session has ended.
 pub fn message_status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::ToolDenied { .. } | Refusal::InvalidParams(_) | Refusal::UnknownMethod { in_session: true } => {
-            StatusCode::OK
-        }
+        Refusal::ToolDenied { .. }
+        | Refusal::InvalidParams(_)
+        | Refusal::InvalidArguments(_)
+        | Refusal::UnknownMethod { in_session: true } => StatusCode::OK,
         Refusal::Json(_)
         | Refusal::Malformed(_)
         | Refusal::HeaderMismatch(_)

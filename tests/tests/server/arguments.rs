@@ -31,6 +31,9 @@ struct Guarded {
     server: TestServer,
 }
 
+/// What `Guarded::call` returns for arguments that do not fit.
+const INVALID: i64 = -32602;
+
 impl Guarded {
     async fn start() -> Self {
         let backend = Backend::start(|_| Reply::Json(200, json!({"done": true}))).await.unwrap();
@@ -41,7 +44,8 @@ impl Guarded {
         Self { backend, server }
     }
 
-    /// Calls a tool with these arguments, a JSON text. Returns what the backend received, or the code of the refusal.
+    /// Calls a tool with these arguments, a JSON text. Returns what the backend received, or the code of the refusal
+    /// ([`INVALID`] for a result that says so).
     async fn call(&self, tool: &str, arguments: &str) -> Result<Received, i64> {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
@@ -50,6 +54,10 @@ impl Guarded {
         let mut received = self.backend.take();
         let shown = shortened(arguments);
         match status_and_code(&response) {
+            (200, None) if tool_text(&response).starts_with("Invalid arguments: ") => {
+                assert_eq!(received, [], "{tool} {shown}: the backend received a call that was refused");
+                Err(INVALID)
+            }
             (200, None) => {
                 assert_eq!(response.json()["result"]["isError"], false, "{tool} {shown}: {}", response.text());
                 assert_eq!(received.len(), 1, "{tool} {shown}");
@@ -128,7 +136,7 @@ async fn a_text_is_one_path_segment_or_is_refused() {
             let shown = shortened(&text);
             let found = guarded.sent(tool, &text).await;
             if tool == "path" && is_unsafe_segment(&text) {
-                assert_eq!(found, Err(-32602), "{shown:?}");
+                assert_eq!(found, Err(INVALID), "{shown:?}");
                 continue;
             }
             let received = found.unwrap_or_else(|code| panic!("{tool} {shown:?}: {code}"));
@@ -236,9 +244,9 @@ async fn arguments_over_64_kib_are_refused() {
     let fits = "x".repeat(64 * 1024 - around);
     assert_eq!(guarded.sent_alone(&fits).await.unwrap().json()["whole"], fits);
     for length in [fits.len() + 1, 100_000, 1_000_000] {
-        assert_eq!(guarded.sent_alone(&"x".repeat(length)).await, Err(-32602), "{length}");
+        assert_eq!(guarded.sent_alone(&"x".repeat(length)).await, Err(INVALID), "{length}");
         let other = json!({"v": 1, "other": "x".repeat(length)}).to_string();
-        assert_eq!(guarded.call("body", &other).await, Err(-32602), "{length}");
+        assert_eq!(guarded.call("body", &other).await, Err(INVALID), "{length}");
     }
     let too_large = post(AGENT, &json!({"params": {"arguments": {"v": "x".repeat(1024 * 1024)}}}));
     assert_eq!(guarded.server.send(&too_large).await.unwrap().to_value(), plain_refusal(413, "The body is too large"));

@@ -42,23 +42,30 @@ async fn arguments_that_do_not_fit_are_described_by_keyword_and_place_and_never_
     let server = start(&document(NOWHERE)).await;
     let fits = server.call(AGENT, "echo", json!({"text": "x".repeat(200)})).await.unwrap();
     assert_eq!(fits.to_value(), response(200, rpc_result(echoed(&"x".repeat(200)))), "as long as the schema allows");
-    let refuses = |keyword: &str, place: &str, schema: &str| {
-        format!("Invalid arguments: the value at `{place}` violates `{keyword}` (schema {schema})")
-    };
-    let not_an_object = "Invalid arguments: they must be an object".to_owned();
-    for (arguments, message) in [
-        (json!({}), refuses("required", "/", "/required")),
-        (json!({"text": {"canary": "canary"}}), refuses("type", "/text", "/properties/text/type")),
-        (json!({"text": "canary".repeat(40)}), refuses("maxLength", "/text", "/properties/text/maxLength")),
-        (json!({"text": "x", "canary": "canary"}), refuses("additionalProperties", "/", "/additionalProperties")),
-        (json!([]), not_an_object.clone()),
-        (json!("canary"), not_an_object.clone()),
-        (json!(1), not_an_object.clone()),
-        (json!(null), not_an_object),
+    for (arguments, what) in [
+        (
+            json!({}),
+            "the required property `text` is missing; `text` must be a string and have at most 200 characters (`required`)",
+        ),
+        (json!({"text": {"canary": "canary"}}), "`/text` must be a string and have at most 200 characters (`type`)"),
+        (json!({"text": "canary".repeat(40)}), "`/text` must have at most 200 characters (`maxLength`)"),
+        (
+            json!({"text": "x", "canary": "canary"}),
+            "1 property is not allowed; allowed are `text` (`additionalProperties`)",
+        ),
     ] {
         let found = server.call(AGENT, "echo", arguments.clone()).await.unwrap();
-        assert_eq!(found.to_value(), response(200, rpc_error(-32602, &message)), "{arguments}");
+        assert_eq!(found.to_value(), invalid_arguments(what), "{arguments}");
     }
+    // What has no arguments by name is no call of a tool.
+    for arguments in [json!([]), json!("canary"), json!(1)] {
+        let found = server.call(AGENT, "echo", arguments.clone()).await.unwrap();
+        let expected = rpc_error(-32602, "Invalid arguments: they must be an object");
+        assert_eq!(found.to_value(), response(200, expected), "{arguments}");
+    }
+    let records = server.log.at_least(7, "arguments_refused", PATIENCE).await.unwrap();
+    let keywords: Vec<_> = records.iter().map(|record| record["keyword"].clone()).collect();
+    assert_eq!(keywords, ["required", "type", "maxLength", "additionalProperties", "type", "type", "type"]);
     assert!(!server.log.lines().join("\n").contains("canary"));
 }
 

@@ -37,8 +37,9 @@ async fn a_recursive_filter_is_judged_at_any_depth() {
             server.call(AGENT, "echo", json!({"where": nested(depth, &json!({"field": "name"}))})).await.unwrap();
         assert_eq!(valid.json()["result"]["content"][0]["text"], "found", "{depth}");
         let invalid = server.call(AGENT, "echo", json!({"where": nested(depth, &json!({"field": 5}))})).await.unwrap();
-        let message = "Invalid arguments: the value at `/where` violates `oneOf` (schema /$defs/node/oneOf)";
-        assert_eq!(invalid.to_value(), response(200, rpc_error(-32602, message)), "{depth}");
+        let place = format!("/where{}/field", "/args/0".repeat(depth));
+        let what = format!("`{place}` must be a string, to fit the nearest of 4 alternatives of the schema (`oneOf`)");
+        assert_eq!(invalid.to_value(), invalid_arguments(&what), "{depth}");
     }
 }
 
@@ -60,8 +61,8 @@ async fn checks_that_take_too_long_are_refused_and_others_are_served_meanwhile()
     };
     let (heavy, ()) = tokio::join!(heavy, others);
     for refused in heavy {
-        let message = "Invalid arguments: checking them against the tool's schema takes too long; send fewer or less nested values";
-        assert_eq!(refused.unwrap().to_value(), response(200, rpc_error(-32602, message)));
+        let what = "checking them against the tool's schema takes too long; send fewer or less nested values";
+        assert_eq!(refused.unwrap().to_value(), invalid_arguments(what));
     }
     let record = server.log.event("arguments_refused", PATIENCE).await.unwrap();
     assert_eq!((&record["keyword"], &record["clientId"]), (&json!("complexity"), &json!("agent")), "{record}");

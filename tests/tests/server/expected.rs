@@ -47,6 +47,11 @@ pub fn tool_error(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}], "isError": true})
 }
 
+/// The result of a call whose arguments do not fit its tool.
+pub fn invalid_arguments(what: &str) -> Value {
+    response(200, rpc_result(tool_error(&format!("Invalid arguments: {what}"))))
+}
+
 /// The status, and the JSON-RPC error code if there is one.
 pub fn status_and_code(response: &Response) -> (u16, Option<i64>) {
     (response.status, response.json()["error"]["code"].as_i64())

@@ -103,14 +103,16 @@ impl Compiler<'_> {
                 nodes.push((name.as_str().into(), self.node(value, at)?));
             }
         }
+        let mut of_nodes = dependencies;
         if !self.is_draft_7 {
-            nodes = self.children(schema, "dependentSchemas", at)?;
+            of_nodes = "dependentSchemas";
+            nodes = self.children(schema, of_nodes, at)?;
         }
         if !names.is_empty() {
-            all.push(Keyword::DependentRequired(names.into()));
+            all.push(Keyword::DependentRequired(names.into(), dependencies));
         }
         if !nodes.is_empty() {
-            all.push(Keyword::DependentSchemas(nodes.into()));
+            all.push(Keyword::DependentSchemas(nodes.into(), of_nodes));
         }
         Ok(())
     }
@@ -123,7 +125,7 @@ impl Compiler<'_> {
         if is_list || (!self.is_draft_7 && schema.contains_key(prefix)) {
             let nodes = self.list(schema, prefix, at)?;
             from = nodes.len() as u32;
-            all.push(Keyword::PrefixItems(nodes));
+            all.push(Keyword::PrefixItems(nodes, prefix));
         }
         let rest = if self.is_draft_7 && is_list { "additionalItems" } else { "items" };
         if let Some(node) = self.child(schema, rest, at)? {

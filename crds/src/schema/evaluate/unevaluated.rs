@@ -1,6 +1,6 @@
 //! What `unevaluatedProperties` and `unevaluatedItems` have to know: which members and items other schemas have evaluated.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use super::{Evaluation, Result};
 use crate::schema::{
@@ -18,7 +18,7 @@ impl<'a> Evaluation<'a> {
                 [Some(*condition), *then].into_iter().flatten().collect()
             }
             Keyword::If { otherwise, .. } => otherwise.iter().copied().collect(),
-            Keyword::DependentSchemas(all) => match self.instance.value(item) {
+            Keyword::DependentSchemas(all, _) => match self.instance.value(item) {
                 Value::Object(members) => {
                     all.iter().filter(|(name, _)| members.find(name).is_some()).map(|(_, node)| *node).collect()
                 }
@@ -35,9 +35,30 @@ impl<'a> Evaluation<'a> {
         Ok(applied)
     }
 
+    /// The members that nothing has evaluated.
+    pub(super) fn unevaluated_members(&mut self, node: NodeId, item: ItemId, members: Members<'a>) -> Result<Vec<u32>> {
+        let mut evaluated = vec![false; members.count() as usize];
+        self.steps.take(evaluated.len())?;
+        self.evaluated_members((node, item), members, &mut evaluated, &mut HashSet::new())?;
+        Ok((0..).zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated).map(|(n, _)| n).collect())
+    }
+
+    /// The items that nothing has evaluated.
+    pub(super) fn unevaluated_items(
+        &mut self,
+        node: NodeId,
+        item: ItemId,
+        items: Range<ItemId>,
+    ) -> Result<Vec<ItemId>> {
+        let mut evaluated = vec![false; items.len()];
+        self.steps.take(items.len())?;
+        self.evaluated_items((node, item), &items, &mut evaluated, &mut HashSet::new())?;
+        Ok(items.zip(evaluated).filter(|(_, is_evaluated)| !is_evaluated).map(|(item, _)| item).collect())
+    }
+
     /// Marks the members that the schema has evaluated, apart from `unevaluatedProperties` of the schema that asks. A schema that was
     /// `asked` already marks the same ones again.
-    pub(super) fn evaluated_members(
+    fn evaluated_members(
         &mut self,
         (node, item): (NodeId, ItemId),
         members: Members<'a>,
@@ -68,10 +89,10 @@ impl<'a> Evaluation<'a> {
 
     /// Marks the items that the schema has evaluated, apart from `unevaluatedItems` of the schema that asks. A schema that was `asked`
     /// already marks the same ones again.
-    pub(super) fn evaluated_items(
+    fn evaluated_items(
         &mut self,
         (node, item): (NodeId, ItemId),
-        items: &std::ops::Range<ItemId>,
+        items: &Range<ItemId>,
         evaluated: &mut [bool],
         asked: &mut HashSet<NodeId>,
     ) -> Result<()> {
@@ -81,7 +102,7 @@ impl<'a> Evaluation<'a> {
         for keyword in &self.node(node).keywords {
             self.steps.take(1)?;
             match keyword {
-                Keyword::PrefixItems(nodes) => evaluated.iter_mut().take(nodes.len()).for_each(|it| *it = true),
+                Keyword::PrefixItems(nodes, _) => evaluated.iter_mut().take(nodes.len()).for_each(|it| *it = true),
                 Keyword::Items(..) => evaluated.fill(true),
                 Keyword::Contains(contains) => {
                     for (item, is_evaluated) in items.clone().zip(&mut *evaluated) {

@@ -8,6 +8,8 @@ use crate::schema::steps::{Exhausted, Steps};
 /// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
+    /// As it was written.
+    pub(super) source: Box<str>,
     pub(super) states: Box<[State]>,
     pub(super) classes: Box<[Arc<Class>]>,
 }
@@ -61,6 +63,10 @@ struct Position {
 }
 
 impl Pattern {
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     pub fn states(&self) -> usize {
         self.states.len()
     }

@@ -30,7 +30,7 @@ pub(super) fn compile(
     };
     compiler.add(ast)?;
     compiler.push(State::Match)?;
-    Ok(Pattern { states: compiler.states.into(), classes: compiler.used.into() })
+    Ok(Pattern { source: pattern.into(), states: compiler.states.into(), classes: compiler.used.into() })
 }
 
 struct Compiler<'a> {
