@@ -140,6 +140,8 @@ struct Connection<H> {
 impl<H: Handler> Connection<H> {
     async fn run<A: Accepted>(self, accepted: A, handshake: Duration) {
         let established = tokio::select! {
+            // What is established at once is served however late this task runs: its request may have arrived.
+            biased;
             established = tokio::time::timeout(handshake, accepted.establish()) => established,
             // Nothing is in flight yet.
             () = self.slot.activity.stopped() => return,

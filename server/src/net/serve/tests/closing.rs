@@ -196,6 +196,22 @@ async fn whoever_connects_and_sends_while_the_listener_closes_is_answered_or_not
     assert!(server.task.await.unwrap());
 }
 
+/// As if the task of each connection had no processor between its start and the stop.
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_task_first_runs_after_the_beginning_of_a_stop_is_served() {
+    let server = server(|_| {});
+    let mut ending = pin!(server.connections.end(PATIENCE));
+    let _open = server.connect().await;
+    server.until_connections(1).await;
+    assert!(futures::poll!(&mut ending).is_pending());
+    for _ in 0..20 {
+        let mut stream = server.connect().await;
+        stream.write_all(LAST).await.unwrap();
+        let answer = read_to_clean_end(&mut stream).await;
+        assert!(answer.ends_with("last"), "{answer:?}");
+    }
+}
+
 /// Frames of HTTP/2: a request for `/` on a stream, the acknowledgement of a ping.
 fn http2_request(stream: u8) -> Vec<u8> {
     // GET, http, / and the authority `x`, in one block that ends the stream.
