@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod kind;
 pub mod labels;
 pub mod managed_fields;
+mod named_fields;
 pub mod object;
 pub mod owned;
 pub mod ownership;

@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Cluster, ObjectRef},
-    drift::{ListRules, drift},
+    drift::{self, ListRules},
     error::Error,
-    field_path::FieldPath,
+    field_path::{FieldPath, Found},
     foreign::{Foreign, Guard, Privileges, foreign},
     kind::ObjectKind,
     managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
+    named_fields::NamedFields,
     ownership::{NotOwned, controller_uid},
     received::{ReceivedObject, decodable},
 };
@@ -71,9 +72,6 @@ pub struct DesiredObject {
     guards: &'static [Guard],
     known_uids: BTreeSet<String>,
 }
-
-/// How many fields are named.
-const NAMED_FIELDS: usize = 3;
 
 /// Whose object has the name.
 #[derive(Debug, PartialEq)]
@@ -143,7 +141,7 @@ impl DesiredObject {
             Owner::Us => {}
             Owner::Lost => {
                 self.take_back(cluster, &live).await?;
-                changed.fields.push(FieldPath::of_field("metadata").field("ownerReferences"));
+                changed.fields.add(&FieldPath::of_field("metadata").field("ownerReferences"));
                 let Some(now) = self.read(cluster).await? else { return self.create(cluster).await };
                 live = now;
             }
@@ -159,7 +157,7 @@ impl DesiredObject {
         }
         let mut written = None;
         if let Some(added) = self.added(&live) {
-            changed.note(added.fields, &live);
+            changed.note(of(added.fields), &live);
             changed.is_addition = true;
             let object = self.remove(cluster, &live, added.patch).await?;
             live = object.value()?;
@@ -190,25 +188,25 @@ impl DesiredObject {
     /// The first fields that differ, in words, and the other field managers that changed them; `None` if nothing is to be written.
     pub fn difference(&self, live: &Value) -> Option<(String, BTreeSet<String>)> {
         let mut changed = Changed::default();
-        changed.note(self.added(live).map(|added| added.fields).unwrap_or_default(), live);
+        changed.note(of(self.added(live).map(|added| added.fields).unwrap_or_default()), live);
         changed.note(self.drift(live), live);
-        (!changed.fields.is_empty()).then(|| (words(&changed.fields), changed.by))
+        (!changed.fields.is_empty()).then(|| (changed.fields.text(), changed.by))
     }
 
     /// What another party added or changed where that may give the pods a privilege.
     pub fn privileges(&self, live: &Value) -> Privileges {
         let added = self.added(live).into_iter().flat_map(|added| added.fields);
-        let is_privilege = |field: &FieldPath| self.guards.iter().any(|guard| guard.covers(field));
-        let changed = self.drift(live).into_iter().filter(is_privilege);
-        added.chain(changed).map(|field| (field.to_string(), field.hash_of_value(live))).collect()
+        let is_privilege = |found: &Found<'_>| self.guards.iter().any(|guard| guard.covers(&found.field));
+        let changed = drift::changed(&self.value, live, self.lists).into_iter().filter(is_privilege);
+        added.chain(changed).map(|found| (found.field.to_string(), found.hash_of_value())).collect()
     }
 
     fn drift(&self, live: &Value) -> Vec<FieldPath> {
-        drift(&self.value, live, FIELD_MANAGER, self.lists)
+        drift::drift(&self.value, live, FIELD_MANAGER, self.lists)
     }
 
     /// What another party added and may not add.
-    fn added(&self, live: &Value) -> Option<Foreign> {
+    fn added<'a>(&self, live: &'a Value) -> Option<Foreign<'a>> {
         match self.is_document {
             true => added_data(&self.value, live),
             false => foreign(&self.value, live, self.guards, self.lists),
@@ -217,9 +215,10 @@ impl DesiredObject {
 
     /// What is not as it should be although it was just written.
     fn remains(&self, live: &Value) -> Option<String> {
-        let added = self.added(live).map(|added| added.fields).unwrap_or_default();
-        let fields: Vec<FieldPath> = added.into_iter().chain(self.drift(live)).collect();
-        (!fields.is_empty()).then(|| words(&fields))
+        let mut fields = NamedFields::default();
+        let added = of(self.added(live).map(|added| added.fields).unwrap_or_default());
+        added.chain(self.drift(live)).for_each(|field| _ = fields.add(&field));
+        (!fields.is_empty()).then(|| fields.text())
     }
 
     /// The field because of which a document cannot become what it should be.
@@ -326,7 +325,8 @@ impl DesiredObject {
 /// What differs, and who changed it.
 #[derive(Default)]
 struct Changed {
-    fields: Vec<FieldPath>,
+    fields: NamedFields,
+    /// Who changed those that are named.
     by: BTreeSet<String>,
     is_addition: bool,
 }
@@ -334,34 +334,30 @@ struct Changed {
 impl Changed {
     fn note(&mut self, fields: impl IntoIterator<Item = FieldPath>, live: &Value) {
         for field in fields {
-            self.by.extend(field.other_managers(live, FIELD_MANAGER));
-            self.fields.push(field);
+            if self.fields.add(&field) {
+                self.by.extend(field.other_managers(live, FIELD_MANAGER));
+            }
         }
     }
 
     fn corrected(self, object: ReceivedObject, remains: Option<String>) -> Correction {
         let Self { fields, by, is_addition } = self;
-        Correction { object, fields: words(&fields), by, is_addition, remains }
+        Correction { object, fields: fields.text(), by, is_addition, remains }
     }
 }
 
-/// The first fields, and how many more there are.
-fn words(fields: &[FieldPath]) -> String {
-    let first: Vec<String> = fields.iter().take(NAMED_FIELDS).map(FieldPath::to_string).collect();
-    match fields.len().checked_sub(NAMED_FIELDS).filter(|more| *more > 0) {
-        Some(more) => format!("{} and {more} more", first.join(", ")),
-        None => first.join(", "),
-    }
+fn of(found: Vec<Found<'_>>) -> impl Iterator<Item = FieldPath> {
+    found.into_iter().map(|found| found.field)
 }
 
 /// What another party added to the data of a document.
-fn added_data(want: &Value, live: &Value) -> Option<Foreign> {
+fn added_data<'a>(want: &Value, live: &'a Value) -> Option<Foreign<'a>> {
     let mut added = Foreign { fields: Vec::new(), patch: json!({}) };
     for map in ["data", "binaryData"] {
-        let keys = live[map].as_object().into_iter().flatten().map(|(key, _)| key);
-        for key in keys.filter(|key| want[map].get(key.as_str()).is_none()) {
+        let all = live[map].as_object().into_iter().flatten();
+        for (key, value) in all.filter(|(key, _)| want[map].get(key.as_str()).is_none()) {
             added.patch[map][key] = Value::Null;
-            added.fields.push(FieldPath::of_field(map).field(key));
+            added.fields.push(Found { field: FieldPath::of_field(map).field(key), live: Some(value) });
         }
     }
     (!added.fields.is_empty()).then_some(added)

@@ -6,7 +6,10 @@
 use portcullis_crds::quantity::Quantity;
 use serde_json::{Map, Value};
 
-use super::{field_path::FieldPath, managed_fields::owned_fields};
+use super::{
+    field_path::{FieldPath, Found},
+    managed_fields::owned_fields,
+};
 
 /// How the lists of objects in a kind are compared, in addition to the rules for the kinds of Kubernetes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +44,31 @@ pub(super) const QUANTITIES: &[&str] = &["limits", "requests"];
 
 /// The fields that have drifted from `want` in `live`, for the field manager `manager`; none if nothing must be written.
 pub fn drift(want: &Value, live: &Value, manager: &str, lists: ListRules) -> Vec<FieldPath> {
+    let mut found: Vec<FieldPath> = changed(want, live, lists).into_iter().map(|found| found.field).collect();
+    owned_fields(live, manager).for_each(|owned| unwanted(owned, want, &FieldPath::default(), &mut found));
+    found
+}
+
+/// The fields of `want` that have another value in `live`.
+pub fn changed<'a>(want: &Value, live: &'a Value, lists: ListRules) -> Vec<Found<'a>> {
     // The items of a list come without their type.
     let mut content = want.clone();
     if let Some(fields) = content.as_object_mut() {
         fields.retain(|name, _| name != "apiVersion" && name != "kind");
     }
-    let (top, mut found) = (FieldPath::default(), Vec::new());
-    missing(&content, live, &top, lists, &mut found);
-    owned_fields(live, manager).for_each(|owned| unwanted(owned, want, &top, &mut found));
+    let mut found = Vec::new();
+    missing(&content, live, &FieldPath::default(), lists, &mut found);
     found
 }
 
-/// The fields of `want` that have another value in `live`.
-fn missing(want: &Value, live: &Value, at: &FieldPath, lists: ListRules, found: &mut Vec<FieldPath>) {
+fn missing<'a>(want: &Value, live: &'a Value, at: &FieldPath, lists: ListRules, found: &mut Vec<Found<'a>>) {
+    let differs = |field: &FieldPath, live: Option<&'a Value>| Found { field: field.clone(), live };
     match (want, live) {
         (Value::Object(want), Value::Object(live)) => {
             for (name, want) in want {
                 let at = at.field(name);
-                let is_same = match live.get(name) {
+                let live = live.get(name);
+                let is_same = match live {
                     None => is_empty(want),
                     Some(live) if lists.is_atomic(name) => want == live,
                     Some(live) if QUANTITIES.contains(&name.as_str()) => are_quantities_within(want, live),
@@ -67,24 +77,26 @@ fn missing(want: &Value, live: &Value, at: &FieldPath, lists: ListRules, found: 
                         continue;
                     }
                 };
-                found.extend((!is_same).then_some(at));
+                found.extend((!is_same).then(|| differs(&at, live)));
             }
         }
-        (Value::Array(want), Value::Array(live)) if want.first().and_then(|item| lists.item_key(item)).is_some() => {
+        (Value::Array(want), list @ Value::Array(live))
+            if want.first().and_then(|item| lists.item_key(item)).is_some() =>
+        {
             for item in want {
                 let Some((name, key)) = lists.item_key(item) else {
-                    found.extend((!live.contains(item)).then(|| at.clone()));
+                    found.extend((!live.contains(item)).then(|| differs(at, Some(list))));
                     continue;
                 };
                 let at = at.item(name, key);
                 match live.iter().find(|live| live.get(name) == Some(key)) {
                     Some(live) => missing(item, live, &at, lists, found),
-                    None => found.push(at),
+                    None => found.push(differs(&at, None)),
                 }
             }
         }
         (want, live) if want == live || (is_empty(want) && is_empty(live)) => {}
-        _ => found.push(at.clone()),
+        (_, live) => found.push(differs(at, Some(live))),
     }
 }
 

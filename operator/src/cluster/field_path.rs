@@ -14,6 +14,14 @@ use super::managed_fields::Owners;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPath(Vec<Step>);
 
+/// A field that is not as it should be.
+#[derive(Debug)]
+pub struct Found<'a> {
+    pub field: FieldPath,
+    /// Its value in the cluster, if it has one there.
+    pub live: Option<&'a Value>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Field(String),
@@ -57,18 +65,7 @@ impl FieldPath {
         self.0.len() >= names.len() && self.follows(names)
     }
 
-    /// Two values of the field have the same hash only if they are the same. If several items have the same key all of them count.
-    pub fn hash_of_value(&self, object: &Value) -> u64 {
-        let mut values = vec![object];
-        for step in &self.0 {
-            values = values.into_iter().flat_map(|value| step.below(value)).collect();
-        }
-        let mut hasher = DefaultHasher::new();
-        values.iter().for_each(|value| value.to_string().hash(&mut hasher));
-        hasher.finish()
-    }
-
-    /// The other field managers that own the field in `live`.
+    /// The other field managers that own the field in `live`. This takes as long as `live` is large.
     pub fn other_managers(&self, live: &Value, us: &str) -> BTreeSet<String> {
         let (mut at, mut owners) = (live, Owners::of_others(live, us));
         for step in &self.0 {
@@ -87,17 +84,12 @@ impl FieldPath {
     }
 }
 
-impl Step {
-    fn below<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        match self {
-            Self::Field(name) => value.get(name).into_iter().collect(),
-            Self::Item(key, of_item) => {
-                let items = value.as_array().into_iter().flatten();
-                items.filter(|item| item.get(key) == Some(of_item)).collect()
-            }
-            // The whole list stands for it.
-            Self::Owned(_) => vec![value],
-        }
+impl Found<'_> {
+    /// Two values of the field have the same hash only if they are the same.
+    pub fn hash_of_value(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.live.map(Value::to_string).hash(&mut hasher);
+        hasher.finish()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     drift::{ListRules, QUANTITIES, are_quantities_within, is_empty},
-    field_path::FieldPath,
+    field_path::{FieldPath, Found},
 };
 
 /// A part of an object in which additions of others are removed.
@@ -40,8 +40,8 @@ pub enum Removes {
 
 /// What is to be removed.
 #[derive(Debug, Default)]
-pub struct Foreign {
-    pub fields: Vec<FieldPath>,
+pub struct Foreign<'a> {
+    pub fields: Vec<Found<'a>>,
     /// The JSON merge patch that removes it. Of the lists in it, it has all that is to be in them.
     pub patch: Value,
 }
@@ -51,40 +51,43 @@ pub struct Foreign {
 pub type Privileges = BTreeSet<(String, u64)>;
 
 /// The additions to `live` that are not in `want`; `None` if there are none to be removed.
-pub fn foreign(want: &Value, live: &Value, guards: &[Guard], lists: ListRules) -> Option<Foreign> {
+pub fn foreign<'a>(want: &Value, live: &'a Value, guards: &[Guard], lists: ListRules) -> Option<Foreign<'a>> {
     let mut found = Foreign { patch: json!({}), ..Foreign::default() };
     for guard in guards {
-        let part = |object: &Value| guard.at.iter().try_fold(object.clone(), |it, name| it.get(name).cloned());
-        let Some(live) = part(live) else { continue };
-        let want = part(want).unwrap_or(Value::Null);
+        let Some(live) = part(live, guard) else { continue };
+        let want = part(want, guard).unwrap_or(&Value::Null);
         let at = guard.at.iter().fold(FieldPath::default(), |at, name| at.field(name));
         let before = found.fields.len();
         let clean = match guard.removes {
             Removes::AllBut(allowed) => {
                 let allowed: Vec<Allowed<'_>> = allowed.to_vec();
-                Cleaner { lists, found: &mut found.fields }.clean(&want, &live, &allowed, &at)
+                Cleaner { lists, found: &mut found.fields }.clean(want, live, &allowed, &at)
             }
-            Removes::Only(names) => without(&want, &live, names, &at, &mut found.fields),
+            Removes::Only(names) => without(want, live, names, &at, &mut found.fields),
         };
         if found.fields.len() > before {
-            let patch = guard.at.iter().rev().fold(difference(&live, &clean), |below, name| json!({ *name: below }));
+            let patch = guard.at.iter().rev().fold(difference(live, &clean), |below, name| json!({ *name: below }));
             merge(&mut found.patch, patch);
         }
     }
     (!found.fields.is_empty()).then_some(found)
 }
 
+fn part<'a>(object: &'a Value, guard: &Guard) -> Option<&'a Value> {
+    guard.at.iter().try_fold(object, |it, name| it.get(name))
+}
+
 /// What is left of a path that is allowed.
 type Allowed<'a> = &'a [&'a str];
 
-struct Cleaner<'a> {
+struct Cleaner<'found, 'live> {
     lists: ListRules,
-    found: &'a mut Vec<FieldPath>,
+    found: &'found mut Vec<Found<'live>>,
 }
 
-impl Cleaner<'_> {
+impl<'live> Cleaner<'_, 'live> {
     /// `live` without the additions, and otherwise as it is wanted.
-    fn clean(&mut self, want: &Value, live: &Value, allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
+    fn clean(&mut self, want: &Value, live: &'live Value, allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
         match (want, live) {
             (Value::Object(_) | Value::Null, Value::Object(live)) => self.clean_object(want, live, allowed, at),
             (Value::Array(items), Value::Array(live)) if self.is_keyed(items, live) => {
@@ -97,7 +100,7 @@ impl Cleaner<'_> {
     fn clean_object(
         &mut self,
         want: &Value,
-        live: &Map<String, Value>,
+        live: &'live Map<String, Value>,
         allowed: &[Allowed<'_>],
         at: &FieldPath,
     ) -> Value {
@@ -118,7 +121,7 @@ impl Cleaner<'_> {
                     if is_empty(&kept) { continue } else { kept }
                 }
                 None => {
-                    self.found.push(at);
+                    self.found.push(Found { field: at, live: Some(live) });
                     continue;
                 }
             };
@@ -128,7 +131,7 @@ impl Cleaner<'_> {
     }
 
     /// Each item that is wanted stands for one of the live ones: a second one of the same name is an addition, too.
-    fn clean_list(&mut self, want: &[Value], live: &[Value], allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
+    fn clean_list(&mut self, want: &[Value], live: &'live [Value], allowed: &[Allowed<'_>], at: &FieldPath) -> Value {
         let below: Vec<Allowed<'_>> =
             allowed.iter().filter(|path| path.first() == Some(&"*")).map(|path| &path[1..]).collect();
         let mut missing: Vec<&Value> = want.iter().collect();
@@ -146,7 +149,7 @@ impl Cleaner<'_> {
                     clean.push(self.clean(wanted, item, &below, &at));
                 }
                 None if below.iter().any(|rest| rest.is_empty()) => clean.push(item.clone()),
-                None => self.found.push(at),
+                None => self.found.push(Found { field: at, live: Some(item) }),
             }
         }
         clean.extend(missing.into_iter().cloned());
@@ -159,18 +162,14 @@ impl Cleaner<'_> {
 }
 
 /// `live` without the fields of these names that are not wanted.
-fn without(want: &Value, live: &Value, names: &[&str], at: &FieldPath, found: &mut Vec<FieldPath>) -> Value {
-    let mut clean = live.clone();
-    if let Some(fields) = clean.as_object_mut() {
-        fields.retain(|name, _| {
-            let is_kept = want.get(name).is_some() || !names.iter().any(|prefix| name.starts_with(prefix));
-            if !is_kept {
-                found.push(at.field(name));
-            }
-            is_kept
-        });
-    }
-    clean
+fn without<'a>(want: &Value, live: &'a Value, names: &[&str], at: &FieldPath, found: &mut Vec<Found<'a>>) -> Value {
+    let Some(fields) = live.as_object() else { return live.clone() };
+    let is_kept = |(name, _): &(&String, &Value)| {
+        want.get(name).is_some() || !names.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let (kept, removed): (Vec<_>, Vec<_>) = fields.iter().partition(is_kept);
+    found.extend(removed.into_iter().map(|(name, live)| Found { field: at.field(name), live: Some(live) }));
+    kept.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// `live` with what is wanted in the place of its own.

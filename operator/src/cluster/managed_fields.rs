@@ -46,28 +46,29 @@ impl<'a> Owners<'a> {
 
     /// Who owns a field of it.
     pub fn field(&self, name: &str) -> Self {
-        self.below(|path| path.strip_prefix("f:") == Some(name))
+        let name = format!("f:{name}");
+        self.below(|fields| fields.get(&name))
     }
 
     /// Who owns this item of it.
     pub fn item(&self, item: &Value) -> Self {
-        self.below(|path| {
+        let is_it = |path: &str| {
             let Some(keys) = path.strip_prefix("k:") else { return false };
             let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
             !keys.is_empty() && keys.iter().all(|(name, value)| item.get(name) == Some(value))
-        })
+        };
+        self.below(|fields| fields.iter().find(|(path, _)| is_it(path)).map(|(_, below)| below))
     }
 
     pub fn names(&self) -> BTreeSet<String> {
         self.0.iter().map(|(manager, _)| (*manager).to_owned()).collect()
     }
 
-    fn below(&self, is_it: impl Fn(&str) -> bool) -> Self {
+    fn below(&self, find: impl Fn(&'a Map<String, Value>) -> Option<&'a Value>) -> Self {
         let below = |(manager, fields): &(&'a str, &'a Value)| {
             let all = fields.as_object()?;
             // What has nothing below it is owned as a whole.
-            let found =
-                if all.is_empty() { Some(*fields) } else { all.iter().find(|(path, _)| is_it(path)).map(|it| it.1) };
+            let found = if all.is_empty() { Some(*fields) } else { find(all) };
             found.map(|found| (*manager, found))
         };
         Self(self.0.iter().filter_map(below).collect())

@@ -219,7 +219,7 @@ impl From<Pod> for ObservedPod {
                 all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
             }),
             is_running: states.iter().any(|state| state.state.as_ref().is_some_and(|state| state.running.is_some())),
-            restarts: states.iter().map(|state| state.restart_count).sum(),
+            restarts: states.iter().map(|state| state.restart_count).fold(0, i32::saturating_add),
             sync,
         }
     }
@@ -342,6 +342,14 @@ mod tests {
             let partial = client.object.spec.unwrap_err().partial;
             assert_eq!((partial.suspended, partial.access), (true, Some(Vec::new())), "{levels}");
         }
+    }
+
+    #[test]
+    fn a_pod_whose_status_says_anything_at_all_is_read() {
+        let state = json!({"name": "server", "image": "", "imageID": "", "ready": false, "restartCount": i32::MAX});
+        let pod = json!({"metadata": {"name": "crm-0"}, "status": {"containerStatuses": [state, state, state]}});
+        let pod: ObservedPod = serde_json::from_value::<Pod>(pod).unwrap().into();
+        assert_eq!(pod.restarts, i32::MAX);
     }
 
     #[test]

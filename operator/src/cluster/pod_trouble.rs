@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, PodStatus};
 
-/// The longest message that is kept of kubelet's, in bytes.
+/// The longest reason or message that is kept of kubelet's, in bytes.
 const MAX_MESSAGE: usize = 512;
 /// Reasons for which a container waits that may pass by themselves.
 const PASSING: &[&str] = &["ContainerCreating", "PodInitializing"];
@@ -57,7 +57,7 @@ impl PodTrouble {
     }
 
     fn new(reason: &str, message: Option<&str>, severity: Severity) -> Self {
-        Self { reason: reason.to_owned(), message: bounded(message.unwrap_or_default()), severity }
+        Self { reason: bounded(reason), message: bounded(message.unwrap_or_default()), severity }
     }
 }
 
@@ -221,8 +221,9 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_with_a_bound() {
-        let status = json!({"phase": "Failed", "reason": "X", "message": "ñ\n".repeat(1000)});
-        let (words, _) = words(status).unwrap();
-        assert!(words.len() < MAX_MESSAGE + 10 && !words.contains('\n'), "{words}");
+        for (reason, message) in [("X", &*"ñ\n".repeat(1000)), (&*"X\n".repeat(1000), "")] {
+            let (words, _) = words(json!({"phase": "Failed", "reason": reason, "message": message})).unwrap();
+            assert!(words.len() < MAX_MESSAGE + 10 && !words.contains('\n'), "{words}");
+        }
     }
 }

@@ -122,8 +122,9 @@ pub async fn read_late(
 /// Whether the credentials must not be written yet: what the servers have of them is unknown, and so is the key of a client that is
 /// served. It would be cut off.
 fn is_unknown(published: &Published, clients: &[ClientInput]) -> bool {
-    let entries = || published.policy.iter().flat_map(|policy| &*policy.clients);
-    let is_served = |client: &ClientInput| entries().any(|entry| entry.uid == client.client.object().uid());
+    let entries = published.policy.iter().flat_map(|policy| &*policy.clients);
+    let served: BTreeSet<&str> = entries.map(|entry| entry.uid.as_str()).collect();
+    let is_served = |client: &ClientInput| served.contains(client.client.object().uid());
     published.credentials.is_none() && clients.iter().any(|client| client.credentials.is_none() && is_served(client))
 }
 

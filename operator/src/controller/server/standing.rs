@@ -5,7 +5,10 @@
 //! ReplicaSets are read by name when a pod names one that is not known, and not watched: they are as many as pod templates, and
 //! hardly change.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use k8s_openapi::{
@@ -128,7 +131,8 @@ pub fn foreign(context: &Context, fetched: &Fetched) -> (Vec<String>, Vec<String
     let pods: Vec<_> = live.filter_map(|pod| Some((pod, of(context, fetched, pod).note(&pod.name.name)?))).collect();
     let memory = context.of_servers.of(&fetched.name);
     let known = &mut lock(&memory).strangers.foreign;
-    known.retain(|uid, _| pods.iter().any(|(pod, _)| pod.uid == *uid));
+    let uids: HashSet<&String> = pods.iter().map(|(pod, _)| &pod.uid).collect();
+    known.retain(|uid, _| uids.contains(uid));
     let (mut settled, mut news, mut again) = (Vec::new(), Vec::new(), None);
     let now = Instant::now();
     for (pod, note) in pods {
