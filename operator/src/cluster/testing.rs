@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::{Duration, sleep},
 };
 use tower_service::Service;
 
@@ -44,9 +45,13 @@ type AnswerText = Option<(u16, String)>;
 
 /// Ends with its value.
 pub struct FakeApi {
-    url: String,
     requests: Arc<Mutex<Vec<Request>>>,
-    _server: JoinSet<()>,
+    server: Server,
+}
+
+enum Server {
+    Listening { url: String, _task: JoinSet<()> },
+    InProcess(Client),
 }
 
 impl FakeApi {
@@ -79,7 +84,7 @@ impl FakeApi {
                 }
             }
         });
-        Self { url, requests, _server: server }
+        Self { requests, server: Server::Listening { url, _task: server } }
     }
 
     /// Gives these answers in turn, and leaves further requests without an answer.
@@ -88,8 +93,27 @@ impl FakeApi {
         Self::start(move |_| answers.next()).await
     }
 
+    /// One without a connection, so that a test can have a clock of its own. Each answer comes after this delay.
+    pub fn in_process(
+        delay: impl Fn(&Request) -> Duration + Send + Sync + 'static,
+        mut answer: impl FnMut(&Request) -> Answer + Send + 'static,
+    ) -> Self {
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let log = Arc::clone(&requests);
+        let answer = move |request: &Request| {
+            lock(&log).push(request.clone());
+            answer(request)
+        };
+        let client = Client::new(InProcess { delay: Arc::new(delay), answer: Arc::new(Mutex::new(answer)) }, "default");
+        Self { requests, server: Server::InProcess(client) }
+    }
+
     pub fn client(&self) -> Client {
-        let mut config = Config::new(self.url.parse().unwrap());
+        let url = match &self.server {
+            Server::Listening { url, .. } => url,
+            Server::InProcess(client) => return client.clone(),
+        };
+        let mut config = Config::new(url.parse().unwrap());
         config.default_retry = false;
         Client::try_from(config).unwrap()
     }
@@ -102,13 +126,16 @@ impl FakeApi {
 
 /// An API server without a connection, so that a test can have a clock of its own.
 pub fn in_process(answer: impl FnMut(&Request) -> Answer + Send + 'static) -> Client {
-    Client::new(InProcess(Arc::new(Mutex::new(answer))), "default")
+    FakeApi::in_process(|_| Duration::ZERO, answer).client()
 }
 
 type Answering = dyn FnMut(&Request) -> Answer + Send;
 
 #[derive(Clone)]
-struct InProcess(Arc<Mutex<Answering>>);
+struct InProcess {
+    delay: Arc<dyn Fn(&Request) -> Duration + Send + Sync>,
+    answer: Arc<Mutex<Answering>>,
+}
 
 impl Service<http::Request<Body>> for InProcess {
     type Response = Response<Body>;
@@ -120,12 +147,13 @@ impl Service<http::Request<Body>> for InProcess {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let answer = Arc::clone(&self.0);
+        let Self { delay, answer } = self.clone();
         async move {
             let (parts, body) = request.into_parts();
             let body = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap_or_default();
             let request = Request { method: parts.method.to_string(), path: parts.uri.to_string(), body };
             let answer = lock(&answer)(&request);
+            sleep(delay(&request)).await;
             let Some((code, answer)) = answer else { return std::future::pending().await };
             Ok(Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap())
         }
