@@ -81,7 +81,8 @@ impl ObjectWrite {
         let changes = publication::changes(&self.context, &self.fetched, &self.plan, &self.object, live.as_ref());
         let memory = self.context.of_servers.of(&self.fetched.name);
         let (child, hash) = (self.child(), hash(&self.object.value));
-        let is_as_before = lock(&memory).desired.get(&child) == Some(&hash);
+        let desired_before = lock(&memory).desired.get(&child).copied();
+        let is_as_before = desired_before == Some(hash);
         let desired = self.desired(changes.as_ref());
         let difference = live.as_ref().filter(|_| is_as_before).and_then(|live| desired.difference(live));
         if let (Some(live), true, false) = (&live, difference.is_some(), self.object.kind.is_document) {
@@ -94,6 +95,10 @@ impl ObjectWrite {
                 return Ok(Written::PutBackLater);
             }
         }
+        if !is_as_before {
+            // What is being sent may have its effect whatever becomes of the answer. A change of it is not somebody else's.
+            lock(&memory).desired.remove(&child);
+        }
         if let Some((fields, by)) = difference {
             lock(&memory).corrections.sending(&child, format!("{fields}{}", changed_by(&by)));
         }
@@ -104,7 +109,10 @@ impl ObjectWrite {
         let applied = self.write(desired.clone(), live).await.inspect_err(|error| {
             // What was refused had no effect.
             if error.is_refused() {
-                lock(&memory).corrections.take_sent(&child);
+                let mut memory = lock(&memory);
+                memory.corrections.take_sent(&child);
+                memory.desired.extend(desired_before.map(|hash| (child.clone(), hash)));
+                drop(memory);
                 before
                     .into_iter()
                     .for_each(|before| publication::refused(&context, &fetched, self.object.kind, before));

@@ -89,6 +89,8 @@ async fn a_revision_that_is_published_again_is_written_again_if_others_were_give
     let known: Vec<usize> = annotations.map(|text| text.as_str().unwrap().matches("revision").count()).collect();
     assert_eq!(known, [1, 2, 3, 4], "each that was sent is known as one that may have been published");
     let memory = context.of_servers.of(&crm());
+    let said: Vec<String> = lock(&memory).events.iter().map(|event| event.note.clone()).collect();
+    assert!(!said.iter().any(|note| note.starts_with("Put back ConfigMap")), "nobody changed it: {said:?}");
     let changes = lock(&memory).changes["ConfigMap"].clone();
     let doubt = changes.doubt(None, k8s_openapi::jiff::Timestamp::now());
     assert!(
