@@ -77,7 +77,8 @@ impl Context {
                 let of_kind = |it: RequestedSecret<'_>| (it.kind.field, it.revoke_before.cloned());
                 credentials::requested(it).map(of_kind).collect::<Vec<_>>()
             });
-            Some((credentials, asked(&client.metadata)))
+            let before = client.spec.as_ref().err().and_then(|spec| spec.partial.revoke_before.clone());
+            Some((credentials, before, asked(&client.metadata)))
         };
         let lane = match (asks(change.old.as_ref()), asks(change.new.as_ref())) {
             (Some(old), Some(new)) if old != new => Lane::Removals,

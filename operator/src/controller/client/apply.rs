@@ -240,7 +240,11 @@ fn learn(context: &Context, client: &ClientObject, kind: &CredentialKind, issued
         let is_published = || client.status.as_ref().and_then(kind.status);
         let takes_away = match before {
             Some(before) => before.iter().any(|it| !issued.contains(it)),
-            None => is_published().is_some_and(|published| !issued.iter().any(|it| it.id() == published.id)),
+            // Of which nothing is known may be published.
+            None => {
+                issued.is_empty()
+                    || is_published().is_some_and(|published| !issued.iter().any(|it| it.id() == published.id))
+            }
         };
         for server in context.index.servers(&name) {
             context.publish_client(&name, server, !takes_away);

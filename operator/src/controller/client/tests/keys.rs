@@ -186,6 +186,51 @@ async fn a_server_is_told_of_a_revoked_key_before_a_new_one_is_created() {
 }
 
 #[tokio::test]
+async fn a_revocation_that_is_edited_while_nothing_else_of_the_credentials_can_be_decoded_is_a_removal() {
+    let api = storing(|_| None).await;
+    let context = context(&api, json!({}));
+    for (version, before, expected) in [
+        ("1001", "2026-01-01T12:00:00Z", Lane::Removals),
+        ("1002", "2026-01-01T13:00:00Z", Lane::Removals),
+        ("1003", "2026-01-01T13:00:00Z", Lane::Others),
+    ] {
+        while super::is_due(&context).await {}
+        let credentials = json!({"apiKey": {"secretName": 7, "revokeBefore": before}});
+        let spec = json!({"access": [], "credentials": credentials, "version": version});
+        let mut edited: Value = serde_json::from_str(object("McpClient", "bot", spec, json!({})).json()).unwrap();
+        edited["metadata"]["resourceVersion"] = json!(version);
+        edited["metadata"]["generation"] = json!(version.parse::<u64>().unwrap());
+        let change = context.clients.event(ReceivedObject::parse(&edited.to_string()).unwrap().into()).unwrap();
+        context.client_changed(&change);
+        let lane = loop {
+            let work = context.queue.next().await;
+            if work.key == ReconcileKey::Client(name("bot")) {
+                break work.lane;
+            }
+        };
+        assert_eq!(lane, expected, "{version}");
+    }
+}
+
+/// After a restart: a server has published a policy, and it is not known for whom.
+#[tokio::test]
+async fn a_revoked_key_of_which_nothing_is_known_is_a_removal_for_the_servers() {
+    let api = storing(|request| request.path.contains("/secrets/").then(|| refusal(403))).await;
+    let context = context(&api, json!({}));
+    let _ = context.of_servers.of(&name("crm"));
+    let policy = json!({"name": "crm-policy-v1", "namespace": "sales", "uid": "u", "resourceVersion": "1"});
+    let policy = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": policy});
+    let policy = ReceivedObject::parse(&policy.to_string()).unwrap();
+    let _ = context.owned.answer(&crate::build::CONFIG_MAP.object, policy);
+    revoke(&context, "2026-01-01T12:00:00Z");
+    while tokio::time::timeout(Duration::from_millis(1), context.queue.next()).await.is_ok() {}
+    reconciled(&context, &name("bot"), Lane::Removals).await.unwrap();
+    assert_eq!(issued(&context), Some(0));
+    let next = context.queue.next().await;
+    assert_eq!((&next.key, next.lane), (&ReconcileKey::Server(name("crm")), Lane::Removals));
+}
+
+#[tokio::test]
 async fn an_annotation_of_ours_starts_a_reconcile_and_another_one_does_not() {
     let api = storing(|_| None).await;
     for (annotation, is_due) in
@@ -296,7 +341,13 @@ async fn a_revocation_waits_for_no_secret_of_the_client_that_is_being_written() 
 async fn what_the_spec_takes_away_waits_for_no_secret_that_is_being_read() {
     let revoked = json!({"apiKey": {"secretName": "bot-key", "revokeBefore": "2026-01-01T13:00:00Z"}});
     let moved = json!({"apiKey": {"secretName": "new-key", "revokeBefore": "2026-01-01T13:00:00Z"}});
-    for (what, credentials) in [("revoked", revoked), ("revoked and moved", moved), ("removed", json!({}))] {
+    let undecodable = json!({"apiKey": {"secretName": 7, "revokeBefore": "2026-01-01T13:00:00Z"}});
+    for (what, credentials) in [
+        ("revoked", revoked),
+        ("revoked and moved", moved),
+        ("revoked and undecodable", undecodable),
+        ("removed", json!({})),
+    ] {
         // A read of a Secret is never answered.
         let api = FakeApi::start(|request| (!request.path.contains("/secrets/")).then(|| refusal(404))).await;
         let issued_before = "2026-01-01T12:00:00Z";
