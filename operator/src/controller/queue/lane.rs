@@ -224,8 +224,7 @@ impl<K: Key> Waiting<K> {
             }
             self.begun.retain(|(_, of), _| *of != namespace);
             if self.apart.len() >= REMEMBERED {
-                let running_in = &self.running_in;
-                self.apart.retain(|namespace, until| *until > now || running_in.contains_key(namespace));
+                self.forget_apart(now);
             }
             self.note_room(&namespace, now);
             self.apart.insert(namespace.clone(), now + APART);
@@ -234,6 +233,14 @@ impl<K: Key> Waiting<K> {
             self.pools[Pool::Slow as usize].running += running;
             self.refresh(&namespace);
         }
+    }
+
+    /// Forgets the namespaces that are no longer to be counted apart. Each is found where it belongs from now on.
+    fn forget_apart(&mut self, now: Instant) {
+        let running_in = &self.running_in;
+        let is_over = |namespace: &String, until: &mut Instant| *until <= now && !running_in.contains_key(namespace);
+        let over: Vec<String> = self.apart.extract_if(is_over).map(|(namespace, _)| namespace).collect();
+        over.iter().for_each(|namespace| self.refresh(namespace));
     }
 
     /// Called before there is more room for a namespace.

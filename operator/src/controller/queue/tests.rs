@@ -192,3 +192,31 @@ async fn a_backlog_is_overdue_only_since_there_was_room_for_it() {
         assert_eq!(queue.overdue(), before + seconds(2), "nothing is given out");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_no_longer_remembered_to_be_slow_is_found_at_once() {
+    let queue = Arc::new(Queue::default());
+    for namespace in 0..1000 {
+        queue.add(key(&format!("slow-{namespace}"), 0));
+        let hanging = queue.next().await;
+        tokio::time::advance(seconds(1)).await;
+        drop(hanging);
+    }
+    queue.add("hanging/a");
+    let hanging = queue.next().await;
+    tokio::time::advance(seconds(61)).await;
+    let at = Instant::now() + seconds(1);
+    for namespace in 0..1000 {
+        queue.add_at(key(&format!("slow-{namespace}"), 1), at, Lane::Others);
+    }
+    // The first look finds what hangs, and forgets the others.
+    let first = tokio::time::timeout(seconds(2), queue.next()).await;
+    drop(first.expect("one must be given out at its time"));
+    let mut given = 1;
+    while let Ok(item) = tokio::time::timeout(Duration::from_millis(1), queue.next()).await {
+        drop(item);
+        given += 1;
+    }
+    assert_eq!(given, 1000);
+    drop(hanging);
+}
