@@ -26,7 +26,7 @@ pub struct BuiltKind {
     /// Whether pods read their policy or credentials from it. Such an object is written before all others, and also while
     /// its server is being deleted, so that a revocation waits for nothing.
     pub is_document: bool,
-    /// The kinds whose objects must be in place before one of this kind is written.
+    /// The kinds whose objects must be in place before one of this kind is created.
     pub needs: &'static [&'static str],
     /// Whether an object of this kind is deleted when it is no longer built: true for what a server can do without.
     pub is_pruned: bool,

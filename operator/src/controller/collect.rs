@@ -48,6 +48,11 @@ impl Publications {
         wait
     }
 
+    /// A reconcile that waits for nothing starts: it takes up all changes.
+    pub fn taken_up(&mut self) {
+        self.due = None;
+    }
+
     /// A reconcile failed: what it took up is due again, and the next attempt does not wait for later changes.
     pub fn failed(&mut self) {
         self.due = Some(Instant::now());

@@ -59,8 +59,17 @@ pub async fn reconcile(
     work: &WorkItem<ReconcileKey>,
 ) -> Result<Duration, Error> {
     let memory = context.of_servers.known(name);
-    if let Some(wait) = memory.as_ref().and_then(|memory| lock(memory).publications.wait()) {
-        return Ok(wait);
+    // A removal waits for no change that is being collected: it takes up all of them.
+    if let Some(memory) = &memory {
+        let publications = &mut lock(memory).publications;
+        match work.lane {
+            Lane::Removals => publications.taken_up(),
+            Lane::Others => {
+                if let Some(wait) = publications.wait() {
+                    return Ok(wait);
+                }
+            }
+        }
     }
     let result = tokio::select! {
         result = take_steps(context, name, work) => result,
@@ -100,7 +109,7 @@ async fn take_steps(
         let Some((applying, left_over)) = apply::documents(context, &fetched, live, &plan, objects, work).await else {
             continue;
         };
-        if work.lane != Lane::Removals && !fetched.server.is_terminating() && turn.is_none() {
+        if work.lane != Lane::Removals && turn.is_none() {
             match rest::turn(context, name) {
                 Ok(free) => turn = Some(free),
                 Err(taken) => {
@@ -113,9 +122,8 @@ async fn take_steps(
     };
     pods::follow(context, &fetched, status::occasion(&applying.outcome));
     if fetched.server.is_terminating() {
-        // Its pods take up revocations for as long as they run.
+        // Its pods take up revocations for as long as they run, and get no privileges.
         reports::report_end(context, name);
-        return applying.outcome.problem.map_or(Ok(RECHECK), Err);
     }
     let remaining = Remaining { context: Arc::clone(context), fetched, plan, applying, left_over };
     match turn {
@@ -127,18 +135,24 @@ async fn take_steps(
 /// Leaves the rest to another reconcile, which has time. While a removal cannot be written it is tried again and none follows: then
 /// the rest is done beside it.
 async fn end_removal(remaining: Remaining, work: &WorkItem<ReconcileKey>) -> Result<Duration, Error> {
-    let Remaining { context, fetched, plan, applying, .. } = &remaining;
-    let problem = applying.outcome.problem.clone();
-    if problem.as_ref().is_some_and(|problem| !problem.is_conflict()) {
-        // That is said however long the rest takes.
-        let report = status::report(context, fetched, plan, &applying.outcome);
-        let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
-    }
-    let turn = if problem.is_some() { rest::take(context, &fetched.name) } else { rest::owe(context, &fetched.name) };
+    let (context, fetched, plan) =
+        (Arc::clone(&remaining.context), Arc::clone(&remaining.fetched), Arc::clone(&remaining.plan));
+    let documents = remaining.applying.outcome.of_documents();
+    let turn = match documents.problem {
+        Some(_) => rest::take(&context, &fetched.name),
+        None => rest::owe(&context, &fetched.name),
+    };
     if let Some(turn) = turn {
         drop(rest::begin(remaining, turn, work.room_of_rest()));
     }
-    problem.map_or(Ok(Duration::ZERO), Err)
+    let is_said = documents.problem.as_ref().is_some_and(|problem| !problem.is_conflict());
+    if is_said && !fetched.server.is_terminating() {
+        // However long the rest takes. The next removal does not wait for it.
+        work.can_be_given_up(true);
+        let report = status::report(&context, &fetched, &plan, &documents);
+        let _ = tokio::time::timeout(FAILURE_REPORT, report).await;
+    }
+    documents.problem.map_or(Ok(Duration::ZERO), Err)
 }
 
 /// What the pods are to have while the spec has errors, so that all else of the Deployment is put back whatever is changed in it: what

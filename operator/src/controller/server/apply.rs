@@ -1,6 +1,7 @@
 //! Step four: makes each built object what it should be, and deletes what is no longer built.
 //!
-//! A failure holds up the objects that need the one that failed, and nothing else.
+//! A failure holds up the creation of the objects that need the one that failed, and nothing else: what exists is put back, because a
+//! privilege may have been added to it. That does no harm to the pods that run: they are replaced by ones that are ready.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +9,7 @@ use tracing::info;
 
 use super::{
     documents::{self, Ends},
-    fetch::{Fetched, LiveObjects},
+    fetch::{Fetched, LiveObjects, child_name},
     object_write::{ObjectWrite, Written},
 };
 use crate::{
@@ -31,6 +32,19 @@ pub struct Outcome {
     pub is_policy_in_place: bool,
     pub are_credentials_in_place: bool,
     pub events: Vec<EventDraft>,
+}
+
+impl Outcome {
+    /// What became of the documents, while all else is still being written. The events are reported with that.
+    pub fn of_documents(&self) -> Self {
+        let Self { problem, is_policy_in_place, are_credentials_in_place, .. } = self;
+        Self {
+            problem: problem.clone(),
+            is_policy_in_place: *is_policy_in_place,
+            are_credentials_in_place: *are_credentials_in_place,
+            events: Vec::new(),
+        }
+    }
 }
 
 /// What is not a document, and is written after the documents.
@@ -90,7 +104,7 @@ impl Applying {
             self.put(object, &mut live).await;
         }
         // It is unknown what an invalid spec no longer wants.
-        if self.plan.findings.is_empty() {
+        if self.plan.findings.is_empty() && !self.fetched.server.is_terminating() {
             self.prune(&built).await;
         }
         self.outcome
@@ -103,12 +117,21 @@ impl Applying {
         write
     }
 
-    /// Makes one object what it should be, if all that it needs is in place.
+    /// Makes one object what it should be. It is created once all that it needs is in place; one that exists is put back whatever is
+    /// missing. While the server is being deleted nothing is created, and what was orphaned is left alone.
     async fn put(&mut self, object: &BuiltObject, live: &mut LiveObjects) {
         let kind = object.kind;
-        let is_possible = self.context.owned.is_served(&kind.object);
-        let is_due = kind.needs.iter().all(|needed| !self.missing.contains(needed));
-        if !is_possible || !is_due {
+        let name = child_name(&self.fetched.name, object.name().to_owned());
+        let found = self.context.owned.get(&kind.object, &name);
+        let is_due = match &found {
+            _ if !self.context.owned.is_served(&kind.object) => false,
+            Some(found) if self.fetched.server.is_terminating() => {
+                found.owner_uid() == Some(self.fetched.input.server.uid())
+            }
+            Some(_) => true,
+            None => kind.needs.iter().all(|needed| !self.missing.contains(needed)),
+        };
+        if !is_due {
             self.missing.insert(kind.object.kind);
             return;
         }

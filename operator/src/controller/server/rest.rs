@@ -115,6 +115,10 @@ impl Remaining {
         if context.servers.get(name).is_none_or(|now| now.object.uid() != fetched.input.server.uid()) {
             return Ok(Duration::ZERO);
         }
+        if fetched.server.is_terminating() {
+            // Its status says nothing any more.
+            return outcome.problem.map_or(Ok(status::RECHECK), Err);
+        }
         let memory = context.of_servers.of(name);
         outcome.events = mem::take(&mut lock(&memory).events);
         let (again, unreported) = status::report(&context, &fetched, &plan, &outcome).await;

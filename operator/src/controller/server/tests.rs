@@ -246,6 +246,16 @@ async fn credentials_that_cannot_be_read_are_not_written_and_hold_up_no_policy()
 
 #[tokio::test]
 async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_them_may_not_wait() {
+    collects(false).await;
+}
+
+/// Such as one that is tried again, or that the poller found.
+#[tokio::test]
+async fn a_removal_waits_for_no_changes_that_are_being_collected_whatever_started_it() {
+    collects(true).await;
+}
+
+async fn collects(is_retried: bool) {
     let api = storing(|_| None).await;
     let context = context(&api, "fixed");
     reconciled(&context, Lane::Others).await.unwrap();
@@ -258,8 +268,10 @@ async fn while_changes_are_collected_a_reconcile_writes_nothing_unless_one_of_th
     assert_eq!(writes(&api)[before..], [] as [&str; 0]);
 
     tokio::time::resume();
-    context.publish(crm(), false);
-    reconciled(&context, Lane::Others).await.unwrap();
+    if !is_retried {
+        context.publish(crm(), false);
+    }
+    reconciled(&context, if is_retried { Lane::Removals } else { Lane::Others }).await.unwrap();
     assert!(writes(&api)[before..].contains(&"PATCH configmaps/crm-policy-v1".to_owned()));
 }
 

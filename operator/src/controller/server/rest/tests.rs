@@ -1,16 +1,18 @@
 //! That removals and the rest of a reconcile hold each other up in no way, against a fake API server.
 
 use portcullis_crds::condition::Reason;
+use serde_json::json;
 
 use super::super::{
     reconcile,
-    tests::{context, context_of, crm, reconciled, writes},
+    tests::{context, context_of, crm, metadata, object, reconciled, writes},
 };
 use super::*;
 use crate::{
+    build::DEPLOYMENT,
     cluster::{
         events::EventDraft,
-        testing::{FakeApi, in_process, refusal, storing},
+        testing::{FakeApi, Request, in_process, refusal, storing},
     },
     controller::queue::Queue,
 };
@@ -58,9 +60,15 @@ async fn a_removal_that_cannot_be_written_keeps_nothing_else_from_being_done() {
     let is_secret = |path: &str| path.contains("/secrets");
     let api = storing(move |request| (request.method != "GET" && is_secret(&request.path)).then(|| refusal(403))).await;
     let context = context(&api, "fixed");
+    let mut live = metadata("crm");
+    live["uid"] = json!("uid-of-deployment");
+    live["resourceVersion"] = json!("1");
+    let live = json!({"metadata": live, "spec": {"template": {"spec": {"hostNetwork": true}}}});
+    let _ = context.owned.answer(&DEPLOYMENT.object, object(live));
     let error = reconciled(&context, Lane::Removals).await.unwrap_err();
     assert_eq!(error.to_string(), "creating Secret sales/crm-credentials-v1: forbidden (HTTP 403)");
     until(&api, "POST services").await;
+    until(&api, "PATCH deployments/crm").await;
     until(&api, "PATCH mcpservers/crm/status").await;
     // The next attempt has something to report.
     let memory = context.of_servers.of(&crm());
@@ -113,6 +121,28 @@ async fn what_happens_while_the_rest_is_done_beside_a_removal_that_fails_is_look
     let next = tokio::time::timeout(Duration::from_secs(30), context.queue.next()).await.expect("it must be next");
     assert_eq!((&next.key, next.lane), (&ReconcileKey::Server(crm()), Lane::Others));
     assert!(turn(&context, &crm()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_waits_for_no_report_that_an_earlier_one_was_refused() {
+    let answer = |request: &Request| match request.method.as_str() {
+        "GET" => Some(refusal(404)),
+        _ if request.path.contains("/status") => None,
+        _ => Some(refusal(403)),
+    };
+    let api = FakeApi::in_process(|_| Duration::ZERO, answer);
+    let context = context(&api, "fixed");
+    let queue: Arc<Queue<ReconcileKey>> = Arc::default();
+    queue.add_at(ReconcileKey::Server(crm()), Instant::now(), Lane::Removals);
+    let work = queue.next().await;
+    let next = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        queue.add_at(ReconcileKey::Server(crm()), Instant::now(), Lane::Removals);
+    };
+    let (begun, crm) = (Instant::now(), crm());
+    let (given_up, ()) = tokio::join!(reconcile(&context, &crm, &work), next);
+    assert_eq!((given_up.unwrap(), begun.elapsed().as_millis() / 10), (Duration::ZERO, 5));
+    until(&api, "POST services").await;
 }
 
 async fn until(api: &FakeApi, write: &str) {

@@ -80,3 +80,84 @@ async fn while_the_spec_has_errors_the_deployment_is_put_back_by_this_run_and_by
         }
     }
 }
+
+/// Whoever can bring about that something is missing could keep a privilege in the pods with that.
+#[tokio::test]
+async fn a_privilege_does_not_stay_in_the_deployment_because_something_else_is_missing() {
+    type Prepare = fn(&Context);
+    let foreign_account = |context: &Context| {
+        let mut metadata = metadata("crm");
+        metadata["uid"] = json!("uid-of-account");
+        metadata["resourceVersion"] = json!("1000");
+        metadata["ownerReferences"] = json!(null);
+        let account = object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}));
+        let _ = context.owned.answer(&KINDS[0].object, account);
+    };
+    let edited = |context: &Context| {
+        let _ = context.servers.event(object(server("fixed", "1000", "Answers differently.")).into());
+    };
+    let cases: [(&str, &str, &str, Prepare); 4] = [
+        ("the account is somebody else's", "", "", foreign_account),
+        ("the account cannot be created", "POST", "serviceaccounts", |_| {}),
+        ("the credentials cannot be read", "GET", "secrets", |_| {}),
+        ("the policy is refused", "PATCH", "configmaps", edited),
+    ];
+    for (what, method, plural, prepare) in cases {
+        for lane in [Lane::Others, Lane::Removals] {
+            let is_refused = Arc::new(AtomicBool::new(false));
+            let refuses = Arc::clone(&is_refused);
+            let api = storing(move |request| {
+                let is_it = request.method == method && request.path.contains(&format!("/{plural}"));
+                (is_it && refuses.load(Ordering::SeqCst)).then(|| refusal(403))
+            })
+            .await;
+            let context = context(&api, "fixed");
+            reconciled(&context, Lane::Others).await.unwrap();
+            is_refused.store(true, Ordering::SeqCst);
+            if plural == "serviceaccounts" {
+                let _ = context.owned.gone(&KINDS[0].object, &crm());
+            }
+            prepare(&context);
+            let on_host = |live: &mut Value| live["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+            let _ = context.owned.answer(&DEPLOYMENT.object, deployment(&api, "1000", on_host));
+            // Of a removal that was written the rest is left to another reconcile.
+            let _ = reconciled(&context, lane).await;
+            let _ = reconciled(&context, Lane::Others).await;
+            let said = put_back(&api);
+            let is_said =
+                said.iter().any(|it| it.starts_with("Put back Deployment crm: spec.template.spec.hostNetwork"));
+            assert!(is_said, "{what}, {lane:?}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_privilege_is_removed_while_the_server_is_being_deleted_and_nothing_is_created_or_taken_back() {
+    let removal = "PATCH deployments/crm";
+    for (is_there, is_orphaned, expected) in
+        [(true, false, vec![removal, removal]), (true, true, vec![]), (false, false, vec![])]
+    {
+        let api = storing(|_| None).await;
+        let context = context(&api, "fixed");
+        reconciled(&context, Lane::Others).await.unwrap();
+        let mut terminating = server("fixed", "1000", "Answers.");
+        terminating["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        terminating["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+        let _ = context.servers.event(object(terminating).into());
+        let tampered = |live: &mut Value| {
+            live["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+            if is_orphaned {
+                live["metadata"]["ownerReferences"] = json!(null);
+            }
+        };
+        if is_there {
+            let _ = context.owned.answer(&DEPLOYMENT.object, deployment(&api, "1000", tampered));
+        } else {
+            let _ = context.owned.gone(&DEPLOYMENT.object, &crm());
+        }
+        let before = writes(&api).len();
+        let _ = reconciled(&context, Lane::Others).await;
+        let written: Vec<String> = writes(&api)[before..].to_vec();
+        assert_eq!(written, expected, "there: {is_there}, orphaned: {is_orphaned}");
+    }
+}
