@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -113,7 +113,7 @@ async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics)
         while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let from = source(peer.ip());
+                let from = peer.ip().to_canonical();
                 open.make_room(from);
                 let (pages, metrics) = (Arc::clone(&pages), metrics.clone());
                 let task = tasks.spawn(async move {
@@ -137,17 +137,21 @@ async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics)
 struct Open(VecDeque<(IpAddr, AbortHandle)>);
 
 impl Open {
-    /// Makes room for one more from an address, by closing the oldest one of that address, or of the address that has most.
+    /// Makes room for one more from an address, by closing the oldest one of that address, or of the address that has most in the
+    /// network that has most. A host has as many addresses of a network of IPv6 as it likes, or all pods of a cluster share one.
     fn make_room(&mut self, from: IpAddr) {
         self.0.retain(|(_, connection)| !connection.is_finished());
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.0.iter().for_each(|(address, _)| *counts.entry(*address).or_default() += 1);
-        let of = |address: &IpAddr| counts.get(address).copied().unwrap_or_default();
-        let closed = if of(&from) >= OF_ADDRESS {
+        let (mut of_networks, mut of_addresses) = (HashMap::<_, usize>::new(), HashMap::<_, usize>::new());
+        for (address, _) in &self.0 {
+            *of_networks.entry(network(*address)).or_default() += 1;
+            *of_addresses.entry(*address).or_default() += 1;
+        }
+        let of = |address: IpAddr| (of_networks.get(&network(address)), of_addresses.get(&address));
+        let closed = if of(from).1 >= Some(&OF_ADDRESS) {
             self.0.iter().position(|(address, _)| *address == from)
         } else if self.0.len() >= CONNECTIONS {
-            let most = counts.values().copied().max();
-            self.0.iter().position(|(address, _)| Some(of(address)) == most)
+            let most = self.0.iter().map(|(address, _)| of(*address)).max();
+            self.0.iter().position(|(address, _)| Some(of(*address)) == most)
         } else {
             None
         };
@@ -157,11 +161,11 @@ impl Open {
     }
 }
 
-/// The address that counts: whoever has one address of IPv6 usually has all that share its first half.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address => address,
+/// The addresses of IPv6 that share their first half; one of IPv4 is alone.
+fn network(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
     }
 }
 
@@ -295,13 +299,31 @@ mod tests {
         assert!(text.ends_with("ok\n"), "{text}");
     }
 
-    #[test]
-    fn addresses_of_one_owner_count_as_one() {
-        for (address, expected) in
-            [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
-        {
-            assert_eq!(source(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap());
+    /// The addresses that are left of one connection of each, after one more of the last.
+    fn left(addresses: impl IntoIterator<Item = String>) -> Vec<String> {
+        let mut open = Open::default();
+        for address in addresses {
+            let address = address.parse().unwrap();
+            open.make_room(address);
+            open.0.push_back((address, tokio::spawn(std::future::pending::<()>()).abort_handle()));
         }
+        open.0.iter().map(|(address, _)| address.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn neither_a_host_with_a_network_nor_the_others_of_a_network_keep_an_address_out() {
+        let probe = ["10.0.0.7", "2001:db8::7"].map(str::to_owned);
+        // A host takes a new address each time.
+        let host = (0..3 * CONNECTIONS).map(|number| format!("2001:db8:1::{number:x}"));
+        let open = left(probe.clone().into_iter().chain(host));
+        assert_eq!((open.len(), &open[..2]), (CONNECTIONS, &probe[..]));
+        // Pods that share the network of the probe have an address each.
+        let pods = (0..3 * CONNECTIONS).map(|number| format!("2001:db8::1:{}", number % 9));
+        let open = left(probe.clone().into_iter().chain(pods));
+        assert_eq!((open.len(), &open[..2]), (CONNECTIONS, &probe[..]));
+        let most =
+            (0..9).map(|pod| open.iter().filter(|address| **address == format!("2001:db8::1:{pod}")).count()).max();
+        assert!(most <= Some(OF_ADDRESS), "{most:?}");
     }
 
     #[tokio::test]
