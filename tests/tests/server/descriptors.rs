@@ -10,8 +10,14 @@ use tokio::task::JoinSet;
 use crate::expected::*;
 use crate::fixtures::*;
 
-/// Open files of a process whose limit nobody can raise: 46 connections of callers, 40 to backends and 10 of the admin port.
+/// Open files of a process whose limit nobody can raise: 46 connections of callers, 5 of each address, 40 to backends and 10 of the
+/// admin port.
 const OPEN_FILES: usize = 160;
+
+/// A connection from one of twelve addresses, which together may have all.
+async fn open(server: &TestServer, n: usize) -> Connection {
+    Connection::open_from([127, 0, 0, 2 + (n % 12) as u8].into(), server.listen).await.unwrap()
+}
 
 async fn start_limited(document: &Value) -> TestServer {
     TestServer::start_limited(&parsed(document), &keys(), OPEN_FILES).await.unwrap()
@@ -35,8 +41,7 @@ async fn strangers_that_use_up_the_descriptors_hold_back_no_revocation_no_probe_
     let mut strangers = Vec::new();
     for n in 0..3 * OPEN_FILES {
         // One that is not accepted waits in the backlog, or is closed.
-        let source = [127, 0, 0, 2 + (n % 2) as u8].into();
-        strangers.push(Connection::open_from(source, server.listen).await.unwrap());
+        strangers.push(open(&server, n).await);
     }
     until(PATIENCE, async || server.send(&request).await).await;
     assert_eq!(known.send(&request).await.unwrap().status, 200, "a caller that is idle keeps its connection");
@@ -57,7 +62,7 @@ async fn a_call_without_a_descriptor_for_its_backend_is_refused_and_shows_nothin
     for key in [AGENT, READER] {
         // As many as a client may have in flight; so many connections of callers are there as well.
         for _ in 0..22 {
-            let mut connection = Connection::open(server.listen).await.unwrap();
+            let mut connection = open(&server, begun).await;
             connection.write(&call(key, "find", json!({"query": "x"})).bytes()).await.unwrap();
             calls.spawn(async move { connection.response().await.unwrap().json()["result"].clone() });
             // One without a request would make room for the next.
@@ -83,15 +88,15 @@ async fn a_call_without_a_descriptor_for_its_backend_is_refused_and_shows_nothin
 async fn strangers_make_room_for_each_other_and_the_longest_idle_one_goes_first() {
     let server = start_limited(&document(NOWHERE)).await;
     let stranger = Request::get("/mcp");
-    let mut first = Connection::open_from([127, 0, 0, 2].into(), server.listen).await.unwrap();
+    let mut first = Connection::open(server.listen).await.unwrap();
     first.send(&stranger).await.unwrap();
     let mut others = Vec::new();
     until(PATIENCE, async || {
-        others.push(Connection::open_from([127, 0, 0, 3].into(), server.listen).await.unwrap());
+        others.push(open(&server, others.len()).await);
         // The first one is closed while there is no request on it.
         first.closed(std::time::Duration::from_millis(20)).await
     })
     .await;
-    let mut last = Connection::open_from([127, 0, 0, 4].into(), server.listen).await.unwrap();
+    let mut last = Connection::open(server.listen).await.unwrap();
     assert_eq!(last.send(&stranger).await.unwrap().status, 405);
 }

@@ -79,8 +79,10 @@ async fn try_to_withdraw_a_call() -> Option<TestServer> {
     let server = TestServer::start_limited(&parsed(&document), &keys(), 160).await.unwrap();
     let address = server.listen;
     let mut reading = JoinSet::new();
-    for _ in 0..20 {
-        reading.spawn(async move { send(address, &call(READER, "find", json!({"query": "x"}))).await.unwrap().status });
+    for n in 0..20 {
+        // And 5 connections of one address.
+        let mut reader = Connection::open_from([127, 0, 0, 2 + n / 4].into(), address).await.unwrap();
+        reading.spawn(async move { reader.send(&call(READER, "find", json!({"query": "x"}))).await.unwrap().status });
     }
     until(PATIENCE, async || expect_eq(backend.received().len(), 20)).await;
     let note = call(AGENT, "note", json!({"id": "1", "text": "x"}));
