@@ -2,6 +2,7 @@
 //!
 //! The schema is the one that the API server gets, so that a file is refused for the same reasons as in a cluster.
 
+mod cost;
 mod fields;
 mod salvage;
 mod stored;
@@ -13,6 +14,7 @@ mod yaml;
 
 pub use strict::{decode, decode_known, decode_published, stored};
 pub use structural::structural_schema;
+pub(crate) use tolerant::UNREADABLE;
 pub use tolerant::{Flaw, tolerant};
 pub use yaml::{Document, SyntaxError, single, split, split_each};
 

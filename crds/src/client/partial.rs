@@ -35,7 +35,9 @@ impl PartialClientSpec {
         let api_key =
             given(spec, "credentials").and_then(|it| given(it.as_object()?, "apiKey")).and_then(Value::as_object);
         let revoke_before = api_key.map_or(Ok(None), |api_key| time_of(api_key, "revokeBefore"));
+        let has_unreadable_key = |object: &Map<String, Value>| object.contains_key(document::UNREADABLE);
         let is_suspended = match given(spec, "suspended") {
+            _ if has_unreadable_key(spec) || api_key.is_some_and(has_unreadable_key) => true,
             None => false,
             Some(value) => value.as_bool().unwrap_or(true),
         };
@@ -116,6 +118,7 @@ mod tests {
             (json!({"access": "everything", "credentials": 1}), unknown()),
             (json!({"suspended": true, "expiresAt": "soon"}), suspended()),
             (json!({"suspended": "no"}), suspended()),
+            (json!({document::UNREADABLE: document::UNREADABLE}), suspended()),
             (json!({"suspended": null, "expiresAt": null}), unknown()),
             (json!({"suspended": false, "expiresAt": "2027-01-01T00:00:00+99:00"}), suspended()),
             (

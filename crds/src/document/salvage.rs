@@ -2,7 +2,7 @@
 //!
 //! A document in block style has its top-level fields, and those of its `spec`, in lines of their own. What is read here is what is
 //! written there; it must only ever take something away. Where a part cannot be read, or a key appears twice with different values,
-//! a text stands that no field of this crate accepts, so that a part which cannot be read is told from one that is absent.
+//! a text stands, so that a part which cannot be read is told from one that is absent. It stands for a key that cannot be read, too.
 
 use serde_json::{Map, Value};
 
@@ -42,8 +42,9 @@ pub(super) fn first_unreadable(fields: &Map<String, Value>) -> Option<String> {
 /// The fields, each read by itself.
 fn joined<'a>(fields: impl Iterator<Item = &'a (String, String)>, spec: Option<Vec<(String, String)>>) -> Value {
     let mut whole = Map::new();
-    for (key, section) in fields {
-        insert(&mut whole, key.clone(), field(key, section));
+    for (name, section) in fields {
+        let (key, value) = field(name, section);
+        insert(&mut whole, key, value);
     }
     if let Some(spec) = spec {
         insert(&mut whole, "spec".into(), joined(spec.iter(), None));
@@ -51,12 +52,16 @@ fn joined<'a>(fields: impl Iterator<Item = &'a (String, String)>, spec: Option<V
     Value::Object(whole)
 }
 
-/// The value of a field that a section consists of.
-fn field(key: &str, section: &str) -> Value {
-    match read(section) {
-        Some(Value::Object(mut fields)) if fields.len() == 1 => fields.remove(key).unwrap_or_else(unreadable),
-        _ => unreadable(),
+/// The field that a section consists of, whose line begins with this name.
+fn field(name: &str, section: &str) -> (String, Value) {
+    if let Some(Value::Object(fields)) = read(section)
+        && fields.len() == 1
+        && let Some(field) = fields.into_iter().next()
+    {
+        return field;
     }
+    let is_written_otherwise = name.starts_with(['!', '&', '*', '?']) || name.contains('\\');
+    (if is_written_otherwise { UNREADABLE } else { name }.to_owned(), unreadable())
 }
 
 fn unreadable() -> Value {
@@ -83,7 +88,7 @@ fn sections(text: &str, indent: usize) -> Option<Vec<(String, String)>> {
             continue;
         }
         match (indentation(line), sections.last_mut()) {
-            (Some(at), _) if at == indent && !line[at..].starts_with('-') => {
+            (Some(at), _) if at == indent && !line[at..].starts_with(['-', ':']) => {
                 let name = line[at..].split(':').next().unwrap_or_default().trim();
                 let name = name.trim_matches(|c| c == '"' || c == '\'');
                 sections.push((name.to_owned(), line.to_owned()));
@@ -144,6 +149,11 @@ mod tests {
             ),
             ("  access: [a]\n", "  access: [a]\n      x: 1\n", json!({"access": lost, "suspended": true})),
             ("spec:\n", "spec: {\n", json!({"access": ["a"], "suspended": true})),
+            ("access: [a]", "access: [a\n  !x b: 1", json!({"access": lost, "suspended": true, lost: lost})),
+            ("access: [a]", "access: [a\n  !x b: [", json!({"access": lost, "suspended": true, lost: lost})),
+            ("access: [a]", "a: [\n  ? \"b\\u0065\"\n  : 1", json!({"a": lost, "suspended": true, "be": 1})),
+            ("access: [a]", "a: [\n  \"b\\u0065\": {", json!({"a": lost, "suspended": true, lost: lost})),
+            ("suspended: true", "!x suspended: true", json!({"access": ["a"], lost: lost})),
         ] {
             let text = whole.replace(from, to);
             assert_ne!(text, whole);

@@ -7,10 +7,7 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value};
 
-use super::{
-    fields::path,
-    yaml::{SyntaxError, check_steps},
-};
+use super::{cost::check_steps, fields::path, yaml::SyntaxError};
 use crate::finding::Finding;
 
 /// A part of a document that cannot be read: two values of one key, a key that is not a string, a number that JSON does not have,
@@ -33,8 +30,8 @@ impl Flaw {
     }
 }
 
-/// Stands for what cannot be read. No field of this crate accepts it.
-pub(super) const UNREADABLE: &str = "(cannot be read)";
+/// Stands for what cannot be read. It is a text, which most fields refuse and some do not: whatever contains it must grant nothing.
+pub(crate) const UNREADABLE: &str = "(cannot be read)";
 
 /// What is done about a flaw.
 #[derive(Clone, Copy, PartialEq)]
@@ -166,7 +163,10 @@ impl Node<'_> {
     fn key(&self, key: Value) -> (String, bool) {
         let is_named = self.reading.on == OnFlaw::Name;
         match key {
-            Value::String(key) => (key, true),
+            Value::String(key) => {
+                let is_text = key != UNREADABLE || self.reading.on == OnFlaw::Refuse;
+                (key, is_text)
+            }
             other => (other.to_string(), !is_named && (other.is_i64() || other.is_u64() || other.is_boolean())),
         }
     }
@@ -298,6 +298,7 @@ mod tests {
             ("{a: [{b: !x 1}], d: 4}", "a[0].b: has a tag; JSON has none"),
             ("{a: [{b: !x {e: [1, 2]}}], d: 4}", "a[0].b: has a tag; JSON has none"),
             ("{a: [{? [1] : x}], d: 4}", "a[0].[1]: has a key that is not a string"),
+            ("{a: [{!x b: c}], d: 4}", "a[0].(cannot be read): has a key that is not a string"),
         ] {
             assert_eq!(flaws(text), [flaw], "{text}");
             assert_eq!(tolerant(text).unwrap().0["d"], json!(4), "{text}");

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use super::{fields, tolerant::TAG, yaml::check_steps};
+use super::{cost::check_steps, fields, tolerant::TAG};
 use crate::finding::Findings;
 
 /// The number in place of the first word; the next ones follow.
@@ -77,7 +77,9 @@ fn is_number(word: &str) -> bool {
     let plain = digits.replace('_', "");
     let is_octal = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|b| b.is_ascii_digit());
     let is_capital = ["0X", "0B", "0O"].iter().any(|base| plain.starts_with(base)) && is_based(&plain);
-    is_octal || is_capital || digits.contains('_') && (is_based(&plain) || is_decimal(&plain))
+    // kubectl's reader leaves the underscores of a number in place that begins with its point.
+    let has_underscores = digits.contains('_') && !word.starts_with('.');
+    is_octal || is_capital || has_underscores && (is_based(&plain) || is_decimal(&plain))
 }
 
 fn is_based(plain: &str) -> bool {
@@ -161,7 +163,7 @@ mod tests {
             ("{\"a\":no}", vec!["a"]),
             ("a: !!str no", vec![]),
             (
-                "a: 1_0.5\nb: 0x1_0\nc: 0X1F\nd: 1_e3\ne: -_1\nf: 1e1_0\ng: _1\nh: 1_a\ni: 0x1F\nj: 1:30\nk: 1e3",
+                "a: 1_0.5\nb: 0x1_0\nc: 0X1F\nd: 1_e3\ne: -_1\nf: 1e1_0\ng: _1\nh: 1_a\ni: 0x1F\nj: 1:30\nk: 1e3\nl: .5_0",
                 vec!["a", "b", "c", "d", "e", "f"],
             ),
             ("a: {<<: {b: 1}}\nb: {'<<': 1}\nc: <<\n<<: [{d: 1}]", vec!["a.<<", "<<"]),

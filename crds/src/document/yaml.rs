@@ -51,35 +51,6 @@ impl From<serde_yaml::Error> for SyntaxError {
     }
 }
 
-/// The longest that a text may take to be read, in steps of the reader: it looks at every open bracket for each sign of structure, so
-/// that a text of brackets would take it minutes. A document of 1 MiB takes a hundredth of this, even
-/// if it has a thousand strings with a bracket that is never closed.
-const MAX_STEPS: usize = 500_000_000;
-
-/// Refuses a text that would take too long to be read. Brackets within strings count, too: telling them apart is the reader's work.
-///
-/// # Errors
-/// Returns where the text is nested too deeply.
-pub(super) fn check_steps(text: &str) -> Result<(), SyntaxError> {
-    let (mut depth, mut steps) = (0_usize, 0_usize);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' | b':' | b'-' | b'?' | b'\n' => {}
-            _ => continue,
-        }
-        steps += depth;
-        if steps > MAX_STEPS {
-            let before = &text.as_bytes()[..at];
-            let line_start = before.iter().rposition(|it| *it == b'\n').map_or(0, |end| end + 1);
-            let line = before.iter().filter(|it| **it == b'\n').count() + 1;
-            return Err(SyntaxError { line, column: at - line_start + 1, message: TOO_DEEP.to_owned() });
-        }
-    }
-    Ok(())
-}
-
 /// The documents of a YAML stream. Empty ones are left out.
 ///
 /// # Errors
@@ -175,7 +146,7 @@ pub fn single(text: &str) -> Result<Value, Finding> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::cost::TOO_SLOW, *};
 
     #[test]
     fn a_syntax_error_names_its_line() {
@@ -286,16 +257,14 @@ mod tests {
 
     #[test]
     fn a_text_that_would_take_minutes_is_refused_at_once_and_a_large_document_is_not() {
-        let hostile = |unit: &str| unit.repeat((1 << 20) / unit.len());
-        for text in [hostile("["), hostile("{"), hostile("[a, "), format!("{}{}", "[".repeat(5000), hostile("a,"))] {
-            assert_eq!(split(&text).unwrap_err().message, TOO_DEEP);
-            assert_eq!(split_each(text.as_bytes()).len(), 1);
-            let finding = super::super::tolerant(&text).unwrap_err();
-            assert!(finding.message.contains(TOO_DEEP), "{finding}");
-        }
-        let tool =
-            "- {name: a, description: 'one of [ and of {', inputSchema: {properties: {a: {type: [string, 'null']}}}}\n";
-        let large = format!("{}{}", tool.repeat(500), "- a: [b, {c: d}]\n".repeat(20_000));
-        assert_eq!(check_steps(&large), Ok(()));
+        let hostile = "[".repeat(1 << 20);
+        assert_eq!(split(&hostile).unwrap_err().message, TOO_SLOW);
+        assert_eq!(split_each(hostile.as_bytes()).len(), 1);
+        assert!(super::super::tolerant(&hostile).unwrap_err().message.contains(TOO_SLOW));
+        let log = "\u{1b}[32mINFO\u{1b}[0m started: [a, b\n".repeat(2_000);
+        let tool = json!({"name": "a", "description": "one of [ and of {", "static": {"text": log}});
+        let value = json!({"tools": vec![tool; 12]});
+        let text = serde_yaml::to_string(&value).unwrap();
+        assert!(split(&text) == Ok(vec![value]));
     }
 }

@@ -136,3 +136,86 @@ proptest! {
         }
     }
 }
+
+/// Pieces that mean something in YAML, in any order.
+fn unit() -> impl Strategy<Value = String> {
+    let pieces = sample::select(
+        &[
+            "[",
+            "[",
+            "{",
+            "]",
+            "}",
+            "-",
+            "- ",
+            ": ",
+            ":",
+            "?",
+            ",",
+            "'",
+            "\"",
+            "\\",
+            "#",
+            " #",
+            "&",
+            "*",
+            "!",
+            "|",
+            ">",
+            "%",
+            "@",
+            "`",
+            " ",
+            "\t",
+            "\n",
+            "\r",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{1b}[32m",
+            "\u{7f}",
+            "---\n",
+            "...\n",
+            "a",
+            "0",
+            "~",
+            "<<",
+            "ü",
+            "🔍",
+        ][..],
+    );
+    prop::collection::vec(pieces, 1..6).prop_map(|pieces| pieces.concat())
+}
+
+/// As many of these as a text may have.
+fn large(unit: &str) -> String {
+    unit.repeat(65_000 / (json!(unit).to_string().len() - 2))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn whatever_large_texts_the_check_accepts_are_loaded(
+        (text, schema, other) in (unit(), unit(), unit()),
+        tools in 1..8_usize,
+    ) {
+        let server = serde_json::from_value(json!({"namespace": "n", "name": "s"})).unwrap();
+        let tool = |n: usize| json!({
+            "name": format!("t{n}"), "description": "t", "backend": "b",
+            "static": {"text": large(&text.replace('{', "{{").replace('}', "}}")), "structuredContent": {"a": large(&other)}},
+            "inputSchema": {"type": "object", "properties": {"a": {"description": large(&schema)}}},
+        });
+        let tools: Vec<_> = (0..tools).map(tool).collect();
+        let spec = serde_json::from_value(json!({"backends": [{"name": "b", "static": {}}], "tools": tools})).unwrap();
+        let checked = server_half(ServerHalf { server, spec });
+        prop_assert!(checked.is_ok(), "{:?}", checked.err());
+        let checked = checked.unwrap();
+        let policy = Policy::new(checked.half().clone(), Vec::new());
+        let read = PolicyDocument::parse(policy.text());
+        prop_assert!(read.is_ok(), "{:?}", read.map(drop));
+        let (document, findings) = read.unwrap();
+        prop_assert_eq!(findings.0, vec![]);
+        prop_assert!(document.server.unwrap().half.half() == checked.half());
+    }
+}
