@@ -12,7 +12,7 @@ use super::{
     parse::{Parsed, parse},
     problem::{Problem, Severity},
 };
-use crate::object::Undecodable;
+use crate::{credentials::NEW_KEY, object::Undecodable};
 
 /// The objects of a folder. Begin with an empty one, and [`Folder::update`] it.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Folder {
 #[derive(Clone, Debug, PartialEq)]
 struct FolderObject {
     file: String,
-    /// Its last valid state.
+    /// Its last valid state, with the annotation that asks for a new key as it is now.
     manifest: Manifest,
     /// What is wrong with it now, and what can be read of it.
     mistake: Option<Mistake>,
@@ -98,7 +98,13 @@ impl Folder {
         let file = file.to_owned();
         match reading {
             Some(Reading::Valid(manifest)) => Some(FolderObject { file, manifest, mistake: None }),
-            Some(Reading::Mistaken(mistake)) => Some(FolderObject { file, mistake: Some(mistake), ..before?.clone() }),
+            Some(Reading::Mistaken(mistake, new_key)) => {
+                let mut manifest = before?.manifest.clone();
+                if let (Manifest::Client(client), Some(new_key)) = (&mut manifest, new_key) {
+                    client.metadata.annotations.get_or_insert_default().insert(NEW_KEY.to_owned(), new_key);
+                }
+                Some(FolderObject { file, manifest, mistake: Some(mistake) })
+            }
             None => Some(FolderObject { file, ..before?.clone() }),
         }
     }

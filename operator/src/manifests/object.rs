@@ -33,8 +33,9 @@ pub enum Manifest {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reading {
     Valid(Manifest),
-    /// It has a mistake. What can be read counts where it takes access away.
-    Mistaken(Mistake),
+    /// It has a mistake. What can be read counts where it takes access away, and so does the value of its annotation that asks for a
+    /// new key.
+    Mistaken(Mistake, Option<String>),
 }
 
 /// What is wrong with an object, and what can be read of it.

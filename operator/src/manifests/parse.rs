@@ -109,6 +109,7 @@ impl Parser<'_> {
         let kind = fields.get("kind").and_then(Value::as_str);
         let kind = Kind::ALL.into_iter().find(|known| kind == Some(known.as_str()));
         let metadata = fields.get("metadata").map(|metadata| stored_metadata(metadata.clone()));
+        let new_key = metadata.as_ref().and_then(new_key);
         let name = metadata.and_then(|metadata| name(metadata, &mut Findings::default()));
         let (Some(kind), Some(name)) = (kind, name) else { return self.broken(problem) };
         let id = ObjectId { kind, name };
@@ -119,12 +120,13 @@ impl Parser<'_> {
         let spec = fields.get("spec").map(|spec| stored(kind, spec.clone()));
         let mistake = mistake(kind, spec.as_ref(), Findings::from(finding.clone()));
         self.parsed.problems.push(Problem { object: Some(id.clone()), finding, ..problem });
-        self.parsed.objects.push((id, Reading::Mistaken(mistake)));
+        self.parsed.objects.push((id, Reading::Mistaken(mistake, new_key)));
     }
 
     fn list(&mut self, at: &str, items: Value, misread: &Findings) {
         match items {
             Value::Array(items) => {
+                let objects = self.parsed.objects.len();
                 for (n, item) in items.into_iter().enumerate() {
                     let of_item = misread.0.iter().filter_map(|finding| {
                         let path = finding.path.strip_prefix(&format!("items[{n}]."))?;
@@ -138,6 +140,11 @@ impl Parser<'_> {
                         let message = format!("{at}: must be an object with apiVersion and kind, and not a list");
                         self.broken(Problem::file(self.file, message));
                     }
+                }
+                let is_of_list = |finding: &&Finding| !finding.path.starts_with("items[");
+                for finding in misread.0.iter().filter(is_of_list).filter(|_| self.parsed.objects.len() > objects) {
+                    let problem = Problem::file(self.file, format!("{at}: {finding}"));
+                    self.parsed.problems.push(Problem { severity: Severity::Finding, ..problem });
                 }
             }
             Value::Null => {}
@@ -164,7 +171,7 @@ impl Parser<'_> {
         let metadata = ObjectMeta {
             name: Some(name.name.clone()),
             namespace: Some(name.namespace.clone()),
-            annotations: new_key.map(|value| BTreeMap::from([(NEW_KEY.to_owned(), value)])),
+            annotations: new_key.clone().map(|value| BTreeMap::from([(NEW_KEY.to_owned(), value)])),
             ..ObjectMeta::default()
         };
         if let Some(spec) = fields.get_mut("spec") {
@@ -182,7 +189,7 @@ impl Parser<'_> {
         }
         let reading = match manifest.filter(|_| findings.is_empty()) {
             Some(manifest) => Reading::Valid(manifest),
-            None => Reading::Mistaken(partial.with(findings.clone())),
+            None => Reading::Mistaken(partial.with(findings.clone()), new_key),
         };
         let id = ObjectId { kind, name };
         let problem = |severity| move |finding| (finding, severity);
@@ -194,9 +201,10 @@ impl Parser<'_> {
     }
 }
 
-/// The value of the one annotation that counts.
+/// The value of the one annotation that counts, also if it is no text by mistake.
 fn new_key(metadata: &Value) -> Option<String> {
-    metadata.get("annotations")?.get(NEW_KEY)?.as_str().map(str::to_owned)
+    let value = metadata.get("annotations")?.get(NEW_KEY)?;
+    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
 /// A spec as the API server stores it.

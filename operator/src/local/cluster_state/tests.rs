@@ -60,15 +60,17 @@ fn a_key_belongs_to_one_client_and_another_one_that_names_its_secret_gets_a_new_
     assert_ne!(key_of(&renamed_meanwhile, "alice").unwrap(), robot);
 }
 
-/// The folder with one client, whose manifest has this annotation and this field of its key.
-fn asking(annotations: &str, more: &str) -> Folder {
+/// The folder with one client, whose manifest has this annotation and this field of its key, after this one. It has a mistake if there
+/// is one before.
+fn asking(before: Option<&Folder>, annotations: &str, more: &str) -> Folder {
     let text = format!(
         "{{apiVersion: portcullis.dev/v1alpha1, kind: McpClient,
           metadata: {{name: alice, namespace: sales, annotations: {{{annotations}}}}},
           spec: {{access: [], credentials: {{apiKey: {{secretName: k{more}}}}}}}}}"
     );
-    let (folder, problems) = Folder::default().update(&Files::from([("alice.yaml".into(), Ok(text.into_bytes()))]));
-    assert_eq!(problems, []);
+    let files = Files::from([("alice.yaml".into(), Ok(text.into_bytes()))]);
+    let (folder, problems) = before.unwrap_or(&Folder::default()).update(&files);
+    assert_eq!(problems.is_empty(), before.is_none(), "{problems:?}");
     folder
 }
 
@@ -77,13 +79,19 @@ fn a_key_is_replaced_once_by_each_of_the_ways_to_revoke_it() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path().join("state")).unwrap();
     let mut cluster = LocalClusterState::load(&state);
-    let plain = asking("", "");
+    let plain = asking(None, "", "");
     cluster.update(&state, None, &plain).unwrap();
     let mut before = plain.clone();
     for (what, next) in [
-        ("new-key", asking("portcullis.dev/new-key: '1'", "")),
-        ("another value", asking("portcullis.dev/new-key: '2'", "")),
-        ("revokeBefore", asking("portcullis.dev/new-key: '2'", ", revokeBefore: '2999-01-01T00:00:00Z'")),
+        ("new-key", asking(None, "portcullis.dev/new-key: '1'", "")),
+        ("another value", asking(None, "portcullis.dev/new-key: '2'", "")),
+        (
+            "beside an unknown field",
+            asking(Some(&asking(None, "", "")), "portcullis.dev/new-key: '3'", "}, unknown: {a: b"),
+        ),
+        ("beside a broken part", asking(Some(&plain), "portcullis.dev/new-key: '4'", "}, a: 1, a: {b: c")),
+        ("that is no text", asking(Some(&plain), "portcullis.dev/new-key: 5", "")),
+        ("revokeBefore", asking(None, "portcullis.dev/new-key: '5'", ", revokeBefore: '2999-01-01T00:00:00Z'")),
     ] {
         let old = key_of(&cluster, "alice");
         cluster.update(&state, Some(&before), &next).unwrap();

@@ -56,6 +56,14 @@ fn a_word_that_kubectl_takes_for_a_boolean_or_a_number_is_told_with_what_to_writ
         assert_eq!(problems.first().map(|problem| problem.severity), Some(Severity::Finding));
         assert!(folder.mistaken_server(&name).is_none() && folder.servers().any(|(id, _)| *id == name));
     }
+    let tagged = format!("{}  logLevel: !<tag:yaml.org,2002:str> debug\n", SERVER);
+    let tagged = format!("apiVersion: v1\nkind: List\nitems:\n{}\n", item(&tagged));
+    let (_, problems) = Folder::default().update(&files(&[("server.yaml", &tagged)]));
+    assert_eq!(
+        lines(&problems),
+        "server.yaml: document 1 (empty ones not counted): cannot be compared with what kubectl reads; leave out tags, and put what \
+         is unusual in quotes"
+    );
     let quoted = SERVER.replace("name: hello", "name: 'no'");
     let (_, problems) = Folder::default().update(&files(&[("server.yaml", &quoted)]));
     assert_eq!(lines(&problems), "");
