@@ -8,7 +8,7 @@ mod arguments;
 mod load;
 mod recorded;
 mod tool;
-mod url;
+pub mod url;
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 

@@ -62,6 +62,12 @@ pub struct McpServerSpec {
     #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tools: Vec<Tool>,
 
+    /// Where agents reach the server besides its Service, through an Ingress for example. Requests may be addressed to the hosts of
+    /// these URLs, whatever the port and the path. Nothing is created for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 8, max = 2048), regex(pattern = r"^https?://")), extend("x-kubernetes-list-type" = "set"))]
+    pub urls: Vec<String>,
+
     /// How callers are authenticated. At least one method must be on.
     #[serde(default)]
     pub authentication: Authentication,

@@ -45,6 +45,16 @@ pub(super) fn target(backend: &HttpBackend, at: &str, findings: &mut Findings) -
     }
 }
 
+/// The host of a URL at which a server is reached: in lower case, without a dot at its end, and in brackets if it is an address of IPv6.
+///
+/// # Errors
+/// Returns what is wrong with the URL.
+pub fn host(url: &str) -> Result<String, String> {
+    let base = base(url)?;
+    let host = base.host().unwrap_or_default();
+    Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+}
+
 fn base(url: &str) -> Result<Uri, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let rest = rest.ok_or("must begin with http:// or https://")?;
@@ -100,6 +110,20 @@ mod tests {
     fn checked(url: &str, health_path: Option<&str>) -> Result<HttpTarget, String> {
         let backend = HttpBackend { url: url.into(), health_path: health_path.map(Into::into) };
         HttpTarget::new(&backend).map_err(|findings| findings.to_string())
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_what_requests_name() {
+        for (url, expected) in [
+            ("https://CRM.example.com./mcp", Some("crm.example.com")),
+            ("http://10.0.0.1:30080", Some("10.0.0.1")),
+            ("https://[fd12::1]:8443/mcp", Some("[fd12::1]")),
+            ("https://crm.example.com/mcp?x", None),
+            ("https://*.example.com", None),
+            ("crm.example.com", None),
+        ] {
+            assert_eq!(host(url).ok().as_deref(), expected, "{url}");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ const MAX_NAME: usize = 40;
 pub fn server_half(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
     let spec = server.spec.as_ref().map_err(|undecodable| undecodable.findings.clone())?;
     let (converted, mut findings) = server_spec(spec);
-    let half = check::server_half(ServerHalf { server: identity(server, spec.replicas()), spec: converted });
+    let hosts = hosts(server, spec, &mut findings);
+    let identity = identity(server, spec.replicas(), hosts);
+    let half = check::server_half(ServerHalf { server: identity, spec: converted });
     let half = half.map_err(|found| findings.0.extend(found.0)).ok();
     check_name(server.name(), &mut findings);
     if let Some(resources) = spec.pod.as_ref().and_then(|pod| pod.resources.as_ref()) {
@@ -51,17 +53,25 @@ pub(super) fn published(input: &ServerInput) -> Option<PublishedHalf> {
 }
 
 /// Which server it is, and the host names that requests may use.
-fn identity(server: &Object<McpServerSpec>, replicas: u16) -> ServerIdentity {
+fn identity(server: &Object<McpServerSpec>, replicas: u16, hosts: Vec<String>) -> ServerIdentity {
+    let (namespace, name) = (server.namespace().to_owned(), server.name().to_owned());
+    ServerIdentity { namespace, name, replicas: replicas.max(1), hosts }
+}
+
+/// The names of the Service, and the hosts of the URLs in the spec.
+fn hosts(server: &Object<McpServerSpec>, spec: &McpServerSpec, findings: &mut Findings) -> Vec<String> {
     let (namespace, name) = (server.namespace(), server.name());
-    ServerIdentity {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        replicas: replicas.max(1),
-        hosts: vec![
-            name.to_owned(),
-            format!("{name}.{namespace}"),
-            format!("{name}.{namespace}.svc"),
-            format!("{name}.{namespace}.svc.cluster.local"),
-        ],
+    let mut hosts = vec![
+        name.to_owned(),
+        format!("{name}.{namespace}"),
+        format!("{name}.{namespace}.svc"),
+        format!("{name}.{namespace}.svc.cluster.local"),
+    ];
+    for (index, url) in spec.urls.iter().enumerate() {
+        match check::url::host(url) {
+            Ok(host) => hosts.push(host),
+            Err(message) => findings.add(format!("spec.urls[{index}]"), message),
+        }
     }
+    hosts
 }

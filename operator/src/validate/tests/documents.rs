@@ -66,3 +66,18 @@ fn a_policy_that_would_be_too_large_refuses_the_newest_clients() {
     assert_eq!(refused[0].0.name, "bot-0000", "the newest client is refused");
     assert!(documents.policy.clients().iter().any(|client| client.id.as_str() == "bot-8999"), "the oldest stays");
 }
+
+#[test]
+fn requests_may_be_addressed_to_the_service_and_to_the_urls_of_the_spec() {
+    let hosts = |urls: &str| {
+        let plan = server(&input(&format!("urls: [{urls}]"), Vec::new()));
+        let hosts = plan.documents.map(|documents| documents.policy.server().server.hosts.clone());
+        (hosts, lines(&plan.findings))
+    };
+    let expected = ["10.0.0.7", "crm", "crm.example.com", "crm.sales", "crm.sales.svc", "crm.sales.svc.cluster.local"];
+    let urls = "'https://CRM.example.com/mcp', 'http://10.0.0.7:30080', 'https://crm.example.com:8443'";
+    assert_eq!(hosts(urls), (Some(expected.map(String::from).to_vec()), String::new()));
+    let (none, findings) = hosts("'https://crm.example.com', 'https://crm.example.com?x=1'");
+    assert_eq!(none, None);
+    assert!(findings.starts_with("spec.urls[1]: must be a host, optionally with a port and a path"), "{findings}");
+}
