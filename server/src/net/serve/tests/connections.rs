@@ -85,6 +85,19 @@ async fn strangers_that_do_nothing_keep_nobody_out_who_shares_their_address() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_is_not_identified_any_more_is_a_stranger() {
+    let server = server(|bounds| (bounds.connections_per_peer, bounds.idle) = (2, PATIENCE * 2));
+    let (mut known, mut suspended) = (server.connect().await, server.connect().await);
+    echo_as("known", &mut known, "in").await;
+    echo_as("suspended", &mut suspended, "in").await;
+    echo_as("", &mut suspended, "refused").await;
+    idle().await;
+    echo(&mut server.connect().await, "in").await;
+    assert_eq!(read_to_close(&mut suspended).await, "");
+    echo(&mut known, "still in").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_does_nothing_for_longest_makes_room_if_no_stranger_does() {
     let server = server(|bounds| (bounds.connections_per_peer, bounds.idle) = (2, PATIENCE * 2));
     let mut first = server.connect().await;
