@@ -77,9 +77,7 @@ fn is_number(word: &str) -> bool {
     let plain = digits.replace('_', "");
     let is_octal = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|b| b.is_ascii_digit());
     let is_capital = ["0X", "0B", "0O"].iter().any(|base| plain.starts_with(base)) && is_based(&plain);
-    // kubectl's reader leaves the underscores of a number in place that begins with its point.
-    let has_underscores = digits.contains('_') && !word.starts_with('.');
-    is_octal || is_capital || has_underscores && (is_based(&plain) || is_decimal(&plain))
+    is_octal || is_capital || digits.contains('_') && (is_based(&plain) || is_decimal(&plain))
 }
 
 fn is_based(plain: &str) -> bool {
@@ -164,7 +162,7 @@ mod tests {
             ("a: !!str no", vec![]),
             (
                 "a: 1_0.5\nb: 0x1_0\nc: 0X1F\nd: 1_e3\ne: -_1\nf: 1e1_0\ng: _1\nh: 1_a\ni: 0x1F\nj: 1:30\nk: 1e3\nl: .5_0",
-                vec!["a", "b", "c", "d", "e", "f"],
+                vec!["a", "b", "c", "d", "e", "f", "l"],
             ),
             ("a: {<<: {b: 1}}\nb: {'<<': 1}\nc: <<\n<<: [{d: 1}]", vec!["a.<<", "<<"]),
             ("a: !!binary aGk=\nb: !!set {x}\nc: 'wow !!binary'\nd: !!int '1'", vec!["a", "b"]),

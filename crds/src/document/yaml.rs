@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{
+    cost::check_escapes,
     salvage::{first_unreadable, is_readable, salvage},
     tolerant::{OnFlaw, documents, json, only},
     words::misread,
@@ -106,6 +107,7 @@ fn one(part: &str) -> Result<Option<Value>, SyntaxError> {
         let message = "contains several documents without a line `---` between them, of which kubectl reads the first";
         return Err(SyntaxError { line: 1, column: 1, message: message.to_owned() });
     }
+    check_escapes(part)?;
     Ok(documents.pop())
 }
 
@@ -176,6 +178,8 @@ mod tests {
             ("a: [.inf]", vec![Err("a[0]: is not a number that JSON has")]),
             ("a: 18446744073709551616", vec![Err("a: is a number that is too large")]),
             ("a: !x 1", vec![Err("a: has a tag; JSON has none")]),
+            ("a: [\"b\\/c\"]", vec![Err("kubectl does not know the escape \\/ in YAML; write /")]),
+            ("a: '\"\\/' # \"\\/\"", vec![Ok("{\"a\":\"\\\"\\\\/\"}")]),
             ("a: !!binary aGk=", vec![Err("a: has a tag; JSON has none")]),
             ("a: 1\n---\nb: [\n---\nc: no\n", vec![Ok("{\"a\":1}"), Err("while parsing"), Err("c: no without quotes")]),
             ("a: 1\r---\rb: 2", vec![Err("contains several documents without a line")]),
