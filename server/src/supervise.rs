@@ -54,27 +54,42 @@ pub async fn keep<F: Future<Output = ()>>(part: Part, mut start: impl FnMut() ->
     }
 }
 
-/// Panics that tests ask for.
+/// Faults that tests ask for.
 #[cfg(test)]
 pub mod faults {
-    use std::collections::HashMap;
+    use std::{
+        collections::HashMap,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+        },
+    };
 
     use parking_lot::Mutex;
 
-    static PLANNED: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
+    type Fault = Arc<dyn Fn() + Send + Sync>;
+
+    static PLANNED: Mutex<Option<HashMap<String, Fault>>> = Mutex::new(None);
 
     /// Lets the next calls of [`point`] with this name panic, so many of them.
     pub fn plan(name: &str, times: usize) {
-        PLANNED.lock().get_or_insert_default().insert(name.to_owned(), times);
+        let left = AtomicUsize::new(times);
+        at(name, move || {
+            let is_to_panic = left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            assert!(!is_to_panic, "planned by a test");
+        });
     }
 
-    /// Panics if a test asked for it.
+    /// Does this at each call of [`point`] with this name.
+    pub fn at(name: &str, fault: impl Fn() + Send + Sync + 'static) {
+        PLANNED.lock().get_or_insert_default().insert(name.to_owned(), Arc::new(fault));
+    }
+
+    /// Does what a test asked for, if one did.
     pub fn point(name: &str) {
-        let mut planned = PLANNED.lock();
-        if let Some(times) = planned.as_mut().and_then(|all| all.get_mut(name)).filter(|times| **times > 0) {
-            *times -= 1;
-            drop(planned);
-            panic!("planned by a test");
+        let fault = PLANNED.lock().as_ref().and_then(|all| all.get(name).cloned());
+        if let Some(fault) = fault {
+            fault();
         }
     }
 }

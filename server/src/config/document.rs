@@ -119,9 +119,10 @@ impl<T> Document<T> {
         self.refused.is_some() || self.unsettled.as_ref().is_some_and(|unsettled| unsettled.restless.1)
     }
 
-    /// Forgets which bytes were read, so that they are parsed again.
+    /// Forgets which bytes were read, so that they are parsed again, and what was refused, so that it is reported again.
     pub fn forget_read(&mut self) {
         self.read = None;
+        self.refused = None;
         self.unsettled = None;
     }
 

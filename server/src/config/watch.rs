@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Change, StoreSettings},
-        supervise::{Part, keep},
+        supervise::{Part, faults, keep},
     };
 
     /// Longer than anything in a test takes on a busy machine.
@@ -187,11 +187,36 @@ mod tests {
     async fn a_file_system_that_hangs_holds_no_thread_that_serves() {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(StoreSettings::of(directory.path())));
-        let (sender, mut starts) = mpsc::unbounded_channel();
-        let start = move |_: &Path, _| sender.send(std::thread::current().id()).ok();
+        let (sender, mut hanging) = mpsc::unbounded_channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let hang = Arc::new(move || {
+            let _ = sender.send(std::thread::current().id());
+            let _ = released.lock().recv_timeout(PATIENCE);
+        });
+        let at_reload = hang.clone();
+        faults::at(&format!("reload of {}", directory.path().display()), move || at_reload());
+        let start = move |_: &Path, _| {
+            hang();
+            Some(())
+        };
         tokio::spawn(watch_with(start, store, directory.path().to_owned(), |_| {}));
-        // This test has one thread.
-        assert_ne!(starts.recv().await.unwrap(), std::thread::current().id());
+        for what in ["the start of the watch", "the reload"] {
+            // This test has one thread.
+            assert_ne!(hanging.recv().await.unwrap(), std::thread::current().id(), "{what}");
+            release.send(()).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_that_panics_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::new(StoreSettings::of(directory.path())));
+        let (sender, mut reloads) = mpsc::unbounded_channel();
+        faults::plan(&format!("reload of {}", directory.path().display()), 3);
+        tokio::spawn(watch(store.clone(), directory.path().to_owned(), move |reload| sender.send(reload).unwrap()));
+        let reload = reloads.recv().await.expect("the watch must go on");
+        assert!(reload.policy.refused.is_some(), "it is made as a whole");
     }
 
     #[tokio::test]
