@@ -48,11 +48,12 @@ impl Write for Sink {
 
 const WHO: Who<'_> = Who { revision: "r1", client: "sales/bot", subject: None, key_id: Some("k1") };
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a write takes before the sink counts as blocked, in these tests.
+/// How long a write takes before the sink counts as blocked, in tests that wait for that.
 const BLOCKED_AFTER: Duration = Duration::from_millis(100);
 
+/// A log whose sink does not count as blocked because the machine is busy.
 fn start(sink: &Sink, adjust: impl FnOnce(&mut Options)) -> Audit {
-    let mut options = Options { blocked_after: BLOCKED_AFTER, ..Options::new("pod-1") };
+    let mut options = Options { blocked_after: PATIENCE, ..Options::new("pod-1") };
     adjust(&mut options);
     Audit::start(Box::new(sink.clone()), options).unwrap()
 }

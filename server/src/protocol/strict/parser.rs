@@ -42,6 +42,12 @@ pub(super) enum Leaf<'a> {
     String(Quoted<'a>),
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many bytes were unescaped.
+    pub(super) static UNESCAPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// What is between the quotes of a string that was read.
 #[derive(Clone, Copy)]
 pub(super) struct Quoted<'a> {
@@ -55,6 +61,8 @@ impl<'a> Quoted<'a> {
         if !self.is_escaped {
             return Cow::Borrowed(self.raw);
         }
+        #[cfg(test)]
+        UNESCAPED.set(UNESCAPED.get() + self.raw.len());
         let mut text = String::with_capacity(self.raw.len());
         let mut parser = Parser::<Nothing>::new(self.raw, 0);
         while parser.at < self.raw.len() {
