@@ -7,6 +7,7 @@
 mod arguments;
 mod load;
 mod recorded;
+mod request;
 mod tool;
 pub mod url;
 
@@ -19,7 +20,8 @@ use crate::{
 };
 
 pub use load::{LoadedServerHalf, load};
-pub use tool::{CheckedTool, CheckedToolKind, RequestTemplates};
+pub use request::{BodyTemplate, Pair, PartTemplate, RequestTemplates};
+pub use tool::{CheckedTool, CheckedToolKind};
 pub use url::HttpTarget;
 
 /// The names of the checks that `/health` has itself, and `redis`, which is reserved for the check of a shared limit store.

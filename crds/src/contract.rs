@@ -45,7 +45,9 @@ pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
 pub use settings::{
     ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
 };
-pub use tool::{Effect, HttpMethod, HttpTool, LONGEST_TIMEOUT, Records, StaticTool, Tool, ToolAudit, ToolKind};
+pub use tool::{
+    Effect, FormPart, HttpMethod, HttpTool, LONGEST_TIMEOUT, Records, StaticTool, Style, Tool, ToolAudit, ToolKind,
+};
 pub use version::Version;
 
 #[cfg(test)]

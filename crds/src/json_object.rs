@@ -20,16 +20,29 @@ pub const MAX_DEPTH: usize = 64;
 #[serde(transparent)]
 pub struct JsonObject(pub Map<String, Value>);
 
+/// A JSON value of any kind that is kept unchanged, with at most [`MAX_DEPTH`] levels.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct JsonValue(pub Value);
+
 impl<'de> Deserialize<'de> for JsonObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let is_cut = Cell::new(false);
-        let value = Shallow { levels: MAX_DEPTH, is_cut: &is_cut }.deserialize(deserializer)?;
-        // Only here, so that the error is at the path of this object.
-        match value {
-            _ if is_cut.get() => Err(D::Error::custom(format_args!("is nested more than {MAX_DEPTH} levels deep"))),
+        match JsonValue::deserialize(deserializer)?.0 {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(D::Error::custom("must be an object")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let is_cut = Cell::new(false);
+        let value = Shallow { levels: MAX_DEPTH, is_cut: &is_cut }.deserialize(deserializer)?;
+        // Only here, so that the error is at the path of this value.
+        if is_cut.get() {
+            return Err(D::Error::custom(format_args!("is nested more than {MAX_DEPTH} levels deep")));
+        }
+        Ok(Self(value))
     }
 }
 
@@ -44,6 +57,20 @@ impl JsonSchema for JsonObject {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+    }
+}
+
+impl JsonSchema for JsonValue {
+    fn schema_name() -> Cow<'static, str> {
+        "JsonValue".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"x-kubernetes-preserve-unknown-fields": true})
     }
 }
 

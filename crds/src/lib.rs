@@ -27,7 +27,7 @@ pub mod vocabulary;
 pub use client::{McpClient, McpClientSpec};
 pub use duration::Duration;
 pub use finding::{Finding, Findings};
-pub use json_object::JsonObject;
+pub use json_object::{JsonObject, JsonValue};
 pub use name::{BackendName, ClientId, NamespacedName, ToolName};
 pub use revision::Revision;
 pub use server::{McpServer, McpServerSpec};

@@ -20,7 +20,7 @@ pub use backend::{Backend, HttpBackend, StaticBackend};
 pub use limits::{GlobalLimit, Limits, Rate};
 pub use partial::PartialServerSpec;
 pub use status::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus};
-pub use tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit};
+pub use tool::{Effect, FormPart, HttpMethod, HttpTool, Records, StaticTool, Style, Tool, ToolAudit};
 
 /// An MCP server: its tools, the backends that execute them, which clients may call them, and how often.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -32,6 +32,6 @@ pub use health::{Check, Status};
 #[cfg(test)]
 pub use http::RequestTemplate;
 pub use kind::{Exchange, Kind, Unsendable, Work};
-pub use output::{CompleteResult, Content, JsonOutput, Output};
+pub use output::{CompleteResult, Content, Form, JsonOutput, Output};
 #[cfg(test)]
 pub use sent::Sent;

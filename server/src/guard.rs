@@ -87,6 +87,8 @@ pub struct Reply {
     pub members: Bytes,
     /// Whether records were left out.
     pub truncated: bool,
+    /// After how many seconds the backend says that it may be called again.
+    pub retry_after: Option<u64>,
     /// To be held until the answer was delivered or given up.
     pub delivery: Box<Delivery>,
 }

@@ -1,16 +1,15 @@
 //! One tool: its schema compiles, its templates parse, and it fits its backend.
 
-use serde_json::Value;
-
 use super::{
     arguments::{Declared, limit_argument},
     listed, recorded,
+    request::{self, RequestTemplates},
 };
 use crate::{
     Findings,
-    contract::{HttpTool, Records, ServerSpec, StaticTool, Tool, ToolKind},
+    contract::{Records, ServerSpec, StaticTool, Tool, ToolKind},
     schema::{Budget, InputSchema},
-    template::{JsonTemplate, PathTemplate, Template},
+    template::Template,
 };
 
 /// What was compiled of a tool.
@@ -30,15 +29,6 @@ pub enum CheckedToolKind {
     Static(Option<Template>),
 }
 
-/// The parts of a request that contain arguments.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestTemplates {
-    pub path: PathTemplate,
-    /// Sorted by name.
-    pub query: Vec<(String, Template)>,
-    pub body: Option<JsonTemplate>,
-}
-
 /// Checks a tool. `None` if a server could not serve it as it is meant: a part of it cannot be parsed or compiled, it does not fit
 /// its backend, or its records could not be found. Whatever else is found is of use for people only.
 pub(super) fn check(
@@ -53,7 +43,9 @@ pub(super) fn check(
     let schema = InputSchema::compile(&tool.input_schema.0, budget);
     let schema = schema.map_err(|error| findings.add(format!("{at}.inputSchema"), error)).ok();
     let kind = match &tool.kind {
-        ToolKind::Http(http) => request(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http),
+        ToolKind::Http(http) => {
+            request::check(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http)
+        }
         ToolKind::Static(fixed) => static_text(fixed, arguments, &format!("{at}.static"), findings),
     };
     let declared = tool.records.as_ref();
@@ -85,41 +77,6 @@ fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) ->
     }
 }
 
-fn request(http: &HttpTool, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> Option<RequestTemplates> {
-    let path = PathTemplate::parse(&http.path).map_err(|error| findings.add(format!("{at}.path"), error.to_string()));
-    for name in path.iter().flat_map(PathTemplate::arguments) {
-        if arguments.get(name).is_none() {
-            findings.add(format!("{at}.path"), arguments.undeclared(name));
-        } else if !arguments.is_required(name) {
-            let message =
-                format!("`{name}` must be listed in inputSchema's `required`: a path segment cannot be omitted");
-            findings.add(format!("{at}.path"), message);
-        }
-    }
-    let mut query = Vec::new();
-    for (name, text) in &http.query {
-        let at = format!("{at}.query.{name}");
-        query.push(text_template(text, arguments, &at, findings).map(|template| (name.clone(), template)));
-    }
-    let body = http.body.as_ref().map(|body| {
-        if http.method.is_read() {
-            findings.add(format!("{at}.body"), format!("{} has no body", http.method.as_str()));
-        }
-        let body = JsonTemplate::parse(&Value::Object(body.0.clone()));
-        let body = body.map_err(|error| findings.add(format!("{at}.body"), error.to_string())).ok()?;
-        arguments.check(body.arguments(), &format!("{at}.body"), findings);
-        (!http.method.is_read()).then_some(body)
-    });
-    Some(RequestTemplates {
-        path: path.ok()?,
-        query: query.into_iter().collect::<Option<_>>()?,
-        body: match body {
-            Some(body) => Some(body?),
-            None => None,
-        },
-    })
-}
-
 fn static_text(
     fixed: &StaticTool,
     arguments: Declared<'_>,
@@ -134,7 +91,12 @@ fn static_text(
     text_template(text, arguments, &format!("{at}.text"), findings).map(|text| CheckedToolKind::Static(Some(text)))
 }
 
-fn text_template(text: &str, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> Option<Template> {
+pub(super) fn text_template(
+    text: &str,
+    arguments: Declared<'_>,
+    at: &str,
+    findings: &mut Findings,
+) -> Option<Template> {
     let template = Template::parse(text).map_err(|error| findings.add(at, error.to_string())).ok()?;
     arguments.check(template.arguments(), at, findings);
     Some(template)

@@ -10,7 +10,7 @@ use super::{
     settings::{
         ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
     },
-    tool::{Effect, HttpMethod, HttpTool, Records, StaticTool, Tool, ToolAudit, ToolKind},
+    tool::{Effect, FormPart, HttpMethod, HttpTool, Records, StaticTool, Style, Tool, ToolAudit, ToolKind},
 };
 use crate::{
     Duration, Finding, Findings, McpServerSpec, server,
@@ -89,7 +89,18 @@ fn tool_kind(tool: &server::Tool) -> Result<ToolKind, NotExactlyOne> {
 fn substitute_tool(tool: &server::Tool, backends: &[Backend]) -> ToolKind {
     match backends.iter().find(|backend| backend.name == tool.backend).map(|backend| &backend.kind) {
         Some(BackendKind::Http(_)) => {
-            ToolKind::Http(HttpTool { method: HttpMethod::Get, path: "/".into(), query: BTreeMap::new(), body: None })
+            let (method, path) = (HttpMethod::Get, "/".into());
+            let (encoded_slashes, query, styles) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+            ToolKind::Http(HttpTool {
+                method,
+                path,
+                encoded_slashes,
+                query,
+                styles,
+                body: None,
+                form: None,
+                multipart: None,
+            })
         }
         Some(BackendKind::Static) | None => {
             ToolKind::Static(StaticTool { structured_content: None, text: Some(String::new()) })
@@ -126,7 +137,30 @@ fn http_tool(tool: &server::HttpTool) -> HttpTool {
         server::HttpMethod::Patch => HttpMethod::Patch,
         server::HttpMethod::Delete => HttpMethod::Delete,
     };
-    HttpTool { method, path: tool.path.clone(), query: tool.query.clone(), body: tool.body.clone() }
+    let parts = |parts: &Vec<server::FormPart>| parts.iter().map(form_part).collect();
+    HttpTool {
+        method,
+        path: tool.path.clone(),
+        encoded_slashes: tool.encoded_slashes.clone(),
+        query: tool.query.clone(),
+        styles: tool.styles.iter().map(|(name, it)| (name.clone(), style(*it))).collect(),
+        body: tool.body.clone(),
+        form: tool.form.clone(),
+        multipart: tool.multipart.as_ref().map(parts),
+    }
+}
+
+fn form_part(part: &server::FormPart) -> FormPart {
+    let server::FormPart { name, value, filename, content_type } = part.clone();
+    FormPart { name, value, filename, content_type }
+}
+
+fn style(style: server::Style) -> Style {
+    match style {
+        server::Style::Repeat => Style::Repeat,
+        server::Style::Comma => Style::Comma,
+        server::Style::DeepObject => Style::DeepObject,
+    }
 }
 
 fn static_tool(tool: &server::StaticTool) -> StaticTool {

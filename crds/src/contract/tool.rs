@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     duration::Duration,
-    json_object::JsonObject,
+    json_object::{JsonObject, JsonValue},
     name::{BackendName, ToolName},
     union::{NotExactlyOne, exactly_one},
 };
@@ -80,13 +80,63 @@ pub struct HttpTool {
     /// The path below the backend's URL. An argument fills a segment or a part of one.
     #[schemars(length(min = 1, max = 1024))]
     pub path: String,
-    /// The query parameters, by name. A parameter whose argument is absent is left out.
+    /// The arguments in the path whose values may contain `/` and `\`, which are percent-encoded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
+    pub encoded_slashes: Vec<String>,
+    /// The query parameters, by name. A parameter whose argument is absent or null is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 64), extend("maxProperties" = 64))]
     pub query: BTreeMap<String, String>,
-    /// The JSON body. A string that is only `{name}` is replaced by the argument's value, of any type.
+    /// How the parameters of the query and the fields of the form write lists and objects, by their names: `Repeat` if nothing is
+    /// said.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64), extend("maxProperties" = 64))]
+    pub styles: BTreeMap<String, Style>,
+    /// The JSON body. A string that is only `{name}` is replaced by the argument's value, of any type. At most one of `body`, `form`
+    /// and `multipart` may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<JsonObject>,
+    pub body: Option<JsonValue>,
+    /// The fields of a body of the type `application/x-www-form-urlencoded`, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("maxProperties" = 64))]
+    pub form: Option<BTreeMap<String, String>>,
+    /// The parts of a body of the type `multipart/form-data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub multipart: Option<Vec<FormPart>>,
+}
+
+/// How a list or an object is written.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// A pair for each item of a list: `a=1&a=2`.
+    #[default]
+    Repeat,
+    /// The items of a list with commas between them: `a=1,2`.
+    Comma,
+    /// A pair for each property of an object: `a[x]=1&a[y]=2`.
+    DeepObject,
+}
+
+/// A part of a multipart body.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FormPart {
+    /// The name of the field.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// The text of the part.
+    #[schemars(length(max = 65_536))]
+    pub value: String,
+    /// The name of the file that the part is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub filename: Option<String>,
+    /// The media type of the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub content_type: Option<String>,
 }
 
 /// The method of a request.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     duration::Duration,
-    json_object::JsonObject,
+    json_object::{JsonObject, JsonValue},
     name::{BackendName, ToolName},
 };
 
@@ -75,7 +75,8 @@ pub enum Effect {
 /// The request to a REST backend. `{name}` stands for an argument, `{{` and `}}` for a brace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.body) || !(self.method in ['GET', 'HEAD'])").message("GET and HEAD requests have no body"))]
+#[x_kube(validation = Rule::new("!(has(self.form) || has(self.multipart)) || !(self.method in ['GET', 'HEAD'])").message("GET and HEAD requests have no body"))]
+#[x_kube(validation = Rule::new("!(has(self.form) && has(self.multipart))").message("at most one of body, form and multipart may be set"))]
 pub struct HttpTool {
     /// The method of the request.
     pub method: HttpMethod,
@@ -83,15 +84,69 @@ pub struct HttpTool {
     /// percent-encoded. The argument must be listed in `required` of `inputSchema`.
     #[schemars(length(min = 1, max = 1024), regex(pattern = "^/[^?#]*$"))]
     pub path: String,
-    /// The query parameters, by name. `{name}` in a value stands for an argument. A parameter whose argument is absent is left
-    /// out; an argument that is a list repeats its parameter.
+    /// The arguments in the path whose values may contain `/` and `\`, which are percent-encoded. Values of other arguments that
+    /// contain one are refused, because services decode paths before they resolve them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    pub encoded_slashes: Vec<String>,
+    /// The query parameters, by name. `{name}` in a value stands for an argument. A parameter whose argument is absent or null is
+    /// left out; an argument that is a list repeats its parameter, unless `styles` says otherwise.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 64), extend("maxProperties" = 64))]
     pub query: BTreeMap<String, String>,
-    /// The JSON body. `{name}` in a string stands for an argument. A string that is only `{name}` is replaced by the
-    /// argument's value, of any type; the property is left out if the argument is absent.
+    /// How the parameters of the query and the fields of the form write lists and objects, by their names. The value of such a
+    /// parameter or field must be a single argument.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64), extend("maxProperties" = 64))]
+    pub styles: BTreeMap<String, Style>,
+    /// The JSON body: an object, a list, or `"{name}"` for an argument that is the whole body. `{name}` in a string stands for an
+    /// argument. A string that is only `{name}` is replaced by the argument's value, of any type. A property or an item whose
+    /// argument is absent or null is left out. At most one of `body`, `form` and `multipart` may be set, and none for GET and HEAD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<JsonObject>,
+    pub body: Option<JsonValue>,
+    /// The fields of a body of the type `application/x-www-form-urlencoded`, by name. They are written as those of `query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("maxProperties" = 64))]
+    pub form: Option<BTreeMap<String, String>>,
+    /// The parts of a body of the type `multipart/form-data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub multipart: Option<Vec<FormPart>>,
+}
+
+/// How a list or an object is written.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A pair for each item of a list: `a=1&a=2`.
+    Repeat,
+    /// The items of a list with commas between them: `a=1,2`.
+    Comma,
+    /// A pair for each property of an object: `a[x]=1&a[y]=2`.
+    DeepObject,
+}
+
+/// A part of a multipart body. `{name}` stands for an argument. A part whose `value` has an argument that is absent or null is left
+/// out, and so is the `filename`. An argument that is a list repeats its part.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FormPart {
+    /// The name of the field.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// The text of the part.
+    #[schemars(length(max = 65_536))]
+    pub value: String,
+    /// The name of the file that the part is. Without it the part is a plain field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub filename: Option<String>,
+    /// The media type of the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 128),
+        regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9_-]+=[A-Za-z0-9_.-]+)*$")
+    )]
+    pub content_type: Option<String>,
 }
 
 /// The method of a request.
@@ -114,8 +169,8 @@ pub struct StaticTool {
     /// The answer as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<JsonObject>,
-    /// The answer as text. `{name}` stands for an argument, `{{` and `}}` for a brace. If this field is not set, the text is
-    /// the JSON of `structuredContent`.
+    /// The answer as text. `{name}` stands for an argument, `{{` and `}}` for a brace. If this field is not set, or one of
+    /// its arguments is absent or null, the text is the JSON of `structuredContent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     pub text: Option<String>,

@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_status_said_holds_although_the_rest_of_the_response_never_comes() {
-        let refused = |status| Failure::Status { status, text: String::new() };
+        let refused = |status| Failure::Status { status, text: String::new(), retry_after: None };
         for (status, timed_out, cancelled) in [
             (
                 200,
@@ -282,7 +282,12 @@ mod tests {
             (None, Duration::ZERO, Cancellation::never(), false),
             (None, MINUTE, cancelled, false),
             (Some(Failure::Broken), MINUTE, Cancellation::never(), false),
-            (Some(Failure::Status { status: 500, text: String::new() }), MINUTE, Cancellation::never(), true),
+            (
+                Some(Failure::Status { status: 500, text: String::new(), retry_after: None }),
+                MINUTE,
+                Cancellation::never(),
+                true,
+            ),
         ] {
             let failure = exchange.clone();
             let work = fake::tool_work(move || match failure.clone() {

@@ -23,8 +23,9 @@ pub enum Failure {
     Cancelled,
     /// The caller's access ended before the call was sent.
     Withdrawn,
-    /// The response has a status that is not a success, and perhaps a text, of which this has at most 4 KiB.
-    Status { status: u16, text: String },
+    /// The response has a status that is not a success, and perhaps a text, of which this has at most 4 KiB, and a number of seconds
+    /// after which to call again.
+    Status { status: u16, text: String, retry_after: Option<u64> },
     /// The response is larger than the bound.
     TooLarge,
     /// The response is not JSON that this server accepts.
@@ -49,7 +50,7 @@ impl Failure {
         match status {
             None => self,
             Some(status) if status.is_success() => Self::Unread(Box::new(self)),
-            Some(status) => Self::Status { status: status.as_u16(), text: String::new() },
+            Some(status) => Self::Status { status: status.as_u16(), text: String::new(), retry_after: None },
         }
     }
 
@@ -61,6 +62,14 @@ impl Failure {
             Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
             Self::Status { status: 300..400 | 408 | 500.., .. } => Effected::Unknown,
             Self::Suspended | Self::Busy | Self::Unreachable | Self::Withdrawn | Self::Status { .. } => Effected::No,
+        }
+    }
+
+    /// After how many seconds the backend says that it may be called again.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
@@ -93,10 +102,20 @@ impl Failure {
             Self::Timeout(timeout) => format!("Backend '{backend}' did not respond within {} ms.", timeout.as_millis()),
             Self::Cancelled => "The call was cancelled.".to_owned(),
             Self::Withdrawn => "The access to this tool has ended; nothing was done.".to_owned(),
-            Self::Status { status, text } if text.is_empty() => {
-                format!("Backend '{backend}' responded with status {status}.")
+            Self::Status { status, text, retry_after } => {
+                let mut message = format!("Backend '{backend}' responded with status {status}");
+                if !text.is_empty() {
+                    message.push_str(": ");
+                    message.push_str(text);
+                }
+                if text.is_empty() || (retry_after.is_some() && !text.ends_with(['.', '!', '?'])) {
+                    message.push('.');
+                }
+                if let Some(seconds) = retry_after {
+                    message.push_str(&format!(" Retry after {seconds} seconds."));
+                }
+                message
             }
-            Self::Status { status, text } => format!("Backend '{backend}' responded with status {status}: {text}"),
             Self::TooLarge => format!("Backend '{backend}' returned a response that is too large."),
             Self::Malformed => format!("Backend '{backend}' returned a response that is not valid JSON."),
             Self::RecordsMissing => format!("Backend '{backend}' returned a response without the list of records."),

@@ -42,7 +42,12 @@ impl Kind for Fixed {
             Some(text) if text.arguments().next().is_some() => Box::new(Templated { value, text: text.clone() }),
             text => {
                 let text = text.as_ref().map(literal);
-                Box::new(Constant(Arc::new(JsonOutput { value, text, complete: Some(OnceLock::new()), share: None })))
+                Box::new(Constant(Arc::new(JsonOutput {
+                    value,
+                    text,
+                    complete: Some(OnceLock::new()),
+                    ..JsonOutput::default()
+                })))
             }
         })
     }
@@ -62,7 +67,7 @@ impl Work for Templated {
     fn prepare(&self, arguments: &Node<'_>, _: Fingerprint) -> Result<Exchange, Unsendable> {
         // A text that lacks an argument is left out. Without a value there is nothing else to answer with.
         let text = text::render(&self.text, arguments);
-        let output = JsonOutput { value: self.value.clone(), text, complete: None, share: None };
+        let output = JsonOutput { value: self.value.clone(), text, ..JsonOutput::default() };
         Ok(Exchange::Known(Output::Json(Arc::new(output))))
     }
 }

@@ -3,8 +3,10 @@
 //! No redirect is followed and no proxy is used, so that a request goes where the policy says or nowhere. A response is bounded
 //! in size.
 
+mod body;
 mod client;
 mod health;
+mod media;
 mod request;
 mod response;
 

@@ -18,11 +18,22 @@ pub enum Output {
     Opaque(String),
 }
 
+/// What the text of a response is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Json,
+    /// JSON, or otherwise just text.
+    JsonOrText,
+    Text,
+}
+
 /// A JSON value, or a text of the tool's own, or both.
 #[derive(Debug, Default)]
 pub struct JsonOutput {
-    /// The value as text, not parsed yet; `None` if there is only the text.
+    /// The value as text, not parsed yet; `None` if there is only the text. A response is UTF-8.
     pub value: Option<Bytes>,
+    pub form: Form,
     /// The text that the tool has instead of the value as text.
     pub text: Option<String>,
     /// What it holds of the budget of responses.
@@ -55,7 +66,9 @@ impl Output {
         let grown = |value: usize, text: usize| value.saturating_mul(3).saturating_add(text.saturating_mul(6)) + 256;
         match self {
             Self::Json(output) => {
-                grown(output.value.as_ref().map_or(0, Bytes::len), output.text.as_ref().map_or(0, String::len))
+                let value = output.value.as_ref().map_or(0, Bytes::len);
+                let (json, text) = if output.form == Form::Json { (value, 0) } else { (0, value) };
+                grown(json, text + output.text.as_ref().map_or(0, String::len))
             }
             Self::Content(content) => {
                 grown(content.blocks.len() + content.structured.as_ref().map_or(0, String::len), 0)
@@ -72,10 +85,5 @@ impl Output {
     /// The output of one call: a JSON value as text.
     pub fn json(value: Bytes) -> Self {
         Self::Json(Arc::new(JsonOutput { value: Some(value), ..JsonOutput::default() }))
-    }
-
-    /// The same, with what it holds of a budget.
-    pub fn json_of(share: Share, value: Bytes) -> Self {
-        Self::Json(Arc::new(JsonOutput { value: Some(value), share: Some(share), ..JsonOutput::default() }))
     }
 }

@@ -127,7 +127,7 @@ proptest! {
         }
         let (tool, compiled) = loaded.tools().next().unwrap();
         let (ToolKind::Http(http), CheckedToolKind::Http(templates)) = (&tool.kind, &compiled.kind) else { panic!("it is http") };
-        for argument in [r#"{"a":"x"}"#, r#"{"a":"ü /?#%🔍\n\u0000"}"#] {
+        for argument in [r#"{"a":"x"}"#, r#"{"a":"ü ?#%🔍\n\u0001"}"#] {
             let request = RequestTemplate::new(&target.base, http.method, templates);
             let rendered = request.render(&strict::parse(argument.as_bytes()).unwrap());
             let rendered = rendered.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;

@@ -144,6 +144,7 @@ impl Guard {
             Ok(output) => self.answers.bound(identity, tool, output, max).await,
             Err(failure) => Err(failure),
         };
+        let retry_after = bounded.as_ref().err().and_then(Failure::retry_after);
         let (members, truncated, share) = match bounded {
             Ok((bounded, share)) => {
                 count(CallOutcome::Success);
@@ -169,7 +170,12 @@ impl Guard {
                 (members, false, None)
             }
         };
-        Reply { members, truncated, delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }) }
+        Reply {
+            members,
+            truncated,
+            retry_after,
+            delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }),
+        }
     }
 
     pub(super) fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {

@@ -11,13 +11,13 @@ use std::{cmp::Reverse, ops::Range, sync::OnceLock};
 use bytes::Bytes;
 
 use crate::{
-    backend::{CompleteResult, Content, Failure, JsonOutput, Output},
+    backend::{CompleteResult, Content, Failure, Form, JsonOutput, Output},
     config::Records,
     protocol::{
         excerpt::Excerpt,
         json::{Buffer, Count},
         result::{PassedResult, Text, ToolResult},
-        strict,
+        strict::{self, Checked, JsonError},
     },
 };
 
@@ -44,12 +44,16 @@ pub struct Measured {
 }
 
 /// What is left of an output.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Plan {
     /// The ranges of its JSON that are left out.
     cuts: Vec<Range<usize>>,
     truncated: bool,
     records: Option<u64>,
+    /// Whether it is a text and no JSON.
+    is_text: bool,
+    /// The JSON that takes the place of its own, which no two readers would read in the same way.
+    mended: Option<String>,
 }
 
 /// The result of an output, with at most `max` records.
@@ -111,14 +115,26 @@ impl Measured {
 impl Plan {
     /// All of an output.
     fn whole(records: Option<u64>) -> Self {
-        Self { cuts: Vec::new(), truncated: false, records }
+        Self { records, ..Self::default() }
     }
 
     fn of_json(output: &JsonOutput, declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
         match &output.value {
-            Some(value) => Self::of_value(value, declared, max),
+            Some(_) if output.form == Form::Text => Self::of_text(declared),
+            Some(value) => match Self::of_value(value, declared, max) {
+                Err(Failure::Malformed) if output.form == Form::JsonOrText => Self::of_text(declared),
+                plan => plan,
+            },
             None if declared.is_some() => Err(Failure::RecordsMissing),
             None => Ok(Self::whole(Some(1))),
+        }
+    }
+
+    /// A text that a service answers with.
+    fn of_text(declared: Option<&Records>) -> Result<Self, Failure> {
+        match declared {
+            Some(_) => Err(Failure::RecordsMissing),
+            None => Ok(Self { is_text: true, ..Self::whole(Some(1)) }),
         }
     }
 
@@ -144,27 +160,42 @@ impl Plan {
     }
 
     fn of_value(value: &[u8], declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
-        let value = strict::check_answer(value).map_err(|refusal| match refusal {
-            strict::JsonError::TooManyValues => Failure::TooLarge,
+        let failure = |refusal| match refusal {
+            JsonError::TooManyValues => Failure::TooLarge,
             _ => Failure::Malformed,
-        })?;
+        };
+        match strict::check_answer(value) {
+            Ok(value) => Self::of_checked(value, declared, max),
+            Err(JsonError::DuplicateKey | JsonError::LoneSurrogate) => {
+                let mended = strict::mended(value).map_err(failure)?;
+                let plan = Self::of_checked(strict::check_answer(mended.as_bytes()).map_err(failure)?, declared, max)?;
+                Ok(Self { mended: Some(mended), ..plan })
+            }
+            Err(refusal) => Err(failure(refusal)),
+        }
+    }
+
+    fn of_checked(value: Checked<'_>, declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
         let Some(declared) = declared else { return Ok(Self::whole(Some(1))) };
         let list = value.pointer(&declared.path).ok_or(Failure::RecordsMissing)?;
+        if list.raw() == "null" {
+            return Ok(Self::whole(Some(0)));
+        }
         let found = list.items().ok_or(Failure::RecordsMissing)?.count() as u64;
         let kept = usize::try_from(max).unwrap_or(usize::MAX);
         let Some(rest) = list.after_items(kept) else { return Ok(Self::whole(Some(found))) };
         let cursor = declared.cursor.as_ref().and_then(|cursor| value.member(cursor));
         let mut cuts: Vec<_> = [Some(rest), cursor].into_iter().flatten().collect();
         cuts.sort_by_key(|cut| (cut.start, Reverse(cut.end)));
-        Ok(Self { cuts, truncated: true, records: Some(u64::from(max)) })
+        Ok(Self { cuts, truncated: true, ..Self::whole(Some(u64::from(max))) })
     }
 }
 
 fn push<B: Buffer>(output: &Output, plan: &Plan, out: &mut B) {
     match output {
         Output::Json(output) => push_json(output, plan, out),
-        Output::Content(Content { structured: Some(structured), .. }) if plan.truncated => {
-            push_value(structured, None, plan, out);
+        Output::Content(Content { structured: Some(structured), .. }) if plan.truncated || plan.mended.is_some() => {
+            push_value(plan.mended.as_ref().unwrap_or(structured), None, plan, out);
         }
         Output::Content(Content { blocks, structured, is_error }) => {
             PassedResult { content: blocks, structured: structured.as_deref(), is_error: *is_error }.push(out);
@@ -176,10 +207,13 @@ fn push<B: Buffer>(output: &Output, plan: &Plan, out: &mut B) {
 fn push_json<B: Buffer>(output: &JsonOutput, plan: &Plan, out: &mut B) {
     let text = output.text.as_deref();
     match &output.value {
-        // A text of the tool's own is about all of the records.
         Some(value) => {
-            let value = std::str::from_utf8(value).expect("a value that was checked must be UTF-8");
-            push_value(value, text.filter(|_| !plan.truncated), plan, out);
+            let value = std::str::from_utf8(value).expect("a value that was checked or decoded must be UTF-8");
+            if plan.is_text {
+                return ToolResult::of_text(value, false).push(out);
+            }
+            // A text of the tool's own is about all of the records.
+            push_value(plan.mended.as_deref().unwrap_or(value), text.filter(|_| !plan.truncated), plan, out);
         }
         None => ToolResult::of_text(text.unwrap_or_default(), false).push(out),
     }

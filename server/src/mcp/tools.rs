@@ -43,8 +43,8 @@ pub(super) async fn finish(
     let PendingCall { id, era, prepared } = call;
     match guard.call(caller, prepared, cancellation).await {
         Ok(reply) => {
-            let Reply { members, truncated, delivery } = reply;
-            result_of(&id, members, truncated, (era, &caller.snapshot.server_info), Some(delivery))
+            let Reply { members, truncated, retry_after, delivery } = reply;
+            result_of(&id, members, (truncated, retry_after), (era, &caller.snapshot.server_info), Some(delivery))
         }
         Err(refusal) => refused(&id, refusal, era, &caller.snapshot.server_info),
     }
@@ -55,7 +55,7 @@ fn refused(id: &str, refusal: Refusal, era: Era, server_info: &str) -> Answer {
     match refusal {
         Refusal::InvalidArguments(message) => {
             let members = ToolResult::of_text(&message, true).members().into();
-            result_of(id, members, false, (era, server_info), None)
+            result_of(id, members, (false, None), (era, server_info), None)
         }
         refusal => Answer::refusal(refusal, Some(id)),
     }
@@ -96,7 +96,7 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
 fn result_of(
     id: &str,
     members: Bytes,
-    is_truncated: bool,
+    (is_truncated, retry_after): (bool, Option<u64>),
     (era, server_info): (Era, &str),
     delivery: Option<Box<Delivery>>,
 ) -> Answer {
@@ -113,14 +113,18 @@ fn result_of(
     } else {
         pieces.extend([std::mem::take(&mut response).into(), members]);
     }
-    let truncated = r#""portcullis.dev/truncated":true"#;
-    let meta = match (era, is_truncated) {
-        (Era::Handshake, false) => String::new(),
-        (Era::Handshake, true) => format!(r#","_meta":{{{truncated}}}"#),
-        (Era::Stateless, false) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info}}}"#),
-        (Era::Stateless, true) => format!(r#","_meta":{{"{SERVER_INFO}":{server_info},{truncated}}}"#),
-    };
-    response.extend_from_slice(meta.as_bytes());
+    let meta = [
+        (era == Era::Stateless).then(|| format!(r#""{SERVER_INFO}":{server_info}"#)),
+        is_truncated.then(|| r#""portcullis.dev/truncated":true"#.to_owned()),
+        retry_after.map(|seconds| format!(r#""portcullis.dev/retryAfter":{seconds}"#)),
+    ];
+    for (n, member) in meta.iter().flatten().enumerate() {
+        response.extend_from_slice(if n == 0 { br#","_meta":{"# } else { b"," });
+        response.extend_from_slice(member.as_bytes());
+    }
+    if meta.iter().any(Option::is_some) {
+        response.push(b'}');
+    }
     response.extend_from_slice(b"}}");
     pieces.push(response.into());
     Answer::Result { response: pieces, session: None, delivery }

@@ -7,14 +7,18 @@
 
 mod checked;
 mod keys;
+mod mend;
 mod parser;
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-pub use self::checked::{Checked, Part, end_of_string, is_space};
 use self::parser::{Keep, Leaf};
+pub use self::{
+    checked::{Checked, Part, end_of_string, is_space},
+    mend::mended,
+};
 
 /// How deep arrays and objects may nest: `[[]]` has depth 2.
 pub const MAX_DEPTH: usize = 64;

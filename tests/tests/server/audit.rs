@@ -25,7 +25,8 @@ async fn backend() -> Backend {
             target if target.contains("missing") => Reply::Json(404, canary),
             target if target.contains("garbage") => Reply::Bytes(
                 format!(
-                    "HTTP/1.1 200 OK\r\nX-Canary: {CANARY}\r\nConnection: close\r\nContent-Length: 12\r\n\r\n{{{CANARY}"
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Canary: {CANARY}\r\nConnection: close\r\n\
+                     Content-Length: 12\r\n\r\n{{{CANARY}"
                 )
                 .into_bytes(),
             ),

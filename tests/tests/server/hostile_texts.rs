@@ -93,7 +93,13 @@ pub fn hostile_texts() -> Vec<String> {
 
 /// Whether a path segment cannot hold this text: programs that normalise the path would read another path.
 pub fn is_unsafe_segment(text: &str) -> bool {
-    matches!(text, "" | "." | "..")
+    let name = text.split(';').next().unwrap_or_default();
+    text.is_empty() || matches!(name, "." | "..") || is_unsafe_in_segment(text)
+}
+
+/// Whether a text cannot be a part of one.
+pub fn is_unsafe_in_segment(text: &str) -> bool {
+    text.contains(['/', '\\', '\0'])
 }
 
 /// The text in an error message.

@@ -30,6 +30,7 @@ mod request_checks;
 mod revisions;
 mod revocation;
 mod rmcp_client;
+mod services;
 mod sessions;
 mod stop;
 mod stop_under_load;

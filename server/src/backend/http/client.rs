@@ -13,7 +13,7 @@ use hyper_util::{
 use rustls::ClientConfig;
 use tower_service::Service;
 
-use super::{request::Rendered, response};
+use super::{body, request::Rendered, response};
 use crate::backend::{
     address::AddressPolicy,
     breaker::Breaker,
@@ -60,7 +60,7 @@ impl HttpClients {
         // The provider is named, because a program in which another crate brings a second one has no default.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses, places, received: response::budget() })
+        Ok(Self { tls: tls.with_webpki_roots().with_no_client_auth(), addresses, places, received: body::budget() })
     }
 
     /// The bytes of responses that are being received.
@@ -111,16 +111,20 @@ impl HttpClient {
         identity: Fingerprint,
     ) -> Result<Output, Failure> {
         let is_enclosing = matches!(rendered.method, Method::POST | Method::PUT | Method::PATCH);
-        let mut request =
-            Request::builder().method(rendered.method).uri(rendered.uri).header(header::ACCEPT, "application/json");
-        if rendered.body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        } else if is_enclosing {
+        let mut request = Request::builder()
+            .method(rendered.method)
+            .uri(rendered.uri)
+            .header(header::ACCEPT, "application/json, */*;q=0.5")
+            .header(header::ACCEPT_ENCODING, "gzip");
+        if let Some(body) = &rendered.body {
+            request = request.header(header::CONTENT_TYPE, &*body.media_type);
+        }
+        let body = rendered.body.map(|body| body.bytes).unwrap_or_default();
+        if is_enclosing && body.is_empty() {
             // The library states no length of a body that is empty, and common servers want one (RFC 9110 section 8.6).
             request = request.header(header::CONTENT_LENGTH, 0);
         }
-        let request =
-            request.body(sent.clone().body(rendered.body.unwrap_or_default())).map_err(|_| Failure::Unreachable)?;
+        let request = request.body(sent.clone().body(body)).map_err(|_| Failure::Unreachable)?;
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
             match dial_error(&error) {

@@ -54,7 +54,13 @@ fn a_cut_leaves_no_comma_and_nothing_of_what_contains_it() {
         (r#"[1,{"next":1}]"#, "", "/1/next", 1, "[1]"),
         (r#"{"page":{"items":["]",2],"n":1},"x":"}"}"#, "/page/items", "/page", 1, r#"{"x":"}"}"#),
         (r#"{"items":[1,2],"y":[5]}"#, "/items", "/items", 1, r#"{"y":[5]}"#),
-        (r#"{"items":[1,2],"y":[5]}"#, "/items", "/y/0", 1, r#"{"items":[1],"y":[5]}"#),
+        (r#"{"items":[1,2],"y":[5]}"#, "/items", "/y/0", 1, r#"{"items":[1],"y":[]}"#),
+        (r#"{"items":[1,2],"y":[5 , 6,7]}"#, "/items", "/y/0", 1, r#"{"items":[1],"y":[6,7]}"#),
+        (r#"{"items":[1,2],"y":[5,{} ,7]}"#, "/items", "/y/1", 1, r#"{"items":[1],"y":[5,7]}"#),
+        (r#"{"items":[1,2],"y":[5,6]}"#, "/items", "/y/2", 1, r#"{"items":[1],"y":[5,6]}"#),
+        (r#"[[1,2],"c"]"#, "/0", "/1", 1, "[[1]]"),
+        (r#"[1,2,3]"#, "", "/0", 1, "[]"),
+        (r#"[1,2,3]"#, "", "/1", 1, "[1]"),
         (r#"{"items":[1,2],"y":[5]}"#, "/items", "", 1, r#"{"items":[1],"y":[5]}"#),
         (r#"{"a\"":[1,2],"\u006eext":5}"#, "/a\"", "/next", 1, r#"{"a\"":[1]}"#),
     ] {
@@ -111,12 +117,55 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 #[test]
 fn a_value_without_its_list_is_refused() {
-    for (value, path) in [("{}", "/items"), (r#"{"items":{}}"#, "/items"), ("null", ""), ("[]", "/0")] {
+    for (value, path) in [("{}", "/items"), (r#"{"items":{}}"#, "/items"), ("[]", "/0")] {
         assert_eq!(trimmed(value, path, 5), Err(Failure::RecordsMissing), "{value}");
     }
     let text = Output::Json(Arc::new(JsonOutput { text: Some("x".into()), ..JsonOutput::default() }));
     assert_eq!(bound(&text, Some(&declared("")), 5), Err(Failure::RecordsMissing));
     assert_eq!(bound(&Output::Opaque("[]".into()), Some(&declared("")), 5), Err(Failure::RecordsMissing));
+}
+
+#[test]
+fn null_is_a_list_without_records() {
+    for (value, path) in [("null", ""), (r#"{"items": null}"#, "/items")] {
+        assert_eq!(trimmed(value, path, 0), Ok((value.replace(' ', ""), 0, false)));
+    }
+}
+
+#[test]
+fn of_equal_keys_the_last_counts_and_nothing_else_is_left() {
+    let text = r#"{"items":["canary",1,2],"next":"canary","items":[1,"\ud800",3],"next":"c"}"#;
+    let output = Output::json(Bytes::from(text));
+    let whole = bound(&output, Some(&declared("/items")), 3).unwrap();
+    let trimmed = bound(&output, Some(&declared("/items")), 2).unwrap();
+    let structured = |bounded: &Bounded| -> Value {
+        let members = format!("{{{}}}", std::str::from_utf8(&bounded.members).unwrap());
+        assert!(!members.contains("canary"), "{members}");
+        serde_json::from_str::<Value>(&members).unwrap()["structuredContent"].clone()
+    };
+    assert_eq!(structured(&whole), json!({"items": [1, "\u{fffd}", 3], "next": "c"}));
+    assert_eq!(structured(&trimmed), json!({"items": [1, "\u{fffd}"]}));
+}
+
+#[test]
+fn what_is_no_json_is_a_text_where_it_may_be_one() {
+    let text = |form, text: &'static str| {
+        Output::Json(Arc::new(JsonOutput { value: Some(text.into()), form, ..JsonOutput::default() }))
+    };
+    let members = |text: &str| format!(r#""content":[{{"type":"text","text":{}}}],"isError":false"#, json!(text));
+    for (form, value, shown) in [
+        (Form::Text, "12", Ok("12")),
+        (Form::Text, "a \"b\"", Ok("a \"b\"")),
+        (Form::JsonOrText, "[INFO] up", Ok("[INFO] up")),
+        (Form::Json, "[INFO] up", Err(Failure::Malformed)),
+    ] {
+        let found = bound(&text(form, value), None, 1);
+        let expected = shown.map(|shown| bounded(&members(shown), 1, false).unwrap());
+        assert_eq!(found, expected, "{value}");
+    }
+    let json = bound(&text(Form::JsonOrText, "[1, 2]"), Some(&declared("")), 2).unwrap();
+    assert_eq!(json.records, Some(2));
+    assert_eq!(bound(&text(Form::Text, "[1]"), Some(&declared("")), 2), Err(Failure::RecordsMissing));
 }
 
 #[test]
@@ -129,7 +178,8 @@ fn without_declared_records_a_value_is_one() {
 fn an_output_that_calls_share_is_trimmed_for_each_client_by_itself() {
     let complete = Some(OnceLock::new());
     let value = Some(Bytes::from_static(br#"{"items":[1,2,3]}"#));
-    let output = Output::Json(Arc::new(JsonOutput { value, text: Some("three".into()), complete, share: None }));
+    let output =
+        Output::Json(Arc::new(JsonOutput { value, text: Some("three".into()), complete, ..JsonOutput::default() }));
     let all = r#""content":[{"type":"text","text":"three"}],"structuredContent":{"items":[1,2,3]},"isError":false"#;
     for _ in 0..2 {
         assert_eq!(bound(&output, Some(&declared("/items")), 3), bounded(all, 3, false));

@@ -38,26 +38,37 @@ impl<'a> Checked<'a> {
         pointer.strip_prefix('/')?.split('/').try_fold(whole, |part, token| part.child(&token_text(token)))
     }
 
-    /// What has to be left out for a member of an object to be gone, with the comma that separates it; `None` if the pointer does
-    /// not refer to a member.
+    /// What has to be left out for a member of an object or an item of an array to be gone, with the comma that separates it; `None` if
+    /// the pointer does not refer to one.
     pub fn member(&self, pointer: &str) -> Option<Range<usize>> {
         let (parent, token) = pointer.rsplit_once('/')?;
         let (parent, token) = (self.pointer(parent)?, token_text(token));
-        let mut end_of_previous = None;
-        for (key, value) in parent.members()? {
-            if key.text() == token {
-                return Some(match end_of_previous {
-                    Some(end) => end..value.to,
-                    None => {
-                        let bytes = self.text.as_bytes();
-                        let next = skip_space(bytes, value.to);
-                        parent.from + 1..if bytes[next] == b',' { next + 1 } else { value.to }
-                    }
-                });
+        let (end_of_previous, value) = match parent.members() {
+            Some(mut members) => {
+                let mut end_of_previous = None;
+                let is_it = |(key, value): &(Quoted<'_>, Part<'_>)| {
+                    let is_it = key.text() == token;
+                    end_of_previous = if is_it { end_of_previous } else { Some(value.to) };
+                    is_it
+                };
+                let value = members.find(is_it)?.1;
+                (end_of_previous, value)
             }
-            end_of_previous = Some(value.to);
-        }
-        None
+            None => {
+                let index = array_index(&token)?;
+                let mut items = parent.items()?;
+                let previous = index.checked_sub(1).map(|before| items.nth(before));
+                (previous.map(|previous| previous.map(|item| item.to)).unwrap_or_default(), items.next()?)
+            }
+        };
+        Some(match end_of_previous {
+            Some(end) => end..value.to,
+            None => {
+                let bytes = self.text.as_bytes();
+                let next = skip_space(bytes, value.to);
+                parent.from + 1..if bytes[next] == b',' { next + 1 } else { value.to }
+            }
+        })
     }
 }
 
@@ -143,7 +154,7 @@ pub fn end_of_string(bytes: &[u8], from: usize) -> usize {
 }
 
 /// The end of the value that begins here.
-fn end_of(bytes: &[u8], from: usize) -> usize {
+pub(super) fn end_of(bytes: &[u8], from: usize) -> usize {
     let (mut at, mut depth) = (from, 0_usize);
     while let Some(byte) = bytes.get(at) {
         match byte {

@@ -43,24 +43,28 @@ impl<'a> Keys<'a> {
         KeysOfObject { from: self.few.len(), many: None }
     }
 
-    /// Adds a key, whose unescaped text is given too. Returns whether it is new.
+    /// Adds a key, whose unescaped text is given too.
+    ///
+    /// # Errors
+    /// Returns the place of an equal key, which this one replaces.
     #[expect(clippy::ptr_arg, reason = "a text that is borrowed is kept without a copy")]
-    pub fn insert(&mut self, object: &mut KeysOfObject, key: Quoted<'a>, unescaped: &Cow<'a, str>) -> bool {
+    pub fn insert(&mut self, object: &mut KeysOfObject, key: Quoted<'a>, unescaped: &Cow<'a, str>) -> Result<(), u32> {
         if let Some(many) = &mut object.many {
             return self.insert_into(many, key, unescaped);
         }
-        if self.few[object.from..].iter().any(|(_, other)| other == unescaped) {
-            return false;
+        let text = self.text;
+        if let Some((equal, _)) = self.few[object.from..].iter_mut().find(|(_, other)| other == unescaped) {
+            return Err(place_of(text, std::mem::replace(equal, key)));
         }
         self.few.push((key, unescaped.clone()));
         if self.few.len() - object.from > FEW {
             let mut many = HashTable::new();
             for (key, unescaped) in self.few.split_off(object.from) {
-                self.insert_into(&mut many, key, &unescaped);
+                self.insert_into(&mut many, key, &unescaped)?;
             }
             object.many = Some(many);
         }
-        true
+        Ok(())
     }
 
     /// The object ends.
@@ -68,14 +72,19 @@ impl<'a> Keys<'a> {
         self.few.truncate(object.from);
     }
 
-    fn insert_into(&mut self, many: &mut HashTable<Place>, key: Quoted<'a>, unescaped: &str) -> bool {
+    fn insert_into(&mut self, many: &mut HashTable<Place>, key: Quoted<'a>, unescaped: &str) -> Result<(), u32> {
         let text = self.text;
         let hash = (self.hasher.get_or_insert_default().hash_one(unescaped) >> 32) as u32;
         let is_same = |other: &Place| other.hash == hash && key_at(text, other.at).text() == unescaped;
         let entry = many.entry(spread(hash), is_same, |other| spread(other.hash));
-        let hash_table::Entry::Vacant(vacant) = entry else { return false };
-        vacant.insert(Place { at: place_of(text, key), hash });
-        true
+        let at = place_of(text, key);
+        match entry {
+            hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(Place { at, hash });
+                Ok(())
+            }
+            hash_table::Entry::Occupied(mut equal) => Err(std::mem::replace(&mut equal.get_mut().at, at)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, marker::PhantomData};
 
-use super::{JsonError, MAX_DEPTH, keys::Keys};
+use super::{JsonError, MAX_DEPTH, keys::Keys, mend::Mends};
 
 /// What is kept of the values that are read.
 pub(super) trait Keep<'a> {
@@ -64,7 +64,8 @@ impl<'a> Quoted<'a> {
         #[cfg(test)]
         UNESCAPED.set(UNESCAPED.get() + self.raw.len());
         let mut text = String::with_capacity(self.raw.len());
-        let mut parser = Parser::<Nothing>::new(self.raw, 0);
+        // What is not accepted was refused before.
+        let mut parser = Parser::<Nothing>::new(self.raw, 0, Some(Mends::default()));
         while parser.at < self.raw.len() {
             let from = parser.at;
             parser.skip_plain();
@@ -79,11 +80,13 @@ impl<'a> Quoted<'a> {
 }
 
 pub(super) fn parse<'a, K: Keep<'a>>(text: &'a str, values: usize) -> Result<K::Value, JsonError> {
-    let mut parser = Parser::<K>::new(text, values);
-    parser.skip_space();
-    let value = parser.value()?;
-    parser.skip_space();
-    if parser.at == text.len() { Ok(value) } else { Err(JsonError::Syntax) }
+    Parser::<K>::new(text, values, None).whole().map(|(value, _)| value)
+}
+
+/// What there is to mend in a text that is refused for nothing else.
+pub(super) fn mends(text: &str, values: usize) -> Result<Mends, JsonError> {
+    let mends = Parser::<Nothing>::new(text, values, Some(Mends::default())).whole()?.1;
+    Ok(mends.unwrap_or_default())
 }
 
 struct Parser<'a, K> {
@@ -94,12 +97,22 @@ struct Parser<'a, K> {
     /// How many more values there may be.
     values: usize,
     keys: Keys<'a>,
+    /// What was accepted although it is wrong; `None` if nothing is.
+    mends: Option<Mends>,
     keep: PhantomData<K>,
 }
 
 impl<'a, K: Keep<'a>> Parser<'a, K> {
-    fn new(text: &'a str, values: usize) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, depth: 0, values, keys: Keys::new(text), keep: PhantomData }
+    fn new(text: &'a str, values: usize, mends: Option<Mends>) -> Self {
+        let (bytes, keys) = (text.as_bytes(), Keys::new(text));
+        Self { text, bytes, at: 0, depth: 0, values, keys, mends, keep: PhantomData }
+    }
+
+    fn whole(mut self) -> Result<(K::Value, Option<Mends>), JsonError> {
+        self.skip_space();
+        let value = self.value()?;
+        self.skip_space();
+        if self.at == self.text.len() { Ok((value, self.mends)) } else { Err(JsonError::Syntax) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -188,8 +201,8 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
             }
             let key = self.string()?;
             let unescaped = key.text();
-            if !self.keys.insert(&mut keys, key, &unescaped) {
-                return Err(JsonError::DuplicateKey);
+            if let Err(earlier) = self.keys.insert(&mut keys, key, &unescaped) {
+                self.mends.as_mut().ok_or(JsonError::DuplicateKey)?.replaced.push(earlier);
             }
             self.skip_space();
             self.expect(b':')?;
@@ -301,19 +314,25 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
     }
 
     fn unicode_escape(&mut self) -> Result<char, JsonError> {
+        let escape = self.at - 2;
         let first = self.hex4()?;
-        if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(first).ok_or(JsonError::LoneSurrogate);
+        let end = self.at;
+        if let Some(character) = char::from_u32(first) {
+            return Ok(character);
         }
-        if !self.bytes[self.at..].starts_with(b"\\u") {
-            return Err(JsonError::LoneSurrogate);
+        if (0xd800..0xdc00).contains(&first) && self.bytes[end..].starts_with(b"\\u") {
+            self.at += 2;
+            let second = self.hex4()?;
+            if (0xdc00..0xe000).contains(&second)
+                && let Some(character) = char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+            {
+                return Ok(character);
+            }
         }
-        self.at += 2;
-        let second = self.hex4()?;
-        if !(0xdc00..0xe000).contains(&second) {
-            return Err(JsonError::LoneSurrogate);
-        }
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(JsonError::LoneSurrogate)
+        // What follows it is read for itself.
+        self.at = end;
+        self.mends.as_mut().ok_or(JsonError::LoneSurrogate)?.halves.push(escape);
+        Ok(char::REPLACEMENT_CHARACTER)
     }
 
     fn hex4(&mut self) -> Result<u32, JsonError> {
