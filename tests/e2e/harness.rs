@@ -109,8 +109,9 @@ impl CrmCluster {
     /// The pods of the server that are ready and not being deleted, however many there are.
     pub async fn ready_pods(&self) -> Vec<ServedPod> {
         let of_server = ListParams::default().labels("app.kubernetes.io/instance=crm");
-        let pods = self.api::<Pod>(NAMESPACE).list(&of_server).await.unwrap().items;
-        pods.iter().filter(|pod| is_ready(pod)).map(ServedPod::new).collect()
+        let api = self.api::<Pod>(NAMESPACE);
+        let pods = api.list(&of_server).await.unwrap().items;
+        pods.iter().filter(|pod| is_ready(pod)).map(|pod| ServedPod::new(pod, api.clone())).collect()
     }
 
     /// The server's generation, and its status.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
 use portcullis_tests::{PATIENCE, expect_eq, until};
 use reqwest::{Client, Response, header};
 use rustix::process::Pid;
@@ -40,13 +41,14 @@ pub struct ServedPod {
     pub name: String,
     uid: String,
     client: Client,
+    pods: Api<Pod>,
 }
 
 impl ServedPod {
-    pub fn new(pod: &Pod) -> Self {
+    pub fn new(pod: &Pod, pods: Api<Pod>) -> Self {
         let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).unwrap();
         let (name, uid) = (pod.metadata.name.clone().unwrap(), pod.metadata.uid.clone().unwrap());
-        Self { name, uid, client: client(address) }
+        Self { name, uid, client: client(address), pods }
     }
 
     /// Its process. The processes of the node are in the pid namespace of this machine too.
@@ -78,9 +80,12 @@ impl ServedPod {
 
     /// Waits until this key is refused, or the pod ends, which refuses as well.
     pub async fn until_refused(&self, key: &str) {
-        until(PATIENCE, async || match self.status(key).await {
-            Some(401 | 403) | None => Ok(()),
-            status => Err(format!("{}: {status:?}, neither 401 nor 403", self.name)),
+        until(PATIENCE, async || match post(&self.client, key, "tools/list", json!({})).await {
+            Err(error) => self.is_ending(error).await,
+            Ok(response) => match response.status().as_u16() {
+                401 | 403 => Ok(()),
+                status => Err(format!("{}: {status}, neither 401 nor 403", self.name)),
+            },
         })
         .await;
     }
@@ -88,12 +93,27 @@ impl ServedPod {
     /// Waits until this key does not get this tool: it is not in the list, the key is refused, or the pod ends.
     pub async fn until_lost(&self, key: &str, tool: &str) {
         until(PATIENCE, async || {
-            let Ok(response) = post(&self.client, key, "tools/list", json!({})).await else { return Ok(()) };
+            let response = match post(&self.client, key, "tools/list", json!({})).await {
+                Err(error) => return self.is_ending(error).await,
+                Ok(response) => response,
+            };
+            let status = response.status().as_u16();
             let body: Value = response.json().await.map_err(|error| format!("{error:?}"))?;
-            let mut tools = body["result"]["tools"].as_array().into_iter().flatten();
-            if tools.any(|listed| listed["name"] == tool) { Err(format!("{}: {tool}", self.name)) } else { Ok(()) }
+            match body["result"]["tools"].as_array() {
+                Some(tools) if tools.iter().all(|listed| listed["name"] != tool) => Ok(()),
+                None if matches!(status, 401 | 403) => Ok(()),
+                _ => Err(format!("{}: {status} {body}", self.name)),
+            }
         })
         .await;
+    }
+
+    /// Whether it is deleted or being deleted: only then does it refuse by not answering, which `error` says that it did.
+    async fn is_ending(&self, error: String) -> Result<(), String> {
+        match self.pods.get_opt(&self.name).await.map_err(|error| error.to_string())? {
+            Some(pod) if pod.metadata.deletion_timestamp.is_none() => Err(format!("{}: {error}", self.name)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Waits until the list of tools for this key has this tool, or does not have it.

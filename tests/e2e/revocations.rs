@@ -16,9 +16,9 @@ use crate::pods::{self, ServedPod};
 
 /// The tools of the clients. The second one is taken away.
 const TOOLS: [&str; 2] = ["search_contacts", "get_deal_summary"];
-/// What the median of all revocations must be below. They take a quarter of a second on an idle machine, and a minute if kubelet is
-/// left to itself.
-const MEDIAN: Duration = Duration::from_secs(5);
+/// What the median of the revocations under each fault is below, as docs/operator.md says. They take 0.2 to 0.9 s, also on a machine
+/// whose cores are busy, and a minute if kubelet is left to itself.
+const MEDIAN: Duration = Duration::from_secs(2);
 
 /// What is done to a client.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +53,9 @@ impl Revocation {
     }
 }
 
-/// Carries out each revocation under each fault. Prints how long they took.
+/// Carries out each revocation under each fault. Prints how long they took, and then fails if it was too long under one of them.
 pub async fn take_effect(cluster: &mut CrmCluster) {
-    let mut all = Vec::new();
+    let mut late = Vec::new();
     for fault in Fault::ALL {
         let keys = clients(cluster, fault).await;
         let mut broken = fault.begin(cluster).await;
@@ -68,10 +68,12 @@ pub async fn take_effect(cluster: &mut CrmCluster) {
         }
         broken.end(cluster).await;
         cluster.until_synced().await;
-        all.extend(times.iter().copied());
-        println!("e2e: revocations with {fault}, {}", summary(times));
+        println!("e2e: revocations with {fault}, {}", summary(times.clone()));
+        if median(&mut times) >= MEDIAN {
+            late.push((fault, times));
+        }
     }
-    assert!(median(&mut all) < MEDIAN, "{all:?}");
+    assert!(late.is_empty(), "{late:?}");
 }
 
 /// Creates a client for each revocation under this fault, and waits until they are served. Returns their keys.
