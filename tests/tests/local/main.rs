@@ -5,5 +5,6 @@
 mod commands;
 mod edits;
 mod harness;
+mod idle;
 mod manifests;
 mod servers;
