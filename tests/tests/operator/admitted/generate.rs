@@ -27,7 +27,8 @@ pub fn complete(kind: &str) -> Value {
                 {"name": "ping", "description": "Answers.", "backend": "fixed",
                  "static": {"text": "pong", "structuredContent": {"answer": null}}},
             ],
-            "authentication": {"apiKey": {"mode": "Optional"}},
+            "urls": ["https://crm.example.com"],
+            "authentication": {"apiKey": {"mode": "Optional", "header": "Bearer"}},
             "clients": [{
                 "namespaces": {"from": "Same"}, "maxClients": 900,
                 "allow": {"tools": ["*"], "effects": ["Read", "Write"], "maxRecordsPerQuery": 50, "limits": rate},
