@@ -31,7 +31,9 @@ pub async fn failed_calls() -> TestServer {
     })
     .await
     .unwrap();
-    let server = start(&with_read(&backend.url())).await;
+    let mut document = with_read(&backend.url());
+    tool_of(&mut document, "read")["timeout"] = json!("5s");
+    let server = start(&document).await;
     let read = |id: &str| call(AGENT, "read", json!({"id": id}));
     send_all(&server, ["status", "malformed", "large", "silent"].map(read)).await;
     send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
