@@ -12,6 +12,7 @@ mod instance;
 mod node;
 mod number;
 mod pattern;
+mod property;
 mod steps;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 pub use instance::{Instance, Json, Shape};
 pub use number::Number;
 use pattern::Patterns;
+pub use property::WholeNumbers;
 pub use steps::{Exhausted, Steps};
 
 /// The maximum size of a schema in bytes, as JSON without white space.

@@ -85,10 +85,12 @@ pub type Outcome = Result<Reply, Refusal>;
 pub struct Reply {
     /// The members of the result that all revisions share, without braces around them.
     pub members: Bytes,
-    /// Whether records were left out.
+    /// Whether records were left out, or may have been because fewer were asked for than the caller did.
     pub truncated: bool,
     /// After how many seconds the backend says that it may be called again.
     pub retry_after: Option<u64>,
+    /// The id of the call, as its audit records have it.
+    pub execution_id: String,
     /// To be held until the answer was delivered or given up.
     pub delivery: Box<Delivery>,
 }

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::listed;
-use crate::{Findings, schema};
+use crate::{
+    Findings,
+    schema::{self, InputSchema},
+};
 
 /// The properties of a tool's `inputSchema`, as templates and other fields refer to them.
 #[derive(Clone, Copy)]
@@ -42,27 +45,23 @@ impl<'a> Declared<'a> {
     }
 }
 
-/// Checks the argument that limits the number of records. It is set to the maximum of the client that calls, so every integer
-/// from 1 up must be valid.
-pub(super) fn limit_argument(name: &str, arguments: Declared<'_>, at: &str, findings: &mut Findings) {
-    let Some(property) = arguments.get(name) else { return findings.add(at, arguments.undeclared(name)) };
-    if property.get("type").and_then(Value::as_str) != Some("integer") {
-        findings.add(at, format!("`{name}` must have `type: integer` in inputSchema"));
+/// Checks the argument that limits the number of records: a number that is put in for callers must be one that it accepts.
+pub(super) fn limit_argument(
+    name: &str,
+    arguments: Declared<'_>,
+    schema: Option<&InputSchema>,
+    at: &str,
+    findings: &mut Findings,
+) {
+    if arguments.get(name).is_none() {
+        return findings.add(at, arguments.undeclared(name));
     }
-    let is_above =
-        |keyword: &str, most: f64| property.get(keyword).and_then(Value::as_f64).is_some_and(|least| least > most);
-    if is_above("minimum", 1.0) || is_above("exclusiveMinimum", 0.0) {
-        let message =
-            format!("`{name}` must accept 1 in inputSchema: a client with a smaller maximum could never call the tool");
-        findings.add(at, message);
-    }
-    for keyword in ["const", "enum", "multipleOf"] {
-        if property.get(keyword).is_some() {
-            let message = format!(
-                "`{name}` must not have `{keyword}` in inputSchema: it is set to the maximum of the client that calls"
-            );
-            findings.add(at, message);
-        }
+    let accepts_none = |schema: &InputSchema| schema.whole_numbers(name).accepted(u32::MAX.into()).next().is_none();
+    if schema.is_some_and(accepts_none) {
+        findings.add(
+            at,
+            format!("`{name}` accepts no whole number from 1 up in inputSchema: it could never limit anything"),
+        );
     }
 }
 
@@ -98,21 +97,29 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_argument_must_accept_every_maximum() {
+    fn the_limit_argument_must_accept_some_number() {
         let found = |property: Value| {
-            let schema = json!({"properties": {"limit": property}});
+            let schema = json!({"type": "object", "properties": {"limit": property}, "$defs": {"x": {"maximum": 0.5}}});
+            let schema = schema.as_object().unwrap();
+            let compiled = InputSchema::compile(schema, &mut schema::Budget::default()).unwrap();
             let mut findings = Findings::default();
-            limit_argument("limit", Declared(schema.as_object().unwrap()), "at", &mut findings);
+            limit_argument("limit", Declared(schema), Some(&compiled), "at", &mut findings);
             findings.0.len()
         };
-        assert_eq!(found(json!({"type": "integer", "minimum": 1, "maximum": 500})), 0);
-        for property in [
-            json!({"type": "integer", "minimum": 20}),
-            json!({"type": "integer", "exclusiveMinimum": 1}),
-            json!({"type": "integer", "enum": [10, 20]}),
-            json!({"type": "string"}),
+        for (property, count) in [
+            (json!({"type": "integer", "minimum": 1, "maximum": 500}), 0),
+            (json!({"type": "integer", "minimum": 20}), 0),
+            (json!({"type": "number", "exclusiveMinimum": 7.5}), 0),
+            (json!({"enum": [10, 20, null]}), 0),
+            (json!({"type": ["integer", "null"], "multipleOf": 7}), 0),
+            (json!({"enum": ["all"]}), 1),
+            (json!({"type": "string"}), 1),
+            (json!({"type": "integer", "maximum": 0}), 1),
+            (json!({"type": "integer", "$ref": "#/$defs/x"}), 1),
+            (json!({"allOf": [{"minimum": 5}, {"maximum": 4.5}]}), 1),
+            (json!(false), 1),
         ] {
-            assert_eq!(found(property.clone()), 1, "{property}");
+            assert_eq!(found(property.clone()), count, "{property}");
         }
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn check(
         ToolKind::Static(fixed) => static_text(fixed, arguments, &format!("{at}.static"), findings),
     };
     let declared = tool.records.as_ref();
-    let has_records = declared.is_none_or(|declared| records(declared, arguments, &format!("{at}.records"), findings));
+    let has_records = declared
+        .is_none_or(|declared| records(declared, arguments, schema.as_ref(), &format!("{at}.records"), findings));
     let recorded = recorded_values(tool, arguments, budget, &format!("{at}.audit.values"), findings);
     let checked = CheckedTool { schema: schema?, kind: kind?, recorded };
     (fits && has_records).then_some(checked)
@@ -103,7 +104,13 @@ pub(super) fn text_template(
 }
 
 /// Whether the records can be found.
-fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut Findings) -> bool {
+fn records(
+    records: &Records,
+    arguments: Declared<'_>,
+    schema: Option<&InputSchema>,
+    at: &str,
+    findings: &mut Findings,
+) -> bool {
     let mut are_pointers = true;
     for (field, pointer) in [("path", Some(&records.path)), ("cursorPath", records.cursor_path.as_ref())] {
         if pointer.is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
@@ -112,7 +119,7 @@ fn records(records: &Records, arguments: Declared<'_>, at: &str, findings: &mut 
         }
     }
     if let Some(name) = &records.limit_argument {
-        limit_argument(name, arguments, &format!("{at}.limitArgument"), findings);
+        limit_argument(name, arguments, schema, &format!("{at}.limitArgument"), findings);
     }
     are_pointers
 }

@@ -124,6 +124,14 @@ impl Values {
         &self.values
     }
 
+    /// Those that are numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = Number> {
+        self.items().filter_map(|item| match self.values.value(item) {
+            Value::Number(number) => Some(number),
+            _ => None,
+        })
+    }
+
     /// The values in the order of the schema.
     pub fn items(&self) -> std::ops::Range<ItemId> {
         match self.values.value(Instance::ROOT) {

@@ -64,6 +64,16 @@ impl<'a> Evaluation<'a> {
         self.violation().map(Err)
     }
 
+    /// Whether a part of the schema holds for the value; `false` if the steps do not suffice.
+    pub fn accepts(mut self, node: NodeId) -> bool {
+        self.is_valid(node, Instance::ROOT).unwrap_or(false)
+    }
+
+    /// Whether a part of the schema does not hold for the value; `false` if the steps do not suffice.
+    pub fn refuses(mut self, node: NodeId) -> bool {
+        self.is_valid(node, Instance::ROOT).is_ok_and(|is_valid| !is_valid)
+    }
+
     fn node(&self, node: NodeId) -> &'a Node {
         &self.nodes[node as usize]
     }

@@ -131,6 +131,15 @@ impl Keyword {
         }
     }
 
+    /// The nodes that are applied to the same value, and must hold for it.
+    pub fn always(&self) -> Vec<NodeId> {
+        match self {
+            Self::AllOf(nodes) => nodes.to_vec(),
+            Self::Ref(node, _) => vec![*node],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it decides what kind of a value is accepted, before all that is demanded of that kind.
     pub fn is_of_kind(&self) -> bool {
         matches!(self, Self::Type(_) | Self::Enum(_) | Self::Const(_) | Self::Nothing)

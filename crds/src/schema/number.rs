@@ -33,6 +33,19 @@ impl Number {
         }
     }
 
+    /// The greatest whole number up to it; `None` if that is negative or too large.
+    pub fn floor(self) -> Option<u64> {
+        match self {
+            Self::Integer(integer) => u64::try_from(integer).ok(),
+            Self::Unsigned(integer) => Some(integer),
+            // Above 2^64 no double has a fraction.
+            Self::Double(double) => match Self::from(double.floor()) {
+                Self::Double(_) => None,
+                whole => whole.floor(),
+            },
+        }
+    }
+
     pub fn compare(self, other: Self) -> Ordering {
         match (self.exact(), other.exact()) {
             (Some(a), Some(b)) => a.cmp(&b),

@@ -1,14 +1,14 @@
 //! A tool in a snapshot: everything that can be done before a call is done here.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use portcullis_crds::{
     ToolName,
     check::CheckedTool,
     contract::{self, Effect},
-    schema::InputSchema,
+    schema::{InputSchema, WholeNumbers},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     audit::arguments::Declared,
@@ -29,6 +29,8 @@ pub struct Tool {
     pub timeout: Duration,
     /// `None` if any object is valid.
     pub schema: Option<InputSchema>,
+    /// The arguments that may be absent but not null: models send null for what they leave out.
+    pub absent_if_null: HashSet<Box<str>>,
     /// The arguments that headers must repeat.
     pub param_headers: Vec<ParamHeader>,
     pub records: Option<Records>,
@@ -41,7 +43,7 @@ pub struct Tool {
 }
 
 /// Where the records are in the output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Records {
     /// The JSON pointer of the list.
     pub path: String,
@@ -51,11 +53,10 @@ pub struct Records {
 }
 
 /// The argument that limits the number of records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LimitArgument {
     pub name: String,
-    /// The maximum in the schema: a value that this server sets must not be refused by it.
-    pub maximum: Option<u64>,
+    pub numbers: WholeNumbers,
 }
 
 impl Tool {
@@ -76,8 +77,9 @@ impl Tool {
             expensive: tool.expensive.then(|| limits.expensive_tools.into()),
             timeout: tool.timeout.to_std(),
             schema: (!is_any_object).then(|| checked.schema.clone()),
+            absent_if_null: checked.schema.absent_if_null(),
             param_headers: ParamHeader::declared(schema),
-            records: tool.records.as_ref().map(|records| Records::new(records, schema)),
+            records: tool.records.as_ref().map(|records| Records::new(records, &checked.schema)),
             work,
             declared: declared(tool, &checked.recorded),
             metrics: metrics.tool(tool.name.as_str()),
@@ -87,14 +89,9 @@ impl Tool {
 }
 
 impl Records {
-    fn new(records: &contract::Records, schema: &Map<String, Value>) -> Self {
-        let limit = records.limit_argument.as_ref().map(|name| {
-            let property = schema.get("properties").and_then(|properties| properties.get(name));
-            let number = |keyword: &str| property.and_then(|property| property.get(keyword)).and_then(Value::as_u64);
-            let below = number("exclusiveMaximum").map(|maximum| maximum.saturating_sub(1));
-            let maximum = [number("maximum"), below].into_iter().flatten().min();
-            LimitArgument { name: name.clone(), maximum }
-        });
+    fn new(records: &contract::Records, schema: &InputSchema) -> Self {
+        let limit = records.limit_argument.as_ref();
+        let limit = limit.map(|name| LimitArgument { name: name.clone(), numbers: schema.whole_numbers(name) });
         Self { path: records.path.clone(), cursor: records.cursor_path.clone(), limit }
     }
 }

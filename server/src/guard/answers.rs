@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use portcullis_crds::contract::Effect;
 use tokio::sync::Semaphore;
 
-use super::records::{self, Bounded};
+use super::records::{self, Bounded, MaxRecords};
 use crate::{
     backend::{Failure, Output},
     config::Tool,
@@ -51,7 +51,7 @@ impl Answers {
         identity: Fingerprint,
         tool: &Tool,
         output: Output,
-        max: u32,
+        max: MaxRecords,
     ) -> Result<(Bounded, Option<Share>), Failure> {
         let most = output.largest_result();
         if most <= PIECE {

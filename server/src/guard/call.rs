@@ -12,6 +12,7 @@ use super::{
     authorise::{Denied, authorise},
     checks::PendingCheck,
     limits,
+    records::MaxRecords,
 };
 use crate::{
     audit::{
@@ -36,6 +37,8 @@ pub struct Prepared<'a> {
     /// The arguments, if it takes long to check them.
     pub(super) check: Option<PendingCheck>,
     call: PreparedCall<'a>,
+    /// The limit of records that was put in for the caller.
+    asked: Option<u64>,
 }
 
 impl Guard {
@@ -57,19 +60,20 @@ impl Guard {
 
         let sent = arguments::bounded(arguments).map_err(invalid)?;
         let shape = snapshot.records_arguments.then(|| tool.declared.shape_of(&sent, &snapshot.digest_key));
-        let mut limit = String::new();
-        let arguments = arguments::limited(sent, tool, identity.client, &mut limit);
+        let mut arguments = arguments::without_nulls(sent, tool);
         let check = arguments::validate(&arguments, tool).map_err(invalid)?;
+        let mut limit = String::new();
+        let asked = arguments::limited(&mut arguments, tool, identity.client.max_records, &mut limit);
         let call =
             tool.work.prepare(&arguments, identity.fingerprint).map_err(|unsendable| invalid(unsendable.into()))?;
-        Ok(Prepared { began, tool, shape, check, call })
+        Ok(Prepared { began, tool, shape, check, call, asked })
     }
 
     /// The second half: calls in flight, a check that takes long, audit room, limits, backend, records. Nothing is refused after
     /// the backend was called. If this future is dropped after the start of the call was recorded, the end is recorded as
     /// `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
-        let Prepared { began, tool, shape, check, call } = prepared;
+        let Prepared { began, tool, shape, check, call, asked } = prepared;
         let refused = |refusal: &Refusal| {
             tool.metrics.call(outcome_of(refusal), began.elapsed());
             self.count_refused_call(caller);
@@ -104,7 +108,7 @@ impl Guard {
                 if matches!(output, Err(Failure::Withdrawn)) {
                     store.take_back(receipt).await;
                 }
-                Ok(self.conclude(caller, (tool, began), output, (room, in_flight)).await)
+                Ok(self.conclude(caller, (tool, began, asked), output, (room, in_flight)).await)
             }
             Err(refusal) => {
                 // Nothing was done, so nothing is used up.
@@ -134,12 +138,13 @@ impl Guard {
     async fn conclude(
         &self,
         caller: Caller<'_>,
-        (tool, began): (&Tool, Instant),
+        (tool, began, asked): (&Tool, Instant, Option<u64>),
         output: Result<Output, Failure>,
         (mut room, in_flight): (Reservation, InFlightGuard),
     ) -> Reply {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-        let (identity, max) = (caller.identity.fingerprint, caller.identity.client.max_records);
+        let (identity, execution_id) = (caller.identity.fingerprint, room.execution_id());
+        let max = MaxRecords { records: caller.identity.client.max_records, asked };
         let bounded = match output {
             Ok(output) => self.answers.bound(identity, tool, output, max).await,
             Err(failure) => Err(failure),
@@ -170,12 +175,8 @@ impl Guard {
                 (members, false, None)
             }
         };
-        Reply {
-            members,
-            truncated,
-            retry_after,
-            delivery: Box::new(Delivery { room, _in_flight: in_flight, _share: share }),
-        }
+        let delivery = Box::new(Delivery { room, _in_flight: in_flight, _share: share });
+        Reply { members, truncated, retry_after, execution_id, delivery }
     }
 
     pub(super) fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {

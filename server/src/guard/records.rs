@@ -24,6 +24,20 @@ use crate::{
 /// The most bytes of an output whose records are not known.
 const MAX_OPAQUE_BYTES: usize = 256 * 1024;
 
+/// How many records there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxRecords {
+    pub records: u32,
+    /// The limit that was put in for the caller: if there are as many records, there may be more.
+    pub asked: Option<u64>,
+}
+
+impl From<u32> for MaxRecords {
+    fn from(records: u32) -> Self {
+        Self { records, asked: None }
+    }
+}
+
 /// A result within a client's maximum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounded {
@@ -31,7 +45,7 @@ pub struct Bounded {
     pub members: Bytes,
     /// The number of its records; `None` if it is not known.
     pub records: Option<u64>,
-    /// Whether records were left out.
+    /// Whether records were left out, or may have been because of the limit that was put in for the caller.
     pub truncated: bool,
 }
 
@@ -49,6 +63,8 @@ struct Plan {
     /// The ranges of its JSON that are left out.
     cuts: Vec<Range<usize>>,
     truncated: bool,
+    /// Whether there may be more records, because no more were asked for.
+    may_be_more: bool,
     records: Option<u64>,
     /// Whether it is a text and no JSON.
     is_text: bool,
@@ -60,10 +76,11 @@ struct Plan {
 ///
 /// # Errors
 /// Returns an error if the output is not valid or is too large, or if it lacks the list that the tool declares.
-pub fn bound(output: &Output, declared: Option<&Records>, max: u32) -> Result<Bounded, Failure> {
+pub fn bound(output: &Output, declared: Option<&Records>, max: impl Into<MaxRecords>) -> Result<Bounded, Failure> {
+    let max = max.into();
     if let Output::Json(json) = output
         && let Some(complete) = &json.complete
-        && let Some(all) = complete_result(json, complete, declared, max)?
+        && let Some(all) = complete_result(json, complete, declared, max.records)?
     {
         return Ok(all);
     }
@@ -78,7 +95,7 @@ fn complete_result(
     max: u32,
 ) -> Result<Option<Bounded>, Failure> {
     let complete = complete.get_or_init(|| {
-        let plan = Plan::of_json(output, declared, u32::MAX)?;
+        let plan = Plan::of_json(output, declared, u32::MAX.into())?;
         let mut members = Vec::new();
         push_json(output, &plan, &mut members);
         Ok(CompleteResult { members: members.into(), records: plan.records.unwrap_or_default() })
@@ -92,7 +109,8 @@ fn complete_result(
 ///
 /// # Errors
 /// As [`bound`].
-pub fn measure(output: &Output, declared: Option<&Records>, max: u32) -> Result<Measured, Failure> {
+pub fn measure(output: &Output, declared: Option<&Records>, max: impl Into<MaxRecords>) -> Result<Measured, Failure> {
+    let max = max.into();
     let plan = match output {
         Output::Json(output) => Plan::of_json(output, declared, max)?,
         Output::Content(content) => Plan::of_content(content, declared, max)?,
@@ -108,7 +126,11 @@ impl Measured {
     pub fn write(self, output: &Output) -> Bounded {
         let mut members = Vec::with_capacity(self.bytes);
         push(output, &self.plan, &mut members);
-        Bounded { members: members.into(), records: self.plan.records, truncated: self.plan.truncated }
+        Bounded {
+            members: members.into(),
+            records: self.plan.records,
+            truncated: self.plan.truncated || self.plan.may_be_more,
+        }
     }
 }
 
@@ -118,7 +140,7 @@ impl Plan {
         Self { records, ..Self::default() }
     }
 
-    fn of_json(output: &JsonOutput, declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
+    fn of_json(output: &JsonOutput, declared: Option<&Records>, max: MaxRecords) -> Result<Self, Failure> {
         match &output.value {
             Some(_) if output.form == Form::Text => Self::of_text(declared),
             Some(value) => match Self::of_value(value, declared, max) {
@@ -138,7 +160,7 @@ impl Plan {
         }
     }
 
-    fn of_content(content: &Content, declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
+    fn of_content(content: &Content, declared: Option<&Records>, max: MaxRecords) -> Result<Self, Failure> {
         let Content { blocks, structured, is_error } = content;
         match (declared, structured) {
             // An error has no records.
@@ -159,7 +181,7 @@ impl Plan {
         }
     }
 
-    fn of_value(value: &[u8], declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
+    fn of_value(value: &[u8], declared: Option<&Records>, max: MaxRecords) -> Result<Self, Failure> {
         let failure = |refusal| match refusal {
             JsonError::TooManyValues => Failure::TooLarge,
             _ => Failure::Malformed,
@@ -175,26 +197,31 @@ impl Plan {
         }
     }
 
-    fn of_checked(value: Checked<'_>, declared: Option<&Records>, max: u32) -> Result<Self, Failure> {
+    fn of_checked(value: Checked<'_>, declared: Option<&Records>, max: MaxRecords) -> Result<Self, Failure> {
         let Some(declared) = declared else { return Ok(Self::whole(Some(1))) };
         let list = value.pointer(&declared.path).ok_or(Failure::RecordsMissing)?;
         if list.raw() == "null" {
             return Ok(Self::whole(Some(0)));
         }
         let found = list.items().ok_or(Failure::RecordsMissing)?.count() as u64;
-        let kept = usize::try_from(max).unwrap_or(usize::MAX);
-        let Some(rest) = list.after_items(kept) else { return Ok(Self::whole(Some(found))) };
+        let kept = usize::try_from(max.records).unwrap_or(usize::MAX);
+        let Some(rest) = list.after_items(kept) else {
+            let may_be_more = max.asked.is_some_and(|asked| found >= asked);
+            return Ok(Self { may_be_more, ..Self::whole(Some(found)) });
+        };
         let cursor = declared.cursor.as_ref().and_then(|cursor| value.member(cursor));
         let mut cuts: Vec<_> = [Some(rest), cursor].into_iter().flatten().collect();
         cuts.sort_by_key(|cut| (cut.start, Reverse(cut.end)));
-        Ok(Self { cuts, truncated: true, ..Self::whole(Some(u64::from(max))) })
+        Ok(Self { cuts, truncated: true, ..Self::whole(Some(u64::from(max.records))) })
     }
 }
 
 fn push<B: Buffer>(output: &Output, plan: &Plan, out: &mut B) {
     match output {
         Output::Json(output) => push_json(output, plan, out),
-        Output::Content(Content { structured: Some(structured), .. }) if plan.truncated || plan.mended.is_some() => {
+        Output::Content(Content { structured: Some(structured), .. })
+            if plan.truncated || plan.may_be_more || plan.mended.is_some() =>
+        {
             push_value(plan.mended.as_ref().unwrap_or(structured), None, plan, out);
         }
         Output::Content(Content { blocks, structured, is_error }) => {
@@ -223,9 +250,15 @@ fn push_json<B: Buffer>(output: &JsonOutput, plan: &Plan, out: &mut B) {
 fn push_value<B: Buffer>(value: &str, text: Option<&str>, plan: &Plan, out: &mut B) {
     let value = Excerpt::without(value, &plan.cuts);
     // The model must know that it does not see everything.
-    let note = plan.records.filter(|_| plan.truncated).map(|records| {
-        format!("Only the first {records} records are shown: this client may not be given more by one call.")
-    });
+    let note = match (plan.records, plan.truncated, plan.may_be_more) {
+        (Some(records), true, _) => {
+            Some(format!("Only the first {records} records are shown: this client may not be given more by one call."))
+        }
+        (Some(records), false, true) => Some(format!(
+            "Only the first {records} records were asked for, by a limit of this server; there may be more."
+        )),
+        _ => None,
+    };
     let text = text.map_or(Text::Json(value), Text::Plain);
     ToolResult { text, note: note.as_deref(), structured: Some(value), is_error: false }.push(out);
 }

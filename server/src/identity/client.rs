@@ -26,8 +26,6 @@ pub struct Client {
     pub fingerprint: Fingerprint,
     pub tools: HashSet<ToolName>,
     pub max_records: u32,
-    /// `max_records` as JSON.
-    pub max_records_text: String,
     pub allow_write: bool,
     pub limits: ClientLimits,
     suspended: bool,
@@ -74,7 +72,6 @@ impl Client {
             fingerprint: Fingerprint::of(&[client.id.as_str(), &client.uid]),
             tools: client.tools.iter().cloned().collect(),
             max_records: client.max_records_per_query,
-            max_records_text: client.max_records_per_query.to_string(),
             allow_write: client.allow_write,
             limits: ClientLimits::new(client, limits),
             suspended: client.suspended,

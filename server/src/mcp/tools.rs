@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cancellation::Cancellation,
     guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
-    protocol::{era::Era, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
+    protocol::{era::Era, json, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
 };
 
 /// A larger result is a piece of its response; a smaller one is copied into it, which is faster than to send it by itself.
@@ -43,8 +43,9 @@ pub(super) async fn finish(
     let PendingCall { id, era, prepared } = call;
     match guard.call(caller, prepared, cancellation).await {
         Ok(reply) => {
-            let Reply { members, truncated, retry_after, delivery } = reply;
-            result_of(&id, members, (truncated, retry_after), (era, &caller.snapshot.server_info), Some(delivery))
+            let Reply { members, truncated, retry_after, execution_id, delivery } = reply;
+            let meta = Meta { execution_id: Some(&execution_id), truncated, retry_after };
+            result_of(&id, members, meta, (era, &caller.snapshot.server_info), Some(delivery))
         }
         Err(refusal) => refused(&id, refusal, era, &caller.snapshot.server_info),
     }
@@ -55,7 +56,7 @@ fn refused(id: &str, refusal: Refusal, era: Era, server_info: &str) -> Answer {
     match refusal {
         Refusal::InvalidArguments(message) => {
             let members = ToolResult::of_text(&message, true).members().into();
-            result_of(id, members, (false, None), (era, server_info), None)
+            result_of(id, members, Meta::default(), (era, server_info), None)
         }
         refusal => Answer::refusal(refusal, Some(id)),
     }
@@ -92,11 +93,45 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
     Ok(list_of(id, granted.map(|tool| tool.definition.as_str()), request.era, &snapshot.server_info))
 }
 
+/// What this server says beside a result.
+#[derive(Clone, Copy, Default)]
+struct Meta<'a> {
+    execution_id: Option<&'a str>,
+    truncated: bool,
+    /// After how many seconds the backend says that it may be called again.
+    retry_after: Option<u64>,
+}
+
+impl Meta<'_> {
+    /// Appends `_meta`, if there is anything in it.
+    fn push(self, server_info: Option<&str>, out: &mut Vec<u8>) {
+        let execution_id = self.execution_id.map(json::string);
+        let retry_after = self.retry_after.map(|seconds| seconds.to_string());
+        let members = [
+            (SERVER_INFO, server_info),
+            ("portcullis.dev/executionId", execution_id.as_deref()),
+            ("portcullis.dev/truncated", self.truncated.then_some("true")),
+            ("portcullis.dev/retryAfter", retry_after.as_deref()),
+        ];
+        let mut separator = r#","_meta":{"#;
+        for (name, value) in members {
+            let Some(value) = value else { continue };
+            for part in [separator, "\"", name, "\":", value] {
+                out.extend_from_slice(part.as_bytes());
+            }
+            separator = ",";
+        }
+        if separator == "," {
+            out.push(b'}');
+        }
+    }
+}
+
 /// The response with a tool's result, and with what the revision adds to it.
 fn result_of(
     id: &str,
     members: Bytes,
-    (is_truncated, retry_after): (bool, Option<u64>),
+    meta: Meta<'_>,
     (era, server_info): (Era, &str),
     delivery: Option<Box<Delivery>>,
 ) -> Answer {
@@ -113,18 +148,7 @@ fn result_of(
     } else {
         pieces.extend([std::mem::take(&mut response).into(), members]);
     }
-    let meta = [
-        (era == Era::Stateless).then(|| format!(r#""{SERVER_INFO}":{server_info}"#)),
-        is_truncated.then(|| r#""portcullis.dev/truncated":true"#.to_owned()),
-        retry_after.map(|seconds| format!(r#""portcullis.dev/retryAfter":{seconds}"#)),
-    ];
-    for (n, member) in meta.iter().flatten().enumerate() {
-        response.extend_from_slice(if n == 0 { br#","_meta":{"# } else { b"," });
-        response.extend_from_slice(member.as_bytes());
-    }
-    if meta.iter().any(Option::is_some) {
-        response.push(b'}');
-    }
+    meta.push((era == Era::Stateless).then_some(server_info), &mut response);
     response.extend_from_slice(b"}}");
     pieces.push(response.into());
     Answer::Result { response: pieces, session: None, delivery }

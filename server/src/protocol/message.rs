@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use portcullis_crds::schema::Number;
+
 use super::strict::{Json, Node};
 
 /// A request, or, without an id, a notification.
@@ -55,6 +57,7 @@ impl<'a> Message<'a> {
                 },
                 "params" => match value.value {
                     Json::Object(_) => params = Some(value),
+                    Json::Null => {}
                     _ => why = Some("`params` must be an object"),
                 },
                 "result" | "error" => is_response = true,
@@ -90,8 +93,9 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Whether a number is an integer by its value, such as `1.0`.
 fn is_integer(digits: &str) -> bool {
-    !digits.contains(['.', 'e', 'E'])
+    !digits.contains(['.', 'e', 'E']) || Number::parse(digits).is_some_and(Number::is_integer)
 }
 
 #[cfg(test)]
@@ -104,6 +108,8 @@ mod tests {
         for (text, id) in [
             (r#"{"jsonrpc":"2.0","id":"a\u0062","method":"ping"}"#, Some(r#""a\u0062""#)),
             (r#"{"jsonrpc":"2.0","id":12345678901234567890123,"method":"ping"}"#, Some("12345678901234567890123")),
+            (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping","params":null}"#, Some("1.0")),
+            (r#"{"jsonrpc":"2.0","id":1e3,"method":"ping"}"#, Some("1e3")),
             (r#"{"jsonrpc":"2.0","method":"notifications/initialized","other":1}"#, None),
         ] {
             let message = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap();

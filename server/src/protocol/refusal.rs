@@ -114,10 +114,11 @@ impl Refusal {
         }
     }
 
-    /// The JSON-RPC response. `id` is the id of the request, as it was written.
+    /// The JSON-RPC response. `id` is the id of the request, as it was written, if it could be read.
     pub fn response(&self, id: Option<&str>) -> String {
         let code = self.code();
-        let id = id.unwrap_or("null");
+        // Without an id it is left out: MCP, unlike JSON-RPC, has no null there, and clients fail to read one.
+        let id = id.map_or(String::new(), |id| format!(r#""id":{id},"#));
         let message = json::string(&self.message());
         let data = match self {
             Self::UnsupportedVersion { requested } => {
@@ -126,7 +127,7 @@ impl Refusal {
             }
             _ => String::new(),
         };
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}{data}}}}}"#)
+        format!(r#"{{"jsonrpc":"2.0",{id}"error":{{"code":{code},"message":{message}{data}}}}}"#)
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
         );
         assert_eq!(
             Refusal::UnsupportedVersion { requested: "1\"".into() }.response(None),
-            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"requested":"1\""}}}"#
+            r#"{"jsonrpc":"2.0","error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"requested":"1\""}}}"#
         );
         assert_eq!(
             Refusal::ToolDenied { name: "a'\u{1}".into() }.response(Some("1")),

@@ -32,6 +32,8 @@ use crate::{
 
 /// The path, and the route that audit records name.
 pub const PATH: &str = "/mcp";
+/// The same, as people configure it.
+pub const PATH_WITH_SLASH: &str = "/mcp/";
 const SESSION: &str = "mcp-session-id";
 /// The size up to which a request is read at once, in bytes.
 const SMALL: usize = 8 * 1024;

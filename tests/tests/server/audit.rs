@@ -178,7 +178,7 @@ async fn a_record_has_every_documented_field() {
     let backend = backend().await;
     let policy = parsed(&document(&backend.url()));
     let server = TestServer::start(&policy, &keys()).await.unwrap();
-    server.call(AGENT, "find", json!({"query": "works", "limit": 3})).await.unwrap();
+    let found = server.call(AGENT, "find", json!({"query": "works", "limit": 3})).await.unwrap();
     let start = server.log.event("tool_call_start", PATIENCE).await.unwrap();
     let end = server.log.event("tool_call_success", PATIENCE).await.unwrap();
     let success = server.log.event("auth_success", PATIENCE).await.unwrap();
@@ -195,6 +195,7 @@ async fn a_record_has_every_documented_field() {
             "keyId": key_id, "toolName": "find", "recordsReturned": 1})
     );
     assert_eq!(start["executionId"], end["executionId"]);
+    assert_eq!(found.json()["result"]["_meta"]["portcullis.dev/executionId"], start["executionId"]);
     assert_eq!(start["argsDigest"].as_str().map(str::len), Some(64));
     assert_eq!(
         without(&success, &["time", "seq", "instance"]),

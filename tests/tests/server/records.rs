@@ -27,9 +27,8 @@ async fn a_limit_is_added_if_absent_and_lowered_if_it_is_above_the_maximum() {
         (AGENT, Some(json!(10)), 10),
         (AGENT, Some(json!(11)), 10),
         (AGENT, Some(json!(500)), 10),
-        // Lowered before the schema is checked, so that a limit above the schema's maximum is not an error.
-        (AGENT, Some(json!(100_000)), 10),
-        (AGENT, Some(json!(1e300)), 10),
+        (AGENT, Some(json!(5e2)), 10),
+        (AGENT, Some(json!(null)), 10),
         (READER, None, 100),
         (READER, Some(json!(99)), 99),
     ] {
@@ -42,7 +41,7 @@ async fn a_limit_is_added_if_absent_and_lowered_if_it_is_above_the_maximum() {
         let targets: Vec<String> = backend.take().into_iter().map(|request| request.target).collect();
         assert_eq!(targets, [format!("/contacts?limit={sent}&q=x")], "{limit:?}");
     }
-    for limit in [json!(0), json!(-1), json!("10"), json!("all"), json!(1.5), json!(null), json!([10])] {
+    for limit in [json!(0), json!(-1), json!("10"), json!("all"), json!(1.5), json!(501), json!(1e300), json!([10])] {
         let found = server.call(AGENT, "find", json!({"query": "x", "limit": limit})).await.unwrap();
         assert!(tool_text(&found).starts_with("Invalid arguments: `/limit` must"), "{limit}: {}", found.text());
     }
@@ -70,6 +69,27 @@ async fn a_response_with_too_many_records_is_truncated_and_says_so() {
     let result = json!({"content": [{"type": "text", "text": all.to_string()}], "structuredContent": all,
         "isError": false});
     assert_eq!(found.to_value(), response(200, rpc_result(result)), "below the maximum nothing is left out");
+}
+
+#[tokio::test]
+async fn a_limit_that_was_put_in_is_said_if_there_may_be_more() {
+    let backend = backend(10).await;
+    let server = start(&document(&backend.url())).await;
+    let all = json!({"items": (0..10).map(record).collect::<Vec<_>>(), "next": "page-2", "total": 10});
+    let text = json!({"type": "text", "text": all.to_string()});
+    let note = "Only the first 10 records were asked for, by a limit of this server; there may be more.";
+    let said = json!({"content": [text, {"type": "text", "text": note}], "structuredContent": all, "isError": false,
+        "_meta": {"portcullis.dev/truncated": true}});
+    let whole = json!({"content": [text], "structuredContent": all, "isError": false});
+    for (key, arguments, expected) in [
+        (AGENT, json!({"query": "x"}), &said),
+        (AGENT, json!({"query": "x", "limit": 50}), &said),
+        (AGENT, json!({"query": "x", "limit": 10}), &whole),
+        (READER, json!({"query": "x"}), &whole),
+    ] {
+        let found = server.call(key, "find", arguments.clone()).await.unwrap();
+        assert_eq!(found.to_value(), response(200, rpc_result(expected.clone())), "{arguments}");
+    }
 }
 
 #[tokio::test]

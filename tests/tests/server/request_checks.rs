@@ -124,7 +124,15 @@ async fn a_wrong_request_line_or_header_has_a_status_of_its_own() {
             ("an unknown method", good().method("BREW"), not_allowed()),
             ("GET of a stream", Request::get("/mcp").with("Accept", "text/event-stream"), not_allowed()),
             ("the root", good().target("/"), not_found()),
-            ("a path below", good().target("/mcp/"), not_found()),
+            (
+                "a slash behind the path",
+                good().target("/mcp/"),
+                response(
+                    400,
+                    json!({"jsonrpc": "2.0", "error": {"code": -32700, "message": "Invalid JSON: the body must be one JSON value (RFC 8259)"}}),
+                ),
+            ),
+            ("a path below", good().target("/mcp/x"), not_found()),
             ("a path in other letters", good().target("/MCP"), not_found()),
             ("another transport's path", Request::get("/sse"), not_found()),
             ("a foreign host", good().replacing("Host", "evil.example"), misdirected()),

@@ -17,7 +17,7 @@ fn json_output(value: &'static str) -> Output {
 }
 
 fn trimmed(value: &str, path: &str, max: u32) -> Result<(String, u64, bool), Failure> {
-    let plan = Plan::of_value(value.as_bytes(), Some(&declared(path)), max)?;
+    let plan = Plan::of_value(value.as_bytes(), Some(&declared(path)), max.into())?;
     let mut json = String::new();
     Excerpt::without(value, &plan.cuts).push(&mut json);
     Ok((json, plan.records.unwrap(), plan.truncated))
@@ -42,7 +42,7 @@ fn records_over_the_maximum_and_the_cursor_are_left_out() {
 fn a_cut_leaves_no_comma_and_nothing_of_what_contains_it() {
     let cut = |value: &str, path: &str, cursor: &str, max| {
         let declared = Records { path: path.into(), cursor: Some(cursor.into()), limit: None };
-        let plan = Plan::of_value(value.as_bytes(), Some(&declared), max).unwrap();
+        let plan = Plan::of_value(value.as_bytes(), Some(&declared), MaxRecords::from(max)).unwrap();
         let mut json = String::new();
         Excerpt::without(value, &plan.cuts).push(&mut json);
         json
