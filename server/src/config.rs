@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod accepted;
+mod definition;
 mod document;
 #[cfg(test)]
 pub mod fixtures;
@@ -20,6 +21,7 @@ mod store;
 mod tool;
 mod watch;
 
+pub use definition::Definition;
 pub use document::{Change, Refused, SETTLED_AFTER};
 pub use loader::{Reload, StoreSettings};
 pub use parts::RefusedParts;

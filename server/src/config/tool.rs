@@ -8,15 +8,16 @@ use portcullis_crds::{
     contract::{self, Effect},
     schema::{InputSchema, WholeNumbers},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::definition::Definition;
 use crate::{
     audit::arguments::Declared,
     backend::ToolWork,
     fingerprint::Fingerprint,
     limiter::Rate,
     metrics::{Metrics, ToolMetrics},
-    protocol::{json, param_header::ParamHeader},
+    protocol::param_header::ParamHeader,
 };
 
 /// A tool of the policy in force.
@@ -38,8 +39,8 @@ pub struct Tool {
     /// What may be recorded of its arguments.
     pub declared: Declared,
     pub metrics: ToolMetrics,
-    /// Its entry in `tools/list`, as JSON.
-    pub definition: String,
+    /// Its entry in `tools/list`.
+    pub definition: Definition,
 }
 
 /// Where the records are in the output.
@@ -70,6 +71,7 @@ impl Tool {
         let schema = &tool.input_schema.0;
         // `type: object` alone, which arguments always are.
         let is_any_object = schema.len() == 1;
+        let records = tool.records.as_ref().map(|records| Records::new(records, &checked.schema));
         Self {
             name: tool.name.clone(),
             fingerprint: Fingerprint::of(&[tool.name.as_str()]),
@@ -79,11 +81,11 @@ impl Tool {
             schema: (!is_any_object).then(|| checked.schema.clone()),
             absent_if_null: checked.schema.absent_if_null(),
             param_headers: ParamHeader::declared(schema),
-            records: tool.records.as_ref().map(|records| Records::new(records, &checked.schema)),
             work,
             declared: declared(tool, &checked.recorded),
             metrics: metrics.tool(tool.name.as_str()),
-            definition: definition(tool),
+            definition: Definition::new(tool, records.as_ref().and_then(|records| records.limit.as_ref())),
+            records,
         }
     }
 }
@@ -100,17 +102,4 @@ fn declared(tool: &contract::Tool, recorded: &[String]) -> Declared {
     let names = tool.input_schema.0.get("properties").and_then(Value::as_object);
     let values = recorded.iter().map(String::as_str);
     Declared::new(names.into_iter().flat_map(|names| names.keys().map(String::as_str)), values)
-}
-
-fn definition(tool: &contract::Tool) -> String {
-    let mut definition = json!({
-        "name": tool.name.as_str(),
-        "description": tool.description,
-        "inputSchema": tool.input_schema.0,
-        "annotations": {"readOnlyHint": tool.effect() == Effect::Read},
-    });
-    if let Some(title) = &tool.title {
-        definition["title"] = title.as_str().into();
-    }
-    json::value(&definition)
 }

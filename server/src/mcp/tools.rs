@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cancellation::Cancellation,
+    config::Definition,
     guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
     protocol::{era::Era, json, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
 };
@@ -90,7 +91,8 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
     // Written for each request: copying it costs as much as sending it, and cached lists would add up with the clients.
     let Caller { snapshot, identity, .. } = caller;
     let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
-    Ok(list_of(id, granted.map(|tool| tool.definition.as_str()), request.era, &snapshot.server_info))
+    let definitions = granted.map(|tool| &tool.definition);
+    Ok(list_of(id, definitions, identity.client.max_records, request.era, &snapshot.server_info))
 }
 
 /// What this server says beside a result.
@@ -156,8 +158,14 @@ fn result_of(
 
 /// The response with a list of tools, each as JSON. Clients may not cache it (`ttlMs` 0): a change of the policy is in force at
 /// once, and has to show at once.
-fn list_of<'a>(id: &str, definitions: impl Iterator<Item = &'a str> + Clone, era: Era, server_info: &str) -> Answer {
-    let length: usize = definitions.clone().map(|definition| definition.len() + 1).sum();
+fn list_of<'a>(
+    id: &str,
+    definitions: impl Iterator<Item = &'a Definition> + Clone,
+    max_records: u32,
+    era: Era,
+    server_info: &str,
+) -> Answer {
+    let length: usize = definitions.clone().map(|definition| definition.most_bytes() + 1).sum();
     let mut response = begin_result(id, length + server_info.len() + 160);
     response.push_str(match era {
         Era::Handshake => r#"{"tools":["#,
@@ -167,7 +175,7 @@ fn list_of<'a>(id: &str, definitions: impl Iterator<Item = &'a str> + Clone, era
         if n > 0 {
             response.push(',');
         }
-        response.push_str(definition);
+        definition.push(max_records, &mut response);
     }
     response.push(']');
     if era == Era::Stateless {
