@@ -103,33 +103,35 @@ impl Response {
         message::header(&self.headers, name)
     }
 
-    /// The body as JSON, or as a JSON string if it is not JSON, so that an assertion can show it.
+    /// The body as JSON without the id of a call, or as a JSON string if it is not JSON, so that an assertion can show it.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::from(self.text()))
+        foreseen(serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::from(self.text())))
     }
 
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Everything that a test can foresee as one value: the status, the headers except `date` and `content-length`, the body
-    /// without the id of a call.
+    /// Everything that a test can foresee as one value: the status, the headers except `date` and `content-length`, the body.
     pub fn to_value(&self) -> Value {
         let foreseen = |name: &str| name != "date" && name != "content-length";
         let headers = self.headers.iter().filter(|(name, _)| foreseen(name));
         let headers: Map<String, Value> =
             headers.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-        let mut body = self.json();
-        // It differs from call to call; `_meta` is compared where there is anything else in it.
-        if let Some(Value::Object(result)) = body.get_mut("result")
-            && let Some(Value::Object(meta)) = result.get_mut("_meta")
-            && meta.remove("portcullis.dev/executionId").is_some()
-            && meta.is_empty()
-        {
-            result.remove("_meta");
-        }
-        json!({"status": self.status, "headers": headers, "body": body})
+        json!({"status": self.status, "headers": headers, "body": self.json()})
     }
+}
+
+/// A response without the id of its call, which differs from call to call; and without `_meta`, if there is nothing else in it.
+pub fn foreseen(mut response: Value) -> Value {
+    if let Some(Value::Object(result)) = response.get_mut("result")
+        && let Some(Value::Object(meta)) = result.get_mut("_meta")
+        && meta.remove("portcullis.dev/executionId").is_some()
+        && meta.is_empty()
+    {
+        result.remove("_meta");
+    }
+    response
 }
 
 /// Sends a request on a connection of its own.

@@ -195,7 +195,8 @@ async fn a_record_has_every_documented_field() {
             "keyId": key_id, "toolName": "find", "recordsReturned": 1})
     );
     assert_eq!(start["executionId"], end["executionId"]);
-    assert_eq!(found.json()["result"]["_meta"]["portcullis.dev/executionId"], start["executionId"]);
+    let found: Value = serde_json::from_slice(&found.body).unwrap();
+    assert_eq!(found["result"]["_meta"]["portcullis.dev/executionId"], start["executionId"]);
     assert_eq!(start["argsDigest"].as_str().map(str::len), Some(64));
     assert_eq!(
         without(&success, &["time", "seq", "instance"]),

@@ -1,5 +1,6 @@
 //! HTTP/2 without TLS, by prior knowledge: the responses of HTTP/1.1, and bounds of its own.
 
+use portcullis_tests::http::foreseen;
 use portcullis_tests::server::{TestServer, rpc};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ fn echo(text: &str) -> Value {
 
 async fn status_and_body(response: Response) -> (u16, Value) {
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
-    (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+    (response.status().as_u16(), foreseen(response.json().await.unwrap_or(Value::Null)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

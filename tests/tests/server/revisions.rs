@@ -77,7 +77,7 @@ fn stateless_echo() -> Request {
 async fn result(server: &TestServer, request: &Request) -> Value {
     let found = server.send(request).await.unwrap();
     assert_eq!((found.status, found.header("mcp-session-id")), (200, None), "{}", found.text());
-    found.to_value()["body"]["result"].clone()
+    found.json()["result"].clone()
 }
 
 #[tokio::test]
