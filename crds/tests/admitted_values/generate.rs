@@ -94,8 +94,25 @@ fn any_of(schema: &Value) -> BoxedStrategy<Value> {
             prop::collection::vec(admitted(&schema["items"]), least..=most.max(least)).prop_map(Value::from).boxed()
         }
         Some("object") => object(schema),
+        None if schema["x-kubernetes-preserve-unknown-fields"] == true => anything(),
         other => panic!("the generator must know {other:?}: {schema}"),
     }
+}
+
+/// Values of every type, which a schema without a type admits.
+fn anything() -> BoxedStrategy<Value> {
+    let deep = (0..60).fold(json!("{a}"), |inner, n| if n % 2 == 0 { json!([inner]) } else { json!({"a": inner}) });
+    sample::select(vec![
+        json!(true),
+        json!(-1),
+        json!(1.5e300),
+        json!(u64::MAX),
+        json!(""),
+        json!("{"),
+        json!([null]),
+        deep,
+    ])
+    .boxed()
 }
 
 fn integer(schema: &Value) -> BoxedStrategy<Value> {
