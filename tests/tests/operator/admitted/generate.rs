@@ -21,9 +21,16 @@ pub fn complete(kind: &str) -> Value {
                     "inputSchema": {"type": "object", "properties": {
                         "kind": {"type": "string", "enum": ["a", "b"]}, "limit": {"type": "integer"}, "id": {"type": "string"},
                     }, "required": ["id"]},
-                    "http": {"method": "POST", "path": "/find/{id}", "query": {"limit": "{limit}"}, "body": {"kind": "{kind}"}},
+                    "http": {"method": "POST", "path": "/find/{id}", "query": {"limit": "{limit}"}, "body": {"kind": "{kind}"},
+                        "encodedSlashes": ["id"]},
                     "records": {"path": "/items", "cursorPath": "/next", "limitArgument": "limit"},
                 },
+                {"name": "send", "description": "Sends.", "backend": "crm-api", "inputSchema": {"type": "object", "properties": {"tags": {"type": "array"}}},
+                 "http": {"method": "POST", "path": "/send", "form": {"tags": "{tags}"}, "styles": {"tags": "Comma"}}},
+                {"name": "upload", "description": "Uploads.", "backend": "crm-api", "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
+                 "http": {"method": "POST", "path": "/upload", "multipart": [
+                     {"name": "file", "value": "{text}", "filename": "a.txt", "contentType": "text/plain"},
+                 ]}},
                 {"name": "ping", "description": "Answers.", "backend": "fixed",
                  "static": {"text": "pong", "structuredContent": {"answer": null}}},
             ],
