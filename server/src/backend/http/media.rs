@@ -48,16 +48,18 @@ pub fn readable(text: &[u8], media: Media, max: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let text = text.trim_start();
     let is_page = media == Media::Html || ["<!doctype html", "<html"].iter().any(|tag| begins(text, tag));
-    let text = if is_page { visible(text) } else { text.to_owned() };
+    let text = if is_page { visible(text, max) } else { text.to_owned() };
     text[..text.floor_char_boundary(max)].trim().to_owned()
 }
 
-/// The text between the tags of a page, with its white space collapsed.
-fn visible(page: &str) -> String {
+/// The beginning of the text between the tags of a page, with its white space collapsed: all of it, or more than `max` bytes.
+fn visible(page: &str, max: usize) -> String {
     let mut words = String::new();
     let mut rest = page;
-    while let Some((text, tag)) = rest.split_once('<') {
-        push_words(&mut words, text);
+    while words.len() <= max
+        && let Some((text, tag)) = rest.split_once('<')
+    {
+        push_words(&mut words, text, max);
         let hidden = ["script", "style", "svg"].into_iter().find(|name| begins(tag, name));
         let end = match hidden {
             Some(name) => tag
@@ -71,12 +73,15 @@ fn visible(page: &str) -> String {
         };
         rest = end.split_once('>').map_or("", |(_, rest)| rest);
     }
-    push_words(&mut words, rest);
+    push_words(&mut words, rest, max);
     words
 }
 
-fn push_words(words: &mut String, text: &str) {
+fn push_words(words: &mut String, text: &str, max: usize) {
     for word in text.split_whitespace() {
+        if words.len() > max {
+            return;
+        }
         if !words.is_empty() {
             words.push(' ');
         }
@@ -133,5 +138,8 @@ mod tests {
             assert_eq!(readable(text.as_bytes(), media, 1_000), shown, "{text}");
         }
         assert_eq!(readable("éé".as_bytes(), Media::Text, 3), "é");
+        for text in ["a ".repeat(100), "<p>a</p>".repeat(100)] {
+            assert_eq!(readable(text.as_bytes(), Media::Html, 5), "a a a");
+        }
     }
 }
