@@ -81,7 +81,9 @@ impl Instance {
     pub(super) const ROOT: ItemId = 0;
 
     pub fn new<J: Json>(value: &J) -> Self {
-        let mut instance = Self { items: vec![NULL], text: String::new() };
+        // Room for what most calls send.
+        let mut instance = Self { items: Vec::with_capacity(16), text: String::with_capacity(128) };
+        instance.items.push(NULL);
         instance.fill(Self::ROOT, value);
         instance
     }

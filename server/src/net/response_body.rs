@@ -120,12 +120,13 @@ impl Account {
 
 impl ResponseBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::pieces([bytes.into()])
+        Self::pieces(vec![bytes.into()])
     }
 
     /// A body of several pieces, so that large ones need not be copied together.
-    pub fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        Self::new(Kind::Whole(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()))
+    pub fn pieces(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        Self::new(Kind::Whole(pieces.into()))
     }
 
     /// A stream with its place among those that are open, which is given back when the stream was written or given up.

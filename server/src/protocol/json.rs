@@ -7,16 +7,14 @@ pub trait Buffer {
     fn push_text(&mut self, text: &str);
 
     /// Appends what is between the quotes of a JSON string.
-    fn push_escaped(&mut self, text: &str) {
-        let mut plain = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if let Some(escape) = escape(byte) {
-                self.push_text(&text[plain..at]);
-                self.push_text(escape);
-                plain = at + 1;
-            }
+    fn push_escaped(&mut self, mut text: &str) {
+        loop {
+            let at = plain(text.as_bytes());
+            self.push_text(&text[..at]);
+            let Some(escape) = text.as_bytes().get(at).and_then(|byte| escape(*byte)) else { return };
+            self.push_text(escape);
+            text = &text[at + 1..];
         }
-        self.push_text(&text[plain..]);
     }
 }
 
@@ -40,10 +38,6 @@ impl Buffer for Count {
     fn push_text(&mut self, text: &str) {
         self.0 += text.len();
     }
-
-    fn push_escaped(&mut self, text: &str) {
-        self.0 += text.bytes().map(|byte| escape(byte).map_or(1, str::len)).sum::<usize>();
-    }
 }
 
 /// The escapes of U+0000 to U+001F, which no JSON string may contain as they are.
@@ -54,6 +48,24 @@ const CONTROLS: [&str; 32] = [
     "\\u0010", "\\u0011", "\\u0012", "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017",
     "\\u0018", "\\u0019", "\\u001a", "\\u001b", "\\u001c", "\\u001d", "\\u001e", "\\u001f",
 ];
+
+/// How many bytes from the first one on a JSON string may contain as they are (RFC 8259, section 7): eight are looked at at once.
+pub fn plain(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    // The highest bit of each byte that is less than `EACH * n` for n up to 128; above such a byte, bits mean nothing.
+    let below = |word: u64, least: u8| word.wrapping_sub(EACH * u64::from(least)) & !word & (EACH << 7);
+    let is = |word: u64, byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let special = below(word, 0x20) | is(word, b'"') | is(word, b'\\');
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|byte| escape(**byte).is_none()).count()
+}
 
 /// Appends a JSON string, including its quotes (RFC 8259, section 7).
 pub fn push_string<B: Buffer>(out: &mut B, text: &str) {
@@ -201,6 +213,12 @@ mod tests {
         }
 
         #[test]
+        fn plain_bytes_end_at_the_first_that_is_escaped(bytes in proptest::collection::vec(bytes_to_escape(), 0..40)) {
+            let first = bytes.iter().position(|byte| escape(*byte).is_some());
+            prop_assert_eq!(plain(&bytes), first.unwrap_or(bytes.len()));
+        }
+
+        #[test]
         fn any_number_reads_back(number in any::<u64>(), fraction in 0..1_000_u32) {
             let mut bytes = Vec::new();
             push_number(&mut bytes, number);
@@ -208,6 +226,11 @@ mod tests {
             push_fraction(&mut bytes, fraction, 3);
             prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("{number}.{fraction:03}"));
         }
+    }
+
+    /// Mostly plain, and everything that is next to a byte that is escaped.
+    fn bytes_to_escape() -> impl Strategy<Value = u8> {
+        prop_oneof![30 => 0x20..=0xff_u8, 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0..0x22_u8, 1 => any::<u8>()]
     }
 
     #[test]

@@ -10,11 +10,11 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A response with a JSON body.
 pub fn json(status: StatusCode, body: Bytes) -> Response<ResponseBody> {
-    json_pieces(status, [body])
+    json_pieces(status, vec![body])
 }
 
 /// The same, of pieces.
-pub fn json_pieces(status: StatusCode, pieces: impl IntoIterator<Item = Bytes>) -> Response<ResponseBody> {
+pub fn json_pieces(status: StatusCode, pieces: Vec<Bytes>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::pieces(pieces));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);

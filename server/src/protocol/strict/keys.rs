@@ -56,6 +56,10 @@ impl<'a> Keys<'a> {
         if let Some((equal, _)) = self.few[object.from..].iter_mut().find(|(_, other)| other == unescaped) {
             return Err(place_of(text, std::mem::replace(equal, key)));
         }
+        if self.few.capacity() == 0 {
+            // Those of most messages.
+            self.few.reserve_exact(12);
+        }
         self.few.push((key, unescaped.clone()));
         if self.few.len() - object.from > FEW {
             let mut many = HashTable::new();

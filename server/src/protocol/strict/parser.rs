@@ -4,6 +4,7 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use super::{JsonError, MAX_DEPTH, keys::Keys, mend::Mends};
+use crate::protocol::json::plain;
 
 /// What is kept of the values that are read.
 pub(super) trait Keep<'a> {
@@ -291,8 +292,7 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
     }
 
     fn skip_plain(&mut self) {
-        let rest = &self.bytes[self.at..];
-        self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
+        self.at += plain(&self.bytes[self.at..]);
     }
 
     /// Reads an escape after its backslash.
