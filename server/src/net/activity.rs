@@ -28,6 +28,8 @@ pub(super) struct Activity {
     has_read: AtomicBool,
     /// On HTTP/2 bytes may be read at any time, and need not belong to a request.
     is_http2: AtomicBool,
+    /// Whether a peer of HTTP/1 cancels the request in flight by closing its direction of the connection.
+    is_cancelled_by_closing: AtomicBool,
     /// The answers that wait for the peer, by the numbers of their requests: all of HTTP/2, and those of HTTP/1 that are sent in
     /// pieces.
     unread: Mutex<HashMap<u64, Unread>>,
@@ -151,6 +153,20 @@ impl Activity {
             self.is_http2.store(true, Relaxed);
         }
         RequestInFlight { activity: self.clone(), number, is_http2, waits: false }
+    }
+
+    /// What it means for the request that has just begun on HTTP/1 if its peer closes its direction of the connection.
+    pub(super) fn cancelled_by_closing(&self, is_cancelled: bool) {
+        self.is_cancelled_by_closing.store(is_cancelled, Relaxed);
+    }
+
+    pub(super) fn is_cancelled_by_closing(&self) -> bool {
+        self.is_cancelled_by_closing.load(Relaxed)
+    }
+
+    /// Whether a request of HTTP/1 is in flight.
+    pub(super) fn is_answering_http1(&self) -> bool {
+        !self.is_http2.load(Relaxed) && self.begun.load(Relaxed) != self.ended.load(Relaxed)
     }
 
     /// Asks the connection to tell its peer that there will be no further request on it.

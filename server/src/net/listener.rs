@@ -1,6 +1,12 @@
 //! Where connections come from: a socket, a TLS port, or anything else that gives byte streams.
 
-use std::{future::Future, io, net::SocketAddr, num::NonZeroU32};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    num::NonZeroU32,
+    task::{Context, Poll},
+};
 
 use socket2::SockRef;
 use tokio::{
@@ -8,7 +14,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::ConnectionFacts;
+use super::{
+    ConnectionFacts,
+    hangup::{self, Hangup},
+};
 
 /// Accepts connections.
 pub trait Listener: Send {
@@ -26,6 +35,16 @@ pub trait Listener: Send {
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Whether the system has received bytes that were not read yet, of which the runtime may not have heard.
     fn has_unread(&self) -> bool;
+
+    /// Waits until the peer closes something, without reading. If there are bytes meanwhile, `hides` is set: from then on only
+    /// [`Stream::read_now`] reads them.
+    fn poll_hangup(&mut self, cx: &mut Context<'_>, hides: &mut bool) -> Poll<Hangup>;
+
+    /// Reads what the system has received.
+    ///
+    /// # Errors
+    /// Returns [`WouldBlock`](io::ErrorKind::WouldBlock) if that is nothing, or the error of the connection.
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
 /// A connection that was accepted. It is established in a task of its own, within [`Bounds::handshake`](super::Bounds).
@@ -61,6 +80,14 @@ const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX as u32).expect("it must not
 impl Stream for TcpStream {
     fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+
+    fn poll_hangup(&mut self, cx: &mut Context<'_>, hides: &mut bool) -> Poll<Hangup> {
+        hangup::poll_tcp(self, cx, hides)
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        hangup::read_now(self, buffer)
     }
 }
 

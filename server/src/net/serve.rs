@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use tokio::time::Instant;
@@ -26,12 +26,19 @@ use crate::fingerprint::Fingerprint;
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a request. The future is dropped if the caller disconnects before the answer.
+    /// Answers a request. The future is dropped if the caller disconnects before the answer: if its connection breaks or is reset, and
+    /// on HTTP/1 as [`Handler::is_cancelled_by_closing`] says.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         connection: &ConnectionFacts,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
+
+    /// Whether a caller of HTTP/1 cancels a request with these headers by closing its direction of the connection, or is answered
+    /// nevertheless.
+    fn is_cancelled_by_closing(&self, _headers: &HeaderMap) -> bool {
+        false
+    }
 
     /// What is sent instead of an answer for which there is no room.
     fn overloaded(&self) -> Response<ResponseBody>;
@@ -114,8 +121,8 @@ fn builder(bounds: &Bounds, streams: u32) -> Builder<Streams> {
     // A peer may open as many as usual before it reads how few there may be; those that are refused have not begun.
     let refused = usize::try_from(bounds.streams.saturating_sub(streams)).unwrap_or(usize::MAX);
     let mut builder = Builder::new(Streams);
-    // Answers are small: copied behind their head they take one write, which is faster than a vectored one.
-    builder.http1().max_buf_size(bounds.header_block).header_read_timeout(None).writev(false);
+    // The socket notices that the peer has closed its direction. Answers are small: copied behind their head they take one write, which is faster than a vectored one.
+    builder.http1().max_buf_size(bounds.header_block).header_read_timeout(None).writev(false).half_close(true);
     builder
         .http2()
         .max_concurrent_streams(streams)
@@ -167,6 +174,9 @@ impl<H: Handler> Connection<H> {
         let peer = Fingerprint::of(&[&self.slot.peer().to_string()]);
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = activity.begin(request.version() == Version::HTTP_2);
+            if !in_flight.is_http2 {
+                activity.cancelled_by_closing(self.handler.is_cancelled_by_closing(request.headers()));
+            }
             let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
             async move {
                 let mut response = handler.clone().handle(request, &facts).await;

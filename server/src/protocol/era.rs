@@ -8,7 +8,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    headers::{HeaderError, RequestHeaders},
+    headers::{Header, HeaderError, RequestHeaders},
     message::Message,
     refusal::Refusal,
 };
@@ -43,6 +43,12 @@ impl Version {
     pub fn parse(text: &str) -> Option<Self> {
         [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25].into_iter().find(|version| version.as_str() == text)
     }
+}
+
+/// Whether a caller cancels its request by closing its side of the connection: only in 2026-07-28 (Streamable HTTP, Cancellation),
+/// whose requests name it in their header.
+pub fn is_cancelled_by_closing(headers: &dyn RequestHeaders) -> bool {
+    matches!(headers.get(VERSION_HEADER), Header::Once(version) if version.trim_ascii() == STATELESS.as_bytes())
 }
 
 /// A group of revisions that are served alike.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     health::Health,
     net::{self, ConnectionFacts, ResponseBody},
+    protocol::era,
 };
 
 /// The port that MCP and `/health` are served on.
@@ -36,6 +37,10 @@ impl net::Handler for MainPort {
             health::PATH => self.health(request).await,
             _ => error::refuse(HttpRefusal::UnknownPath),
         }
+    }
+
+    fn is_cancelled_by_closing(&self, headers: &HeaderMap) -> bool {
+        era::is_cancelled_by_closing(headers)
     }
 
     fn overloaded(&self) -> Response<ResponseBody> {

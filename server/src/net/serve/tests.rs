@@ -5,6 +5,7 @@
 
 mod closing;
 mod connections;
+mod hangup;
 mod http2;
 mod listeners;
 mod neighbours;
@@ -188,6 +189,10 @@ impl Handler for Answers {
         }
         response.body_mut().counted();
         response
+    }
+
+    fn is_cancelled_by_closing(&self, headers: &HeaderMap) -> bool {
+        headers.contains_key("closing")
     }
 
     fn overloaded(&self) -> Response<ResponseBody> {

@@ -1,41 +1,99 @@
 //! Connections that are not TCP, and connections that have to be established first.
 
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
 use super::*;
+use crate::net::Hangup;
+
+const READ_AHEAD: usize = 16 * 1024;
 
 /// Accepts the ends of pipes.
 pub(super) struct Pipes(pub mpsc::Receiver<DuplexStream>);
 
 /// A pipe whose peer begins with one byte, which becomes the last part of its address.
-pub(super) struct Pipe(DuplexStream);
+pub(super) struct NewPipe(DuplexStream);
+
+/// One that is established. What a peer closes is found by reading ahead, which has a bound.
+pub(super) struct Pipe {
+    stream: DuplexStream,
+    ahead: Vec<u8>,
+    is_closed: bool,
+}
 
 impl Listener for Pipes {
-    type Accepted = Pipe;
+    type Accepted = NewPipe;
 
-    async fn accept(&mut self) -> io::Result<Pipe> {
+    async fn accept(&mut self) -> io::Result<NewPipe> {
         match self.0.recv().await {
-            Some(pipe) => Ok(Pipe(pipe)),
+            Some(pipe) => Ok(NewPipe(pipe)),
             None => std::future::pending().await,
         }
     }
 }
 
-impl Stream for DuplexStream {
+impl Stream for Pipe {
     fn has_unread(&self) -> bool {
         // The runtime hears of all bytes of a pipe.
         false
     }
+
+    fn poll_hangup(&mut self, cx: &mut Context<'_>, _: &mut bool) -> Poll<Hangup> {
+        while !self.is_closed {
+            let mut buffer = [0; 256];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            if self.ahead.len() >= READ_AHEAD {
+                return Poll::Pending;
+            }
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            self.is_closed = read.is_err() || buffer.filled().is_empty();
+            self.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(Hangup::Both)
+    }
+
+    fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 }
 
-impl Accepted for Pipe {
-    type Stream = DuplexStream;
+impl AsyncRead for Pipe {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return if self.is_closed { Poll::Ready(Ok(())) } else { Pin::new(&mut self.stream).poll_read(cx, buffer) };
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.drain(..length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Accepted for NewPipe {
+    type Stream = Pipe;
 
     fn peer(&self) -> SocketAddr {
         "192.0.2.1:1".parse().unwrap()
     }
 
-    async fn establish(mut self) -> io::Result<(DuplexStream, ConnectionFacts)> {
+    async fn establish(mut self) -> io::Result<(Pipe, ConnectionFacts)> {
         let peer = SocketAddr::new([127, 0, 0, self.0.read_u8().await?].into(), 1);
-        Ok((self.0, ConnectionFacts { peer }))
+        Ok((Pipe { stream: self.0, ahead: Vec::new(), is_closed: false }, ConnectionFacts { peer }))
     }
 }
 
