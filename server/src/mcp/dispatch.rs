@@ -43,7 +43,8 @@ impl Mcp {
 
     /// The first half: reads a message and answers it, unless the answer has to be waited for.
     pub fn begin<'s>(&self, caller: Caller<'s>, body: &[u8], carrier: &dyn Carrier) -> Begun<'s> {
-        let mut request = match Request::read(body, carrier) {
+        let agreed = session::version(caller, carrier.session());
+        let mut request = match Request::read(body, carrier, agreed) {
             Ok(request) => request,
             Err(unreadable) => {
                 return Begun::Answer(self.refusal(caller, unreadable.refusal, unreadable.id));
@@ -51,7 +52,7 @@ impl Mcp {
         };
         let in_session =
             request.era == Era::Handshake && request.message.method != "initialize" && !carrier.session().is_missing();
-        if in_session && !session::belongs_to(caller, carrier.session()) {
+        if in_session && agreed.is_none() {
             return Begun::Answer(self.refusal(caller, Refusal::SessionNotFound, request.message.id));
         }
         let Some(id) = request.message.id else {

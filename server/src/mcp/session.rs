@@ -12,11 +12,10 @@ use crate::{
 /// How long a session id is valid. A client whose id has expired initializes again by itself.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// Whether a session id is valid and was handed out to this identity. The ids of others are the same as unknown ones.
-pub(super) fn belongs_to(caller: Caller<'_>, id: Header<'_>) -> bool {
-    let Ok(Some(id)) = id.text() else { return false };
-    let claims = caller.snapshot.sealer.open(id, unix_seconds());
-    claims.is_some_and(|claims| claims.identity == caller.identity.fingerprint)
+/// The revision of a session, if its id is valid and was handed out to this identity. The ids of others are the same as unknown ones.
+pub(super) fn version(caller: Caller<'_>, id: Header<'_>) -> Option<Version> {
+    let claims = caller.snapshot.sealer.open(id.text().ok()??, unix_seconds())?;
+    Version::parse(&claims.version).filter(|_| claims.identity == caller.identity.fingerprint)
 }
 
 /// The id of a new session.

@@ -5,6 +5,8 @@
 //! one era to the other, which is how the official servers decide (specification 2026-07-28, Versioning, and Streamable HTTP,
 //! Server Validation).
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
@@ -60,12 +62,12 @@ pub enum Era {
     Stateless,
 }
 
-/// The era of a message.
+/// The era of a message. `agreed` is the revision of the session that it belongs to.
 ///
 /// # Errors
-/// Returns an error if the headers contradict the body, if the version is not served, or if a request of the stateless era
+/// Returns an error if the headers contradict the body or the session, if the version is not served, or if a request of the stateless era
 /// lacks what its `_meta` must contain.
-pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era, Refusal> {
+pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders, agreed: Option<Version>) -> Result<Era, Refusal> {
     let header = header(headers, VERSION_HEADER)?;
     let claimed = match message.meta(VERSION_KEY) {
         Some(node) => Some(node.as_str().ok_or(Refusal::EnvelopeMissing("the protocol version must be a string"))?),
@@ -73,17 +75,20 @@ pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era, Re
     };
     if message.method == "initialize" && claimed != Some(STATELESS) {
         return match header {
-            Some(STATELESS) => Err(Refusal::HeaderMismatch("the revision in the header has no initialize")),
+            Some(STATELESS) => Err(mismatch("the revision in the header has no initialize")),
             _ => Ok(Era::Handshake),
         };
     }
+    if let (Some(agreed), Some(named)) = (agreed, header.or(claimed))
+        && named != agreed.as_str()
+    {
+        return Err(Refusal::NotOfSession { agreed: agreed.as_str(), named: named.to_owned() });
+    }
     match (claimed, header) {
         (Some(claimed), Some(header)) if claimed != header => {
-            Err(Refusal::HeaderMismatch("MCP-Protocol-Version is not the version in _meta"))
+            Err(mismatch("MCP-Protocol-Version is not the version in _meta"))
         }
-        (Some(STATELESS), None) if message.id.is_some() => {
-            Err(Refusal::HeaderMismatch("MCP-Protocol-Version is missing"))
-        }
+        (Some(STATELESS), None) if message.id.is_some() => Err(mismatch("MCP-Protocol-Version is missing")),
         (Some(STATELESS), _) => stateless(message, headers),
         (Some(version), _) | (None, Some(version)) if Version::parse(version).is_some() => Ok(Era::Handshake),
         (None, None) => Ok(Era::Handshake),
@@ -102,9 +107,9 @@ fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era,
     let is_request = message.id.is_some();
     match header(headers, METHOD_HEADER)? {
         Some(method) if method != message.method => {
-            return Err(Refusal::HeaderMismatch("Mcp-Method is not the method in the body"));
+            return Err(mismatch("Mcp-Method is not the method in the body"));
         }
-        None if is_request => return Err(Refusal::HeaderMismatch("Mcp-Method is missing")),
+        None if is_request => return Err(mismatch("Mcp-Method is missing")),
         _ => {}
     }
     if !is_request {
@@ -116,9 +121,9 @@ fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era,
         _ => None,
     };
     if let Some(name) = name.and_then(|node| node.as_str()) {
-        let sent = header(headers, NAME_HEADER)?.ok_or(Refusal::HeaderMismatch("Mcp-Name is missing"))?;
-        if !encodes(sent, name)? {
-            return Err(Refusal::HeaderMismatch("Mcp-Name is not the name in the body"));
+        let sent = header(headers, NAME_HEADER)?.ok_or(mismatch("Mcp-Name is missing"))?;
+        if *decoded(sent)? != *name.as_bytes() {
+            return Err(mismatch("Mcp-Name is not the name in the body"));
         }
     }
     match message.meta(CAPABILITIES_KEY) {
@@ -127,24 +132,28 @@ fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era,
     }
 }
 
+fn mismatch(why: &'static str) -> Refusal {
+    Refusal::HeaderMismatch(why.into())
+}
+
 /// The value of a header that may appear once.
 pub(super) fn header<'a>(headers: &'a dyn RequestHeaders, name: &str) -> Result<Option<&'a str>, Refusal> {
     match headers.get(name).text() {
         Ok(value) => Ok(value.map(str::trim)),
-        Err(HeaderError::Repeated) => Err(Refusal::HeaderMismatch("a header of MCP appears twice")),
+        Err(HeaderError::Repeated) => Err(mismatch("a header of MCP appears twice")),
         Err(HeaderError::NotText) => {
-            Err(Refusal::HeaderMismatch("a header of MCP contains characters that are not allowed in a header"))
+            Err(mismatch("a header of MCP contains characters that are not allowed in a header"))
         }
     }
 }
 
-/// Whether the value of a header stands for `text`: as it is, or as base64 between `=?base64?` and `?=`.
-pub(super) fn encodes(header: &str, text: &str) -> Result<bool, Refusal> {
+/// What the value of a header stands for: itself, or what is there as base64 between `=?base64?` and `?=`.
+pub(super) fn decoded(header: &str) -> Result<Cow<'_, [u8]>, Refusal> {
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-        None => Ok(header == text),
+        None => Ok(Cow::Borrowed(header.as_bytes())),
         Some(encoded) => match STANDARD.decode(encoded) {
-            Ok(decoded) => Ok(decoded == text.as_bytes()),
-            Err(_) => Err(Refusal::HeaderMismatch("a header of MCP contains invalid base64")),
+            Ok(decoded) => Ok(Cow::Owned(decoded)),
+            Err(_) => Err(mismatch("a header of MCP contains invalid base64")),
         },
     }
 }
@@ -158,7 +167,7 @@ mod tests {
 
     fn era(method: &str, params: &str, id: &str, headers: &[(&str, &str)]) -> Result<Era, Refusal> {
         let text = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}","params":{{{params}}}}}"#);
-        of(&Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap(), &Pairs(headers))
+        of(&Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap(), &Pairs(headers), None)
     }
 
     fn request(method: &str, params: &str, headers: &[(&str, &str)]) -> Result<Era, Refusal> {
@@ -194,6 +203,31 @@ mod tests {
             assert_eq!(refused.code(), -32020, "{headers:?}");
         }
         assert_eq!(request("initialize", "", &[v]).unwrap_err().code(), -32020);
+    }
+
+    #[test]
+    fn a_request_of_a_session_is_of_the_revision_that_was_agreed() {
+        let meta = |version: &str| format!(r#","params":{{"_meta":{{"{VERSION_KEY}":"{version}"}}}}"#);
+        for agreed in [Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25] {
+            let of = |method: &str, params: &str, headers: &[(&str, &str)]| {
+                let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"{params}}}"#);
+                let message = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap();
+                super::of(&message, &Pairs(headers), Some(agreed))
+            };
+            assert_eq!(of("tools/list", "", &[]), Ok(Era::Handshake));
+            assert_eq!(of("tools/list", "", &[(VERSION_HEADER, agreed.as_str())]), Ok(Era::Handshake));
+            assert_eq!(of("tools/list", &meta(agreed.as_str()), &[]), Ok(Era::Handshake));
+            for named in ["2025-03-26", "2025-06-18", "2025-11-25", STATELESS, "1900-01-01", ""] {
+                if named == agreed.as_str() {
+                    continue;
+                }
+                let expected = Err(Refusal::NotOfSession { agreed: agreed.as_str(), named: named.into() });
+                assert_eq!(of("tools/list", "", &[(VERSION_HEADER, named)]), expected);
+                assert_eq!(of("tools/list", &meta(named), &[]), expected);
+                assert_eq!(of("tools/list", &meta(agreed.as_str()), &[(VERSION_HEADER, named)]), expected);
+            }
+            assert_eq!(of("initialize", "", &[(VERSION_HEADER, "2025-03-26")]), Ok(Era::Handshake), "a new session");
+        }
     }
 
     #[test]

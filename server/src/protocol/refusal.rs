@@ -16,7 +16,7 @@ pub enum Refusal {
     /// The JSON is not a message of MCP.
     Malformed(&'static str),
     /// The headers contradict the body.
-    HeaderMismatch(&'static str),
+    HeaderMismatch(Cow<'static, str>),
     /// A request of the stateless era lacks what its `_meta` must contain.
     EnvelopeMissing(&'static str),
     UnsupportedVersion {
@@ -27,6 +27,12 @@ pub enum Refusal {
         in_session: bool,
     },
     SessionNotFound,
+    /// The request names another revision than that of its session.
+    NotOfSession {
+        /// The revision that was agreed at `initialize`.
+        agreed: &'static str,
+        named: String,
+    },
     // -- about the caller, whose access ended while its call waited
     /// Its credential is not valid any more; with the sentence of its kind.
     Unauthenticated(&'static str),
@@ -66,7 +72,7 @@ impl Refusal {
             Self::Json(strict::JsonError::NotUtf8 | strict::JsonError::Syntax | strict::JsonError::LoneSurrogate) => {
                 -32700
             }
-            Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound => -32600,
+            Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound | Self::NotOfSession { .. } => -32600,
             Self::UnknownMethod { .. } => -32601,
             Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) | Self::InvalidArguments(_) => {
                 -32602
@@ -91,6 +97,12 @@ impl Refusal {
             Self::UnknownMethod { .. } => "Method not found",
             Self::Unauthenticated(message) | Self::ClientRefused(message) => message,
             Self::SessionNotFound => "Session not found; initialize again",
+            Self::NotOfSession { agreed, named } => {
+                return Cow::Owned(format!(
+                    "Invalid request: the session is of protocol version {agreed}, and the request names {named}; \
+                     send `MCP-Protocol-Version: {agreed}`, or initialize again"
+                ));
+            }
             Self::ToolDenied { name } => {
                 return Cow::Owned(format!("Tool '{name}' is not permitted for this client"));
             }

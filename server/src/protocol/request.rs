@@ -1,7 +1,7 @@
 //! A request as every transport hands it on: the message, its era, and what the transport carries beside it.
 
 use super::{
-    era::{self, Era},
+    era::{self, Era, Version},
     headers::{Header, RequestHeaders},
     message::Message,
     refusal::Refusal,
@@ -36,15 +36,16 @@ pub struct Unreadable<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a message.
+    /// Reads a message. `agreed` is the revision of the session that it belongs to.
     ///
     /// # Errors
-    /// Returns an error if the body is not one message of MCP, if its version is not served, or if the headers contradict it.
-    pub fn read(body: &'a [u8], carrier: &'a dyn Carrier) -> Result<Self, Unreadable<'a>> {
+    /// Returns an error if the body is not one message of MCP, if its version is not served, or if the headers or the session contradict it.
+    pub fn read(body: &'a [u8], carrier: &'a dyn Carrier, agreed: Option<Version>) -> Result<Self, Unreadable<'a>> {
         let node = strict::parse(body).map_err(|refusal| Unreadable { id: None, refusal: Refusal::Json(refusal) })?;
         let message = Message::read(node)
             .map_err(|malformed| Unreadable { id: malformed.id, refusal: Refusal::Malformed(malformed.why) })?;
-        let era = era::of(&message, carrier.headers()).map_err(|refusal| Unreadable { id: message.id, refusal })?;
+        let era =
+            era::of(&message, carrier.headers(), agreed).map_err(|refusal| Unreadable { id: message.id, refusal })?;
         Ok(Self { era, message, carrier })
     }
 }

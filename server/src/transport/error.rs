@@ -149,6 +149,7 @@ pub fn message_status(refusal: &Refusal) -> StatusCode {
         Refusal::Json(_)
         | Refusal::Malformed(_)
         | Refusal::HeaderMismatch(_)
+        | Refusal::NotOfSession { .. }
         | Refusal::EnvelopeMissing(_)
         | Refusal::UnsupportedVersion { .. } => StatusCode::BAD_REQUEST,
         Refusal::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
