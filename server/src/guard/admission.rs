@@ -86,9 +86,7 @@ impl Guard {
 
     /// Records that a call cannot be served now; returns the refusal of it.
     pub(super) fn refuse_overloaded(&self, caller: Caller<'_>) -> Refusal {
-        let refusal = Refusal::Overloaded;
-        let (status, code) = ((caller.via.status)(&refusal), Some(refusal.code()));
-        self.record_refusal(caller, &Record::RequestRefused { who: caller.who(), status, code }, refusal)
+        self.refuse_counted(caller, Refusal::Overloaded)
     }
 
     /// Records that the limits of a call could not be checked; returns the refusal of it.

@@ -3,7 +3,11 @@
 //! It is separate from the limits of calls, so that such requests neither use up a client's calls nor are free.
 
 use super::{Caller, Guard, limits};
-use crate::{audit::record::Record, limiter::TooManyLimits, protocol::refusal::Refusal};
+use crate::{
+    audit::record::{Record, Who},
+    limiter::TooManyLimits,
+    protocol::refusal::Refusal,
+};
 
 impl Guard {
     /// Takes one request from the allowance of `caller`.
@@ -12,15 +16,7 @@ impl Guard {
     /// Returns an error if the allowance is used up; it was recorded.
     pub fn take_allowance(&self, caller: Caller<'_>) -> Result<(), Refusal> {
         let dimensions = limits::of_request(caller.identity, caller.snapshot.replicas);
-        let dimensions = dimensions.map_err(|TooManyLimits| {
-            let refusal = Refusal::LimitsUnavailable;
-            let record = Record::RequestRefused {
-                who: caller.who(),
-                status: (caller.via.status)(&refusal),
-                code: Some(refusal.code()),
-            };
-            self.record_refusal(caller, &record, refusal)
-        })?;
+        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_counted(caller, Refusal::LimitsUnavailable))?;
         match self.allowance.take(&dimensions) {
             Ok(_) => Ok(()),
             Err(over) => Err(self.over(caller, None, &dimensions, over)),
@@ -32,6 +28,27 @@ impl Guard {
         let status = (caller.via.status)(&refusal);
         let record = Record::RequestRefused { who: caller.who(), status, code: Some(refusal.code()) };
         self.refuse_within_allowance(caller, &record, refusal)
+    }
+
+    /// Records the refusal of a request that was counted already. Returns the refusal, or the one that takes its place.
+    pub fn refuse_counted(&self, caller: Caller<'_>, refusal: Refusal) -> Refusal {
+        let status = (caller.via.status)(&refusal);
+        let record = Record::RequestRefused { who: caller.who(), status, code: Some(refusal.code()) };
+        self.record_refusal(caller, &record, refusal)
+    }
+
+    /// Records the refusal of a request that was counted already, with its HTTP status: for an answer for which there turns out to be no
+    /// room once it is sent. Whoever sent it is refused, whether or not that can be recorded.
+    pub fn refusal_once_sent(&self, caller: Caller<'_>, status: u16) -> impl FnOnce() + Send + use<> {
+        let Who { revision, client, subject, key_id } = caller.who();
+        let (revision, client) = (revision.to_owned(), client.to_owned());
+        let (subject, key_id) = (subject.map(str::to_owned), key_id.map(str::to_owned));
+        let (audit, overflow) = (self.audit.clone(), caller.snapshot.overflow);
+        move || {
+            let (subject, key_id) = (subject.as_deref(), key_id.as_deref());
+            let who = Who { revision: &revision, client: &client, subject, key_id };
+            let _ = audit.record(&Record::RequestRefused { who, status: Some(status), code: None }, overflow);
+        }
     }
 
     /// Counts a refusal whose message was not read against the allowance, and records it with its HTTP status.

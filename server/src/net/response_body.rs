@@ -27,6 +27,7 @@ pub struct ResponseBody {
     identity: Option<Fingerprint>,
     is_counted: bool,
     is_refusal: bool,
+    if_refused: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Who answers for the bytes of a body.
@@ -137,7 +138,14 @@ impl ResponseBody {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, account: Account::default(), identity: None, is_counted: false, is_refusal: false }
+        Self {
+            kind,
+            account: Account::default(),
+            identity: None,
+            is_counted: false,
+            is_refusal: false,
+            if_refused: None,
+        }
     }
 
     /// Holds something until the body was written or given up.
@@ -176,6 +184,16 @@ impl ResponseBody {
 
     pub(super) fn is_refusal(&self) -> bool {
         self.is_refusal
+    }
+
+    /// What is to be done if a refusal is sent instead, because there is no room for the body.
+    pub fn if_refused(&mut self, record: impl FnOnce() + Send + 'static) {
+        self.if_refused = Some(Box::new(record));
+    }
+
+    /// A refusal is sent instead.
+    pub(super) fn refused(&mut self) {
+        self.if_refused.take().into_iter().for_each(|record| record());
     }
 
     /// Whether whoever made the body answers for its bytes.

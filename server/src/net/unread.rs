@@ -58,6 +58,7 @@ impl Unread {
             return response;
         }
         if response.status().is_success() && !response.body().is_refusal() {
+            response.body_mut().refused();
             response = refusal();
         }
         if !has_room(&room.refusals, whose, response.body_mut()) {

@@ -163,11 +163,14 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
                 share.settle(bytes + PIECE);
             }
             let mut response = response::json_pieces(StatusCode::OK, response);
-            if let Some(share) = share {
-                response.body_mut().taken_from(share);
-            }
-            if let Some(delivery) = delivery {
-                response.body_mut().holding(delivery);
+            let body = response.body_mut();
+            match (share, delivery) {
+                (_, Some(delivery)) => body.holding(delivery),
+                (Some(share), None) => body.taken_from(share),
+                (None, None) => {
+                    let status = HttpRefusal::Unread.status().as_u16();
+                    body.if_refused(endpoints.mcp.guard.refusal_once_sent(caller, status));
+                }
             }
             // A sealed session id is base64, and so always a valid header.
             if let Some(session) = session.and_then(|session| HeaderValue::try_from(session).ok()) {
@@ -203,7 +206,7 @@ fn size_of_head(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 128).sum::<usize>() + 1024
 }
 
-/// The refusal of a request without an effect, for whose answer there is no room.
+/// The refusal of a request without an effect, for whose answer there is no room. It was counted before it was answered.
 fn refuse_for_room(
     endpoints: &Endpoints,
     caller: Caller<'_>,
@@ -211,7 +214,7 @@ fn refuse_for_room(
     id: Option<&str>,
 ) -> Response<ResponseBody> {
     let refusal = refuse_stream(over);
-    let refusal = endpoints.mcp.guard.refuse(caller, refusal);
+    let refusal = endpoints.mcp.guard.refuse_counted(caller, refusal);
     refuse_message(&refusal, refusal.response(id))
 }
 

@@ -4,6 +4,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::Audit,
     config::fixtures::policy,
     config::{Store, StoreSettings},
     fingerprint::Fingerprint,
@@ -29,27 +34,33 @@ async fn start(stream: StreamBounds) -> SocketAddr {
 }
 
 async fn start_reading(stream: StreamBounds, readings: Turns) -> SocketAddr {
+    start_with(stream, readings, Bounds::default()).await.address
+}
+
+struct Started {
+    address: SocketAddr,
+    audit: Audit,
+    log: guard::fixtures::Log,
+    metrics: Metrics,
+}
+
+async fn start_with(stream: StreamBounds, readings: Turns, bounds: Bounds) -> Started {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("policy.yaml"), policy(&[client("a", &json!({}))]).to_string()).unwrap();
     fs::write(directory.path().join("credentials.yaml"), credentials(&["a"]).to_string()).unwrap();
     let store = std::sync::Arc::new(Store::new(StoreSettings::of(directory.path())));
     assert!(store.reload().swapped.is_some());
-    let (mut guard, _) = guard::fixtures::guard();
+    let (mut guard, log) = guard::fixtures::guard();
     (guard.readings, guard.store) = (readings, store.clone());
     let health = Health { store, audit: guard.audit.clone(), started: Instant::now() };
-    let mut endpoints = Endpoints::new(mcp::fixtures::mcp(guard), Metrics::default());
+    let (audit, metrics) = (guard.audit.clone(), Metrics::default());
+    let mut endpoints = Endpoints::new(mcp::fixtures::mcp(guard), metrics.clone());
     (endpoints.stream, endpoints.streams) = (stream, stream.budget());
     let port = std::sync::Arc::new(MainPort { endpoints, health: health.into() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(
-        listener,
-        port,
-        Bounds::default(),
-        Connections::default(),
-        std::future::pending::<std::time::Duration>(),
-    ));
-    address
+    tokio::spawn(serve(listener, port, bounds, Connections::default(), std::future::pending::<std::time::Duration>()));
+    Started { address, audit, log, metrics }
 }
 
 /// Head and body of the answer to `test/count`.
@@ -120,4 +131,37 @@ async fn a_large_request_waits_for_its_turn_and_a_small_one_does_not() {
     drop(turn);
     assert!(large.await.unwrap().0.starts_with("http/1.1 200"));
     assert_eq!(readings.identities(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_for_which_there_is_no_room_once_it_is_sent_is_recorded_and_counted_as_a_refusal() {
+    let bounds = Bounds { unread_of_one: 100, ..Bounds::default() };
+    let server = start_with(StreamBounds::default(), Turns::default(), bounds).await;
+    let stream = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = async |body: &str| {
+        let request = http::Request::post("http://localhost/mcp")
+            .header("x-api-key", "key-of-a")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        client.send_request(request).await.unwrap().status().as_u16()
+    };
+    // Neither has a record of its own; a refusal keeps its status, and a call has its room.
+    assert_eq!(send(r#"{"jsonrpc":"2.0","id":"x","method":"tools/list"}"#).await, 503);
+    assert_eq!(send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await, 202);
+    assert_eq!(send(r#"{"jsonrpc":"2.0","id":"x","method":"none"}"#).await, 404);
+    assert_eq!(send(r#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"greet"}}"#).await, 200);
+
+    assert!(server.audit.stop(Duration::from_secs(60)));
+    let records = server.log.records();
+    let refused = records.iter().filter(|record| record["event"] == "request_refused");
+    let refused: Vec<_> =
+        refused.map(|it| json!([it["clientId"], it["keyId"].is_string(), it["status"], it["code"]])).collect();
+    assert_eq!(refused, [json!(["a", true, 503, null]), json!(["a", true, 404, -32601])]);
+    let page = server.metrics.render(Default::default());
+    for status in [503, 202, 404, 200] {
+        assert!(page.contains(&format!("portcullis_responses_total{{status=\"{status}\"}} 1")), "{page}");
+    }
 }
