@@ -110,6 +110,10 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":12345678901234567890123,"method":"ping"}"#, Some("12345678901234567890123")),
             (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping","params":null}"#, Some("1.0")),
             (r#"{"jsonrpc":"2.0","id":1e3,"method":"ping"}"#, Some("1e3")),
+            (r#"{"jsonrpc":"2.0","id":1e0,"method":"ping","params":{"_meta":null}}"#, Some("1e0")),
+            (r#"{"jsonrpc":"2.0","id":-0,"method":"ping","params":{}}"#, Some("-0")),
+            (r#"{"jsonrpc":"2.0","id":-9007199254740993,"method":"ping"}"#, Some("-9007199254740993")),
+            (r#"{"jsonrpc":"2.0","id":"","method":"ping"}"#, Some(r#""""#)),
             (r#"{"jsonrpc":"2.0","method":"notifications/initialized","other":1}"#, None),
         ] {
             let message = Message::read(strict::parse(text.as_bytes()).unwrap()).unwrap();
@@ -126,6 +130,12 @@ mod tests {
             (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some("1"), "jsonrpc"),
             (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None, "`id`"),
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":5e-1,"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, None, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, Some("1"), "`method`"),
+            (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, Some("1"), "jsonrpc"),
+            ("[]", None, "batches"),
             (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, Some("1"), "`method`"),
             (r#"{"jsonrpc":"2.0","id":1}"#, Some("1"), "`method`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, Some("1"), "`params`"),

@@ -85,7 +85,7 @@ fn is_loopback(name: &str) -> bool {
 pub fn check_media_types(headers: &HeaderMap) -> Result<(), HttpRefusal> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = types.next().and_then(|value| value.to_str().ok()).is_some_and(is_json);
-    if !is_json || types.next().is_some() || headers.contains_key(header::CONTENT_ENCODING) {
+    if !is_json || types.next().is_some() || is_encoded(headers) {
         return Err(HttpRefusal::UnsupportedMediaType);
     }
     if headers.contains_key(header::ACCEPT) && !accepts(headers, ["application/json", "application/*", "*/*"]) {
@@ -104,19 +104,26 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// Whether `Accept` lists one of these media ranges, and does not refuse it by a quality of zero.
+/// Whether `Accept` lists one of these media ranges, which are given from the most specific on, and the most specific of those that it
+/// lists is not refused by a quality of zero (RFC 9110, section 12.5.1).
 fn accepts<const N: usize>(headers: &HeaderMap, ranges: [&str; N]) -> bool {
-    headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| {
-        accept.split(',').any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let media_range = parts.next().unwrap_or_default();
-            let is_refused = parts.any(|parameter| {
-                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
-            });
-            !is_refused && ranges.iter().any(|accepted| media_range.eq_ignore_ascii_case(accepted))
-        })
-    })
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let listed = accepts.flat_map(|accept| accept.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media_range = parts.next().unwrap_or_default();
+        let rank = ranges.iter().position(|accepted| media_range.eq_ignore_ascii_case(accepted))?;
+        let is_refused = parts.any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
+        });
+        Some((rank, is_refused))
+    });
+    listed.min().is_some_and(|(_, is_refused)| !is_refused)
+}
+
+/// Whether the body is coded in some way. `identity` says that it is not.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 #[cfg(test)]
@@ -184,10 +191,28 @@ mod tests {
         };
         let json = ("content-type", "application/json; charset=utf-8");
         assert_eq!(check(&[json]), Ok(()));
-        for accept in ["*/*", "application/json", "text/event-stream, application/json;q=0.5", "Application/*"] {
+        assert_eq!(check(&[json, ("content-encoding", "Identity")]), Ok(()));
+        for accept in [
+            "*/*",
+            "application/json",
+            "text/event-stream, application/json;q=0.5",
+            "Application/*",
+            "application/json; charset=utf-8",
+            "text/html, */*;q=0.1",
+            "application/json, */*;q=0",
+        ] {
             assert_eq!(check(&[json, ("accept", accept)]), Ok(()), "{accept}");
         }
-        for accept in ["text/html", "text/event-stream", "application/json;q=0", ""] {
+        for accept in [
+            "text/html",
+            "text/event-stream",
+            "application/json;q=0",
+            "*/*, application/json; Q=0.000",
+            "*/*, application/*;q=0",
+            "application/json-rpc",
+            "application/jsonx, json",
+            "",
+        ] {
             assert_eq!(check(&[json, ("accept", accept)]), Err(HttpRefusal::NotAcceptable), "{accept}");
         }
         let mut headers = HeaderMap::new();

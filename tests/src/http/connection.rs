@@ -52,6 +52,22 @@ impl Connection {
         self.0.write(bytes).await
     }
 
+    /// Closes the connection for sending, and leaves it open for reading.
+    ///
+    /// # Errors
+    /// Returns an error if the other side has closed the connection.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        self.0.finish().await
+    }
+
+    /// Resets the connection, as a peer that breaks down does.
+    ///
+    /// # Errors
+    /// Returns an error if the system refuses to.
+    pub fn reset(self) -> Result<(), Error> {
+        self.0.reset()
+    }
+
     /// Reads the next response.
     ///
     /// # Errors

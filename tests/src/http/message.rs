@@ -42,6 +42,16 @@ impl MessageStream {
         self.stream.write_all(bytes).await.map_err(Error::io("sending"))
     }
 
+    /// Sends no more, and still reads.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        self.stream.shutdown().await.map_err(Error::io("closing for sending"))
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) -> Result<(), Error> {
+        self.stream.set_zero_linger().map_err(Error::io("setting SO_LINGER"))
+    }
+
     /// Reads to the empty line. Nothing is lost if the future is dropped before.
     pub async fn head(&mut self) -> Result<Head, Error> {
         let text = String::from_utf8_lossy(&self.line(b"\r\n\r\n").await?).into_owned();

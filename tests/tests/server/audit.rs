@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::fixtures::*;
+use crate::revisions::stateless;
 
 /// A part of every text that a caller or a backend sends in these tests.
 const CANARY: &str = "canary-51c6";
@@ -225,7 +226,8 @@ async fn a_caller_that_disconnects_leaves_the_end_of_its_call_in_the_log() {
     for (tool, arguments) in [("find", json!({"query": "x"})), ("note", json!({"id": "7", "text": "x"}))] {
         let calls = server.log.events("tool_call_start").unwrap().len() + 1;
         let mut connection = Connection::open(server.listen).await.unwrap();
-        connection.write(&call(AGENT, tool, arguments).bytes()).await.unwrap();
+        let request = stateless("tools/call", Some(tool), json!({"name": tool, "arguments": arguments}));
+        connection.write(&request.bytes()).await.unwrap();
         let starts = server.log.at_least(calls, "tool_call_start", PATIENCE).await.unwrap();
         drop(connection);
         let ends = server.log.at_least(calls, "tool_call_error", PATIENCE).await.unwrap();

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::expected::*;
 use crate::fixtures::*;
+use crate::revisions::stateless;
 
 const CLIENTS: [&str; 3] = ["one", "two", "three"];
 
@@ -233,7 +234,8 @@ async fn a_client_has_at_most_32_calls_in_flight_and_others_do_not_wait_for_them
     let address = server.listen;
     let mut calls = JoinSet::new();
     for _ in 0..32 {
-        calls.spawn(async move { send(address, &call(AGENT, "find", json!({"query": "x"}))).await });
+        let params = json!({"name": "find", "arguments": {"query": "x"}});
+        calls.spawn(async move { send(address, &stateless("tools/call", Some("find"), params)).await });
     }
     server.log.at_least(32, "tool_call_start", PATIENCE).await.unwrap();
     let echo = async |key| server.call(key, "echo", json!({"text": "x"})).await.unwrap().to_value();

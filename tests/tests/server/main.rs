@@ -16,6 +16,7 @@ mod descriptors;
 mod expected;
 mod fixtures;
 mod footprint;
+mod hangup;
 mod health;
 mod hostile_texts;
 mod http2;

@@ -1,4 +1,5 @@
-//! What each refusal of a known caller costs: all of them are recorded and draw on its allowance, whatever the transport or the method.
+//! What each refusal of a known caller costs: all of them are recorded, counted and draw on its allowance, each once, whatever the
+//! transport or the method.
 
 use portcullis_tests::http::{Connection, Request};
 use portcullis_tests::server::{TestServer, call, post, rpc};
@@ -19,7 +20,11 @@ fn refused(status: u16) -> Recorded {
 /// A client for each case, with one call an hour and so an allowance of ten requests.
 fn clients(ids: &[&str]) -> Value {
     let mut document = document(NOWHERE);
-    document["clients"] = ids.iter().map(|id| client(id, &["echo"], 10, false)).collect();
+    let mut tagged = tool_of(&mut document, "echo").clone();
+    tagged["name"] = json!("tagged");
+    tagged["inputSchema"]["properties"]["text"]["x-mcp-header"] = json!("Tag");
+    document["spec"]["tools"].as_array_mut().unwrap().push(tagged);
+    document["clients"] = ids.iter().map(|id| client(id, &["echo", "tagged"], 10, false)).collect();
     for client in document["clients"].as_array_mut().unwrap() {
         client["limits"] = json!([{"requests": 1, "per": "1h"}]);
     }
@@ -37,13 +42,33 @@ async fn left(server: &TestServer, key: &str) -> usize {
     left
 }
 
+/// The responses that were counted, by their status.
+async fn responses(server: &TestServer) -> Vec<(String, u64)> {
+    let page = server.admin("/metrics").await.unwrap().text();
+    let series = page.lines().filter_map(|line| line.strip_prefix("portcullis_responses_total{status=\""));
+    let mut found: Vec<_> = series
+        .filter_map(|it| it.split_once("\"} "))
+        .map(|(status, count)| (status.to_owned(), count.parse().unwrap()))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_refusal_of_a_known_caller_is_recorded_and_draws_on_its_allowance() {
+async fn every_refusal_of_a_known_caller_is_recorded_counted_and_draws_on_its_allowance_once() {
     let good = |message: &Value| post("", message).without("x-api-key");
     let ping = || good(&rpc("ping", json!({})));
     let raw = |body: &str| Request::post("/mcp", body);
     let echo = |arguments: Value| call("", "echo", arguments).without("x-api-key");
     let stateless = |method: &str| ping().with("mcp-protocol-version", "2026-07-28").with("mcp-method", method);
+    let stateless_call = |tool: &str, headers: &[(&str, &str)]| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {}});
+        let call = good(&rpc("tools/call", json!({"name": tool, "arguments": {"text": "x"}, "_meta": meta})));
+        let call =
+            call.with("mcp-protocol-version", "2026-07-28").with("mcp-method", "tools/call").with("mcp-name", tool);
+        headers.iter().fold(call, |call, (name, value)| call.with(name, value))
+    };
     // The name of the client, its request, the status, what is recorded, and what is taken from the allowance.
     let cases: Vec<(&str, Request, u16, Recorded, usize)> = vec![
         ("not-acceptable", ping().replacing("Accept", "text/html"), 406, refused(406), 1),
@@ -52,6 +77,7 @@ async fn every_refusal_of_a_known_caller_is_recorded_and_draws_on_its_allowance(
         ("too-large", raw("").with("Content-Length", "1048577"), 413, refused(413), 1),
         ("too-slow", raw("").with("Content-Length", "1000"), 408, refused(408), 1),
         ("broken", raw("zz\r\n").with("Transfer-Encoding", "chunked"), 400, refused(400), 1),
+        ("cut-off", raw("{").with("Content-Length", "1000"), 400, refused(400), 1),
         ("not-json", raw("{"), 400, refused(400), 1),
         ("empty", raw(""), 400, refused(400), 1),
         ("batch", raw(&format!("[{0},{0}]", rpc("ping", json!({})))), 400, refused(400), 1),
@@ -61,12 +87,17 @@ async fn every_refusal_of_a_known_caller_is_recorded_and_draws_on_its_allowance(
         ("unknown-session", ping().with("Mcp-Session-Id", "x"), 404, refused(404), 1),
         ("unknown-version", ping().with("mcp-protocol-version", "1999-01-01"), 400, refused(400), 1),
         ("contradiction", stateless("tools/list"), 400, refused(400), 1),
+        ("no-envelope", ping().with("mcp-protocol-version", "2026-07-28"), 400, refused(400), 1),
+        ("no-param-header", stateless_call("tagged", &[]), 400, refused(400), 1),
+        ("param-header", stateless_call("tagged", &[("Mcp-Param-Tag", "y")]), 400, refused(400), 1),
         ("cursor", good(&rpc("tools/list", json!({"cursor": "x"}))), 200, refused(200), 1),
         ("no-version", good(&rpc("initialize", json!({}))), 200, refused(200), 1),
         ("no-name", good(&rpc("tools/call", json!({}))), 200, refused(200), 1),
         ("denied", call("", "find", json!({})).without("x-api-key"), 200, Some(("tool_access_denied", None)), 1),
+        ("no-object", echo(json!([])), 200, Some(("arguments_refused", None)), 1),
         ("invalid", echo(json!({"text": 5})), 200, Some(("arguments_refused", None)), 1),
         // Requests that are served draw on it too, and an admitted call does not.
+        ("tagged", stateless_call("tagged", &[("Mcp-Param-Tag", "x")]), 200, Some(("tool_call_start", None)), 0),
         ("list", good(&rpc("tools/list", json!({}))), 200, None, 1),
         ("notification", good(&json!({"jsonrpc": "2.0", "method": "notifications/x"})), 202, None, 1),
         ("admitted", echo(json!({"text": "x"})), 200, Some(("tool_call_start", None)), 0),
@@ -84,8 +115,19 @@ async fn every_refusal_of_a_known_caller_is_recorded_and_draws_on_its_allowance(
     let mut expected = Vec::new();
     for (id, request, status, recorded, taken) in cases {
         let mut connection = Connection::open(server.listen).await.unwrap();
+        let before = responses(&server).await;
         connection.write(&request.with("x-api-key", &key_of(id)).bytes()).await.unwrap();
+        if id == "cut-off" {
+            connection.finish().await.unwrap();
+        }
         let answered = connection.response().await.unwrap().status;
+        let counted =
+            responses(&server).await.into_iter().filter(|series| !before.contains(series)).collect::<Vec<_>>();
+        let is_mcp = id != "path";
+        let once = |before: &(String, u64)| before.0 == answered.to_string();
+        let expected_count =
+            before.iter().filter(|it| is_mcp && once(it)).map(|(status, count)| (status.clone(), count + 1));
+        assert_eq!(counted, expected_count.collect::<Vec<_>>(), "{id}");
         found.push((id, answered, 10 - left(&server, &key_of(id)).await));
         expected.push(((id, status, taken), recorded));
     }

@@ -59,7 +59,7 @@ pub fn session_of(response: &Response) -> String {
 }
 
 /// A request of the stateless revision.
-fn stateless(method: &str, name: Option<&str>, mut params: Value) -> Request {
+pub fn stateless(method: &str, name: Option<&str>, mut params: Value) -> Request {
     params["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {}});
     let request =

@@ -2,6 +2,7 @@
 
 use portcullis_tests::http::Request;
 use portcullis_tests::server::{ClientKey, credentials, post, rpc};
+use portcullis_tests::{PATIENCE, expect_eq, until};
 use serde_json::{Value, json};
 
 use crate::expected::*;
@@ -68,4 +69,45 @@ async fn a_session_is_not_a_credential() {
     assert_eq!(found.to_value(), plain_refusal(401, "Invalid API key"));
     let found = server.send(&within(&session, AGENT).without("x-api-key")).await.unwrap();
     assert_eq!(found.to_value(), plain_refusal(401, "API key required"));
+}
+
+#[tokio::test]
+async fn the_revision_of_a_session_binds_its_requests() {
+    let server = start(&document(NOWHERE)).await;
+    let pong = response(200, rpc_result(json!({})));
+    let mut refused = 0;
+    for agreed in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let session = session_of(&server.send(&initialize(AGENT, agreed)).await.unwrap());
+        let ping = || post(AGENT, &rpc("ping", json!({}))).with("Mcp-Session-Id", &session);
+        // Before 2025-06-18 there is no such header.
+        assert_eq!(server.send(&ping()).await.unwrap().to_value(), pong, "{agreed}");
+        for named in ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", "1999-01-01"] {
+            let found = server.send(&ping().with("MCP-Protocol-Version", named)).await.unwrap();
+            if named == agreed {
+                assert_eq!(found.to_value(), pong, "{agreed}");
+                continue;
+            }
+            let message = format!(
+                "Invalid request: the session is of protocol version {agreed}, and the request names {named}; send \
+                 `MCP-Protocol-Version: {agreed}`, or initialize again"
+            );
+            assert_eq!(found.to_value(), response(400, rpc_error(-32600, &message)));
+            refused += 1;
+        }
+        // The session goes on, and the same client may begin another one.
+        assert_eq!(server.send(&ping()).await.unwrap().to_value(), pong, "{agreed}");
+        let again = initialize(AGENT, "2025-06-18").with("Mcp-Session-Id", &session);
+        let again = server.send(&again.with("MCP-Protocol-Version", agreed)).await.unwrap();
+        assert_eq!(again.json()["result"]["protocolVersion"], "2025-06-18");
+        // A session that is not the caller's binds nobody.
+        let stolen = ping().replacing("x-api-key", READER).with("MCP-Protocol-Version", "2025-06-18");
+        assert_eq!(server.send(&stolen).await.unwrap().to_value(), not_found());
+    }
+    // Records that are many and equal are counted in one.
+    until(PATIENCE, async || {
+        let records = server.log.events("request_refused").unwrap();
+        let of_agent = records.iter().filter(|it| (&it["clientId"], &it["code"]) == (&json!("agent"), &json!(-32600)));
+        expect_eq(of_agent.map(|it| it["count"].as_u64().unwrap_or(1)).sum::<u64>(), refused)
+    })
+    .await;
 }

@@ -13,6 +13,7 @@ use crate::audit_blocked::three_writes_that_cannot_be_recorded;
 use crate::backends::with_read;
 use crate::connections::stalled;
 use crate::fixtures::*;
+use crate::revisions::stateless;
 
 pub async fn served() -> TestServer {
     let server = start(&document(NOWHERE)).await;
@@ -39,7 +40,8 @@ pub async fn failed_calls() -> TestServer {
     send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
     let calls = server.log.at_least(5, "tool_call_start", PATIENCE).await.unwrap().len();
     let mut connection = Connection::open(server.listen).await.unwrap();
-    connection.write(&read("silent").bytes()).await.unwrap();
+    let disconnecting = stateless("tools/call", Some("read"), json!({"name": "read", "arguments": {"id": "silent"}}));
+    connection.write(&disconnecting.bytes()).await.unwrap();
     server.log.at_least(calls + 1, "tool_call_start", PATIENCE).await.unwrap();
     server
 }
