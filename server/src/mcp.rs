@@ -4,6 +4,7 @@
 //! how an answer travels is left to the transport.
 
 mod answer;
+mod cancelled;
 mod dispatch;
 #[cfg(test)]
 pub mod fixtures;

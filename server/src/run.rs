@@ -101,6 +101,7 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
         let reloads = reloads.clone();
         config::watch(store.clone(), directory.clone(), move |reload| reloads.report(reload))
     }));
+    let detached = main.endpoints.detached.clone();
     let (stop_main, main_stopped) = watch::channel(None);
     let (stop_admin, admin_stopped) = watch::channel(None);
     let (connections, stopping) = (admin.connections.clone(), admin.stopping.clone());
@@ -119,7 +120,7 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let serving = net::serve(admin_port, admin, bounds, connections.clone(), asked(admin_stopped));
     let admin = Port::new(connections, stop_admin, serving);
     let settle = Duration::from_secs(arguments.drain);
-    let (end, failed) = Shutdown { signals, main, admin, stopping, audit, reloading, settle }.run().await;
+    let (end, failed) = Shutdown { signals, main, detached, admin, stopping, audit, reloading, settle }.run().await;
     ended(end, failed)
 }
 

@@ -4,6 +4,7 @@
 //! is left to `mcp`.
 
 mod admin;
+mod detached;
 mod endpoints;
 mod error;
 mod events;
@@ -14,5 +15,6 @@ mod response;
 mod streamable;
 
 pub use admin::AdminPort;
+pub use detached::DetachedCalls;
 pub use endpoints::Endpoints;
 pub use main_port::MainPort;

@@ -44,10 +44,26 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<bool>>);
 
+/// What happened so far.
+#[derive(Default)]
+struct Log {
+    received: Vec<Received>,
+    ends: Ends,
+}
+
+/// How requests ended, without health checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The other side was there for the reply.
+    pub kept: usize,
+    /// The other side closed the connection before the reply was due.
+    pub dropped: usize,
+}
+
 /// A service on a port of the loopback address, for as long as the value lives.
 pub struct Backend {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+    log: Arc<Mutex<Log>>,
     _task: JoinSet<()>,
 }
 
@@ -101,10 +117,10 @@ impl Backend {
     pub async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Result<Self, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("starting a backend"))?;
         let address = listener.local_addr().map_err(Error::io("starting a backend"))?;
-        let received = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::<Mutex<Log>>::default();
         let script = Arc::new(script);
         let mut task = JoinSet::new();
-        let log = Arc::clone(&received);
+        let log = Arc::clone(&all);
         task.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -114,7 +130,7 @@ impl Backend {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, received, _task: task })
+        Ok(Self { address, log: all, _task: task })
     }
 
     pub fn url(&self) -> String {
@@ -127,12 +143,17 @@ impl Backend {
 
     /// Every request so far, without health checks (`GET /healthz`).
     pub fn received(&self) -> Vec<Received> {
-        lock(&self.received).iter().filter(|request| is_call(request)).cloned().collect()
+        lock(&self.log).received.iter().filter(|request| is_call(request)).cloned().collect()
+    }
+
+    /// How many requests were kept until their reply was due, and how many were dropped before.
+    pub fn ends(&self) -> Ends {
+        lock(&self.log).ends
     }
 
     /// [`Backend::received`] since the last time that this was called.
     pub fn take(&self) -> Vec<Received> {
-        let mut all = std::mem::take(&mut *lock(&self.received));
+        let mut all = std::mem::take(&mut lock(&self.log).received);
         all.retain(is_call);
         all
     }
@@ -142,24 +163,41 @@ fn is_call(request: &Received) -> bool {
     request.target != "/healthz"
 }
 
-fn lock(received: &Mutex<Vec<Received>>) -> MutexGuard<'_, Vec<Received>> {
-    received.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(
     stream: TcpStream,
-    log: &Mutex<Vec<Received>>,
+    log: &Mutex<Log>,
     script: &(dyn Fn(&Received) -> Reply + Send + Sync),
 ) -> Result<(), Error> {
     let mut stream = MessageStream::new(stream)?;
     loop {
         let request = receive(&mut stream).await?;
         let mut reply = script(&request);
-        lock(log).push(request);
-        while let Reply::Held(gate, next) = reply {
-            gate.passed().await;
-            reply = *next;
-        }
+        let counts = usize::from(is_call(&request));
+        lock(log).received.push(request);
+        let due = async {
+            while let Reply::Held(gate, next) = reply {
+                gate.passed().await;
+                reply = *next;
+            }
+            match reply {
+                Reply::Silence => std::future::pending().await,
+                reply => reply,
+            }
+        };
+        // Nobody sends its next request before it has the reply to this one.
+        let reply = tokio::select! {
+            biased;
+            reply = due => reply,
+            closed = stream.rest() => {
+                lock(log).ends.dropped += counts;
+                return closed.map(|_| ());
+            }
+        };
+        lock(log).ends.kept += counts;
         match reply {
             Reply::Json(status, value) => stream.write(&response(status, "", value.to_string().as_bytes())).await?,
             Reply::Bytes(bytes) => return stream.write(&bytes).await,
@@ -167,8 +205,7 @@ async fn serve(
                 stream.write(&bytes).await?;
                 std::future::pending().await
             }
-            Reply::Silence => std::future::pending().await,
-            Reply::Close | Reply::Held(..) => return Ok(()),
+            Reply::Close | Reply::Silence | Reply::Held(..) => return Ok(()),
         }
     }
 }

@@ -131,9 +131,9 @@ vocabulary! {
         AuditBlocked = "audit_blocked",
         /// The caller's access ended while the call waited for a connection: the backend was not called.
         AccessEnded = "access_ended",
-        /// The caller cancelled the call: the outcome at the backend is unknown.
+        /// The caller cancelled the call by `notifications/cancelled`: the outcome at the backend is unknown.
         Cancelled = "cancelled",
-        /// The caller disconnected before the end: the outcome at the backend is unknown.
+        /// The caller of revision 2026-07-28 disconnected before the end, or a stop cut the call off: the outcome at the backend is unknown.
         Disconnected = "disconnected",
     }
 }

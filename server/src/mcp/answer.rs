@@ -8,6 +8,7 @@ use futures::{
 use tokio::sync::mpsc;
 
 use crate::{
+    cancellation::SessionNumber,
     guard::{Delivery, Prepared},
     protocol::{era::Era, refusal::Refusal},
 };
@@ -35,7 +36,7 @@ pub enum Answer {
         /// The JSON-RPC response.
         response: String,
     },
-    /// A notification was accepted.
+    /// There is no response: a notification was accepted, or the caller cancelled the request.
     Accepted,
     /// Messages, of which the last is the response. Only given if the carrier accepts streams. Nothing takes effect before
     /// the messages are polled, so that a transport can still refuse the request.
@@ -62,7 +63,18 @@ pub struct PendingCall<'s> {
     /// The id of the request, as it was written.
     pub(super) id: String,
     pub(super) era: Era,
+    pub(super) session: Option<SessionNumber>,
     pub(super) prepared: Prepared<'s>,
+}
+
+impl Pending<'_> {
+    /// Whether the request goes on if its connection breaks: up to 2025-11-25 that is no cancellation (specification, Transports,
+    /// Sending Messages to the Server), and in 2026-07-28 it is the only one.
+    pub fn outlives_connection(&self) -> bool {
+        match self {
+            Self::ToolCall(call) => call.era == Era::Handshake,
+        }
+    }
 }
 
 /// A queue of messages: a sender waits while it is full, and the stream ends when all senders are dropped.

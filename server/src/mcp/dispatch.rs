@@ -5,10 +5,10 @@
 
 use super::{
     answer::{Answer, Begun, Pending},
-    lifecycle, session, tools,
+    cancelled, lifecycle, session, tools,
 };
 use crate::{
-    cancellation::Cancellation,
+    cancellation::WaitingCalls,
     guard::{Caller, Guard},
     protocol::{
         era::Era,
@@ -24,6 +24,7 @@ pub type Group = for<'s> fn(&Guard, Caller<'s>, &mut Request<'_>, &str) -> Optio
 /// The methods, and the guard in front of them.
 pub struct Mcp {
     pub guard: Guard,
+    pub(super) waiting: WaitingCalls,
     groups: &'static [Group],
 }
 
@@ -32,13 +33,13 @@ impl Mcp {
     pub(crate) const GROUPS: [Group; 2] = [lifecycle::begin, tools::begin];
 
     pub fn new(guard: Guard) -> Self {
-        Self { guard, groups: &Self::GROUPS }
+        Self { guard, waiting: WaitingCalls::default(), groups: &Self::GROUPS }
     }
 
     /// With groups of methods for tests.
     #[cfg(test)]
     pub fn with_groups(guard: Guard, groups: &'static [Group]) -> Self {
-        Self { guard, groups }
+        Self { guard, waiting: WaitingCalls::default(), groups }
     }
 
     /// The first half: reads a message and answers it, unless the answer has to be waited for.
@@ -56,9 +57,12 @@ impl Mcp {
             return Begun::Answer(self.refusal(caller, Refusal::SessionNotFound, request.message.id));
         }
         let Some(id) = request.message.id else {
-            // Notifications need nothing from this server, but they are not free.
+            // Most notifications need nothing from this server, but they are not free.
             return Begun::Answer(match self.guard.take_allowance(caller) {
-                Ok(()) => Answer::Accepted,
+                Ok(()) => {
+                    cancelled::notified(&self.waiting, caller, &request);
+                    Answer::Accepted
+                }
                 Err(over) => Answer::refusal(over, None),
             });
         };
@@ -70,9 +74,9 @@ impl Mcp {
     }
 
     /// The second half: waits for the answer, unless the caller cancels the request.
-    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>, cancellation: &Cancellation) -> Answer {
+    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>) -> Answer {
         match pending {
-            Pending::ToolCall(call) => tools::finish(&self.guard, caller, call, cancellation).await,
+            Pending::ToolCall(call) => tools::finish(&self.guard, &self.waiting, caller, call).await,
         }
     }
 

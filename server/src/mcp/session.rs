@@ -4,8 +4,13 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    cancellation::SessionNumber,
     guard::{Caller, Guard},
-    protocol::{era::Version, headers::Header},
+    protocol::{
+        era::{Era, Version},
+        headers::Header,
+        request::Request,
+    },
     session::SessionClaims,
 };
 
@@ -16,6 +21,14 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn version(caller: Caller<'_>, id: Header<'_>) -> Option<Version> {
     let claims = caller.snapshot.sealer.open(id.text().ok()??, unix_seconds())?;
     Version::parse(&claims.version).filter(|_| claims.identity == caller.identity.fingerprint)
+}
+
+/// The session of a request, whose id was checked. An id begins with its nonce, which no two of them share.
+pub(super) fn number(request: &Request<'_>) -> Option<SessionNumber> {
+    match (request.era, request.carrier.session()) {
+        (Era::Handshake, Header::Once(id)) => id.first_chunk().copied().map(SessionNumber),
+        _ => None,
+    }
 }
 
 /// The id of a new session.

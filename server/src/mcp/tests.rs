@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    cancellation::Cancellation,
+    backend::{Exchange, Sent, fake},
     config::Snapshot,
     config::fixtures::{policy, snapshot},
     guard::{self, Caller},
@@ -48,7 +48,7 @@ fn identity<'s>(snapshot: &'s Snapshot, key: &str) -> Identity<'s> {
 async fn send(mcp: &Mcp, caller: Caller<'_>, pipe: &Pipe, message: &Value) -> (Value, Option<String>, Option<Refusal>) {
     let answer = match mcp.begin(caller, message.to_string().as_bytes(), pipe) {
         Begun::Answer(answer) => answer,
-        Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
+        Begun::Pending(pending) => mcp.finish(caller, pending).await,
     };
     match answer {
         Answer::Result { response, session, .. } => {
@@ -123,4 +123,60 @@ async fn a_method_may_send_messages_before_its_result_if_the_transport_takes_the
     let progress: Vec<_> = messages[..3].iter().map(|message| message["params"]["progress"].clone()).collect();
     assert_eq!((progress, &messages[3..]), (vec![json!(1), json!(2), json!(3)], &[result.clone()][..]));
     assert_eq!(send(&mcp, caller, &Pipe(None, false), &count).await.0, result);
+}
+
+/// A snapshot whose tool `greet` waits for a backend that never responds, or panics.
+fn snapshot_that_waits(panics: bool) -> Snapshot {
+    let mut snapshot = snapshot(&policy(&[client("a", &json!({}))]), &credentials(&["a"]));
+    let tools = std::sync::Arc::get_mut(&mut snapshot.tools).unwrap();
+    let exchange = move || {
+        let response = async move {
+            tokio::task::yield_now().await;
+            assert!(!panics, "a planned panic");
+            std::future::pending().await
+        };
+        Exchange::Pending(response.boxed(), Sent::default())
+    };
+    let tool = tools.by_name.get_mut("greet").unwrap();
+    (tool.work, tool.timeout) = (fake::tool_work(exchange), Duration::from_millis(50));
+    snapshot
+}
+
+fn pending<'s>(mcp: &Mcp, caller: Caller<'s>) -> Pending<'s> {
+    let greet = request("tools/call", json!({"name": "greet", "arguments": {"name": "you"}}));
+    match mcp.begin(caller, greet.to_string().as_bytes(), &Pipe(None, false)) {
+        Begun::Pending(pending) => pending,
+        Begun::Answer(_) => panic!("the call is answered at once"),
+    }
+}
+
+#[tokio::test]
+async fn a_call_can_be_cancelled_while_it_waits_and_leaves_nothing_however_it_ends() {
+    let (guard, log) = guard::fixtures::guard();
+    let mcp = Mcp::new(guard);
+    for (how, panics) in [("timeout", false), ("cancelled", false), ("dropped", false), ("panic", true)] {
+        let snapshot = snapshot_that_waits(panics);
+        let identity = identity(&snapshot, "key-of-a");
+        let caller = guard::fixtures::caller(&snapshot, &identity);
+        let mut call = Box::pin(mcp.finish(caller, pending(&mcp, caller)));
+        assert!(mcp.waiting.is_empty(), "{how}: it has not begun");
+        assert!(futures::poll!(&mut call).is_pending());
+        assert!(!mcp.waiting.is_empty(), "{how}");
+        match how {
+            "cancelled" => {
+                let notification =
+                    json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
+                assert_eq!(send(&mcp, caller, &Pipe(None, false), &notification).await, (Value::Null, None, None));
+                assert!(matches!(call.await, Answer::Accepted), "{how}");
+            }
+            "dropped" => drop(call),
+            "panic" => assert!(std::panic::AssertUnwindSafe(call).catch_unwind().await.is_err()),
+            _ => assert!(matches!(call.await, Answer::Result { .. }), "{how}"),
+        }
+        assert!(mcp.waiting.is_empty(), "{how}");
+    }
+    assert!(mcp.guard.audit.stop(Duration::from_secs(60)));
+    let records = log.records();
+    let errors: Vec<_> = records.iter().map(|it| &it["error"]).filter(|error| !error.is_null()).collect();
+    assert_eq!(errors, ["backend_timeout", "cancelled", "disconnected", "disconnected"]);
 }

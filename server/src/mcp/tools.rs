@@ -1,15 +1,20 @@
 //! `tools/list` and `tools/call`.
 
+use std::{future::poll_fn, pin::pin};
+
 use bytes::Bytes;
 
 use super::{
     answer::{Answer, Begun, Pending, PendingCall, begin_result},
+    cancelled,
     lifecycle::SERVER_INFO,
+    session,
 };
 use crate::{
-    cancellation::Cancellation,
+    cancellation::{Cancellation, WaitingCalls},
     config::Definition,
     guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
+    net::Held,
     protocol::{era::Era, json, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
 };
 
@@ -26,7 +31,8 @@ pub(super) fn begin<'s>(
         "tools/list" => list(guard, caller, request, id).map(Begun::Answer),
         "tools/call" => Ok(match prepare(guard, caller, request) {
             Ok(prepared) => {
-                Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era: request.era, prepared }))
+                let (era, session) = (request.era, session::number(request));
+                Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era, session, prepared }))
             }
             Err(refusal) => Begun::Answer(refused(id, refusal, request.era, &caller.snapshot.server_info)),
         }),
@@ -34,15 +40,32 @@ pub(super) fn begin<'s>(
     })
 }
 
-/// Makes a call.
-pub(super) async fn finish(
-    guard: &Guard,
-    caller: Caller<'_>,
-    call: PendingCall<'_>,
-    cancellation: &Cancellation,
-) -> Answer {
-    let PendingCall { id, era, prepared } = call;
-    match guard.call(caller, prepared, cancellation).await {
+/// Makes a call. It is registered when it first has to wait, so that one which does not costs nothing more.
+pub(super) async fn finish(guard: &Guard, waiting: &WaitingCalls, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
+    let PendingCall { id, era, session, prepared } = call;
+    let cancellation = match era {
+        Era::Handshake => Cancellation::once_registered(),
+        Era::Stateless => Cancellation::never(),
+    };
+    let outcome = {
+        let mut call = pin!(guard.call(caller, prepared, &cancellation));
+        let mut registered = None;
+        poll_fn(|cx| {
+            let polled = call.as_mut().poll(cx);
+            if polled.is_pending() && era == Era::Handshake && registered.is_none() {
+                let identity = caller.identity.fingerprint;
+                registered = cancelled::id(&id).and_then(|id| waiting.register(identity, session, id, &cancellation));
+            }
+            polled
+        })
+        .await
+    };
+    match outcome {
+        Ok(mut reply) if cancellation.is_cancelled() => {
+            // Whoever cancelled the call waits for no response to it: the clients of the official SDKs log one as an error.
+            reply.delivery.written();
+            Answer::Accepted
+        }
         Ok(reply) => {
             let Reply { members, truncated, retry_after, execution_id, delivery } = reply;
             let meta = Meta { execution_id: Some(&execution_id), truncated, retry_after };

@@ -41,7 +41,7 @@ vocabulary! {
         Success = "success",
         /// The backend failed.
         Error = "error",
-        /// The caller cancelled the call. A call whose caller disconnects before its outcome is not counted.
+        /// The caller cancelled the call by `notifications/cancelled`. A call that ends as its caller disconnects is not counted.
         Cancelled = "cancelled",
         /// The client may not call the tool.
         Denied = "denied",

@@ -18,7 +18,11 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use portcullis_crds::contract::LONGEST_TIMEOUT;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::reports::record;
 use crate::{
@@ -26,6 +30,7 @@ use crate::{
     net::Connections,
     stop::{StopReason, StopSignals},
     supervise::Part,
+    transport::DetachedCalls,
 };
 
 /// How long requests in flight may take beyond the longest timeout of a tool: their bodies are still received, and their answers
@@ -74,6 +79,8 @@ impl Port {
 pub struct Shutdown {
     pub signals: StopSignals,
     pub main: Port,
+    /// The calls of the main port whose connections are gone.
+    pub detached: DetachedCalls,
     pub admin: Port,
     /// Set when the server is no longer ready.
     pub stopping: Arc<AtomicBool>,
@@ -88,7 +95,7 @@ impl Shutdown {
     /// Waits for a reason to stop, and stops. A further signal ends whatever is waited for. Also returns the part that failed, if that
     /// was the reason.
     pub async fn run(self) -> (AuditLogEnd, Option<Part>) {
-        let Self { mut signals, main, admin, stopping, audit, mut reloading, settle } = self;
+        let Self { mut signals, main, detached, admin, stopping, audit, mut reloading, settle } = self;
         let reason = tokio::select! {
             reason = signals.next() => Ok(reason),
             _ = &mut reloading => Err(Part::Reloads),
@@ -110,16 +117,20 @@ impl Shutdown {
         };
         let is_hurried = settle > Duration::ZERO && tokio::time::timeout(settle, signals.next()).await.is_ok();
         let Port { connections, stop, mut serving } = main;
-        stop.send_replace(Some(if is_hurried { Duration::ZERO } else { within }));
+        let within = if is_hurried { Duration::ZERO } else { within };
+        let mut until = Instant::now() + within;
+        stop.send_replace(Some(within));
         let finished = tokio::select! {
             finished = &mut serving => finished,
             _ = signals.next() => {
+                until = Instant::now();
                 connections.abort();
                 serving.await
             }
         };
         // What served the port is gone; the connections go on by themselves, and their calls have ends to record.
         let finished = finished && (reason != Err(Part::MainPort) || connections.end(within).await);
+        let finished = detached.end(timeout_at(until, signals.next())).await && finished;
         // Until here a revocation still counts for calls that are made meanwhile.
         reloading.abort();
         if !finished {
@@ -198,6 +209,7 @@ mod tests {
             let shutdown = Shutdown {
                 signals: StopSignals::listen(false).unwrap(),
                 main: port(part == Part::MainPort),
+                detached: DetachedCalls::default(),
                 admin: port(part == Part::AdminPort),
                 stopping: stopping.clone(),
                 audit,

@@ -1,5 +1,6 @@
 //! What the endpoints of MCP share.
 
+use super::detached::DetachedCalls;
 use crate::{
     mcp::Mcp,
     metrics::Metrics,
@@ -14,12 +15,14 @@ pub struct Endpoints {
     pub bodies: Budget,
     pub stream: StreamBounds,
     pub streams: Budget,
+    pub detached: DetachedCalls,
 }
 
 impl Endpoints {
     /// With the default bounds.
     pub fn new(mcp: Mcp, metrics: Metrics) -> Self {
         let (body, stream) = (BodyBounds::default(), StreamBounds::default());
-        Self { mcp, metrics, body, bodies: body.budget(), stream, streams: stream.budget() }
+        let detached = DetachedCalls::default();
+        Self { mcp, metrics, body, bodies: body.budget(), stream, streams: stream.budget(), detached }
     }
 }

@@ -31,9 +31,7 @@ impl net::Handler for MainPort {
         connection: &ConnectionFacts,
     ) -> Response<ResponseBody> {
         match request.uri().path() {
-            streamable::PATH | streamable::PATH_WITH_SLASH => {
-                streamable::respond(&self.endpoints, request, connection).await
-            }
+            streamable::PATH | streamable::PATH_WITH_SLASH => streamable::respond(self, request, connection).await,
             health::PATH => self.health(request).await,
             _ => error::refuse(HttpRefusal::UnknownPath),
         }

@@ -4,21 +4,24 @@
 //! It passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
 //! that is not identified. No stream can be opened with GET: it is answered 405, as the specification allows.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
+    detached::{self, outliving},
     endpoints::Endpoints,
     error::{
         HttpRefusal, challenge, message_status, refuse, refuse_body, refuse_caller, refuse_message, refuse_stream,
     },
     events,
+    main_port::MainPort,
     request_headers::{accepts_events, check_host, check_media_types, check_origin},
     response,
 };
 use crate::{
-    cancellation::Cancellation,
     config::Snapshot,
     guard::{Caller, Turn, Via},
     identity::Presented,
@@ -57,50 +60,58 @@ impl Carrier for Post<'_> {
 
 /// Answers a request to `/mcp`. The answer is counted as it is sent.
 pub async fn respond(
-    endpoints: &Endpoints,
+    port: Arc<MainPort>,
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let mut response = answer(endpoints, request, connection).await;
+    let mut response = answer(port, request, connection).await;
     response.body_mut().counted();
     response
 }
 
 async fn answer(
-    endpoints: &Endpoints,
+    port: Arc<MainPort>,
     request: Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let Some(snapshot) = endpoints.mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
-    let mut response = answer_by(&snapshot, endpoints, request, connection).await;
-    if response.status() == StatusCode::UNAUTHORIZED {
-        challenge(&mut response, snapshot.challenge());
-    }
-    response
-}
-
-async fn answer_by(
-    snapshot: &Snapshot,
-    endpoints: &Endpoints,
-    request: Request<Incoming>,
-    connection: &ConnectionFacts,
-) -> Response<ResponseBody> {
-    let mcp = &endpoints.mcp;
+    let Some(snapshot) = port.endpoints.mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
     let (parts, body) = request.into_parts();
-    let is_addressed = check_host(&parts, snapshot).and_then(|()| check_origin(&parts.headers));
+    let is_addressed = check_host(&parts, &snapshot).and_then(|()| check_origin(&parts.headers));
     if let Err(refusal) = is_addressed.and_then(|()| check_method(&parts.method)) {
         return refuse(refusal);
     }
-    let presented = Presented { headers: &parts.headers, connection };
+    // In memory of its own, which goes on without the connection if it has to, and which a stream whose answer is only waiting to be
+    // read does not keep.
+    let answering = {
+        let (port, connection) = (port.clone(), connection.clone());
+        async move {
+            let request = (parts.headers, body);
+            let mut response = answer_addressed(&port.endpoints, &snapshot, request, &connection).await;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                challenge(&mut response, snapshot.challenge());
+            }
+            response
+        }
+    };
+    detached::Answering::new(answering, &port.endpoints.detached).await
+}
+
+/// Answers a request that is for this server.
+async fn answer_addressed(
+    endpoints: &Endpoints,
+    snapshot: &Snapshot,
+    (headers, body): (HeaderMap, Incoming),
+    connection: &ConnectionFacts,
+) -> Response<ResponseBody> {
+    let presented = Presented { headers: &headers, connection };
     let status = |refusal: &_| Some(message_status(refusal).as_u16());
     let via = Via { peer: connection.peer.ip(), route: PATH, status };
-    let identity = match mcp.guard.authenticate(snapshot, &presented, via) {
+    let identity = match endpoints.mcp.guard.authenticate(snapshot, &presented, via) {
         Ok(identity) => identity,
         Err(refusal) => return refuse_caller(refusal),
     };
     let caller = Caller { snapshot, identity: &identity, via };
-    // In memory of its own, which a stream whose answer is only waiting to be read does not keep.
-    let mut response = Box::pin(answer_caller(endpoints, caller, parts.headers, body)).await;
+    let mut response = answer_caller(endpoints, caller, headers, body).await;
     // Its access may have ended meanwhile.
     if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         response.body_mut().for_identified(identity.fingerprint);
@@ -144,7 +155,8 @@ async fn answer_caller(
     drop((headers, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
-        Begun::Pending(pending) => mcp.finish(caller, pending, &Cancellation::never()).await,
+        Begun::Pending(pending) if pending.outlives_connection() => outliving(mcp.finish(caller, pending)).await,
+        Begun::Pending(pending) => mcp.finish(caller, pending).await,
     };
     encode(endpoints, caller, answer)
 }

@@ -1,7 +1,7 @@
 //! A caller whose access ends while its request is on its way: nothing is done for it that had not begun before.
 
 use portcullis_tests::backend::{Backend, Gate, Reply};
-use portcullis_tests::http::{Connection, send};
+use portcullis_tests::http::Connection;
 use portcullis_tests::server::{TestServer, call};
 use portcullis_tests::{PATIENCE, expect_eq, until};
 use serde_json::{Value, json};
@@ -62,15 +62,20 @@ async fn a_body_that_was_half_sent_when_access_ended_has_no_effect() {
 
 /// Suspends `agent` while its call waits for a connection to the backend, all of which the calls of `reader` have.
 pub async fn server_that_withdrew_a_call() -> TestServer {
+    server_that_withdrew(true).await
+}
+
+/// The same. The caller stays for the response, or disconnects before the suspension.
+async fn server_that_withdrew(stays: bool) -> TestServer {
     loop {
         // On a busy machine the call may not wait for as long as the suspension takes: once more.
-        if let Some(server) = try_to_withdraw_a_call().await {
+        if let Some(server) = try_to_withdraw_a_call(stays).await {
             return server;
         }
     }
 }
 
-async fn try_to_withdraw_a_call() -> Option<TestServer> {
+async fn try_to_withdraw_a_call(stays: bool) -> Option<TestServer> {
     let gate = Gate::closed();
     let script = gate.clone();
     let backend = Backend::start(move |_| Reply::Json(200, json!({"items": []})).held(&script)).await.unwrap();
@@ -86,16 +91,29 @@ async fn try_to_withdraw_a_call() -> Option<TestServer> {
     }
     until(PATIENCE, async || expect_eq(backend.received().len(), 20)).await;
     let note = call(AGENT, "note", json!({"id": "1", "text": "x"}));
-    let writing = tokio::spawn(async move { send(address, &note).await.unwrap().to_value() });
+    let mut writing = Connection::open(address).await.unwrap();
+    writing.write(&note.bytes()).await.unwrap();
     server.log.at_least(21, "tool_call_start", PATIENCE).await.unwrap();
+    let writing = stays.then_some(writing);
+    let connections = format!("portcullis_connections {}\n", 20 + usize::from(stays));
+    until(PATIENCE, async || match server.admin("/metrics").await.unwrap().text() {
+        metrics if metrics.contains(&connections) => Ok(()),
+        _ => Err("other connections"),
+    })
+    .await;
     client_of(&mut document, "agent")["suspended"] = json!(true);
     server.reconfigure(&parsed(&document), &keys()).await.unwrap();
-    let found = writing.await.unwrap();
-    if found == response(200, rpc_result(tool_error("Backend 'api' is busy. Try again."))) {
+    if let Some(mut writing) = writing {
+        let found = writing.response().await.unwrap().to_value();
+        if found == response(200, rpc_result(tool_error("Backend 'api' is busy. Try again."))) {
+            return None;
+        }
+        let ended = tool_error("The access to this tool has ended; nothing was done.");
+        assert_eq!(found, response(200, rpc_result(ended)));
+    }
+    if server.log.event("tool_call_error", PATIENCE).await.unwrap()["error"] == "backend_busy" {
         return None;
     }
-    let ended = tool_error("The access to this tool has ended; nothing was done.");
-    assert_eq!(found, response(200, rpc_result(ended)));
     gate.open();
     assert_eq!(reading.join_all().await, [200; 20], "the calls of others go on");
     assert!(backend.received().iter().all(|request| request.method == "GET"), "the call that writes was not sent");
@@ -104,7 +122,9 @@ async fn try_to_withdraw_a_call() -> Option<TestServer> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_for_a_connection_when_access_ends_is_not_sent() {
-    let server = server_that_withdrew_a_call().await;
-    let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
-    assert_eq!((&end["clientId"], &end["error"]), (&json!("agent"), &json!("access_ended")));
+    for stays in [true, false] {
+        let server = server_that_withdrew(stays).await;
+        let end = server.log.event("tool_call_error", PATIENCE).await.unwrap();
+        assert_eq!((&end["clientId"], &end["error"]), (&json!("agent"), &json!("access_ended")), "{stays}");
+    }
 }
