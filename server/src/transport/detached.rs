@@ -6,8 +6,8 @@
 
 use std::{
     cell::Cell,
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -54,15 +54,10 @@ impl DetachedCalls {
     }
 }
 
-/// Waits for a call. While it does, the [`Answering`] that it is part of goes on if it is dropped.
-pub(super) async fn outliving<T>(call: impl Future<Output = T>) -> T {
-    let mut call = pin!(call);
-    poll_fn(|cx| {
-        let polled = call.as_mut().poll(cx);
-        OUTLIVES.set(polled.is_pending());
-        polled
-    })
-    .await
+/// A call was polled that outlives its connection. While it waits, the [`Answering`] that it is part of goes on if it is dropped.
+pub(super) fn outliving<T>(polled: Poll<T>) -> Poll<T> {
+    OUTLIVES.set(polled.is_pending());
+    polled
 }
 
 /// The answering of a request.
@@ -107,7 +102,11 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Answering<'_, F> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, time::Duration};
+    use std::{
+        future::{pending, poll_fn},
+        pin::pin,
+        time::Duration,
+    };
 
     use futures::FutureExt;
     use tokio::sync::oneshot;
@@ -123,7 +122,12 @@ mod tests {
         let (ended, end) = oneshot::channel();
         let answering = async move {
             tokio::task::yield_now().await;
-            let _ = if outlives { outliving(waits).await } else { waits.await };
+            let mut waits = pin!(waits);
+            let _ = poll_fn(|cx| {
+                let polled = waits.as_mut().poll(cx);
+                if outlives { outliving(polled) } else { polled }
+            })
+            .await;
             let _ = ended.send(());
         };
         (Answering::new(answering, detached), go_on, end)

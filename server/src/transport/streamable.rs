@@ -4,7 +4,7 @@
 //! It passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
 //! that is not identified. No stream can be opened with GET: it is answered 405, as the specification allows.
 
-use std::sync::Arc;
+use std::{future::poll_fn, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -155,8 +155,15 @@ async fn answer_caller(
     drop((headers, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
-        Begun::Pending(pending) if pending.outlives_connection() => outliving(mcp.finish(caller, pending)).await,
-        Begun::Pending(pending) => mcp.finish(caller, pending).await,
+        Begun::Pending(pending) => {
+            let outlives = pending.outlives_connection();
+            let mut call = pin!(mcp.finish(caller, pending));
+            poll_fn(|cx| {
+                let polled = call.as_mut().poll(cx);
+                if outlives { outliving(polled) } else { polled }
+            })
+            .await
+        }
     };
     encode(endpoints, caller, answer)
 }
