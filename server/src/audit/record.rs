@@ -73,9 +73,9 @@ pub enum CallError<'a> {
     AuditBlocked,
     /// The caller's access ended while the call waited to be sent: the backend was not called.
     AccessEnded,
-    /// The caller cancelled the call: the outcome at the backend is unknown.
+    /// The caller cancelled the call by a notification: the outcome at the backend is unknown.
     Cancelled,
-    /// The caller disconnected before the end: the outcome at the backend is unknown.
+    /// The call was dropped before its end, because its caller disconnected or a stop cut it off: the outcome at the backend is unknown.
     Disconnected,
 }
 
