@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use super::root;
 
 /// What starts a task or a thread.
-const STARTS: [&str; 2] = ["spawn(", "spawn_blocking("];
+const STARTS: [&str; 3] = ["spawn(", "spawn_on(", "spawn_blocking("];
 
 #[test]
 fn every_place_that_starts_a_task_is_in_the_table_of_what_happens_when_it_panics() {
