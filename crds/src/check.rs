@@ -16,6 +16,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 use crate::{
     Duration, Findings,
     contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec, Tool},
+    nearest::suggestion,
     schema::Budget,
 };
 
@@ -161,7 +162,13 @@ fn authentication(spec: &ServerSpec, findings: &mut Findings) {
 fn client_rule(rule: &ClientRule, spec: &ServerSpec, replicas: u16, at: &str, findings: &mut Findings) {
     for (n, name) in rule.allow.tools.iter().enumerate() {
         if name != "*" && !spec.tools.iter().any(|tool| tool.name.as_str() == name) {
-            findings.add(format!("{at}.allow.tools[{n}]"), format!("`{name}` is not a tool of this server"));
+            let tools = || spec.tools.iter().map(|tool| tool.name.as_str());
+            let message = format!(
+                "`{name}` is not a tool of this server{}; its tools: {}",
+                suggestion(name, tools()),
+                listed(tools())
+            );
+            findings.add(format!("{at}.allow.tools[{n}]"), message);
         }
     }
     if let Some(rate) = rule.allow.limits {
@@ -179,7 +186,7 @@ fn limits(spec: &ServerSpec, replicas: u16, findings: &mut Findings) {
 }
 
 /// Names as a finding lists them: the first ones, so that the findings grow with what is wrong and not with what is allowed too.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     /// In bytes.
     const LONGEST: usize = 400;
     let (mut list, mut left_out) = (String::new(), 0_usize);

@@ -5,6 +5,7 @@
 mod cost;
 mod fields;
 mod salvage;
+mod sentence;
 mod stored;
 mod strict;
 mod structural;
@@ -12,6 +13,7 @@ mod tolerant;
 mod words;
 mod yaml;
 
+pub use fields::unknown_field;
 pub use strict::{decode, decode_known, decode_published, stored};
 pub use structural::structural_schema;
 pub(crate) use tolerant::UNREADABLE;

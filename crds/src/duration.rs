@@ -20,7 +20,8 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 impl Duration {
     pub(crate) const PATTERN: &str = "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$";
     /// The message of a finding.
-    pub(crate) const ALLOWED: &str = "must be a duration such as 250ms, 30s, 1m30s or 720h";
+    pub(crate) const ALLOWED: &str =
+        "must be a duration: whole numbers with the units h, m, s and ms, such as 250ms, 30s, 1m30s or 720h";
 
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)

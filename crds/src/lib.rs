@@ -14,6 +14,7 @@ pub mod finding;
 pub mod json_object;
 pub mod manifest;
 pub mod name;
+pub mod nearest;
 pub mod quantity;
 pub mod reference;
 pub mod revision;

@@ -9,8 +9,11 @@ use serde_json::json;
 
 /// What the schema accepts of the format, which accepts an hour of 99 in an offset, and small letters that CEL refuses. Leap seconds are
 /// refused by the API server, and on files by the pattern.
-const PATTERN: &str =
+pub(crate) const PATTERN: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// The message of a finding.
+pub(crate) const ALLOWED: &str =
+    "must be a time with seconds and an offset (RFC 3339), such as 2027-01-01T00:00:00Z or 2027-01-01T09:30:00+09:00";
 /// How many digits of a fraction of a second count.
 const FRACTION: usize = 9;
 
@@ -28,7 +31,7 @@ pub fn parse(text: &str) -> Result<Time, &'static str> {
     let earlier = text.strip_prefix("9999-").map(|rest| format!("9998-{rest}"));
     match earlier.is_some_and(|earlier| earlier.parse::<Timestamp>().is_ok()) {
         true => Ok(Time(Timestamp::MAX)),
-        false => Err("must be a time such as 2027-01-01T00:00:00Z"),
+        false => Err(ALLOWED),
     }
 }
 

@@ -8,8 +8,16 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use k8s_openapi::jiff::Timestamp;
 
-use crate::{build::Settings, crds, local, rbac, render, run};
+use crate::{
+    build::Settings,
+    crds, local,
+    manifests::Sources,
+    rbac,
+    render::{self, Output},
+    run,
+};
 
 /// The exit code of `run` if another operator runs against the cluster.
 const ANOTHER_RUNS: u8 = 3;
@@ -20,6 +28,31 @@ Exit codes:
   1  could not start, or could not go on
   2  the command line is wrong
   3  another operator runs against the cluster, or took over";
+
+const VALIDATE: &str = "\
+A finding is printed to stderr as `FILE: KIND NAMESPACE/NAME: FIELD: SENTENCE`, after `warning: ` if it is one, and with \
+`FILE:LINE:COLUMN` if the file cannot be read as YAML.
+
+Examples:
+  portcullis-operator validate manifests/
+  portcullis-operator validate --strict server.yaml clients/
+  kubectl kustomize overlays/prod | portcullis-operator validate -
+  helm template release chart/ | portcullis-operator validate -
+
+Exit codes:
+  0  the manifests are accepted; there may be warnings
+  1  there is a finding, or with --strict a warning, or something cannot be read
+  2  the command line is wrong";
+
+const RENDER: &str = "\
+Examples:
+  portcullis-operator render manifests/
+  kubectl kustomize overlays/prod | portcullis-operator render -";
+
+const LOCAL: &str = "\
+Examples:
+  portcullis-operator local manifests/
+  portcullis-operator local server.yaml clients/ --backend crm-api=http://127.0.0.1:8080";
 
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
@@ -38,11 +71,14 @@ enum Command {
     Rbac,
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
     Crds(crds::Options),
-    /// Check the manifests in a folder; the exit code is 1 if there is a finding
-    Validate(Folder),
-    /// Print all objects that the operator creates for the manifests in a folder
+    /// Check manifests as the API server and the operator do, and print every finding
+    #[command(after_help = VALIDATE)]
+    Validate(Validate),
+    /// Print all objects that the operator creates for manifests
+    #[command(after_help = RENDER)]
     Render(Render),
-    /// Serve the manifests in a folder on this machine, without a cluster
+    /// Serve manifests on this machine, without a cluster
+    #[command(after_help = LOCAL)]
     Local(local::Options),
 }
 
@@ -60,16 +96,26 @@ struct Run {
 }
 
 #[derive(Args)]
-struct Folder {
-    /// The folder. Its files *.yaml, *.yml and *.json are read; folders in it are not
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+struct Manifests {
+    /// Files, folders and `-` for stdin. Of a folder the files *.yaml, *.yml and *.json are read, and no folders in it. Objects of
+    /// other kinds are skipped
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+struct Validate {
+    #[command(flatten)]
+    manifests: Manifests,
+    /// Exit with 1 also if there are only warnings
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Args)]
 struct Render {
     #[command(flatten)]
-    folder: Folder,
+    manifests: Manifests,
     #[command(flatten)]
     settings: Image,
 }
@@ -93,7 +139,10 @@ impl From<Image> for Settings {
 /// Runs the command that the arguments of this process name.
 pub fn main() -> ExitCode {
     match execute(Cli::parse().command) {
-        Ok(text) => print(&text),
+        Ok(Output { text, warnings }) => {
+            let _ = io::stderr().write_all(warnings.as_bytes());
+            print(&text)
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
             match error.downcast_ref::<run::Error>().is_some_and(run::Error::is_refused) {
@@ -104,22 +153,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The text that the command prints.
-fn execute(command: Command) -> Result<String, Box<dyn std::error::Error>> {
-    Ok(match command {
+/// What the command prints.
+fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
+    let text = match command {
         Command::Run(Run { settings, listen, lease_namespace }) => {
             run::run(run::Options { settings: settings.into(), listen, namespace: lease_namespace })?;
             String::new()
         }
         Command::Rbac => rbac::manifests(),
         Command::Crds(options) => crds::crds(options)?,
-        Command::Validate(Folder { folder }) => render::validate(&folder)?,
-        Command::Render(Render { folder, settings }) => render::render(&folder.folder, &settings.into())?,
+        Command::Validate(Validate { manifests, strict }) => {
+            return Ok(render::validate(&Sources::new(manifests.paths), strict, Timestamp::now())?);
+        }
+        Command::Render(Render { manifests, settings }) => {
+            return Ok(render::render(&Sources::new(manifests.paths), &settings.into())?);
+        }
         Command::Local(options) => {
             runtime()?.block_on(local::run(options))?;
             String::new()
         }
-    })
+    };
+    Ok(Output { text, warnings: String::new() })
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

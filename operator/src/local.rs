@@ -1,4 +1,4 @@
-//! `local DIR`: serves the manifests of a cluster on this machine. They are read and planned as everywhere else; directories
+//! `local`: serves the manifests of a cluster on this machine. They are read and planned as everywhere else; directories
 //! and processes take the place of ConfigMaps, Secrets and pods.
 //!
 //! An edit takes effect within a second, without a restart. What cannot be read keeps its last valid state. No server process
@@ -46,8 +46,9 @@ const RETRY: Duration = Duration::from_secs(2);
 pub async fn run(options: Options) -> Result<(), Error> {
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
-    let mut watch = Watch::new(&options.folder)?;
-    let mut run = LocalRun::new(options, sender)?;
+    let sources = options.sources()?;
+    let mut watch = Watch::new(sources.clone())?;
+    let mut run = LocalRun::new(options, sources, sender)?;
     run.start()?;
     let mut has_failed = false;
     loop {

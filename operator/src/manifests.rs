@@ -4,6 +4,7 @@
 //! a mistake in an editor grants nothing, and removes no more than what can be read beside it. What a readable file no longer contains
 //! is removed.
 
+mod advice;
 mod cluster_state;
 mod folder;
 mod listing;
@@ -14,9 +15,10 @@ mod problem;
 mod review;
 mod secrets;
 
+pub use advice::advice;
 pub use cluster_state::{ClusterState, NoCluster, uuid};
 pub use folder::Folder;
-pub use listing::{Files, FolderStamp, read, stamp};
+pub use listing::{Files, FolderStamp, SourceError, Sources, is_stdin};
 pub use object::{Kind, Manifest, ObjectId};
 pub use problem::{Problem, Severity};
 pub use review::{Review, review};

@@ -1,19 +1,13 @@
-//! `validate DIR` and `render DIR`: the steps `validate` and `build` of a reconcile, on files.
+//! `validate` and `render`: the steps `validate` and `build` of a reconcile, on files.
 
-use std::{
-    fmt::Write as _,
-    io,
-    path::{Path, PathBuf},
-};
-
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     build::{self, KINDS, SECRET, Settings},
     credentials::{self, SecretData},
-    manifests::{self, ClientSecret, Folder, NoCluster, Problem, Review, Severity},
+    manifests::{self, ClientSecret, Folder, NoCluster, Problem, Review, Severity, SourceError, Sources},
 };
 
 const HEADER: &str = "\
@@ -21,42 +15,51 @@ const HEADER: &str = "\
 # Do not apply it: UIDs are placeholders, and Secrets are empty because the operator creates the keys where it runs.
 ";
 
-/// Why a folder is refused.
+/// Why manifests are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{}: {source}", folder.display())]
-    Folder { folder: PathBuf, source: io::Error },
-    #[error("{} contains no McpServer and no McpClient", folder.display())]
-    Empty { folder: PathBuf },
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    #[error("{sources}: contains no McpServer and no McpClient")]
+    Empty { sources: Sources },
     #[error("{}", lines(problems))]
     Problems { problems: Vec<Problem> },
     #[error("{0}")]
     Yaml(#[from] serde_yaml::Error),
 }
 
-/// Checks a folder, and returns its warnings and how many objects it contains.
+/// What a command prints: the result, and warnings.
+#[derive(Debug, PartialEq)]
+pub struct Output {
+    pub text: String,
+    /// A line for each.
+    pub warnings: String,
+}
+
+/// Checks manifests, and returns how many objects they are. `now` decides what has expired.
 ///
 /// # Errors
-/// Returns everything that is wrong with it.
-pub fn validate(folder: &Path) -> Result<String, Error> {
-    let (folder, review) = accepted(folder)?;
-    let mut text = String::new();
-    if !review.problems.is_empty() {
-        writeln!(text, "{}", lines(&review.problems)).expect("a string must take text");
+/// Returns everything that is wrong with them: if it is `strict`, also warnings.
+pub fn validate(sources: &Sources, strict: bool, now: Timestamp) -> Result<Output, Error> {
+    let (folder, mut review) = accepted(sources)?;
+    let advice = manifests::advice(&folder, &review, now);
+    review.problems.extend(advice);
+    review.problems.sort();
+    if strict && !review.problems.is_empty() {
+        return Err(Error::Problems { problems: review.problems });
     }
     let (servers, clients) = (folder.servers().count(), folder.clients().count());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    writeln!(text, "OK: {servers} McpServer{}, {clients} McpClient{}", plural(servers), plural(clients))
-        .expect("a string must take text");
-    Ok(text)
+    let text = format!("OK: {servers} McpServer{}, {clients} McpClient{}\n", plural(servers), plural(clients));
+    Ok(Output { text, warnings: printed(&review.problems) })
 }
 
-/// All objects that the operator would create, as YAML: the same bytes for the same folder.
+/// All objects that the operator would create, as YAML: the same bytes for the same manifests.
 ///
 /// # Errors
-/// Returns everything that is wrong with the folder.
-pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
-    let (_, review) = accepted(folder)?;
+/// Returns everything that is wrong with them.
+pub fn render(sources: &Sources, settings: &Settings) -> Result<Output, Error> {
+    let (_, review) = accepted(sources)?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
         for object in build::objects(KINDS, server, plan, None, settings) {
@@ -67,13 +70,12 @@ pub fn render(folder: &Path, settings: &Settings) -> Result<String, Error> {
         let secret = credentials::secret(kind, client, name, SecretData::new(), None);
         document(&mut text, &Secret { data: None, ..secret })?;
     }
-    Ok(text)
+    Ok(Output { text, warnings: printed(&review.problems) })
 }
 
-/// The folder and its review, if nothing in it is worse than a warning.
-fn accepted(path: &Path) -> Result<(Folder, Review), Error> {
-    let files = manifests::read(path).map_err(|source| Error::Folder { folder: path.to_owned(), source })?;
-    let (folder, mut problems) = Folder::default().update(&files);
+/// The manifests and their review, if nothing in them is worse than a warning.
+fn accepted(sources: &Sources) -> Result<(Folder, Review), Error> {
+    let (folder, mut problems) = Folder::default().update(&sources.read()?);
     let mut review = manifests::review(&folder, &NoCluster, |_| {});
     problems.append(&mut review.problems);
     problems.sort();
@@ -81,10 +83,14 @@ fn accepted(path: &Path) -> Result<(Folder, Review), Error> {
         return Err(Error::Problems { problems });
     }
     if folder.ids().next().is_none() {
-        return Err(Error::Empty { folder: path.to_owned() });
+        return Err(Error::Empty { sources: sources.clone() });
     }
     review.problems = problems;
     Ok((folder, review))
+}
+
+fn printed(problems: &[Problem]) -> String {
+    if problems.is_empty() { String::new() } else { format!("{}\n", lines(problems)) }
 }
 
 fn lines(problems: &[Problem]) -> String {
@@ -109,18 +115,30 @@ fn without_data(mut object: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
     use super::*;
 
     fn example() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/crm")
     }
 
+    fn check(paths: &[&Path], strict: bool) -> Result<Output, Error> {
+        let sources = Sources::new(paths.iter().map(|path| path.to_path_buf()).collect());
+        validate(&sources, strict, "2026-06-01T00:00:00Z".parse().unwrap())
+    }
+
     #[test]
     fn the_example_has_no_finding_and_renders_to_the_same_bytes_without_a_secret() {
-        assert_eq!(validate(&example()).unwrap(), "OK: 1 McpServer, 3 McpClients\n");
+        let expected = Output { text: "OK: 1 McpServer, 3 McpClients\n".into(), warnings: String::new() };
+        assert_eq!(check(&[&example()], true).unwrap(), expected);
         let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
-        let text = render(&example(), &settings).unwrap();
-        assert_eq!(render(&example(), &settings).unwrap(), text);
+        let sources = Sources::new(vec![example()]);
+        let text = render(&sources, &settings).unwrap().text;
+        assert_eq!(render(&sources, &settings).unwrap().text, text);
         let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
         let server = ["ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment"];
         assert_eq!(kinds, [&server[..], &["Secret"; 3]].concat());
@@ -130,14 +148,68 @@ mod tests {
     #[test]
     fn a_folder_with_findings_is_refused_with_all_of_them() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(validate(folder.path()), Err(Error::Empty { .. })));
         for file in ["server.yaml", "clients.yaml"] {
-            let text = std::fs::read_to_string(example().join(file)).unwrap();
+            let text = fs::read_to_string(example().join(file)).unwrap();
             let broken = text.replace("{method: GET, path: /deals/summary", "{method: GETS, path: /deals/summary");
-            std::fs::write(folder.path().join(file), broken.replace("get_revenue_report]", "get_revenue]")).unwrap();
+            fs::write(folder.path().join(file), broken.replace("get_revenue_report]", "get_revenue]")).unwrap();
         }
-        let error = validate(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("server.yaml: McpServer sales/crm: spec.tools[3].http.method: "), "{error}");
-        assert!(matches!(validate(Path::new("/nowhere")), Err(Error::Folder { .. })));
+        let error = check(&[folder.path()], false).unwrap_err().to_string();
+        let finding = "server.yaml: McpServer sales/crm: spec.tools[3].http.method: is not one of GET, HEAD, POST, PUT, PATCH, DELETE \
+                       (did you mean `GET`?)";
+        assert!(error.contains(finding), "{error}");
+    }
+
+    #[test]
+    fn files_and_folders_are_one_set_of_manifests_and_each_is_read_once() {
+        let (server, clients) = (example().join("server.yaml"), example().join("clients.yaml"));
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(&server, copy.path().join("server.txt")).unwrap();
+        for paths in [
+            vec![&*server, &clients],
+            vec![&*server, &example()],
+            vec![&clients, &*copy.path().join("server.txt"), &clients],
+        ] {
+            assert_eq!(check(&paths, true).unwrap().text, "OK: 1 McpServer, 3 McpClients\n", "{paths:?}");
+        }
+        fs::rename(copy.path().join("server.txt"), copy.path().join("server.yaml")).unwrap();
+        let error = check(&[&example(), copy.path()], false).unwrap_err().to_string();
+        let (first, second) = (server.display(), copy.path().join("server.yaml").display().to_string());
+        let twice = |a: &dyn std::fmt::Display, b: &dyn std::fmt::Display| {
+            format!(
+                "{b}: McpServer sales/crm: metadata.name: appears twice: {a} contains an object of this name too, which is used"
+            )
+        };
+        assert!([twice(&first, &second), twice(&second, &first)].contains(&error), "{error}");
+    }
+
+    #[test]
+    fn what_contains_nothing_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let message =
+            |paths: &[&Path]| check(paths, false).unwrap_err().to_string().replace(path.to_str().unwrap(), "DIR");
+        assert_eq!(
+            message(&[&example(), path]),
+            "DIR: the folder contains no file *.yaml, *.yml or *.json; folders in it are not read"
+        );
+        fs::write(path.join("other.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}").unwrap();
+        assert_eq!(message(&[path]), "DIR: contains no McpServer and no McpClient");
+        let file = path.join("other.yaml");
+        assert_eq!(message(&[&file, path]), "DIR/other.yaml, DIR: contains no McpServer and no McpClient");
+        let missing = path.join("missing");
+        assert_eq!(message(&[&example(), &missing]), "DIR/missing: there is no such file or folder");
+    }
+
+    #[test]
+    fn a_warning_is_a_finding_only_if_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clients.yaml");
+        fs::copy(example().join("clients.yaml"), &file).unwrap();
+        let Output { text, warnings } = check(&[folder.path()], false).unwrap();
+        assert_eq!((text.as_str(), warnings.lines().count()), ("OK: 0 McpServers, 3 McpClients\n", 3));
+        let first = "warning: clients.yaml: McpClient sales/customer-service-agent: spec.access[0].serverRef: McpServer sales/crm is not \
+                     among these manifests";
+        assert_eq!(warnings.lines().next(), Some(first));
+        assert_eq!(check(&[folder.path()], true).unwrap_err().to_string(), warnings.trim_end());
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::listed;
 use crate::{
     Findings,
+    nearest::suggestion,
     schema::{self, InputSchema},
 };
 
@@ -40,8 +41,9 @@ impl<'a> Declared<'a> {
     /// The message about an argument that is not declared.
     pub fn undeclared(self, name: &str) -> String {
         let known = self.0.get("properties").and_then(Value::as_object);
-        let known = listed(known.into_iter().flat_map(Map::keys).map(String::as_str));
-        format!("`{name}` is not a property of inputSchema; its properties: {known}")
+        let known = || known.into_iter().flat_map(Map::keys).map(String::as_str);
+        let (suggestion, known) = (suggestion(name, known()), listed(known()));
+        format!("`{name}` is not a property of inputSchema{suggestion}; its properties: {known}")
     }
 }
 

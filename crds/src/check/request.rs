@@ -4,6 +4,7 @@ use super::{arguments::Declared, listed, tool::text_template};
 use crate::{
     Findings,
     contract::{FormPart, HttpTool, Style},
+    nearest::suggestion,
     template::{JsonTemplate, PathTemplate, Template},
 };
 
@@ -74,7 +75,8 @@ fn path(http: &HttpTool, arguments: Declared<'_>, at: &str, findings: &mut Findi
     for (n, name) in http.encoded_slashes.iter().enumerate() {
         if path.is_ok() && !names.contains(&name.as_str()) {
             let known = listed(names.iter().copied());
-            let message = format!("`{name}` is not an argument in the path; its arguments: {known}");
+            let suggestion = suggestion(name, names.iter().copied());
+            let message = format!("`{name}` is not an argument in the path{suggestion}; its arguments: {known}");
             findings.add(format!("{at}.encodedSlashes[{n}]"), message);
         }
     }
@@ -106,8 +108,10 @@ fn pairs<'a>(
 fn styles(http: &HttpTool, at: &str, findings: &mut Findings) {
     let is_field = |name: &String| http.form.as_ref().is_some_and(|form| form.contains_key(name));
     for name in http.styles.keys().filter(|name| !http.query.contains_key(*name) && !is_field(name)) {
-        findings
-            .add(format!("{at}.styles.{name}"), "is not the name of a parameter of the query or a field of the form");
+        let known = http.query.keys().chain(http.form.iter().flat_map(|form| form.keys())).map(String::as_str);
+        let suggestion = suggestion(name, known);
+        let message = format!("is not the name of a parameter of the query or a field of the form{suggestion}");
+        findings.add(format!("{at}.styles.{name}"), message);
     }
 }
 

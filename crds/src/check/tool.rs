@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Findings,
     contract::{Records, ServerSpec, StaticTool, Tool, ToolKind},
+    nearest::suggestion,
     schema::{Budget, InputSchema},
     template::Template,
 };
@@ -61,8 +62,9 @@ fn backend(tool: &Tool, spec: &ServerSpec, at: &str, findings: &mut Findings) ->
     let name = &tool.backend;
     match spec.backends.iter().find(|backend| backend.name == *name) {
         None => {
-            let known = listed(spec.backends.iter().map(|backend| backend.name.as_str()));
-            let message = format!("`{name}` is not a backend of this server; its backends: {known}");
+            let known = || spec.backends.iter().map(|backend| backend.name.as_str());
+            let (suggestion, known) = (suggestion(name.as_str(), known()), listed(known()));
+            let message = format!("`{name}` is not a backend of this server{suggestion}; its backends: {known}");
             findings.add(format!("{at}.backend"), message);
             false
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::finding::Findings;
+use crate::{finding::Findings, nearest::suggestion};
 
 /// The most findings about one value: whoever mends these sees the others afterwards.
 pub(super) const MOST: usize = 1_000;
@@ -74,13 +74,19 @@ fn check_fields(
             Some(schema) => check(schema, value, rules, &at, findings),
             None if findings.0.len() >= MOST => return,
             None if rules.unknown => {
-                let known: Vec<_> = properties.keys().map(String::as_str).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                findings.add(at, format!("unknown field; allowed fields: {known}"));
+                findings.add(at, unknown_field(name, properties.keys().map(String::as_str)));
             }
             None => {}
         }
     }
+}
+
+/// The message about a field that does not exist.
+pub fn unknown_field<'a>(name: &str, allowed: impl Iterator<Item = &'a str> + Clone) -> String {
+    let suggestion = suggestion(name, allowed.clone());
+    let allowed: Vec<_> = allowed.collect();
+    let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+    format!("unknown field{suggestion}; allowed fields: {allowed}")
 }
 
 /// Whether a value is of this type, or of one of these. The decoder decides about null, and about numbers that are not integers.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{PatternOptions, Validator};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,22 +14,10 @@ use serde_path_to_error::Segment;
 
 use super::{
     fields::{self, Rules, path},
+    sentence::sentence,
     structural::json_schema,
 };
-use crate::{
-    duration::Duration,
-    finding::{Finding, Findings},
-    name::{BackendName, ClientId, ObjectName, ToolName},
-};
-
-/// The patterns of this crate's own types, and what a finding states instead of the pattern.
-const PATTERNS: [(&str, &str); 5] = [
-    (Duration::PATTERN, Duration::ALLOWED),
-    (ToolName::PATTERN, ToolName::ALLOWED),
-    (BackendName::PATTERN, BackendName::ALLOWED),
-    (ObjectName::PATTERN, ObjectName::ALLOWED),
-    (ClientId::PATTERN, ClientId::ALLOWED),
-];
+use crate::finding::{Finding, Findings};
 
 /// Decodes a value, and refuses what the schema of its type refuses and every field that the schema does not have.
 ///
@@ -41,7 +29,13 @@ pub fn decode<T: JsonSchema + DeserializeOwned + 'static>(value: Value, root: &s
     // The validator checks the types.
     fields::check(&schema.schema, &value, Rules { unknown: true, types: false }, root, &mut findings);
     for error in schema.validator.iter_errors(&value).take(fields::MOST) {
-        findings.add(pointer_path(root, error.instance_path().as_str()), message(&error));
+        let (sentence, missing) = sentence(&error, &schema.schema);
+        let at = pointer_path(root, error.instance_path().as_str());
+        let finding = Finding::new(path(&at, missing.iter().map(String::as_str)), sentence);
+        // A text that is too short does not match either.
+        if !findings.0.contains(&finding) {
+            findings.0.push(finding);
+        }
     }
     match serde_path_to_error::deserialize(value) {
         Ok(decoded) => findings.or(decoded),
@@ -116,15 +110,6 @@ impl CompiledSchema {
     }
 }
 
-/// What is wrong, without the value.
-fn message(error: &ValidationError<'_>) -> String {
-    let allowed = match error.kind() {
-        ValidationErrorKind::Pattern { pattern } => PATTERNS.iter().find(|(known, _)| known == pattern),
-        _ => None,
-    };
-    allowed.map_or_else(|| error.masked_with("the value").to_string(), |(_, allowed)| (*allowed).to_owned())
-}
-
 /// The path of a JSON pointer (RFC 6901).
 fn pointer_path(root: &str, pointer: &str) -> String {
     let segments: Vec<_> = pointer.split('/').skip(1).map(|it| it.replace("~1", "/").replace("~0", "~")).collect();
@@ -165,12 +150,11 @@ limits: {perClient: {requests: 0, per: 1m}}
         insta::assert_snapshot!(findings::<McpServerSpec>(text).join("\n"), @r#"
         spec.backends[0].http.colour: unknown field; allowed fields: healthPath, url
         spec.clients[0].allow.tools[1]: appears twice
-        spec.backends[0].http.url: the value is shorter than 8 characters
-        spec.backends[0].http.url: the value does not match "^https?://[^/?#@]+(/[^?#]*)?$"
+        spec.backends[0].http.url: must be a URL such as http://crm.sales.svc:8080/v1, with http or https, and without a user, query or fragment
         spec.limits.perClient.requests: the value is less than the minimum of 1
-        spec.tools[0].effect: the value is not one of "Read", "Write" or null
+        spec.tools[0].effect: is not one of Read, Write
         spec.tools[0].name: must be 1 to 128 of the characters A-Z, a-z, 0-9, '_', '.', '-'
-        spec.tools[0].timeout: must be a duration such as 250ms, 30s, 1m30s or 720h
+        spec.tools[0].timeout: must be a duration: whole numbers with the units h, m, s and ms, such as 250ms, 30s, 1m30s or 720h
         "#);
     }
 
@@ -226,11 +210,57 @@ limits: {perClient: {requests: 0, per: 1m}}
     }
 
     #[test]
-    fn a_missing_field_is_named_at_its_parent() {
-        let text = "access: [{serverRef: {name: crm}, tools: []}]\ncredentials: {}";
+    fn a_wrong_value_is_answered_with_the_form_that_is_right() {
+        const DURATION: &str =
+            "must be a duration: whole numbers with the units h, m, s and ms, such as 250ms, 30s, 1m30s or 720h";
+        const TIME: &str = "must be a time with seconds and an offset (RFC 3339), such as 2027-01-01T00:00:00Z or 2027-01-01T09:30:00+09:00";
+        let server = |more: &str| {
+            let tools = "tools: [{name: a, description: a, backend: a, static: {text: a}}]";
+            findings::<McpServerSpec>(&format!("{{backends: [{{name: a, static: {{}}}}], {tools}, {more}}}"))
+        };
+        let client = |more: &str| {
+            findings::<McpClientSpec>(&format!("{{access: [], credentials: {{apiKey: {{secretName: k}}}}, {more}}}"))
+        };
+        for (value, sentence) in [
+            ("10", format!("10 has no unit; write 10ms, 10s, 10m or 10h; {DURATION}")),
+            ("'5'", format!("5 has no unit; write 5ms, 5s, 5m or 5h; {DURATION}")),
+            ("1d", DURATION.to_owned()),
+            ("''", DURATION.to_owned()),
+            ("true", DURATION.to_owned()),
+        ] {
+            let found = server(&format!("limits: {{perClient: {{requests: 1, per: {value}}}}}"));
+            assert_eq!(found, [format!("spec.limits.perClient.per: {sentence}")], "{value}");
+        }
+        for value in [
+            "soon",
+            "2027-01-01",
+            "2027-01-01T00:00Z",
+            "2027-01-01T00:00:00+0200",
+            "2027-02-30T00:00:00Z",
+            "1893456000",
+        ] {
+            assert_eq!(client(&format!("expiresAt: {value}")), [format!("spec.expiresAt: {TIME}")], "{value}");
+        }
         assert_eq!(
-            findings::<McpClientSpec>(text),
-            vec![r#"spec.access[0]: "maxRecordsPerQuery" is a required property"#]
+            client("suspendet: true"),
+            [
+                "spec.suspendet: unknown field (did you mean `suspended`?); allowed fields: access, credentials, expiresAt, \
+                 suspended"
+            ]
         );
+        assert_eq!(
+            server("clients: [{namespaces: {form: all}}, {namespaces: {from: all}}], logLevel: warning"),
+            [
+                "spec.clients[0].namespaces.form: unknown field (did you mean `from`?); allowed fields: from",
+                "spec.clients[1].namespaces.from: is not one of Same, All (did you mean `All`?)",
+                "spec.logLevel: is not one of error, warn, info, debug (did you mean `warn`?)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let text = "access: [{serverRef: {name: crm}, tools: []}]\ncredentials: {}";
+        assert_eq!(findings::<McpClientSpec>(text), ["spec.access[0].maxRecordsPerQuery: is missing"]);
     }
 }

@@ -14,7 +14,8 @@ pub fn resources() -> String {
         "# The resources\n\n\
          `portcullis.dev/v1alpha1`. Printed from the types by `make generate`; `kubectl explain mcpserver.spec` prints the same.\n\n\
          A grant is an intersection: what an McpClient requests, within what the McpServer's rule for its namespace allows.\n\
-         Durations are written as `30s`, `1m30s` or `720h`.\n",
+         A duration is whole numbers with the units `h`, `m`, `s` and `ms`, such as `30s`, `1m30s` or `720h`; a time has seconds and an\n\
+         offset, such as `2027-01-01T00:00:00Z`. [operator.md](operator.md#manifests) has the forms of all texts.\n",
     );
     for (_, definition) in manifest::all() {
         let kind = &definition.spec.names.kind;

@@ -14,6 +14,7 @@ use std::{collections::HashMap, sync::Arc};
 
 pub(super) use automaton::{Pattern, StateSets};
 use class::Classes;
+use regex_syntax::ast::{self, Ast, ErrorKind, parse::ParserBuilder};
 
 /// The longest pattern, in bytes.
 const MAX_BYTES: usize = 8 * 1024;
@@ -32,8 +33,13 @@ pub struct Patterns {
 pub enum PatternError {
     #[error("has {0} bytes; at most {MAX_BYTES} are allowed in a pattern")]
     TooLong(usize),
-    #[error("is not a regular expression that can be matched in linear time: {0}")]
-    Syntax(String),
+    /// `at` is the character at which it is wrong, counted from 1.
+    #[error("is not a regular expression: {what}, at character {at}")]
+    Syntax { what: String, at: usize },
+    #[error(
+        "uses {what} (`{found}`, at character {at}), which is not supported, because patterns are matched in linear time{instead}"
+    )]
+    NotLinear { what: &'static str, found: String, at: usize, instead: &'static str },
     #[error("uses `{0}`, which is not supported in a pattern")]
     Unsupported(&'static str),
     #[error(
@@ -85,10 +91,48 @@ pub(super) fn is_pattern(text: &str) -> bool {
     parse(text).is_ok()
 }
 
-fn parse(pattern: &str) -> Result<regex_syntax::ast::Ast, PatternError> {
-    let mut parser = regex_syntax::ast::parse::ParserBuilder::new().nest_limit(64).build();
-    // The text of the error repeats the pattern; the kind says what is wrong.
-    parser.parse(pattern).map_err(|error| PatternError::Syntax(error.kind().to_string()))
+fn parse(pattern: &str) -> Result<Ast, PatternError> {
+    let mut parser = ParserBuilder::new().nest_limit(64).build();
+    parser.parse(pattern).map_err(|error| refusal(pattern, &error))
+}
+
+/// What is wrong with a pattern, and where. Of the pattern itself only what is not supported is repeated.
+fn refusal(pattern: &str, error: &ast::Error) -> PatternError {
+    const LONGEST: usize = 12;
+    let offset = error.span().start.offset;
+    let rest = pattern.get(offset..).unwrap_or_default();
+    let found: String =
+        pattern.get(offset..error.span().end.offset).unwrap_or_default().chars().take(LONGEST).collect();
+    let (what, instead) = match error.kind() {
+        ErrorKind::UnsupportedLookAround => {
+            let what = match rest.get(..4).unwrap_or(rest) {
+                start if start.starts_with("(?=") => "a look-ahead",
+                start if start.starts_with("(?!") => "a negative look-ahead",
+                "(?<=" => "a look-behind",
+                _ => "a negative look-behind",
+            };
+            (what, "; write what may be there, or several patterns in `allOf`")
+        }
+        ErrorKind::UnsupportedBackreference if rest.starts_with("\\0") => {
+            return syntax(pattern, "\\0 is not supported; write \\x00".to_owned(), offset);
+        }
+        ErrorKind::UnsupportedBackreference => ("a reference to a group", ""),
+        ErrorKind::EscapeUnrecognized | ErrorKind::ClassEscapeInvalid => {
+            return syntax(pattern, format!("the escape `{found}` is not supported"), offset);
+        }
+        kind => return syntax(pattern, kind.to_string(), offset),
+    };
+    PatternError::NotLinear { what, found, at: position(pattern, offset), instead }
+}
+
+/// What is wrong at an offset in bytes.
+fn syntax(pattern: &str, what: String, offset: usize) -> PatternError {
+    PatternError::Syntax { what, at: position(pattern, offset) }
+}
+
+/// The character at an offset in bytes, counted from 1.
+fn position(pattern: &str, offset: usize) -> usize {
+    pattern.get(..offset).unwrap_or(pattern).chars().count() + 1
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     cluster::apply::DesiredObject,
     credentials::{IssuedCredential, server_keys},
-    manifests::{self, Folder},
+    manifests::{Folder, Sources},
     validate::{self, CheckedClient, ClientInput, Published, ServerInput},
 };
 
@@ -22,7 +22,7 @@ fn settings() -> Settings {
 /// The example as it is in a cluster: with UIDs, and a key for each client.
 fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/crm");
-    let (folder, problems) = Folder::default().update(&manifests::read(&folder).unwrap());
+    let (folder, problems) = Folder::default().update(&Sources::new(vec![folder]).read().unwrap());
     assert_eq!(problems, []);
     let mut server = folder.servers().next().unwrap().1.clone();
     server.metadata.uid = Some("uid-of-crm".into());

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::manifests::{SourceError, Sources};
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{doing}: {source}")]
@@ -17,8 +19,12 @@ pub enum Error {
         binary.display()
     )]
     NoServerBinary { binary: PathBuf },
-    #[error("{} contains no McpServer that can be served", folder.display())]
-    NothingToServe { folder: PathBuf },
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    #[error("{}: is neither a file nor a folder; edits of other things cannot be followed", path.display())]
+    NotFollowed { path: PathBuf },
+    #[error("{sources}: contains no McpServer that can be served")]
+    NothingToServe { sources: Sources },
     #[error("--backend {name}: no server has an http backend of this name; the http backends: {known}")]
     NoBackend { name: String, known: String },
     #[error("cannot listen at {address}: {source}; choose another address with --listen; port 0 means free ports")]

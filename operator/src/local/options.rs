@@ -8,13 +8,14 @@ use std::{
 use portcullis_crds::{check::HttpTarget, contract::HttpBackend};
 
 use super::error::Error;
+use crate::manifests::{Sources, is_stdin};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The folder of manifests
-    #[arg(value_name = "DIR")]
-    pub folder: PathBuf,
-    /// The folder for keys, logs and summary.json [default: one for each DIR, below $XDG_STATE_HOME/portcullis]
+    /// Files and folders. Of a folder the files *.yaml, *.yml and *.json are read, and no folders in it
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The folder for keys, logs and summary.json [default: one for the same PATHs, below $XDG_STATE_HOME/portcullis]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// The address of the first server; further servers count up from its port. Port 0 means free ports
@@ -29,6 +30,17 @@ pub struct Options {
 }
 
 impl Options {
+    /// # Errors
+    /// Returns an error if a path is neither a file nor a folder, which cannot be followed.
+    pub(super) fn sources(&self) -> Result<Sources, Error> {
+        let is_other =
+            |path: &&PathBuf| is_stdin(path) || path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        match self.paths.iter().find(is_other) {
+            Some(path) => Err(Error::NotFollowed { path: path.clone() }),
+            None => Ok(Sources::new(self.paths.clone())),
+        }
+    }
+
     /// # Errors
     /// Returns an error if the server's program does not exist.
     pub(super) fn find_server_binary(&self) -> Result<PathBuf, Error> {

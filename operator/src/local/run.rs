@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -29,7 +28,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    manifests::{self, Files, Folder, Problem, Review},
+    manifests::{self, Files, Folder, Problem, Review, Sources},
     validate::ServerPlan,
 };
 
@@ -44,7 +43,7 @@ const POLL_KEYS: Duration = Duration::from_millis(500);
 
 /// One run of `local`.
 pub(super) struct LocalRun {
-    path: PathBuf,
+    sources: Sources,
     state: State,
     backends: Backends,
     servers: Servers,
@@ -61,11 +60,11 @@ pub(super) struct LocalRun {
 impl LocalRun {
     /// # Errors
     /// Returns an error if the server's program does not exist, or if the state folder cannot be used.
-    pub fn new(options: Options, events: mpsc::UnboundedSender<Event>) -> Result<Self, Error> {
+    pub fn new(options: Options, sources: Sources, events: mpsc::UnboundedSender<Event>) -> Result<Self, Error> {
         let binary = options.find_server_binary()?;
-        let state = State::open(options.state_dir.unwrap_or_else(|| state::default_root(&options.folder)))?;
+        let state = State::open(options.state_dir.unwrap_or_else(|| state::default_root(sources.paths())))?;
         Ok(Self {
-            path: options.folder,
+            sources,
             backends: Backends::new(options.backends),
             servers: Servers::new(binary, options.listen, events),
             cluster: LocalClusterState::load(&state),
@@ -83,14 +82,14 @@ impl LocalRun {
     /// # Errors
     /// Returns an error if nothing can be served, or not with these arguments.
     pub fn start(&mut self) -> Result<(), Error> {
-        let (folder, problems) = self.folder.update(&self.read()?);
+        let (folder, problems) = self.folder.update(&self.sources.read()?);
         if let Err(error) = self.backends.check(&folder) {
             problems.iter().for_each(|problem| warn(&problem.to_string()));
             return Err(error);
         }
         self.apply(folder, problems, true)?;
         if self.servers.is_empty() {
-            return Err(Error::NothingToServe { folder: self.path.clone() });
+            return Err(Error::NothingToServe { sources: self.sources.clone() });
         }
         self.cluster.forget_left_over(&self.state, &self.folder)
     }
@@ -102,7 +101,7 @@ impl LocalRun {
     pub async fn reread(&mut self, watch: &mut Watch) -> Result<(), Error> {
         let until = Instant::now() + AT_MOST;
         loop {
-            let mut files = self.read()?;
+            let mut files = self.sources.reread()?;
             watch.hold_back(&mut files);
             let (folder, problems) = self.folder.update(&files);
             let unfinished = unfinished(&files);
@@ -126,10 +125,6 @@ impl LocalRun {
         while !self.cluster.is_due() {
             tokio::time::sleep(POLL_KEYS).await;
         }
-    }
-
-    fn read(&self) -> Result<Files, Error> {
-        manifests::read(&self.path).map_err(Error::io(self.path.display().to_string()))
     }
 
     /// Makes the servers and their clients those of the folder. A server that fails does not hold up the others.
@@ -201,9 +196,9 @@ impl LocalRun {
         let summary = Summary { servers, clients: self.clients.clone() };
         if !self.summary.is_written() {
             let overview = overview(&summary, &self.cluster.in_force);
-            let (folder, logs) = (self.path.display(), self.state.servers());
+            let (sources, logs) = (&self.sources, self.state.servers());
             let end = format!("Logs are in {}. Edits take effect at once; Ctrl-C stops everything.", logs.display());
-            print(&format!("Serving {folder}\n{overview}\n{end}"));
+            print(&format!("Serving {sources}\n{overview}\n{end}"));
         }
         self.summary.write(summary)
     }

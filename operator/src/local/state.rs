@@ -1,6 +1,7 @@
 //! The state folder: what outlives a run. It is readable by its owner only, and used by one `local` at a time.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     fs::{DirBuilder, File, OpenOptions},
     io::Write,
@@ -21,11 +22,14 @@ pub(super) struct State {
     _lock: File,
 }
 
-/// The default state folder of a folder of manifests.
-pub(super) fn default_root(folder: &Path) -> PathBuf {
-    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = folder.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
-    let digest = hex::encode(Sha256::digest(folder.as_os_str().as_encoded_bytes()));
+/// The default state folder of these manifests, in whatever order they are named.
+pub(super) fn default_root(paths: &[PathBuf]) -> PathBuf {
+    let canonical = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let paths: BTreeSet<_> = paths.iter().map(canonical).collect();
+    let name = paths.first().and_then(|path| path.file_name());
+    let name = name.map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
+    let paths: Vec<_> = paths.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect();
+    let digest = hex::encode(Sha256::digest(paths.join(&0)));
     let base = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|base| base.is_absolute());
     let home = || env::home_dir().map(|home| home.join(".local/state"));
     let base = base.or_else(home).map_or_else(|| PathBuf::from(".portcullis"), |base| base.join("portcullis"));

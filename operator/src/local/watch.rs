@@ -13,7 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{console::warn, error::Error};
-use crate::manifests::{self, Files, FolderStamp};
+use crate::manifests::{Files, FolderStamp, Sources};
 
 /// How often the files are polled.
 const POLL: Duration = Duration::from_millis(500);
@@ -23,10 +23,10 @@ const SETTLE: Duration = Duration::from_millis(50);
 const AT_MOST: Duration = Duration::from_millis(400);
 
 pub(super) struct Watch {
-    folder: PathBuf,
+    sources: Sources,
     notifications: mpsc::Receiver<()>,
     _watcher: Option<RecommendedWatcher>,
-    /// `None` while the folder cannot be listed.
+    /// `None` while a source cannot be listed.
     seen: Option<FolderStamp>,
     /// Files that kept changing, so that they may be incomplete.
     unsettled: BTreeSet<String>,
@@ -36,12 +36,12 @@ pub(super) struct Watch {
 
 impl Watch {
     /// # Errors
-    /// Returns an error if the folder cannot be listed.
-    pub fn new(folder: &Path) -> Result<Self, Error> {
-        let seen = manifests::stamp(folder).map_err(Error::io(folder.display().to_string()))?;
-        let (watcher, notifications) = start(folder);
+    /// Returns an error if a path does not exist, or if a folder cannot be listed.
+    pub fn new(sources: Sources) -> Result<Self, Error> {
+        let seen = sources.stamp()?;
+        let (watcher, notifications) = start(&folders(&sources));
         Ok(Self {
-            folder: folder.to_owned(),
+            sources,
             notifications,
             _watcher: watcher,
             seen: Some(seen),
@@ -53,7 +53,7 @@ impl Watch {
 
     /// Waits for the next change, until it has settled. A change is not lost if the caller stops waiting.
     pub async fn changed(&mut self) {
-        while self.unsettled.is_empty() && manifests::stamp(&self.folder).ok() == self.seen {
+        while self.unsettled.is_empty() && self.sources.stamp().ok() == self.seen {
             #[cfg(test)]
             {
                 self.looks += 1;
@@ -68,11 +68,11 @@ impl Watch {
 
     /// Waits until nothing has changed for a moment, but not so long that files which keep changing hold up the others.
     pub async fn settle(&mut self) {
-        let mut last = manifests::stamp(&self.folder).ok();
+        let mut last = self.sources.stamp().ok();
         let until = Instant::now() + AT_MOST;
         loop {
             sleep(SETTLE).await;
-            let now = manifests::stamp(&self.folder).ok();
+            let now = self.sources.stamp().ok();
             if now == last || Instant::now() >= until {
                 self.unsettled = differing(last.as_ref(), now.as_ref());
                 self.seen = now;
@@ -84,13 +84,13 @@ impl Watch {
 
     /// Whether no file changed since they settled, apart from those that keep changing.
     pub fn is_settled(&self) -> bool {
-        let now = manifests::stamp(&self.folder).ok();
+        let now = self.sources.stamp().ok();
         differing(self.seen.as_ref(), now.as_ref()).is_subset(&self.unsettled)
     }
 
     /// Counts the files that changed since the others settled among those that keep changing.
     pub fn give_up_waiting(&mut self) {
-        let now = manifests::stamp(&self.folder).ok();
+        let now = self.sources.stamp().ok();
         self.unsettled.extend(differing(self.seen.as_ref(), now.as_ref()));
     }
 
@@ -102,8 +102,18 @@ impl Watch {
     }
 }
 
+/// The folders to be watched: those that are named, and those of the files, because an editor may replace a file.
+fn folders(sources: &Sources) -> BTreeSet<PathBuf> {
+    let folder = |path: &PathBuf| match path.parent() {
+        _ if path.is_dir() => path.clone(),
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    sources.paths().iter().map(folder).collect()
+}
+
 /// Starts the system's notifications. Where it has none, or no more of them, polling alone finds a change, and that is said.
-fn start(folder: &Path) -> (Option<RecommendedWatcher>, mpsc::Receiver<()>) {
+fn start(folders: &BTreeSet<PathBuf>) -> (Option<RecommendedWatcher>, mpsc::Receiver<()>) {
     // One pending notification stands for all that follow.
     let (sender, notifications) = mpsc::channel(1);
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -113,13 +123,15 @@ fn start(folder: &Path) -> (Option<RecommendedWatcher>, mpsc::Receiver<()>) {
         }
     });
     let watcher = watcher.and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        folders.iter().try_for_each(|folder| watcher.watch(folder, RecursiveMode::NonRecursive))?;
         Ok(watcher)
     });
     match watcher {
         Ok(watcher) => (Some(watcher), notifications),
         Err(error) => {
-            warn(&format!("{} cannot be watched ({error}); it is read every {POLL:?} instead", folder.display()));
+            let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+            let folders = folders.join(", ");
+            warn(&format!("{folders} cannot be watched ({error}); the manifests are read every {POLL:?} instead"));
             (None, notifications)
         }
     }
@@ -138,6 +150,10 @@ mod tests {
 
     use super::*;
 
+    fn sources(path: &Path) -> Sources {
+        Sources::new(vec![path.to_owned()])
+    }
+
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
@@ -146,7 +162,7 @@ mod tests {
         let folder = parent.path().join("manifests");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("a.yaml"), "a: 1").unwrap();
-        let mut watch = Watch::new(&folder).unwrap();
+        let mut watch = Watch::new(sources(&folder)).unwrap();
         // Longer than a poll takes to find a change.
         assert!(timeout(POLL + SETTLE * 4, watch.changed()).await.is_err(), "nothing changed");
 
@@ -181,11 +197,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         fs::write(path.join("a.yaml"), "a: 1").unwrap();
-        let mut watch = Watch::new(&path).unwrap();
+        let mut watch = Watch::new(sources(&path)).unwrap();
         let began = Instant::now();
         let reader = tokio::spawn(async move {
             loop {
-                manifests::read(&path).unwrap();
+                sources(&path).reread().unwrap();
                 // The pace of the reader.
                 sleep(Duration::from_millis(5)).await;
             }
@@ -198,10 +214,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn files_of_several_folders_are_followed_and_others_beside_them_are_not() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [one, two, other] = [a.path().join("one"), b.path().join("two.yaml"), a.path().join("other.yaml")];
+        fs::write(&one, "a: 1").unwrap();
+        fs::write(&two, "a: 1").unwrap();
+        let sources = Sources::new(vec![one.clone(), b.path().to_owned()]);
+        let mut watch = Watch::new(sources.clone()).unwrap();
+        fs::write(other, "a: 1").unwrap();
+        assert!(timeout(POLL + SETTLE * 4, watch.changed()).await.is_err(), "nothing that was named changed");
+        for (path, draft) in [(one, a.path().join("draft")), (two, b.path().join("draft"))] {
+            fs::write(&draft, "a: 22").unwrap();
+            fs::rename(draft, &path).unwrap();
+            timeout(PATIENCE, watch.changed()).await.unwrap();
+            assert_eq!(sources.reread().unwrap()[&path.display().to_string()], Ok(b"a: 22".to_vec()));
+        }
+    }
+
+    #[tokio::test]
     async fn a_folder_that_cannot_be_watched_is_polled() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(folder.path()).unwrap();
-        (watch._watcher, watch.notifications) = start(&folder.path().join("missing"));
+        let mut watch = Watch::new(sources(folder.path())).unwrap();
+        (watch._watcher, watch.notifications) = start(&[folder.path().join("missing")].into());
         assert!(watch._watcher.is_none());
         fs::write(folder.path().join("a.yaml"), "a: 1").unwrap();
         timeout(PATIENCE, watch.changed()).await.unwrap();
@@ -212,7 +246,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         fs::write(path.join("a.yaml"), "a").unwrap();
-        let mut watch = Watch::new(&path).unwrap();
+        let mut watch = Watch::new(sources(&path)).unwrap();
         let noisy = path.join("noisy.yaml");
         let writer = tokio::spawn(async move {
             for n in 0.. {
@@ -223,14 +257,14 @@ mod tests {
         });
         timeout(PATIENCE, watch.changed()).await.unwrap();
         assert!(watch.is_settled());
-        let mut files = manifests::read(&path).unwrap();
+        let mut files = sources(&path).reread().unwrap();
         watch.hold_back(&mut files);
         assert!(files["a.yaml"].is_ok() && files["noisy.yaml"].is_err());
 
         writer.abort();
         let _ = writer.await;
         timeout(PATIENCE, watch.changed()).await.unwrap();
-        let mut files = manifests::read(&path).unwrap();
+        let mut files = sources(&path).reread().unwrap();
         watch.hold_back(&mut files);
         assert!(files["noisy.yaml"].is_ok(), "it is read once it has settled");
     }

@@ -9,6 +9,7 @@ use portcullis_crds::{
     document,
     document::Document,
     name::{BackendName, NameError, ObjectName},
+    nearest::suggestion,
     server::PartialServerSpec,
 };
 use schemars::JsonSchema;
@@ -36,8 +37,9 @@ pub(super) struct Parsed {
 }
 
 pub(super) fn parse(file: &str, text: &[u8]) -> Parsed {
-    let mut parser = Parser { file, parsed: Parsed::default() };
-    for (n, document) in document::split_each(text).into_iter().enumerate() {
+    let documents = document::split_each(text);
+    let mut parser = Parser { file, is_alone: documents.len() < 2, parsed: Parsed::default() };
+    for (n, document) in documents.into_iter().enumerate() {
         match document {
             Document::Whole(document, misread) => {
                 parser.document(&format!("document {} (empty ones not counted)", n + 1), document, misread);
@@ -55,6 +57,8 @@ pub(super) fn parse(file: &str, text: &[u8]) -> Parsed {
 
 struct Parser<'a> {
     file: &'a str,
+    /// Whether the file has a single document.
+    is_alone: bool,
     parsed: Parsed,
 }
 
@@ -62,6 +66,11 @@ impl Parser<'_> {
     fn broken(&mut self, problem: Problem) {
         self.parsed.problems.push(problem);
         self.parsed.is_broken = true;
+    }
+
+    /// What comes before the words about something without a name, unless it is all that the file contains.
+    fn place(&self, at: &str) -> String {
+        if self.is_alone && !at.contains("items[") { String::new() } else { format!("{at}: ") }
     }
 
     /// Adds the objects of a document; `at` is its place in the file. `misread` is what kubectl reads otherwise.
@@ -87,11 +96,14 @@ impl Parser<'_> {
             let has_no_kind =
                 !["kind", "apiVersion"].iter().any(|name| fields.get(*name).is_some_and(Value::is_string));
             match known {
-                Some(known) => self.object(known, &version, fields, misread),
+                Some(known) => self.object(known, &version, fields, misread, &self.place(at)),
                 None if is_of_group => {
                     let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-                    let message = format!("kind: `{kind}` is not a kind of {GROUP}; its kinds: {kinds}");
-                    self.broken(Problem::file(self.file, message));
+                    let suggestion = suggestion(&kind, Kind::ALL.map(Kind::as_str));
+                    let place = self.place(at);
+                    let message = format!("`{kind}` is not a kind of {GROUP}{suggestion}; its kinds: {kinds}");
+                    let finding = Finding::new(format!("{place}kind"), message);
+                    self.broken(Problem { finding, ..Problem::file(self.file, "") });
                 }
                 // An object of ours that lost both lines is no file of another program.
                 None if has_no_kind && fields.contains_key("metadata") && fields.contains_key("spec") => {
@@ -152,14 +164,14 @@ impl Parser<'_> {
         }
     }
 
-    /// `misread` holds up nothing: whoever has no cluster is served what the file says, and told what a cluster would make of it.
-    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, misread: Findings) {
+    /// `place` comes before what is wrong with it if it has no name. `misread` holds up nothing: whoever has no cluster is served what the file says, and told what a cluster would make of it.
+    fn object(&mut self, kind: Kind, version: &str, mut fields: Map<String, Value>, misread: Findings, place: &str) {
         let mut findings = Findings::default();
         let metadata = stored_metadata(fields.remove("metadata").unwrap_or_else(|| Value::Object(Map::new())));
         let new_key = new_key(&metadata);
         let Some(name) = name(metadata, &mut findings) else {
             for finding in misread.0.into_iter().chain(findings.0) {
-                let finding = Finding::new(format!("{kind}: {}", finding.path), finding.message);
+                let finding = Finding::new(format!("{place}{kind}: {}", finding.path), finding.message);
                 self.broken(Problem { finding, ..Problem::file(self.file, "") });
             }
             return;
@@ -185,7 +197,8 @@ impl Parser<'_> {
                 .map(|spec| Manifest::Client(Box::new(McpClient { metadata, spec, status: None }))),
         };
         for name in fields.keys().filter(|name| !["apiVersion", "kind", "status"].contains(&name.as_str())) {
-            findings.add(name.clone(), "unknown field; allowed fields: apiVersion, kind, metadata, spec, status");
+            let allowed = ["apiVersion", "kind", "metadata", "spec", "status"];
+            findings.add(name.clone(), document::unknown_field(name, allowed.into_iter()));
         }
         let reading = match manifest.filter(|_| findings.is_empty()) {
             Some(manifest) => Reading::Valid(manifest),

@@ -18,7 +18,7 @@ pub enum Severity {
 }
 
 /// A finding in a folder, printed as `server.yaml: McpServer sales/crm: spec.tools[3].backend: …`, or as `server.yaml:12:3: …` if
-/// the file is not YAML.
+/// the file is not YAML; after `warning: ` if it is one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub file: String,
@@ -44,14 +44,14 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         f.write_str(&self.file)?;
         if let Some((line, column)) = self.position {
             write!(f, ":{line}:{column}")?;
         }
         f.write_str(": ")?;
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
-        }
         if let Some(object) = &self.object {
             write!(f, "{object}: ")?;
         }

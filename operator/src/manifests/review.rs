@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_crds::{
     Finding, Findings, McpServerSpec, NamespacedName, check, client::Access, condition::Reason, contract::ServerHalf,
+    nearest::suggestion,
 };
 
 use super::{
@@ -117,12 +118,23 @@ fn client_problems(
             }
             None if folder.names(&ObjectId::server(&server)) => Vec::new(),
             None => {
-                let message = format!("McpServer {server} is not in this folder");
+                let message = format!("McpServer {server} is not among these manifests{}", near(&server, servers));
                 vec![(Finding::new(format!("{at}.serverRef"), message), Severity::Warning)]
             }
         };
         let problem = |(finding, severity)| Problem::object(folder.file(&id), &id, finding, severity);
         problems.extend(found.into_iter().map(problem));
+    }
+}
+
+/// A suggestion in place of a server that does not exist: of the same name in another namespace, or of a name that is near.
+fn near<T>(server: &NamespacedName, servers: &BTreeMap<NamespacedName, T>) -> String {
+    match servers.keys().find(|known| known.name == server.name) {
+        Some(known) => format!(" (did you mean `{known}`?)"),
+        None => {
+            let known: Vec<_> = servers.keys().map(ToString::to_string).collect();
+            suggestion(&server.to_string(), known.iter().map(String::as_str))
+        }
     }
 }
 
@@ -146,7 +158,8 @@ fn access_problems(
     let known: Vec<_> = grant.tools().filter(|(_, it)| *it != ToolDecision::NoSuchTool).map(|(name, _)| name).collect();
     for (m, name) in access.tools.iter().enumerate() {
         if name != "*" && !known.contains(&name.as_str()) {
-            let message = format!("`{name}` is not a tool of McpServer {server}; its tools: {}", known.join(", "));
+            let (suggestion, tools) = (suggestion(name, known.iter().copied()), check::listed(known.iter().copied()));
+            let message = format!("`{name}` is not a tool of McpServer {server}{suggestion}; its tools: {tools}");
             found.push((Finding::new(format!("{at}.tools[{m}]"), message), Severity::Finding));
         }
     }

@@ -253,7 +253,7 @@ just: values
         ),
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServers}",
-            "x.json: kind: `McpServers` is not a kind of portcullis.dev; its kinds: McpServer, McpClient",
+            "x.json: kind: `McpServers` is not a kind of portcullis.dev (did you mean `McpServer`?); its kinds: McpServer, McpClient",
         ),
         (
             "{apiVersion: portcullis.dev/v2, kind: McpServer, metadata: {name: a}}",
@@ -267,6 +267,16 @@ just: values
         (
             "{apiVersion: portcullis.dev/v1alpha1, kind: McpServer}",
             "x.json: McpServer: metadata.name: is missing; an object needs a name",
+        ),
+        (
+            "a: b\n---\n{apiVersion: portcullis.dev/v1alpha1, kind: McpServer, metadata: {name: A_b}}\n---\n\
+             {kind: McpServe, apiVersion: portcullis.dev/v1alpha1}\n---\n\
+             {kind: List, items: [{apiVersion: portcullis.dev/v1alpha1, kind: McpClient}]}",
+            "x.json: document 2 (empty ones not counted): McpServer: metadata.name: must be a DNS subdomain: at most 253 of the characters \
+             a-z, 0-9, '-', '.', with a letter or digit at both ends\n\
+             x.json: document 3 (empty ones not counted): kind: `McpServe` is not a kind of portcullis.dev (did you mean \
+             `McpServer`?); its kinds: McpServer, McpClient\n\
+             x.json: document 4 (empty ones not counted): items[0]: McpClient: metadata.name: is missing; an object needs a name",
         ),
     ] {
         assert_eq!(lines(&Folder::default().update(&files(&[("x.json", text)])).1), finding);
@@ -353,6 +363,10 @@ fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
     }
 }
 
+fn reread(path: &Path) -> Result<Files, SourceError> {
+    Sources::new(vec![path.to_owned()]).reread()
+}
+
 #[test]
 fn only_files_with_the_extension_of_a_manifest_are_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -361,9 +375,9 @@ fn only_files_with_the_extension_of_a_manifest_are_read() {
     }
     std::fs::create_dir(folder.path().join("g.yaml")).unwrap();
     std::os::unix::fs::symlink("nowhere", folder.path().join("h.yaml")).unwrap();
-    let found: Vec<_> = read(folder.path()).unwrap().into_keys().collect();
+    let found: Vec<_> = reread(folder.path()).unwrap().into_keys().collect();
     assert_eq!(found, ["a.yaml", "b.yml", "c.json", "h.yaml"]);
-    let broken_link = read(folder.path()).unwrap()["h.yaml"].clone().unwrap_err();
+    let broken_link = reread(folder.path()).unwrap()["h.yaml"].clone().unwrap_err();
     assert!(broken_link.starts_with("cannot be read: "), "{broken_link}");
-    assert!(read(Path::new("/nowhere")).is_err());
+    assert!(reread(Path::new("/nowhere")).is_err());
 }

@@ -5,6 +5,7 @@ use portcullis_crds::{
     client::Granted,
     condition::Reason,
     contract::{Effect, Rate},
+    nearest::suggestion,
     server,
 };
 
@@ -118,7 +119,9 @@ fn narrowed(grant: &Grant) -> Vec<String> {
 
 fn resolved_refs(grant: &Grant) -> ConditionState {
     let unknown = grant.tools().filter(|(_, decision)| *decision == ToolDecision::NoSuchTool);
-    let unknown: Vec<_> = unknown.map(|(name, _)| format!("`{name}`")).collect();
+    // Whoever may not call a tool is not told its name.
+    let named = |name: &str| format!("`{name}`{}", suggestion(name, grant.allowed_tools()));
+    let unknown: Vec<_> = unknown.map(|(name, _)| named(name)).collect();
     if unknown.is_empty() {
         return ConditionState::yes(Reason::Resolved, "everything that the access names exists");
     }

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Instant};
 
 use bytes::Bytes;
-use portcullis_crds::contract::Effect;
+use portcullis_crds::{contract::Effect, nearest::nearest};
 
 use super::{
     Caller, Delivery, Guard, Outcome, Reply,
@@ -185,7 +185,11 @@ impl Guard {
         }
         let tool = denied.tool.map(|tool| tool.name.as_str());
         let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
-        self.refuse_within_allowance(caller, &record, Refusal::ToolDenied { name: name.to_owned() })
+        // Of the tools that the client sees only: what is said of a tool that it may not call is what is said of one that does not exist.
+        let Caller { snapshot, identity, .. } = caller;
+        let seen = snapshot.tools.by_name.iter().filter(|(_, tool)| authorise(Some(tool), identity).is_ok());
+        let near = nearest(name, seen.map(|(name, _)| name.as_str())).map(str::to_owned);
+        self.refuse_within_allowance(caller, &record, Refusal::ToolDenied { name: name.to_owned(), near })
     }
 
     fn refuse_arguments(&self, caller: Caller<'_>, tool: &Tool, invalid: InvalidArguments, began: Instant) -> Refusal {

@@ -42,6 +42,8 @@ pub enum Refusal {
     /// The tool is unknown, or not permitted for this client: callers cannot tell the two apart.
     ToolDenied {
         name: String,
+        /// The nearest name of the tools that this client may call.
+        near: Option<String>,
     },
     InvalidParams(Cow<'static, str>),
     /// The arguments do not fit the tool. That is a result of the call, which the model reads, and no error of the protocol
@@ -103,7 +105,7 @@ impl Refusal {
                      send `MCP-Protocol-Version: {agreed}`, or initialize again"
                 ));
             }
-            Self::ToolDenied { name } => {
+            Self::ToolDenied { name, .. } => {
                 return Cow::Owned(format!("Tool '{name}' is not permitted for this client"));
             }
             Self::InvalidParams(why) => return why.clone(),
@@ -137,6 +139,8 @@ impl Refusal {
                 let supported = SUPPORTED_VERSIONS.map(|version| format!("\"{version}\"")).join(",");
                 format!(r#","data":{{"supported":[{supported}],"requested":{}}}"#, json::string(requested))
             }
+            // Not in the message, which is the same for all tools.
+            Self::ToolDenied { near: Some(near), .. } => format!(r#","data":{{"didYouMean":{}}}"#, json::string(near)),
             _ => String::new(),
         };
         format!(r#"{{"jsonrpc":"2.0",{id}"error":{{"code":{code},"message":{message}{data}}}}}"#)
@@ -154,11 +158,15 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":"x","error":{"code":429,"message":"Rate limit exceeded. Retry after 7 seconds."}}"#
         );
         assert_eq!(
+            Refusal::ToolDenied { name: "fnd".into(), near: Some("find".into()) }.response(Some("1")),
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Tool 'fnd' is not permitted for this client","data":{"didYouMean":"find"}}}"#
+        );
+        assert_eq!(
             Refusal::UnsupportedVersion { requested: "1\"".into() }.response(None),
             r#"{"jsonrpc":"2.0","error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"requested":"1\""}}}"#
         );
         assert_eq!(
-            Refusal::ToolDenied { name: "a'\u{1}".into() }.response(Some("1")),
+            Refusal::ToolDenied { name: "a'\u{1}".into(), near: None }.response(Some("1")),
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Tool 'a'\u0001' is not permitted for this client"}}"#
         );
     }

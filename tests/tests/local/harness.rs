@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Seek, Write},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
@@ -163,4 +164,13 @@ fn run(folder: &Path, more: &[&str]) -> Process {
 /// Runs the operator to its end.
 pub fn operator(arguments: &[&str]) -> Output {
     Command::new(binary("portcullis-operator").unwrap()).args(arguments).output().unwrap()
+}
+
+/// The same with a text on standard input.
+pub fn operator_reads(text: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary("portcullis-operator").unwrap());
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    command.args(arguments).stdin(file).output().unwrap()
 }

@@ -20,7 +20,6 @@ async fn a_tool_that_is_denied_and_one_that_does_not_exist_are_refused_in_the_sa
         (call(READER, "note", json!({"id": "1", "text": "canary"})), "note", Some("note"), "write_not_allowed"),
         (call(READER, "delete_all", json!({"id": "canary"})), "delete_all", None, "unknown"),
         (call(AGENT, "delete_all", json!({})), "delete_all", None, "unknown"),
-        (call(AGENT, "Echo", json!({"text": "canary"})), "Echo", None, "unknown"),
         (call(AGENT, "a\"b", json!({})), "a\"b", None, "unknown"),
     ];
     let mut expected = Vec::new();
@@ -38,6 +37,28 @@ async fn a_tool_that_is_denied_and_one_that_does_not_exist_are_refused_in_the_sa
 }
 
 #[tokio::test]
+async fn the_nearest_tool_that_the_client_may_call_is_named_beside_the_words_and_no_other() {
+    let mut document = document(NOWHERE);
+    client_of(&mut document, "reader")["tools"] = json!(["find", "note"]);
+    let server = start(&document).await;
+    for (client, named, near) in [
+        (AGENT, "Echo", Some("echo")),
+        (AGENT, "noet", Some("note")),
+        (READER, "fnd", Some("find")),
+        // One that was not granted, and one that writes, which this client may not.
+        (READER, "Echo", None),
+        (READER, "noet", None),
+        (READER, "note", None),
+    ] {
+        let mut expected = denied(named);
+        if let Some(near) = near {
+            expected["body"]["error"]["data"] = json!({"didYouMean": near});
+        }
+        assert_eq!(server.call(client, named, json!({})).await.unwrap().to_value(), expected, "{named}");
+    }
+}
+
+#[tokio::test]
 async fn arguments_that_do_not_fit_are_described_by_keyword_and_place_and_never_by_value() {
     let server = start(&document(NOWHERE)).await;
     let fits = server.call(AGENT, "echo", json!({"text": "x".repeat(200)})).await.unwrap();
@@ -49,6 +70,15 @@ async fn arguments_that_do_not_fit_are_described_by_keyword_and_place_and_never_
         ),
         (json!({"text": {"canary": "canary"}}), "`/text` must be a string and have at most 200 characters (`type`)"),
         (json!({"text": "canary".repeat(40)}), "`/text` must have at most 200 characters (`maxLength`)"),
+        (
+            json!({"text": "x", "txt": "canary"}),
+            "1 property is not allowed; allowed are `text` (`additionalProperties`)",
+        ),
+        (
+            json!({"Text": "canary"}),
+            "\n- the required property `text` is missing; `text` must be a string and have at most 200 characters (`required`)\n- 1 property \
+             is not allowed (did you mean `text`?); allowed are `text` (`additionalProperties`)",
+        ),
         (
             json!({"text": "x", "canary": "canary"}),
             "1 property is not allowed; allowed are `text` (`additionalProperties`)",
@@ -63,9 +93,22 @@ async fn arguments_that_do_not_fit_are_described_by_keyword_and_place_and_never_
         let expected = rpc_error(-32602, "Invalid arguments: they must be an object");
         assert_eq!(found.to_value(), response(200, expected), "{arguments}");
     }
-    let records = server.log.at_least(7, "arguments_refused", PATIENCE).await.unwrap();
+    let records = server.log.at_least(9, "arguments_refused", PATIENCE).await.unwrap();
     let keywords: Vec<_> = records.iter().map(|record| record["keyword"].clone()).collect();
-    assert_eq!(keywords, ["required", "type", "maxLength", "additionalProperties", "type", "type", "type"]);
+    assert_eq!(
+        keywords,
+        [
+            "required",
+            "type",
+            "maxLength",
+            "additionalProperties",
+            "required",
+            "additionalProperties",
+            "type",
+            "type",
+            "type"
+        ]
+    );
     assert!(!server.log.lines().join("\n").contains("canary"));
 }
 

@@ -125,7 +125,7 @@ fn what_cannot_be_read_of_one_client_denies_that_client_alone() {
         (with("uid: u2", "uid: u2, later: [x]"), "team/bot", "clients[0].later: unknown field"),
         (with("per: 1m}]}", "per: 1d}]}"), "team/bot", "clients[0].limits[0].per: must be a duration"),
         (with("per: 1m}]}", "per: 48h}]}"), "team/bot", "clients[0].limits[0]: `per` must be from 1s to 24h"),
-        (with("uid: u1, tools", "tools"), "agent", "clients[1]: \"uid\" is a required property"),
+        (with("uid: u1, tools", "tools"), "agent", "clients[1].uid: is missing"),
     ] {
         let reading = read(&text);
         assert!(reading.server.strict().is_ok());

@@ -5,7 +5,7 @@
 
 use super::{
     Evaluation, ROOT, Result,
-    demand::{Demand, count, name},
+    demand::{Demand, count, name, names},
 };
 use crate::schema::{
     Violation,
@@ -204,7 +204,12 @@ impl<'a> Evaluation<'a> {
                 let unevaluated = self.unevaluated_members(node, at.item, members)?;
                 if self.is_nothing(*child) {
                     let known = self.known_names(at);
-                    return self.unknown(keyword.name(), unevaluated.len(), &known, (node, at), out);
+                    let unknown: Vec<_> = unevaluated.iter().take(MOST).map(|n| members.name(*n)).collect();
+                    let missing = known.iter().copied().filter(|name| members.find(name).is_none());
+                    let suggestions = self.suggestions(&unknown, missing);
+                    let allowed = if known.is_empty() { "none".into() } else { names(known.into_iter()) };
+                    let number = (unevaluated.len(), suggestions.as_str());
+                    return self.unknown(keyword.name(), number, &allowed, (node, at), out);
                 }
                 for n in unevaluated {
                     if !out.is_full() && !self.is_valid(*child, members.value_id(n))? {

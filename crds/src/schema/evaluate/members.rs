@@ -5,11 +5,17 @@ use super::{
     demand::{Demand, allowed, joined, name, names, properties, token},
     locate::{At, Faults, MOST},
 };
-use crate::schema::{
-    instance,
-    node::{Keyword, Members, NodeId},
-    shortened,
+use crate::{
+    nearest::nearest_within,
+    schema::{
+        instance,
+        node::{Keyword, Members, NodeId},
+        shortened,
+    },
 };
+
+/// The most steps for the names that may have been meant.
+const STEPS_OF_SUGGESTIONS: usize = 2_000;
 
 impl<'a> Evaluation<'a> {
     pub(super) fn faults_of_members(
@@ -20,7 +26,7 @@ impl<'a> Evaluation<'a> {
         at: &At,
         out: &mut Faults,
     ) -> Result<()> {
-        let mut unknown = 0;
+        let mut unknown = Vec::new();
         for n in 0..members.count() {
             let (of_member, value) = (members.name(n), members.value_id(n));
             let (schemas, source) = self.schemas_of(of, of_member)?;
@@ -29,7 +35,7 @@ impl<'a> Evaluation<'a> {
                     continue;
                 }
                 match source {
-                    Source::Additional if self.is_nothing(child) => unknown += 1,
+                    Source::Additional if self.is_nothing(child) => unknown.push(of_member),
                     Source::Property => {
                         let at = at.below(value, &token(of_member));
                         if self.is_nothing(child) {
@@ -49,23 +55,43 @@ impl<'a> Evaluation<'a> {
                 }
             }
         }
-        if unknown > 0 {
-            self.unknown("additionalProperties", unknown, &allowed(of), (node, at), out)?;
+        if !unknown.is_empty() {
+            let known = of.properties.iter().map(|(name, _)| &**name).filter(|name| members.find(name).is_none());
+            let suggestions = self.suggestions(&unknown, known);
+            self.unknown("additionalProperties", (unknown.len(), &suggestions), &allowed(of), (node, at), out)?;
         }
         Ok(())
     }
 
-    /// The fault of properties that the schema lacks.
+    /// The names of the schema that are nearest to the first of those that it lacks. There are none if the steps do not suffice.
+    pub(super) fn suggestions<'n>(&mut self, unknown: &[&str], known: impl Iterator<Item = &'n str> + Clone) -> String {
+        let most = usize::try_from(self.steps.left() / 2).unwrap_or(usize::MAX).min(STEPS_OF_SUGGESTIONS);
+        let mut work = most;
+        let mut near = Vec::new();
+        for unknown in unknown.iter().take(MOST) {
+            match nearest_within(unknown, known.clone(), &mut work) {
+                Some(name) if !near.contains(&name) => near.push(name),
+                _ => {}
+            }
+        }
+        let are_left = self.steps.take(most - work).is_ok();
+        if near.is_empty() || !are_left {
+            return String::new();
+        }
+        format!(" (did you mean {}?)", names(near.into_iter()))
+    }
+
+    /// The fault of so many properties that the schema lacks, with suggestions.
     pub(super) fn unknown(
         &mut self,
         keyword: &'static str,
-        number: usize,
+        (number, suggestions): (usize, &str),
         allowed: &str,
         (node, at): (NodeId, &At),
         out: &mut Faults,
     ) -> Result<()> {
         let (number, verb) = (properties(number as u64), if number == 1 { "is" } else { "are" });
-        let text = format!("{number}{} {verb} not allowed; allowed are {allowed}", at.of());
+        let text = format!("{number}{} {verb} not allowed{suggestions}; allowed are {allowed}", at.of());
         self.add(keyword, node, at, text, out)
     }
 
@@ -107,8 +133,8 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The names that any schema which is applied to the value has.
-    pub(super) fn known_names(&self, at: &At) -> String {
-        let (mut seen, mut known): (Vec<NodeId>, Vec<&str>) = (at.applied.clone(), Vec::new());
+    pub(super) fn known_names(&self, at: &At) -> Vec<&'a str> {
+        let (mut seen, mut known): (Vec<NodeId>, Vec<&'a str>) = (at.applied.clone(), Vec::new());
         let mut next = 0;
         while let Some(node) = seen.get(next).copied().filter(|_| next < 100) {
             for keyword in &self.node(node).keywords {
@@ -121,6 +147,6 @@ impl<'a> Evaluation<'a> {
         }
         known.sort_unstable();
         known.dedup();
-        if known.is_empty() { "none".into() } else { names(known.into_iter()) }
+        known
     }
 }

@@ -10,7 +10,7 @@ use regex_syntax::{
     hir::{self, HirKind, translate::TranslatorBuilder},
 };
 
-use super::PatternError;
+use super::{PatternError, syntax};
 
 /// The work that the classes of all patterns may take: about 1,000 different ones like `\p{L}`.
 const WORK: usize = 64 * 1024;
@@ -105,7 +105,9 @@ pub(super) struct Flags {
 fn ranges(pattern: &str, ast: &Ast, flags: Flags) -> Result<Vec<(char, char)>, PatternError> {
     let mut translator =
         TranslatorBuilder::new().case_insensitive(flags.ignore_case).dot_matches_new_line(flags.any).build();
-    let hir = translator.translate(pattern, ast).map_err(|error| PatternError::Syntax(error.kind().to_string()))?;
+    let hir = translator
+        .translate(pattern, ast)
+        .map_err(|error| syntax(pattern, error.kind().to_string(), error.span().start.offset))?;
     match hir.kind() {
         HirKind::Class(hir::Class::Unicode(class)) => Ok(class.iter().map(|it| (it.start(), it.end())).collect()),
         HirKind::Class(hir::Class::Bytes(class)) => {

@@ -82,6 +82,21 @@ fn each_keyword_has_a_sentence() {
             "2 properties of `/x` are not allowed; allowed are `a`, those that match the pattern `^x-` (`additionalProperties`)",
         ),
         (
+            json!({"properties": {"limit": true, "offset": true, "query": true}, "additionalProperties": false}),
+            json!({"limitt": 1, "qurey": 2, "canary": 3}),
+            "3 properties of `/x` are not allowed (did you mean `limit`, `query`?); allowed are `limit`, `offset`, `query` (`additionalProperties`)",
+        ),
+        (
+            json!({"properties": {"limit": true}, "additionalProperties": false}),
+            json!({"limit": 1, "limits": 2}),
+            "1 property of `/x` is not allowed; allowed are `limit` (`additionalProperties`)",
+        ),
+        (
+            json!({"allOf": [{"properties": {"limit": true}}], "unevaluatedProperties": false}),
+            json!({"Limit": 1}),
+            "1 property of `/x` is not allowed (did you mean `limit`?); allowed are `limit` (`unevaluatedProperties`)",
+        ),
+        (
             json!({"additionalProperties": {"type": "null"}}),
             json!({"canary": 1}),
             "`/x/*` must be null (`type`)\n`*` in a place is a name that the schema does not have.",

@@ -102,7 +102,7 @@ async fn changed_meanwhile(waits_for_check: bool, policy: &Value, keys: &[&str])
 #[tokio::test]
 async fn a_call_is_not_made_if_the_access_of_its_caller_ended_while_it_waited() {
     let unrecognised = Refusal::ClientRefused("Client not recognised");
-    let denied = Refusal::ToolDenied { name: "greet".into() };
+    let denied = Refusal::ToolDenied { name: "greet".into(), near: None };
     let mut without_tool = policy_of(&json!({}));
     without_tool["spec"]["tools"][0]["name"] = json!("other");
     for waits_for_check in [false, true] {
