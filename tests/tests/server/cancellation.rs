@@ -147,7 +147,7 @@ async fn a_connection_that_breaks_ends_no_call_of_a_revision_with_a_handshake() 
         for request in [find(AGENT, &json!(1)), note()] {
             let (server, backend, gate) = held().await;
             let request = version.iter().fold(request, |it, version| it.with("MCP-Protocol-Version", version));
-            drop(begin(&server, &backend, &request).await);
+            begin(&server, &backend, &request).await.reset().unwrap();
             no_connections(&server).await;
             gate.open();
             ends(&backend, KEPT).await;
@@ -308,7 +308,7 @@ async fn a_notification_for_a_request_that_has_ended_or_cannot_be_cancelled_is_i
 async fn a_call_that_goes_on_without_its_connection_can_still_be_cancelled() {
     let (server, backend, _gate) = held().await;
     let session = session(&server, AGENT).await;
-    drop(begin(&server, &backend, &within(find(AGENT, &json!(1)), &session)).await);
+    begin(&server, &backend, &within(find(AGENT, &json!(1)), &session)).await.reset().unwrap();
     no_connections(&server).await;
     notify(&server, &within(cancelled(AGENT, json!({"requestId": 1})), &session)).await;
     ends(&backend, DROPPED).await;
@@ -319,7 +319,7 @@ async fn a_call_that_goes_on_without_its_connection_can_still_be_cancelled() {
 async fn calls_that_go_on_without_their_connections_count_in_flight() {
     let (server, backend, gate) = held().await;
     for _ in 0..32 {
-        drop(begin(&server, &backend, &find(AGENT, &json!(1))).await);
+        begin(&server, &backend, &find(AGENT, &json!(1))).await.reset().unwrap();
     }
     no_connections(&server).await;
     let echo = async || server.call(AGENT, "echo", json!({"text": "x"})).await.unwrap().status;
@@ -351,7 +351,7 @@ async fn a_call_that_goes_on_without_its_connection_keeps_its_timeout() {
     let mut document = document(&backend.url());
     tool_of(&mut document, "find")["timeout"] = json!("1s");
     let server = start(&document).await;
-    drop(begin(&server, &backend, &find(AGENT, &json!(1))).await);
+    begin(&server, &backend, &find(AGENT, &json!(1))).await.reset().unwrap();
     ends(&backend, DROPPED).await;
     ended(&server, "tool_call_error", json!("backend_timeout"), json!(false)).await;
 }
@@ -362,7 +362,7 @@ async fn a_stop_waits_for_calls_that_go_on_without_their_connections() {
     let policy = parsed(&document(&backend.url()));
     let mut server = TestServer::start_with(&policy, &keys(), &[LOOPBACK, "--drain", "0"]).await.unwrap();
     for request in [find(AGENT, &json!(1)), note()] {
-        drop(begin(&server, &backend, &request).await);
+        begin(&server, &backend, &request).await.reset().unwrap();
     }
     no_connections(&server).await;
     server.signal(Signal::TERM).unwrap();
@@ -385,7 +385,7 @@ async fn a_second_signal_cuts_off_calls_that_go_on_without_their_connections() {
     tool_of(&mut document, "find")["timeout"] = json!("5m");
     let mut server = TestServer::start_with(&parsed(&document), &keys(), &[LOOPBACK, "--drain", "0"]).await.unwrap();
     let _waiting = begin(&server, &backend, &find(AGENT, &json!(1))).await;
-    drop(begin(&server, &backend, &find(AGENT, &json!(2))).await);
+    begin(&server, &backend, &find(AGENT, &json!(2))).await.reset().unwrap();
     server.signal(Signal::TERM).unwrap();
     server.log.event("server_stopping", PATIENCE).await.unwrap();
     server.signal(Signal::TERM).unwrap();
