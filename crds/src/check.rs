@@ -5,7 +5,9 @@
 //! another release checks more. What is parsed or compiled on the way is kept in the result and never parsed again.
 
 mod arguments;
+mod listing;
 mod load;
+mod output;
 mod recorded;
 mod request;
 mod tool;
@@ -73,6 +75,7 @@ pub fn server_half(mut half: ServerHalf) -> Result<CheckedServerHalf, Findings> 
     let replicas = half.server.replicas;
     let mut backends = named(&spec.backends, backends(spec, 0..), |backend| &backend.name, &mut findings);
     let mut tools = named(&spec.tools, tools(spec, 0.., &mut Budget::default()), |tool| &tool.name, &mut findings);
+    listing::all_icons(&spec.tools, &mut findings);
     authentication(spec, &mut findings);
     for (n, rule) in spec.clients.iter().enumerate() {
         client_rule(rule, spec, replicas, &format!("spec.clients[{n}]"), &mut findings);

@@ -21,6 +21,7 @@ mod digest;
 mod envelope;
 mod half_reading;
 mod limits;
+mod listing;
 mod policy;
 mod published;
 mod server_half;
@@ -39,6 +40,7 @@ pub use digest::{KEY_PREFIX, KeyDigest, SecretKey};
 pub use envelope::RefusedClient;
 pub use half_reading::{HalfReading, LeftOut, PartKind, ServerParts};
 pub use limits::{GlobalLimit, Limits, Rate};
+pub use listing::{Icon, Theme, ToolAnnotations};
 pub use policy::{POLICY_FILE, Policy, PolicyReading};
 pub use published::{PublishedHalf, PublishedPolicy};
 pub use server_half::{ServerHalf, ServerIdentity, ServerSpec};
@@ -46,7 +48,8 @@ pub use settings::{
     ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
 };
 pub use tool::{
-    Effect, FormPart, HttpMethod, HttpTool, LONGEST_TIMEOUT, Records, StaticTool, Style, Tool, ToolAudit, ToolKind,
+    Effect, FormPart, HttpMethod, HttpTool, LONGEST_TIMEOUT, PartEncoding, Records, StaticTool, Style, Tool, ToolAudit,
+    ToolKind,
 };
 pub use version::Version;
 

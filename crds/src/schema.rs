@@ -1,4 +1,4 @@
-//! The JSON Schema of a tool's arguments (drafts 2020-12 and 7), compiled and checked within budgets.
+//! The JSON Schemas of a tool's arguments and of its structured content (drafts 2020-12 and 7), compiled and checked within budgets.
 //!
 //! A schema is written by one party and its input by another one, and neither may cost others anything: what is compiled draws on
 //! one budget for all tools of a server, and each check takes a bounded number of steps. References stay inside the document, and
@@ -11,6 +11,7 @@ mod format;
 mod instance;
 mod node;
 mod number;
+mod output;
 mod pattern;
 mod property;
 mod steps;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 pub use instance::{Instance, Json, Shape};
 pub use number::Number;
+pub use output::OutputSchema;
 use pattern::Patterns;
 pub use property::WholeNumbers;
 pub use steps::{Exhausted, Steps};

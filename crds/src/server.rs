@@ -6,6 +6,7 @@
 mod admission;
 mod backend;
 mod limits;
+mod listing;
 mod partial;
 mod status;
 mod tool;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom, default_client_rules};
 pub use backend::{Backend, HttpBackend, StaticBackend};
 pub use limits::{GlobalLimit, Limits, Rate};
+pub use listing::{Icon, Theme, ToolAnnotations};
 pub use partial::PartialServerSpec;
 pub use status::{McpServerStatus, PodRevision, PodStatus, PodSummary, PolicyStatus, ToolStatus};
-pub use tool::{Effect, FormPart, HttpMethod, HttpTool, Records, StaticTool, Style, Tool, ToolAudit};
+pub use tool::{Effect, FormPart, HttpMethod, HttpTool, PartEncoding, Records, StaticTool, Style, Tool, ToolAudit};
 
 /// An MCP server: its tools, the backends that execute them, which clients may call them, and how often.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@ mod document;
 pub mod fixtures;
 mod grants;
 mod loader;
+mod output;
 mod parts;
 mod reading;
 mod snapshot;
@@ -24,6 +25,7 @@ mod watch;
 pub use definition::Definition;
 pub use document::{Change, Refused, SETTLED_AFTER};
 pub use loader::{Reload, StoreSettings};
+pub use output::unstructured;
 pub use parts::RefusedParts;
 #[cfg(test)]
 pub use reading::{CredentialsDocument, PolicyDocument};

@@ -13,6 +13,7 @@ mod authenticate;
 mod authorise;
 mod call;
 mod checks;
+mod conformity;
 mod delivery;
 #[cfg(test)]
 pub mod fixtures;
@@ -50,7 +51,7 @@ pub struct Guard {
     /// Counts the requests that are not admitted calls. Always in memory, so that a flood of them reaches no store.
     pub allowance: MemoryStore,
     pub in_flight: InFlight,
-    /// The checks of arguments that take long.
+    /// The checks of arguments and answers that take long.
     pub checks: Checks,
     /// The reading of large requests.
     pub readings: Turns,

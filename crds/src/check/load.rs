@@ -9,7 +9,7 @@ use super::{CheckedBackend, CheckedServerHalf, CheckedTool, Part, TIMEOUTS, auth
 use crate::{
     BackendName, Findings, ToolName,
     contract::{Backend, LeftOut, PartKind, ServerHalf, ServerParts, Tool},
-    schema::{Budget, InputSchema},
+    schema::{Budget, InputSchema, OutputSchema},
 };
 
 /// A server's half that is to be served, maybe without some of its parts.
@@ -93,7 +93,11 @@ impl LoadedServerHalf {
                 // One that is no longer in the document was removed, and is not called any more.
                 None => backends_left_out.contains(tool.backend.as_str()),
             };
-            if !is_kept || InputSchema::compile(&tool.input_schema.0, &mut self.budget).is_err() {
+            let mut output = tool.output_schema.iter();
+            let is_kept = is_kept
+                && InputSchema::compile(&tool.input_schema.0, &mut self.budget).is_ok()
+                && output.all(|schema| OutputSchema::compile(&schema.0, &mut self.budget).is_ok());
+            if !is_kept {
                 continue;
             }
             backends.insert(&tool.backend, *before);

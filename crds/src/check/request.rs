@@ -3,7 +3,7 @@
 use super::{arguments::Declared, listed, tool::text_template};
 use crate::{
     Findings,
-    contract::{FormPart, HttpTool, Style},
+    contract::{FormPart, HttpTool, PartEncoding, Style},
     nearest::suggestion,
     template::{JsonTemplate, PathTemplate, Template},
 };
@@ -42,6 +42,8 @@ pub enum BodyTemplate {
 pub struct PartTemplate {
     pub name: String,
     pub value: Template,
+    /// Whether the value is a single argument whose bytes, in base64, are the part.
+    pub is_base64: bool,
     pub filename: Option<Template>,
     pub content_type: Option<String>,
 }
@@ -158,7 +160,13 @@ fn part(part: &FormPart, arguments: Declared<'_>, at: &str, findings: &mut Findi
         Some(filename) => Some(filename?),
         None => None,
     };
-    Some(PartTemplate { name: part.name.clone(), value: value?, filename, content_type: part.content_type.clone() })
+    let is_base64 = part.encoding == PartEncoding::Base64;
+    let value = value?;
+    if is_base64 && value.as_argument().is_none() {
+        findings.add(format!("{at}.value"), "must be a single argument such as {file}, because `encoding` is Base64");
+        return None;
+    }
+    Some(PartTemplate { name: part.name.clone(), value, is_base64, filename, content_type: part.content_type.clone() })
 }
 
 #[cfg(test)]
@@ -189,6 +197,14 @@ mod tests {
                 json!({"method": "POST", "path": "/a", "multipart": [
                     {"name": "file", "value": "{item}", "filename": "{id}.csv", "contentType": "text/csv"}]}),
                 None,
+            ),
+            (
+                json!({"method": "POST", "path": "/a", "multipart": [{"name": "f", "value": "{id}", "encoding": "Base64"}]}),
+                None,
+            ),
+            (
+                json!({"method": "POST", "path": "/a", "multipart": [{"name": "f", "value": "x{id}", "encoding": "Base64"}]}),
+                Some("http.multipart[0].value: must be a single argument such as {file}, because `encoding` is Base64"),
             ),
             (
                 json!({"method": "POST", "path": "/a", "body": "{item}", "form": {}}),

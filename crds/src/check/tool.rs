@@ -2,14 +2,14 @@
 
 use super::{
     arguments::{Declared, limit_argument},
-    listed, recorded,
+    listed, listing, output, recorded,
     request::{self, RequestTemplates},
 };
 use crate::{
     Findings,
-    contract::{Records, ServerSpec, StaticTool, Tool, ToolKind},
+    contract::{Icon, Records, ServerSpec, StaticTool, Tool, ToolKind},
     nearest::suggestion,
-    schema::{Budget, InputSchema},
+    schema::{Budget, InputSchema, OutputSchema},
     template::Template,
 };
 
@@ -17,9 +17,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct CheckedTool {
     pub schema: InputSchema,
+    /// The schema of its structured content, if it has one.
+    pub output: Option<OutputSchema>,
     pub kind: CheckedToolKind,
     /// The arguments whose values may be recorded: those of `audit.values` that cannot contain free text.
     pub recorded: Vec<String>,
+    /// Those of its icons that clients may load.
+    pub icons: Vec<Icon>,
 }
 
 /// What was parsed of a tool's work.
@@ -43,6 +47,9 @@ pub(super) fn check(
     let arguments = Declared(&tool.input_schema.0);
     let schema = InputSchema::compile(&tool.input_schema.0, budget);
     let schema = schema.map_err(|error| findings.add(format!("{at}.inputSchema"), error)).ok();
+    let output = output::check(tool, budget, at, findings);
+    listing::annotations(tool, at, findings);
+    let icons = listing::icons(tool, at, findings);
     let kind = match &tool.kind {
         ToolKind::Http(http) => {
             request::check(http, arguments, &format!("{at}.http"), findings).map(CheckedToolKind::Http)
@@ -53,7 +60,7 @@ pub(super) fn check(
     let has_records = declared
         .is_none_or(|declared| records(declared, arguments, schema.as_ref(), &format!("{at}.records"), findings));
     let recorded = recorded_values(tool, arguments, budget, &format!("{at}.audit.values"), findings);
-    let checked = CheckedTool { schema: schema?, kind: kind?, recorded };
+    let checked = CheckedTool { schema: schema?, output: output?, kind: kind?, recorded, icons };
     (fits && has_records).then_some(checked)
 }
 

@@ -6,11 +6,14 @@ use super::{
     admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
     backend::{Backend, BackendKind, HttpBackend},
     limits::{GlobalLimit, Limits, Rate},
+    listing::{Icon, Theme, ToolAnnotations},
     server_half::ServerSpec,
     settings::{
         ApiKeyAuthentication, Audit, AuditArguments, Authentication, KeyHeader, LogLevel, MethodMode, OnOverflow,
     },
-    tool::{Effect, FormPart, HttpMethod, HttpTool, Records, StaticTool, Style, Tool, ToolAudit, ToolKind},
+    tool::{
+        Effect, FormPart, HttpMethod, HttpTool, PartEncoding, Records, StaticTool, Style, Tool, ToolAudit, ToolKind,
+    },
 };
 use crate::{
     Duration, Finding, Findings, McpServerSpec, server,
@@ -118,6 +121,9 @@ fn tool(tool: &server::Tool, kind: ToolKind) -> Tool {
         expensive: tool.expensive,
         timeout: tool.timeout,
         input_schema: tool.input_schema.clone(),
+        output_schema: tool.output_schema.clone(),
+        annotations: tool.annotations.map(annotations),
+        icons: tool.icons.iter().map(icon).collect(),
         kind,
         records: tool.records.as_ref().map(|records| Records {
             path: records.path.clone(),
@@ -126,6 +132,20 @@ fn tool(tool: &server::Tool, kind: ToolKind) -> Tool {
         }),
         audit: tool.audit.as_ref().map(|audit| ToolAudit { values: audit.values.clone() }),
     }
+}
+
+fn annotations(annotations: server::ToolAnnotations) -> ToolAnnotations {
+    let server::ToolAnnotations { destructive_hint, idempotent_hint, open_world_hint } = annotations;
+    ToolAnnotations { destructive_hint, idempotent_hint, open_world_hint }
+}
+
+fn icon(icon: &server::Icon) -> Icon {
+    let server::Icon { src, mime_type, sizes, theme } = icon.clone();
+    let theme = theme.map(|theme| match theme {
+        server::Theme::Light => Theme::Light,
+        server::Theme::Dark => Theme::Dark,
+    });
+    Icon { src, mime_type, sizes, theme }
 }
 
 fn http_tool(tool: &server::HttpTool) -> HttpTool {
@@ -151,8 +171,12 @@ fn http_tool(tool: &server::HttpTool) -> HttpTool {
 }
 
 fn form_part(part: &server::FormPart) -> FormPart {
-    let server::FormPart { name, value, filename, content_type } = part.clone();
-    FormPart { name, value, filename, content_type }
+    let server::FormPart { name, value, encoding, filename, content_type } = part.clone();
+    let encoding = match encoding {
+        server::PartEncoding::Text => PartEncoding::Text,
+        server::PartEncoding::Base64 => PartEncoding::Base64,
+    };
+    FormPart { name, value, encoding, filename, content_type }
 }
 
 fn style(style: server::Style) -> Style {

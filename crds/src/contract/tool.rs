@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::listing::{Icon, ToolAnnotations};
 use crate::{
     duration::Duration,
     json_object::{JsonObject, JsonValue},
@@ -31,6 +32,10 @@ pub struct Tool {
     pub timeout: Duration,
     /// The JSON Schema of its arguments.
     pub input_schema: JsonObject,
+    /// The JSON Schema of its structured content.
+    pub output_schema: Option<JsonObject>,
+    pub annotations: Option<ToolAnnotations>,
+    pub icons: Vec<Icon>,
     pub kind: ToolKind,
     pub records: Option<Records>,
     pub audit: Option<ToolAudit>,
@@ -129,6 +134,9 @@ pub struct FormPart {
     /// The text of the part.
     #[schemars(length(max = 65_536))]
     pub value: String,
+    /// What `value` is: `Text`, or `Base64` for a single argument whose bytes are the part.
+    #[serde(default, skip_serializing_if = "PartEncoding::is_text")]
+    pub encoding: PartEncoding,
     /// The name of the file that the part is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -137,6 +145,20 @@ pub struct FormPart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub content_type: Option<String>,
+}
+
+/// What the value of a part is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PartEncoding {
+    #[default]
+    Text,
+    Base64,
+}
+
+impl PartEncoding {
+    fn is_text(&self) -> bool {
+        *self == Self::Text
+    }
 }
 
 /// The method of a request.
@@ -238,6 +260,16 @@ struct Fields {
     /// The JSON Schema (2020-12) of the tool's arguments.
     #[serde(default = "any_arguments", skip_serializing_if = "are_any_arguments")]
     input_schema: JsonObject,
+    /// The JSON Schema (2020-12) of the structured content of the tool's results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_schema: Option<JsonObject>,
+    /// Hints about the tool's calls, for clients that ask their users before a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<ToolAnnotations>,
+    /// Icons that clients may show to their users (revision 2025-11-25 and later).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    icons: Vec<Icon>,
     /// The request to a REST backend. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<HttpTool>,
@@ -286,6 +318,9 @@ impl TryFrom<Fields> for Tool {
             expensive: fields.expensive,
             timeout: fields.timeout,
             input_schema: fields.input_schema,
+            output_schema: fields.output_schema,
+            annotations: fields.annotations,
+            icons: fields.icons,
             kind,
             records: fields.records,
             audit: fields.audit,
@@ -304,6 +339,9 @@ impl From<Tool> for Fields {
             expensive: tool.expensive,
             timeout: tool.timeout,
             input_schema: tool.input_schema,
+            output_schema: tool.output_schema,
+            annotations: tool.annotations,
+            icons: tool.icons,
             http: None,
             fixed: None,
             records: tool.records,

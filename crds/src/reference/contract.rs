@@ -28,7 +28,7 @@ explains why the contract is as it is.
   read, and an `audit` that cannot be read is `{arguments: None}`.
 * **Bounds are for people.** What the operator and `validate` refuse because it is too long, too large or of no use is served if it
   can be served as it is meant, because another release may have published it. A `timeout` beyond its bounds is the nearest one within
-  them, and an argument that could contain free text is not recorded.
+  them, an argument that could contain free text is not recorded, and an icon that clients must not load is not shown.
 * A field that has its default can be left out, and the operator never prints it.
 * Durations are written as `250ms`, `30s`, `1m30s` or `24h`.
 ";
@@ -83,6 +83,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("spec.logLevel", r#""info""#),
     ("spec.tools[].audit.values", "[]"),
     ("spec.tools[].expensive", "false"),
+    ("spec.tools[].http.multipart[].encoding", r#""Text""#),
     ("spec.tools[].http.query", "{}"),
     ("spec.tools[].inputSchema", r#"{"type": "object"}"#),
     ("spec.tools[].timeout", r#""30s""#),

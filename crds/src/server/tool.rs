@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::listing::{Icon, ToolAnnotations};
 use crate::{
     duration::Duration,
     json_object::{JsonObject, JsonValue},
@@ -42,6 +43,18 @@ pub struct Tool {
     /// The JSON Schema (2020-12) of the tool's arguments. Its `type` must be `object`, and `$ref` must stay inside the document.
     #[serde(default = "any_arguments")]
     pub input_schema: JsonObject,
+    /// The JSON Schema (2020-12) of the structured content of the tool's results. Its `type` must be `object`; an answer that is no
+    /// object is the property `result` of one. An answer that does not conform is an error, unless the tool writes: then the result
+    /// says that the call succeeded, in a form that the listed schema has beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<JsonObject>,
+    /// Hints about the tool's calls, for clients that ask their users before a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<ToolAnnotations>,
+    /// Icons that clients may show to their users (revision 2025-11-25 and later).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub icons: Vec<Icon>,
     /// The request to a REST backend. Exactly one of `http` and `static` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpTool>,
@@ -136,6 +149,9 @@ pub struct FormPart {
     /// The text of the part.
     #[schemars(length(max = 65_536))]
     pub value: String,
+    /// What `value` is: `Text`, or `Base64` for a single argument such as `{file}` whose bytes are the part (RFC 4648).
+    #[serde(default)]
+    pub encoding: PartEncoding,
     /// The name of the file that the part is. Without it the part is a plain field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -147,6 +163,14 @@ pub struct FormPart {
         regex(pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9_-]+=[A-Za-z0-9_.-]+)*$")
     )]
     pub content_type: Option<String>,
+}
+
+/// What the value of a part is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PartEncoding {
+    #[default]
+    Text,
+    Base64,
 }
 
 /// The method of a request.

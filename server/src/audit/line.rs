@@ -91,6 +91,7 @@ impl Body {
             CallError::AnswerMalformed { backend } => (CallFailure::AnswerMalformed, Some(*backend)),
             CallError::AnswerTooLarge { backend } => (CallFailure::AnswerTooLarge, Some(*backend)),
             CallError::RecordsMissing { backend } => (CallFailure::RecordsMissing, Some(*backend)),
+            CallError::AnswerNonconforming { backend } => (CallFailure::AnswerNonconforming, Some(*backend)),
             CallError::AuditBlocked => (CallFailure::AuditBlocked, None),
             CallError::AccessEnded => (CallFailure::AccessEnded, None),
             CallError::Cancelled => (CallFailure::Cancelled, None),

@@ -44,7 +44,7 @@ pub enum CallEnd<'a> {
         records_returned: Option<u64>,
         /// Bytes of the answer to the caller.
         bytes: u64,
-        /// Why the result does not contain the response, of a call that wrote.
+        /// Why the result does not contain the response, or only as text, of a call that wrote.
         left_out: Option<CallError<'a>>,
     },
     Error(CallError<'a>),
@@ -69,6 +69,8 @@ pub enum CallError<'a> {
     AnswerTooLarge { backend: &'a str },
     /// The response lacks the list that the tool declares.
     RecordsMissing { backend: &'a str },
+    /// The response does not conform to the schema that the tool declares.
+    AnswerNonconforming { backend: &'a str },
     /// The sink was blocked before the start was written: the backend was not called.
     AuditBlocked,
     /// The caller's access ended while the call waited to be sent: the backend was not called.

@@ -33,7 +33,8 @@ vocabulary! {
         RequestRefused = "request_refused",
         /// A call was admitted, and its backend is about to be called. If a start has no end, the outcome is unknown.
         ToolCallStart = "tool_call_start",
-        /// A call ended with a result. If it has an `error`, the call wrote, and its response is left out of the result.
+        /// A call ended with a result. If it has an `error`, the call wrote, and its response is left out of the
+        /// result, or is there only as text.
         ToolCallSuccess = "tool_call_success",
         /// A call ended without a result.
         ToolCallError = "tool_call_error",
@@ -127,6 +128,8 @@ vocabulary! {
         AnswerTooLarge = "answer_too_large",
         /// The backend's response does not have the list of records that the tool declares.
         RecordsMissing = "records_missing",
+        /// The backend's response does not conform to the tool's `outputSchema`.
+        AnswerNonconforming = "answer_nonconforming",
         /// The log could not be written before the start of the call: the backend was not called.
         AuditBlocked = "audit_blocked",
         /// The caller's access ended while the call waited for a connection: the backend was not called.

@@ -168,7 +168,9 @@ fn is_response(result: &Result<Output, Failure>) -> bool {
             Failure::Status { .. }
             | Failure::TooLarge
             | Failure::Malformed
+            | Failure::NotFinite
             | Failure::RecordsMissing
+            | Failure::Nonconforming(_)
             | Failure::Unread(_) => true,
             Failure::Suspended
             | Failure::Busy

@@ -30,8 +30,12 @@ pub enum Failure {
     TooLarge,
     /// The response is not JSON that this server accepts.
     Malformed,
+    /// The response has a number that JSON does not have: NaN or Infinity.
+    NotFinite,
     /// The list that the tool declares is not in the response.
     RecordsMissing,
+    /// The response does not conform to the tool's `outputSchema`, and this says where.
+    Nonconforming(String),
     /// The status is a success, and this is why the rest of the response was not received.
     Unread(Box<Self>),
 }
@@ -58,7 +62,12 @@ impl Failure {
     /// that points to something else, may have done it before.
     pub fn effected(&self) -> Effected {
         match self {
-            Self::TooLarge | Self::Malformed | Self::RecordsMissing | Self::Unread(_) => Effected::Yes,
+            Self::TooLarge
+            | Self::Malformed
+            | Self::NotFinite
+            | Self::RecordsMissing
+            | Self::Nonconforming(_)
+            | Self::Unread(_) => Effected::Yes,
             Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
             Self::Status { status: 300..400 | 408 | 500.., .. } => Effected::Unknown,
             Self::Suspended | Self::Busy | Self::Unreachable | Self::Withdrawn | Self::Status { .. } => Effected::No,
@@ -84,8 +93,9 @@ impl Failure {
             Self::Withdrawn => CallError::AccessEnded,
             Self::Status { status, .. } => CallError::BackendStatus { backend, status: *status },
             Self::TooLarge => CallError::AnswerTooLarge { backend },
-            Self::Malformed => CallError::AnswerMalformed { backend },
+            Self::Malformed | Self::NotFinite => CallError::AnswerMalformed { backend },
             Self::RecordsMissing => CallError::RecordsMissing { backend },
+            Self::Nonconforming(_) => CallError::AnswerNonconforming { backend },
             Self::Unread(why) => why.record(backend),
         }
     }
@@ -118,6 +128,15 @@ impl Failure {
             }
             Self::TooLarge => format!("Backend '{backend}' returned a response that is too large."),
             Self::Malformed => format!("Backend '{backend}' returned a response that is not valid JSON."),
+            Self::NotFinite => format!(
+                "Backend '{backend}' returned a response that is not valid JSON: it has NaN or Infinity, which JSON does not have."
+            ),
+            Self::Nonconforming(why) => {
+                let space = if why.starts_with('\n') { "" } else { " " };
+                format!(
+                    "Backend '{backend}' returned a response that does not conform to the tool's `outputSchema`:{space}{why}"
+                )
+            }
             Self::RecordsMissing => format!("Backend '{backend}' returned a response without the list of records."),
             Self::Unread(why) => match **why {
                 Self::Timeout(timeout) => {

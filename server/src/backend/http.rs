@@ -5,6 +5,7 @@
 
 mod body;
 mod client;
+mod coding;
 mod health;
 mod media;
 mod request;

@@ -6,7 +6,7 @@ use portcullis_crds::{
     ToolName,
     check::CheckedTool,
     contract::{self, Effect},
-    schema::{InputSchema, WholeNumbers},
+    schema::{InputSchema, OutputSchema, WholeNumbers},
 };
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ pub struct Tool {
     pub timeout: Duration,
     /// `None` if any object is valid.
     pub schema: Option<InputSchema>,
+    /// The schema of its structured content, if it has one.
+    pub output: Option<OutputSchema>,
     /// The arguments that may be absent but not null: models send null for what they leave out.
     pub absent_if_null: HashSet<Box<str>>,
     /// The arguments that headers must repeat.
@@ -79,12 +81,17 @@ impl Tool {
             expensive: tool.expensive.then(|| limits.expensive_tools.into()),
             timeout: tool.timeout.to_std(),
             schema: (!is_any_object).then(|| checked.schema.clone()),
+            output: checked.output.clone(),
             absent_if_null: checked.schema.absent_if_null(),
             param_headers: ParamHeader::declared(schema),
             work,
             declared: declared(tool, &checked.recorded),
             metrics: metrics.tool(tool.name.as_str()),
-            definition: Definition::new(tool, records.as_ref().and_then(|records| records.limit.as_ref())),
+            definition: Definition::new(
+                tool,
+                &checked.icons,
+                records.as_ref().and_then(|records| records.limit.as_ref()),
+            ),
             records,
         }
     }

@@ -5,13 +5,17 @@ use std::{sync::Arc, time::Duration};
 use portcullis_crds::contract::Effect;
 use tokio::sync::Semaphore;
 
-use super::records::{self, Bounded, MaxRecords};
+use super::{
+    checks::Checks,
+    conformity,
+    records::{self, Bounded, MaxRecords},
+};
 use crate::{
     backend::{Failure, Output},
-    config::Tool,
+    config::{Tool, unstructured},
     fingerprint::Fingerprint,
     net::{AnswerBounds, Budget, OverBudget, PIECE, Share},
-    protocol::result::ToolResult,
+    protocol::{excerpt::Excerpt, result::ToolResult},
 };
 
 /// How long a call waits for room: before it is made, and for its answer.
@@ -45,44 +49,53 @@ impl Answers {
     /// by the number of calls in flight. The call has had its effect, so if there is no room in time, its content is left out.
     ///
     /// # Errors
-    /// As [`records::bound`].
+    /// As [`records::bound`], and if the tool reads and its result does not conform to the schema that it declares.
     pub(super) async fn bound(
         &self,
+        checks: &Checks,
         identity: Fingerprint,
         tool: &Tool,
         output: Output,
         max: MaxRecords,
     ) -> Result<(Bounded, Option<Share>), Failure> {
         let most = output.largest_result();
-        if most <= PIECE {
-            return Ok((records::bound(&output, tool.records.as_ref(), max)?, None));
-        }
-        let mut share = self.budget.share(identity);
-        let bounded = if most <= LARGE || output.is_shared() {
-            let bounded = records::bound(&output, tool.records.as_ref(), max)?;
-            if share.grow_within(bounded.members.len() + PIECE, WITHIN).await.is_err() {
-                return Ok((left_out(tool.effect), None));
+        let is_large = most > LARGE && !output.is_shared();
+        let (output, measured) = match &tool.output {
+            Some(declared) => {
+                conformity::measured((tool, declared), (output, max, is_large), (checks, identity)).await?
             }
-            bounded
-        } else {
-            let declared = tool.records.clone();
-            let (output, measured) = self
-                .beside(move || {
-                    let measured = records::measure(&output, declared.as_ref(), max);
-                    (output, measured)
-                })
-                .await?;
-            let measured = measured?;
-            if share.grow_within(measured.bytes + PIECE, WITHIN).await.is_err() {
-                return Ok((left_out(tool.effect), None));
+            None if !is_large => {
+                let bounded = records::bound(&output, tool.records.as_ref(), max)?;
+                if most <= PIECE {
+                    return Ok((bounded, None));
+                }
+                let Some(mut share) = self.share(identity, bounded.members.len()).await else {
+                    return Ok((left_out(tool), None));
+                };
+                share.settle(bounded.members.len() + PIECE);
+                return Ok((bounded, Some(share)));
             }
-            // The share and the output are given back by the thread that uses them, even if the caller is gone.
-            let (kept, bounded) = self.beside(move || (share, measured.write(&output))).await?;
-            share = kept;
-            bounded
+            None => {
+                let list = tool.records.clone();
+                let measure = move || records::measure(&output, list.as_ref(), max).map(|measured| (output, measured));
+                self.beside(measure).await??
+            }
         };
+        if !is_large && measured.bytes <= PIECE {
+            return Ok((measured.write(&output), None));
+        }
+        let Some(share) = self.share(identity, measured.bytes).await else { return Ok((left_out(tool), None)) };
+        // The share and the output are given back by the thread that uses them, even if the caller is gone.
+        let (mut share, bounded) = self.beside(move || (share, measured.write(&output))).await?;
         share.settle(bounded.members.len() + PIECE);
         Ok((bounded, Some(share)))
+    }
+
+    /// The share of a result with so many bytes; `None` if there is no room for it in time.
+    async fn share(&self, identity: Fingerprint, bytes: usize) -> Option<Share> {
+        let mut share = self.budget.share(identity);
+        share.grow_within(bytes + PIECE, WITHIN).await.ok()?;
+        Some(share)
     }
 
     /// Does work on a large output, one at a time.
@@ -97,25 +110,41 @@ impl Answers {
 }
 
 /// The result of a call whose answer cannot be held.
-fn left_out(effect: Effect) -> Bounded {
-    let text = match effect {
-        Effect::Write => "The call succeeded. Its content is left out: too much of earlier answers is still unread.",
-        Effect::Read => "The content is left out: too much of earlier answers is still unread. Try again.",
+fn left_out(tool: &Tool) -> Bounded {
+    let members = match tool.effect {
+        Effect::Write => without_content("too much of earlier answers is still unread.", tool),
+        Effect::Read => {
+            let text = "The content is left out: too much of earlier answers is still unread. Try again.";
+            ToolResult::of_text(text, true).members()
+        }
     };
-    let members = ToolResult::of_text(text, effect == Effect::Read).members().into();
-    Bounded { members, records: None, truncated: false }
+    Bounded { members: members.into(), records: None, truncated: false, is_unstructured: false }
+}
+
+/// The result of a call that wrote and whose content is left out. It is never said to have failed, because a model would repeat it.
+pub(super) fn without_content(why: &str, tool: &Tool) -> String {
+    let text = format!("The call succeeded. Its content is left out: {why}");
+    let structured = tool.output.as_ref().map(|_| unstructured(&text));
+    ToolResult { structured: structured.as_deref().map(Excerpt::whole), ..ToolResult::of_text(&text, false) }.members()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::guard::fixtures::tool;
 
     #[test]
     fn a_write_whose_content_is_left_out_is_not_told_as_an_error() {
-        for (effect, is_error) in [(Effect::Write, "false"), (Effect::Read, "true")] {
-            let members = left_out(effect).members;
+        for (more, end) in [
+            (json!({"effect": "Write"}), "\"}],\"isError\":false"),
+            (json!({"effect": "Write", "outputSchema": {"type": "object"}}), " is still unread.\"},\"isError\":false"),
+            (json!({"effect": "Read", "outputSchema": {"type": "object"}}), "\"}],\"isError\":true"),
+        ] {
+            let members = left_out(&tool(&more)).members;
             let text = std::str::from_utf8(&members).unwrap();
-            assert!(text.ends_with(&format!("\"isError\":{is_error}")), "{text}");
+            assert!(text.ends_with(end), "{text}");
         }
     }
 }

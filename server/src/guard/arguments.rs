@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// The steps of a check on a thread that serves: less than a millisecond. Ordinary arguments take hundreds.
-const AT_ONCE: Steps = Steps::new(20_000);
+pub(super) const AT_ONCE: Steps = Steps::new(20_000);
 /// The steps of any check: what the largest arguments take with an ordinary schema, several times.
-const AT_MOST: Steps = Steps::new(4_000_000);
+pub(super) const AT_MOST: Steps = Steps::new(4_000_000);
 /// How many limits are tried with the whole schema.
 const MOST_TRIED: usize = 4;
 /// The most bytes of a call's arguments, as they were sent.
@@ -141,11 +141,11 @@ impl Json for Node<'_> {
             strict::Json::Bool(value) => Shape::Bool(*value),
             // The parser accepts no number that is not finite.
             strict::Json::Number(digits) => Number::parse(digits).map_or(Shape::Null, Shape::Number),
-            strict::Json::String(text) => Shape::String(text),
-            strict::Json::Array(items) => Shape::Array(items),
-            strict::Json::Object(members) => {
-                Shape::Object(members.iter().map(|(name, value)| (&**name, value)).collect())
-            }
+            strict::Json::String(text) => Shape::String(Cow::Borrowed(text)),
+            strict::Json::Array(items) => Shape::Array(Cow::Borrowed(items)),
+            strict::Json::Object(members) => Shape::Object(
+                members.iter().map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(value))).collect(),
+            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use portcullis_crds::{contract::Effect, nearest::nearest};
 
 use super::{
-    Caller, Delivery, Guard, Outcome, Reply,
+    Caller, Delivery, Guard, Outcome, Reply, answers,
     arguments::{self, InvalidArguments},
     authorise::{Denied, authorise},
     checks::PendingCheck,
@@ -146,7 +146,7 @@ impl Guard {
         let (identity, execution_id) = (caller.identity.fingerprint, room.execution_id());
         let max = MaxRecords { records: caller.identity.client.max_records, asked };
         let bounded = match output {
-            Ok(output) => self.answers.bound(identity, tool, output, max).await,
+            Ok(output) => self.answers.bound(&self.checks, identity, tool, output, max).await,
             Err(failure) => Err(failure),
         };
         let retry_after = bounded.as_ref().err().and_then(Failure::retry_after);
@@ -154,7 +154,9 @@ impl Guard {
             Ok((bounded, share)) => {
                 count(CallOutcome::Success);
                 let bytes = bounded.members.len() as u64;
-                room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes, left_out: None });
+                let backend = tool.work.backend();
+                let left_out = bounded.is_unstructured.then_some(CallError::AnswerNonconforming { backend });
+                room.conclude(&CallEnd::Success { records_returned: bounded.records, bytes, left_out });
                 (bounded.members, bounded.truncated, share)
             }
             Err(failure) => {
@@ -213,7 +215,7 @@ fn has_effect(tool: &Tool, failure: &Failure) -> bool {
 fn failed(tool: &Tool, failure: &Failure) -> Bytes {
     let why = failure.message(tool.work.backend());
     let text = match failure.effected() {
-        Effected::Yes if has_effect(tool, failure) => format!("The call succeeded. Its content is left out: {why}"),
+        Effected::Yes if has_effect(tool, failure) => return answers::without_content(&why, tool).into(),
         Effected::Unknown if tool.effect == Effect::Write => {
             // The text of a backend may have no end.
             let end = if why.ends_with(['.', '!', '?']) { "" } else { "." };
@@ -221,7 +223,7 @@ fn failed(tool: &Tool, failure: &Failure) -> Bytes {
         }
         _ => why,
     };
-    ToolResult::of_text(&text, !has_effect(tool, failure)).members().into()
+    ToolResult::of_text(&text, true).members().into()
 }
 
 /// How a call that was prepared is counted if it is refused.

@@ -1,4 +1,4 @@
-//! Checks of arguments that take long: on threads of their own, so that they never hold one that serves.
+//! Checks of arguments and answers that take long: on threads of their own, so that they never hold one that serves.
 //!
 //! How many run at once is bounded, they yield to everything else of the process, and one identity has no more than one of them in
 //! progress: its others wait for that one, and nobody else does.

@@ -6,13 +6,13 @@
 //! An output is measured first, and its result is written from the output itself: beside the two there is nothing that grows with
 //! them, so that the exact size of a result is known before it takes memory.
 
-use std::{cmp::Reverse, ops::Range, sync::OnceLock};
+use std::{borrow::Cow, cmp::Reverse, ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 
 use crate::{
     backend::{CompleteResult, Content, Failure, Form, JsonOutput, Output},
-    config::Records,
+    config::{Records, unstructured},
     protocol::{
         excerpt::Excerpt,
         json::{Buffer, Count},
@@ -47,6 +47,8 @@ pub struct Bounded {
     pub records: Option<u64>,
     /// Whether records were left out, or may have been because of the limit that was put in for the caller.
     pub truncated: bool,
+    /// Whether its structured content only says that the call succeeded.
+    pub is_unstructured: bool,
 }
 
 /// A result that was not written yet.
@@ -70,6 +72,8 @@ struct Plan {
     is_text: bool,
     /// The JSON that takes the place of its own, which no two readers would read in the same way.
     mended: Option<String>,
+    /// A sentence that the call succeeded, and the structured content that says so in the place of its own.
+    unstructured: Option<(String, String)>,
 }
 
 /// The result of an output, with at most `max` records.
@@ -101,7 +105,8 @@ fn complete_result(
         Ok(CompleteResult { members: members.into(), records: plan.records.unwrap_or_default() })
     });
     let CompleteResult { members, records } = complete.as_ref().map_err(Clone::clone)?;
-    let all = || Bounded { members: members.clone(), records: Some(*records), truncated: false };
+    let all =
+        || Bounded { members: members.clone(), records: Some(*records), truncated: false, is_unstructured: false };
     Ok((*records <= u64::from(max)).then(all))
 }
 
@@ -122,6 +127,33 @@ pub fn measure(output: &Output, declared: Option<&Records>, max: impl Into<MaxRe
 }
 
 impl Measured {
+    /// The structured content of the result: an object. `None` if it has none.
+    pub fn structured<'o>(&'o self, output: &'o Output) -> Option<Cow<'o, str>> {
+        let value = match output {
+            Output::Json(_) if self.plan.is_text => return None,
+            Output::Json(output) => std::str::from_utf8(output.value.as_ref()?).ok()?,
+            Output::Content(content) => content.structured.as_deref()?,
+            Output::Opaque(_) => return None,
+        };
+        let value = self.plan.mended.as_deref().unwrap_or(value);
+        let excerpt = Excerpt::without(value, &self.plan.cuts);
+        if excerpt.is_object() && self.plan.cuts.is_empty() {
+            return Some(Cow::Borrowed(value));
+        }
+        let mut content = String::new();
+        excerpt.push_as_object(&mut content);
+        Some(Cow::Owned(content))
+    }
+
+    /// The same result with a sentence in the place of its structured content.
+    pub fn unstructured(mut self, why: &str, output: &Output) -> Self {
+        self.plan.unstructured = Some((why.to_owned(), unstructured(why)));
+        let mut count = Count::default();
+        push(output, &self.plan, &mut count);
+        self.bytes = count.0;
+        self
+    }
+
     /// Writes the result of the output that was measured.
     pub fn write(self, output: &Output) -> Bounded {
         let mut members = Vec::with_capacity(self.bytes);
@@ -130,6 +162,7 @@ impl Measured {
             members: members.into(),
             records: self.plan.records,
             truncated: self.plan.truncated || self.plan.may_be_more,
+            is_unstructured: self.plan.unstructured.is_some(),
         }
     }
 }
@@ -144,7 +177,9 @@ impl Plan {
         match &output.value {
             Some(_) if output.form == Form::Text => Self::of_text(declared),
             Some(value) => match Self::of_value(value, declared, max) {
-                Err(Failure::Malformed) if output.form == Form::JsonOrText => Self::of_text(declared),
+                Err(Failure::Malformed | Failure::NotFinite) if output.form == Form::JsonOrText => {
+                    Self::of_text(declared)
+                }
                 plan => plan,
             },
             None if declared.is_some() => Err(Failure::RecordsMissing),
@@ -184,6 +219,7 @@ impl Plan {
     fn of_value(value: &[u8], declared: Option<&Records>, max: MaxRecords) -> Result<Self, Failure> {
         let failure = |refusal| match refusal {
             JsonError::TooManyValues => Failure::TooLarge,
+            JsonError::NotFinite => Failure::NotFinite,
             _ => Failure::Malformed,
         };
         match strict::check_answer(value) {
@@ -225,9 +261,15 @@ fn push<B: Buffer>(output: &Output, plan: &Plan, out: &mut B) {
             push_value(plan.mended.as_ref().unwrap_or(structured), None, plan, out);
         }
         Output::Content(Content { blocks, structured, is_error }) => {
-            PassedResult { content: blocks, structured: structured.as_deref(), is_error: *is_error }.push(out);
+            let own = plan.unstructured.as_ref().map(|(_, own)| own);
+            PassedResult {
+                content: blocks,
+                structured: own.or(structured.as_ref()).map(String::as_str),
+                is_error: *is_error,
+            }
+            .push(out);
         }
-        Output::Opaque(text) => ToolResult::of_text(text, false).push(out),
+        Output::Opaque(text) => push_result(Text::Plain(text), None, plan, out),
     }
 }
 
@@ -237,20 +279,24 @@ fn push_json<B: Buffer>(output: &JsonOutput, plan: &Plan, out: &mut B) {
         Some(value) => {
             let value = std::str::from_utf8(value).expect("a value that was checked or decoded must be UTF-8");
             if plan.is_text {
-                return ToolResult::of_text(value, false).push(out);
+                return push_result(Text::Plain(value), None, plan, out);
             }
             // A text of the tool's own is about all of the records.
             push_value(plan.mended.as_deref().unwrap_or(value), text.filter(|_| !plan.truncated), plan, out);
         }
-        None => ToolResult::of_text(text.unwrap_or_default(), false).push(out),
+        None => push_result(Text::Plain(text.unwrap_or_default()), None, plan, out),
     }
 }
 
 /// Appends the result of a value, with another text than the value itself if there is one.
 fn push_value<B: Buffer>(value: &str, text: Option<&str>, plan: &Plan, out: &mut B) {
     let value = Excerpt::without(value, &plan.cuts);
+    push_result(text.map_or(Text::Json(value), Text::Plain), Some(value), plan, out);
+}
+
+fn push_result<B: Buffer>(text: Text<'_>, structured: Option<Excerpt<'_>>, plan: &Plan, out: &mut B) {
     // The model must know that it does not see everything.
-    let note = match (plan.records, plan.truncated, plan.may_be_more) {
+    let mut note = match (plan.records, plan.truncated, plan.may_be_more) {
         (Some(records), true, _) => {
             Some(format!("Only the first {records} records are shown: this client may not be given more by one call."))
         }
@@ -259,8 +305,12 @@ fn push_value<B: Buffer>(value: &str, text: Option<&str>, plan: &Plan, out: &mut
         )),
         _ => None,
     };
-    let text = text.map_or(Text::Json(value), Text::Plain);
-    ToolResult { text, note: note.as_deref(), structured: Some(value), is_error: false }.push(out);
+    let mut structured = structured;
+    if let Some((why, own)) = &plan.unstructured {
+        note = Some(note.map_or_else(|| why.clone(), |note| format!("{note}\n{why}")));
+        structured = Some(Excerpt::whole(own));
+    }
+    ToolResult { text, note: note.as_deref(), structured, is_error: false }.push(out);
 }
 
 #[cfg(test)]

@@ -15,7 +15,14 @@ use crate::{
     config::Definition,
     guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
     net::Held,
-    protocol::{era::Era, json, refusal::Refusal, request::Request, result::ToolResult, strict::Json},
+    protocol::{
+        era::{Era, Version},
+        json,
+        refusal::Refusal,
+        request::Request,
+        result::ToolResult,
+        strict::Json,
+    },
 };
 
 /// A larger result is a piece of its response; a smaller one is copied into it, which is faster than to send it by itself.
@@ -115,7 +122,19 @@ fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> R
     let Caller { snapshot, identity, .. } = caller;
     let granted = snapshot.tools.by_name.values().filter(|tool| authorise(Some(tool), identity).is_ok());
     let definitions = granted.map(|tool| &tool.definition);
-    Ok(list_of(id, definitions, identity.client.max_records, request.era, &snapshot.server_info))
+    let version = version(caller, request);
+    Ok(list_of(id, definitions, (identity.client.max_records, version), request.era, &snapshot.server_info))
+}
+
+/// The revision in which a caller is shown the tools: that of its session, or else the one that its header names. A caller that names
+/// none is shown everything: what a client does not know it skips.
+fn version(caller: Caller<'_>, request: &Request<'_>) -> Version {
+    match request.era {
+        Era::Handshake => session::version(caller, request.carrier.session())
+            .or_else(|| Version::of_header(request.carrier.headers()))
+            .unwrap_or(Version::LATEST),
+        Era::Stateless => Version::LATEST,
+    }
 }
 
 /// What this server says beside a result.
@@ -184,7 +203,7 @@ fn result_of(
 fn list_of<'a>(
     id: &str,
     definitions: impl Iterator<Item = &'a Definition> + Clone,
-    max_records: u32,
+    (max_records, version): (u32, Version),
     era: Era,
     server_info: &str,
 ) -> Answer {
@@ -198,7 +217,7 @@ fn list_of<'a>(
         if n > 0 {
             response.push(',');
         }
-        definition.push(max_records, &mut response);
+        definition.push(max_records, version, &mut response);
     }
     response.push(']');
     if era == Era::Stateless {

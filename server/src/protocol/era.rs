@@ -45,6 +45,11 @@ impl Version {
     pub fn parse(text: &str) -> Option<Self> {
         [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25].into_iter().find(|version| version.as_str() == text)
     }
+
+    /// The one that the header names.
+    pub fn of_header(headers: &dyn RequestHeaders) -> Option<Self> {
+        Self::parse(header(headers, VERSION_HEADER).ok()??)
+    }
 }
 
 /// Whether a caller cancels its request by closing its side of the connection: only in 2026-07-28 (Streamable HTTP, Cancellation),

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{
-    json::Buffer,
+    json::{Buffer, object},
     strict::{end_of_string, is_space},
 };
 
@@ -33,6 +33,16 @@ impl<'a> Excerpt<'a> {
     /// Appends it.
     pub fn push<B: Buffer>(&self, out: &mut B) {
         self.pieces(|piece| out.push_text(piece));
+    }
+
+    /// Appends it as an object: anything else is the property `result` of one.
+    pub fn push_as_object<B: Buffer>(&self, out: &mut B) {
+        if self.is_object() {
+            return self.push(out);
+        }
+        let mut wrapper = object(out);
+        self.push(wrapper.member("result"));
+        wrapper.close();
     }
 
     /// Appends it as a JSON string, including its quotes.

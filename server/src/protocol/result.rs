@@ -2,7 +2,7 @@
 
 use super::{
     excerpt::Excerpt,
-    json::{Buffer, array, object, push_string},
+    json::{Buffer, array, push_string},
 };
 
 /// A result that this server makes of JSON or text.
@@ -55,13 +55,7 @@ impl<'a> ToolResult<'a> {
         content.close();
         if let Some(structured) = self.structured {
             out.push_text(STRUCTURED);
-            if structured.is_object() {
-                structured.push(out);
-            } else {
-                let mut wrapper = object(out);
-                structured.push(wrapper.member("result"));
-                wrapper.close();
-            }
+            structured.push_as_object(out);
         }
         out.push_text(is_error(self.is_error));
     }

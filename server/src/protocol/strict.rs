@@ -34,6 +34,8 @@ pub enum JsonError {
     NotUtf8,
     #[error("the body must be one JSON value (RFC 8259)")]
     Syntax,
+    #[error("NaN and Infinity are no numbers of JSON (RFC 8259)")]
+    NotFinite,
     #[error("an object must not have the same key twice")]
     DuplicateKey,
     #[error("arrays and objects must not nest deeper than 64")]

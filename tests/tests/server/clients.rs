@@ -38,7 +38,7 @@ fn python() -> Command {
 }
 
 /// Every client in every era that it supports, and the revision that it then uses.
-const CLIENTS: [(&str, &str, &str); 6] = [
+pub const CLIENTS: [(&str, &str, &str); 6] = [
     ("sdk.mjs", "legacy", "2025-11-25"),
     ("client.mjs", "legacy", "2025-11-25"),
     ("client.mjs", "auto", "2026-07-28"),
@@ -48,7 +48,7 @@ const CLIENTS: [(&str, &str, &str); 6] = [
 ];
 
 /// Runs these steps with a client. Returns the result of each.
-async fn drive(driver: &str, server: &TestServer, key: &str, era: &str, steps: Value) -> Vec<Value> {
+pub async fn drive(driver: &str, server: &TestServer, key: &str, era: &str, steps: Value) -> Vec<Value> {
     let mut command = if driver.ends_with(".py") { python() } else { node() };
     command.arg(Path::new(FOLDER).join(driver)).arg(server.url());
     command.args([key, era, &steps.to_string()]);

@@ -38,5 +38,6 @@ mod services;
 mod sessions;
 mod stop;
 mod stop_under_load;
+mod structured;
 mod sweep;
 mod vocabulary;

@@ -11,6 +11,11 @@ use crate::fixtures::*;
 const ZIPPED: &[u8] =
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\xab\x56\xaa\xca\x2c\x28\x48\x4d\x51\xb2\x2a\x29\x2a\x4d\xad\x05\x00\x84\x28\xbc\x08\x0f\x00\x00\x00";
 
+/// What zlib makes of `{"deflated":true}`, and the same without the header and the checksum.
+const ZLIB: &[u8] =
+    b"\x78\x9c\xab\x56\x4a\x49\x4d\xcb\x49\x2c\x49\x4d\x51\xb2\x2a\x29\x2a\x4d\xad\x05\x00\x38\x58\x06\x70";
+const DEFLATED: &[u8] = b"\xab\x56\x4a\x49\x4d\xcb\x49\x2c\x49\x4d\x51\xb2\x2a\x29\x2a\x4d\xad\x05\x00";
+
 /// A service, its tool, and a call of it.
 struct Service {
     /// The name of the tool.
@@ -116,6 +121,29 @@ fn responders() -> Vec<Service> {
             "GET /zipped",
             with("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip", ZIPPED),
             structured(&json!({"zipped": true})),
+        ),
+        get(
+            "deflate",
+            http("GET", "/zlib"),
+            "GET /zlib",
+            with("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: deflate", ZLIB),
+            structured(&json!({"deflated": true})),
+        ),
+        get(
+            "deflate without its header",
+            http("GET", "/deflated"),
+            "GET /deflated",
+            with("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: deflate", DEFLATED),
+            structured(&json!({"deflated": true})),
+        ),
+        get(
+            "numbers of Python",
+            http("GET", "/mean"),
+            "GET /mean",
+            json_with(r#"{"mean":NaN,"max":-Infinity}"#),
+            tool_error(
+                "Backend 'api' returned a response that is not valid JSON: it has NaN or Infinity, which JSON does not have.",
+            ),
         ),
         get(
             "a list at the root",
@@ -270,6 +298,14 @@ fn receivers() -> Vec<Service> {
             "POST /upload",
             "--B\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nt\r\n\
              --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.csv\"\r\nContent-Type: text/csv\r\n\r\n1;2\r\n--B--\r\n",
+        ),
+        send(
+            "an image in base64",
+            json!({"method": "POST", "path": "/images", "multipart": [
+                {"name": "file", "value": "{a}", "encoding": "Base64", "filename": "{b}", "contentType": "image/svg+xml"}]}),
+            json!({"a": "PHN2Zy8+", "b": "a.svg"}),
+            "POST /images",
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.svg\"\r\nContent-Type: image/svg+xml\r\n\r\n<svg/>\r\n--B--\r\n",
         ),
     ]
 }

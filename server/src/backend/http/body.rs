@@ -2,17 +2,16 @@
 //!
 //! What is counted is what the bytes are decoded to, so that a small body that unfolds to a large one costs no more than a large one.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use encoding_rs::{CoderResult, Encoding, UTF_8};
-use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, timeout_at};
 
-use super::media;
+use super::{coding::Coding, media};
 use crate::{
     backend::failure::Failure,
     net::{Budget, Share},
@@ -40,7 +39,7 @@ pub fn budget() -> Budget {
 
 /// From the bytes of a body to UTF-8.
 pub struct Decoder {
-    gzip: Option<MultiGzDecoder<Vec<u8>>>,
+    coding: Option<Coding>,
     charset: &'static Encoding,
     decoder: encoding_rs::Decoder,
     /// Whether nothing had to be replaced by U+FFFD.
@@ -49,7 +48,7 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { gzip: None, charset: UTF_8, decoder: UTF_8.new_decoder(), is_exact: true }
+        Self { coding: None, charset: UTF_8, decoder: UTF_8.new_decoder(), is_exact: true }
     }
 }
 
@@ -61,22 +60,22 @@ impl Decoder {
     pub fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let encodings =
             headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
-        let mut gzip = None;
+        let mut coding = None;
         for encoding in encodings.filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
         {
-            let is_gzip = ["gzip", "x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name));
-            if !is_gzip || gzip.replace(MultiGzDecoder::new(Vec::new())).is_some() {
+            let one = Coding::of(encoding).ok_or(Failure::Malformed)?;
+            if coding.replace(one).is_some() {
                 return Err(Failure::Malformed);
             }
         }
         let charset = media::charset(headers).and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
-        Ok(Self { gzip, charset, decoder: charset.new_decoder(), is_exact: true })
+        Ok(Self { coding, charset, decoder: charset.new_decoder(), is_exact: true })
     }
 
     /// Whether these bytes alone are what they are decoded to.
     fn is_plain(&self, bytes: &[u8]) -> bool {
         const MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
-        self.gzip.is_none()
+        self.coding.is_none()
             && self.charset == UTF_8
             && !MARKS.iter().any(|mark| bytes.starts_with(mark))
             && std::str::from_utf8(bytes).is_ok()
@@ -107,7 +106,7 @@ impl Collected {
         share: &mut Share,
     ) -> Result<(), Failure> {
         let size = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let is_as_long = self.decoder.gzip.is_none() && self.decoder.charset == UTF_8;
+        let is_as_long = self.decoder.coding.is_none() && self.decoder.charset == UTF_8;
         let expected = size.filter(|_| is_as_long).unwrap_or(self.max).min(self.max);
         let mut pace = Pace::new();
         while let Some(frame) = pace.frame(&mut body, share).await? {
@@ -151,20 +150,15 @@ impl Collected {
         share: &mut Share,
         pace: &Pace,
     ) -> Result<(), Failure> {
-        if self.decoder.gzip.is_none() {
+        if self.decoder.coding.is_none() {
             return self.append(data, false, expected, share, pace).await;
         }
         while !data.is_empty()
-            && let Some(gzip) = &mut self.decoder.gzip
+            && let Some(coding) = &mut self.decoder.coding
         {
-            // At most 32 KiB come of it at once.
-            let read = gzip.write(data).map_err(|_| Failure::Malformed)?;
-            let unzipped = std::mem::take(gzip.get_mut());
-            if read == 0 && unzipped.is_empty() {
-                return Err(Failure::Malformed);
-            }
+            let (read, decoded) = coding.decode(data)?;
             data = &data[read..];
-            self.append(&unzipped, false, expected, share, pace).await?;
+            self.append(&decoded, false, expected, share, pace).await?;
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -173,11 +167,10 @@ impl Collected {
     /// Appends what is left in the decoders.
     async fn end(&mut self, expected: usize, share: &mut Share, pace: &Pace) -> Result<(), Failure> {
         let mut rest = Vec::new();
-        if let Some(mut gzip) = self.decoder.gzip.take()
+        if let Some(coding) = self.decoder.coding.take()
             && pace.has_begun
         {
-            gzip.try_finish().map_err(|_| Failure::Malformed)?;
-            rest = std::mem::take(gzip.get_mut());
+            rest = coding.end()?;
         }
         self.append(&rest, true, expected, share, pace).await
     }
@@ -255,6 +248,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use futures::StreamExt;
     use http::{HeaderName, HeaderValue};
     use http_body_util::StreamBody;
@@ -385,6 +380,42 @@ mod tests {
                 assert_eq!(found, Ok((text.to_owned(), is_exact)), "{text} in pieces of {frame}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn deflate_is_decoded_with_and_without_its_header_within_the_bound() {
+        let deflated = headers(&[("content-encoding", "Deflate")]);
+        let zlib = |text: &[u8]| {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let raw = |text: &[u8], level| {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let [fast, none] = [flate2::Compression::fast(), flate2::Compression::none()];
+        for body in [zlib("zwé".as_bytes()), raw("zwé".as_bytes(), fast), raw("zwé".as_bytes(), none)] {
+            for frame in [1, 7, 1_000] {
+                assert_eq!(decoded(&deflated, &body, frame).await, Ok(("zwé".to_owned(), true)), "{body:?}");
+            }
+            let incomplete = decoded(&deflated, &body[..body.len() - 1], SMALL).await;
+            assert_eq!(incomplete, Err(Failure::Malformed), "{body:?}");
+        }
+        for bomb in [zlib(&vec![0; 2 * MAX_BYTES]), raw(&vec![0; 2 * MAX_BYTES], fast)] {
+            assert_eq!(decoded(&deflated, &bomb, SMALL).await, Err(Failure::TooLarge));
+        }
+        for body in [&b"{}"[..], b"\x78", b"\x78\x9c\x00"] {
+            assert_eq!(decoded(&deflated, body, SMALL).await, Err(Failure::Malformed), "{body:?}");
+        }
+        assert_eq!(
+            decoded(&deflated, b"", SMALL).await,
+            Ok((String::new(), true)),
+            "nothing may be said to be encoded"
+        );
+        let twice = headers(&[("content-encoding", "gzip"), ("content-encoding", "deflate")]);
+        assert_eq!(decoded(&twice, b"", SMALL).await, Err(Failure::Malformed));
     }
 
     #[tokio::test]

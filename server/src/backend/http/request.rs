@@ -153,12 +153,12 @@ impl Body {
             Self::Json(body) => {
                 let mut out = String::new();
                 push_json(&mut out, body, arguments);
-                ("application/json".into(), out)
+                ("application/json".into(), out.into_bytes())
             }
             Self::Form(fields) => {
                 let mut out = String::new();
                 fields.push(&mut out, "", arguments)?;
-                ("application/x-www-form-urlencoded".into(), out)
+                ("application/x-www-form-urlencoded".into(), out.into_bytes())
             }
             Self::Multipart(parts) => {
                 let (boundary, out) = multipart::render(parts, arguments)?;

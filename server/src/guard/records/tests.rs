@@ -24,7 +24,7 @@ fn trimmed(value: &str, path: &str, max: u32) -> Result<(String, u64, bool), Fai
 }
 
 fn bounded(members: &str, records: impl Into<Option<u64>>, truncated: bool) -> Result<Bounded, Failure> {
-    Ok(Bounded { members: members.to_owned().into(), records: records.into(), truncated })
+    Ok(Bounded { members: members.to_owned().into(), records: records.into(), truncated, is_unstructured: false })
 }
 
 #[test]

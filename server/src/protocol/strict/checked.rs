@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use portcullis_crds::schema::{Json, Number, Shape};
+
 use super::parser::Quoted;
 
 /// A JSON text that the parser accepts.
@@ -94,6 +96,12 @@ impl<'a> Part<'a> {
         Some(kept_to..self.to - 1)
     }
 
+    /// The text of a string, unescaped; `None` if it is no string.
+    fn text(self) -> Option<Cow<'a, str>> {
+        let raw = self.raw().strip_prefix('"')?.strip_suffix('"')?;
+        Some(Quoted { raw, is_escaped: raw.contains('\\') }.text())
+    }
+
     fn members(self) -> Option<impl Iterator<Item = (Quoted<'a>, Part<'a>)>> {
         let mut at = self.begin(b'{')?;
         Some(std::iter::from_fn(move || {
@@ -129,6 +137,25 @@ impl<'a> Part<'a> {
         }
         *at = end_of(bytes, from);
         Some(Part { text: self.text, from, to: *at })
+    }
+}
+
+impl Json for Part<'_> {
+    fn shape(&self) -> Shape<'_, Self> {
+        let raw = self.raw();
+        match raw.as_bytes()[0] {
+            b'{' => {
+                let members = self.members().into_iter().flatten();
+                Shape::Object(members.map(|(name, value)| (name.text(), Cow::Owned(value))).collect())
+            }
+            b'[' => Shape::Array(self.items().into_iter().flatten().collect::<Vec<_>>().into()),
+            b'"' => Shape::String(self.text().unwrap_or_default()),
+            b't' => Shape::Bool(true),
+            b'f' => Shape::Bool(false),
+            b'n' => Shape::Null,
+            // A text that was checked has no number that is not finite.
+            _ => Number::parse(raw).map_or(Shape::Null, Shape::Number),
+        }
     }
 }
 
@@ -198,4 +225,23 @@ fn token_text(token: &str) -> Cow<'_, str> {
 fn array_index(token: &str) -> Option<usize> {
     let is_index = token == "0" || (!token.starts_with('0') && token.bytes().all(|b| b.is_ascii_digit()));
     if is_index { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_crds::schema::{Instance, OutputSchema, Steps};
+    use serde_json::{Value, json};
+
+    use crate::protocol::strict;
+
+    #[test]
+    fn a_part_of_a_text_is_what_a_tree_of_it_is() {
+        let text = r#"{"a\"\u00e9":[1,-2.5,1e3,"x\n",null,true,false,{}]}"#;
+        let checked = strict::check_answer(text.as_bytes()).unwrap();
+        let tree: Value = serde_json::from_str(text).unwrap();
+        let schema = json!({"type": "object", "const": tree});
+        let schema = OutputSchema::compile(schema.as_object().unwrap(), &mut Default::default()).unwrap();
+        let verdict = schema.check(&Instance::new(&checked.pointer("").unwrap()), Steps::new(1_000));
+        assert_eq!(verdict, Ok(Ok(())));
+    }
 }

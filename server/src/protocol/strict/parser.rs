@@ -142,11 +142,12 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
             Some(b'"') => Leaf::String(self.string()?),
             Some(b'{') => return self.nested(Self::object),
             Some(b'[') => return self.nested(Self::array),
+            Some(b'-') if self.bytes.get(self.at + 1) == Some(&b'I') => return Err(self.unknown()),
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word("true", Leaf::Bool(true))?,
             Some(b'f') => self.word("false", Leaf::Bool(false))?,
             Some(b'n') => self.word("null", Leaf::Null)?,
-            _ => return Err(JsonError::Syntax),
+            _ => return Err(self.unknown()),
         };
         Ok(K::leaf(&self.text[from..self.at], leaf))
     }
@@ -165,6 +166,12 @@ impl<'a, K: Keep<'a>> Parser<'a, K> {
         let value = inner(self, from)?;
         self.depth -= 1;
         Ok(value)
+    }
+
+    /// Why there is no value here. Some libraries write numbers that JSON does not have.
+    fn unknown(&self) -> JsonError {
+        let is_next = |word: &&str| self.bytes[self.at..].starts_with(word.as_bytes());
+        if ["NaN", "Infinity", "-Infinity"].iter().any(is_next) { JsonError::NotFinite } else { JsonError::Syntax }
     }
 
     fn word(&mut self, word: &str, leaf: Leaf<'a>) -> Result<Leaf<'a>, JsonError> {

@@ -21,6 +21,9 @@ pub fn complete(kind: &str) -> Value {
                     "inputSchema": {"type": "object", "properties": {
                         "kind": {"type": "string", "enum": ["a", "b"]}, "limit": {"type": "integer"}, "id": {"type": "string"},
                     }, "required": ["id"]},
+                    "outputSchema": {"type": "object", "properties": {"items": {"type": "array"}}},
+                    "annotations": {"destructiveHint": false, "idempotentHint": true, "openWorldHint": false},
+                    "icons": [{"src": "https://crm.example/a.png", "mimeType": "image/png", "sizes": ["48x48"], "theme": "Dark"}],
                     "http": {"method": "POST", "path": "/find/{id}", "query": {"limit": "{limit}"}, "body": {"kind": "{kind}"},
                         "encodedSlashes": ["id"]},
                     "records": {"path": "/items", "cursorPath": "/next", "limitArgument": "limit"},
@@ -29,7 +32,7 @@ pub fn complete(kind: &str) -> Value {
                  "http": {"method": "POST", "path": "/send", "form": {"tags": "{tags}"}, "styles": {"tags": "Comma"}}},
                 {"name": "upload", "description": "Uploads.", "backend": "crm-api", "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
                  "http": {"method": "POST", "path": "/upload", "multipart": [
-                     {"name": "file", "value": "{text}", "filename": "a.txt", "contentType": "text/plain"},
+                     {"name": "file", "value": "{text}", "encoding": "Base64", "filename": "a.txt", "contentType": "text/plain"},
                  ]}},
                 {"name": "ping", "description": "Answers.", "backend": "fixed",
                  "static": {"text": "pong", "structuredContent": {"answer": null}}},

@@ -27,6 +27,7 @@ pub async fn failed_calls() -> TestServer {
         "status" => Reply::Json(500, json!({})),
         "malformed" => Reply::response(200, "{"),
         "large" => Reply::response(200, format!("[{}1]", "1,".repeat(3 * 1024 * 1024))),
+        "unexpected" => Reply::Json(200, json!({"n": "canary"})),
         "silent" => Reply::Silence,
         _ => Reply::Json(200, json!({"no": "list"})),
     })
@@ -34,11 +35,13 @@ pub async fn failed_calls() -> TestServer {
     .unwrap();
     let mut document = with_read(&backend.url());
     tool_of(&mut document, "read")["timeout"] = json!("5s");
+    tool_of(&mut document, "read")["outputSchema"] =
+        json!({"type": "object", "properties": {"n": {"type": "integer"}}});
     let server = start(&document).await;
     let read = |id: &str| call(AGENT, "read", json!({"id": id}));
-    send_all(&server, ["status", "malformed", "large", "silent"].map(read)).await;
+    send_all(&server, ["status", "malformed", "large", "unexpected", "silent"].map(read)).await;
     send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
-    let calls = server.log.at_least(5, "tool_call_start", PATIENCE).await.unwrap().len();
+    let calls = server.log.at_least(6, "tool_call_start", PATIENCE).await.unwrap().len();
     let mut connection = Connection::open(server.listen).await.unwrap();
     let disconnecting = stateless("tools/call", Some("read"), json!({"name": "read", "arguments": {"id": "silent"}}));
     connection.write(&disconnecting.bytes()).await.unwrap();

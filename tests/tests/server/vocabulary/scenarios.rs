@@ -112,6 +112,7 @@ pub const SCENARIOS: &[Scenario] = &[
             "tool_call_error.error=answer_malformed",
             "tool_call_error.error=answer_too_large",
             "tool_call_error.error=records_missing",
+            "tool_call_error.error=answer_nonconforming",
             "tool_call_error.error=disconnected",
             "tool_calls.outcome=error",
         ],

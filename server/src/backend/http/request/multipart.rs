@@ -2,6 +2,10 @@
 
 use std::fmt::Write;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use portcullis_crds::{check::PartTemplate, template::Template};
 
 use super::{scalar_argument, unsendable};
@@ -14,23 +18,41 @@ use crate::{
     protocol::strict::{Json, Node},
 };
 
-/// The boundary, and the body. The boundary is made of everything that is between boundaries, so that no argument contains it.
+/// The alphabet of RFC 4648 section 4, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The boundary, and the body. The boundary is made of everything that is between boundaries, as it was sent, so that no argument
+/// contains it.
 ///
 /// # Errors
 /// Returns an error if an argument is nothing that a part can have.
-pub fn render(parts: &[PartTemplate], arguments: &Node<'_>) -> Result<(String, String), Unsendable> {
+pub fn render(parts: &[PartTemplate], arguments: &Node<'_>) -> Result<(String, Vec<u8>), Unsendable> {
     let mut rendered = Vec::new();
     for part in parts {
         let head = head(part, arguments);
-        rendered.extend(values(&part.value, arguments)?.into_iter().map(|value| format!("{head}\r\n{value}\r\n")));
+        for value in values(&part.value, arguments)? {
+            rendered.push((part, head.clone(), value));
+        }
     }
-    let texts: Vec<&str> = rendered.iter().map(String::as_str).collect();
+    let texts: Vec<&str> = rendered.iter().flat_map(|(_, head, value)| [head.as_str(), value.as_str()]).collect();
     let boundary = hex::encode(Fingerprint::of(&texts).as_bytes());
-    let mut body = String::new();
-    for part in rendered {
-        let _ = write!(body, "--{boundary}\r\n{part}");
+    let mut body = Vec::new();
+    for (part, head, value) in &rendered {
+        body.extend_from_slice(format!("--{boundary}\r\n{head}\r\n").as_bytes());
+        match part.value.as_argument().filter(|_| part.is_base64) {
+            Some(name) => {
+                let not_base64 =
+                    |_| unsendable(name, "must be base64 (RFC 4648, A-Z, a-z, 0-9, + and /, without line breaks)");
+                BASE64.decode_vec(value, &mut body).map_err(not_base64)?;
+            }
+            None => body.extend_from_slice(value.as_bytes()),
+        }
+        body.extend_from_slice(b"\r\n");
     }
-    let _ = write!(body, "--{boundary}--\r\n");
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     Ok((boundary, body))
 }
 

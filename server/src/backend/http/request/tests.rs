@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use portcullis_crds::{
     check::Pair,
-    contract::{FormPart, HttpTool},
+    contract::{FormPart, HttpTool, PartEncoding},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ fn templates(tool: &HttpTool) -> RequestTemplates {
     let part = |part: &FormPart| PartTemplate {
         name: part.name.clone(),
         value: Template::parse(&part.value).unwrap(),
+        is_base64: part.encoding == PartEncoding::Base64,
         filename: part.filename.as_ref().map(|text| Template::parse(text).unwrap()),
         content_type: part.content_type.clone(),
     };
@@ -198,6 +199,44 @@ fn no_argument_ends_a_part_of_a_multipart_body() {
     ] {
         let found = parts(arguments).map_err(|refused: Unsendable| refused.argument);
         assert_eq!(found, expected, "{arguments}");
+    }
+}
+
+#[test]
+fn an_argument_in_base64_is_the_bytes_of_a_part() {
+    let template = template(json!({"method": "POST", "path": "/", "multipart": [
+        {"name": "file", "value": "{a}", "encoding": "Base64", "filename": "a.png", "contentType": "image/png"},
+    ]}));
+    let body = |arguments: &str| {
+        let rendered = template.render(&strict::parse(arguments.as_bytes()).unwrap())?.body.unwrap();
+        let boundary = rendered.media_type.strip_prefix("multipart/form-data; boundary=").unwrap().to_owned();
+        let parts = rendered.bytes.strip_suffix(format!("--{boundary}--\r\n").as_bytes()).unwrap().to_vec();
+        Ok((boundary, parts))
+    };
+    for (arguments, expected) in [
+        (r#"{"a":"iVBORw0KGgoA/w=="}"#, Ok(vec![&b"\x89PNG\r\n\x1a\n\x00\xff"[..]])),
+        (r#"{"a":"-//+"}"#, Err("a")),
+        (r#"{"a":["/w==","/w",null,""]}"#, Ok(vec![b"\xff", b"\xff", b""])),
+        ("{}", Ok(vec![])),
+        (r#"{"a":"YQ=="}"#, Ok(vec![b"a"])),
+        (r#"{"a":"not base64!"}"#, Err("a")),
+        (r#"{"a":"YQ\n=="}"#, Err("a")),
+        (r#"{"a":"Y"}"#, Err("a")),
+        (r#"{"a":"data:image/png;base64,YQ=="}"#, Err("a")),
+        (r#"{"a":{}}"#, Err("a")),
+    ] {
+        let head =
+            "Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n";
+        match (body(arguments).map_err(|refused: Unsendable| refused.argument), expected) {
+            (Ok((boundary, found)), Ok(parts)) => {
+                let head = format!("--{boundary}\r\n{head}");
+                let parts = parts.iter().flat_map(|part| [head.as_bytes(), part, b"\r\n"]);
+                assert_eq!(found, parts.collect::<Vec<_>>().concat(), "{arguments}");
+            }
+            (found, expected) => {
+                assert_eq!(found.map(|_| ()), expected.map(|_| ()).map_err(str::to_owned), "{arguments}")
+            }
+        }
     }
 }
 
