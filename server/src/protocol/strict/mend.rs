@@ -75,7 +75,7 @@ mod tests {
         for (text, error) in [
             ("{", JsonError::Syntax),
             (r#""\ud800\u12""#, JsonError::Syntax),
-            (r#"{"a":1,"a":NaN}"#, JsonError::Syntax),
+            (r#"{"a":1,"a":NaN}"#, JsonError::NotFinite),
         ] {
             assert_eq!(mended(text.as_bytes()), Err(error), "{text}");
         }
