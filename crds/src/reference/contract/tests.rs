@@ -36,6 +36,7 @@ fn document() -> Value {
     spec["clients"] = json!([{"namespaces": {}, "allow": {}}]);
     spec["limits"] = json!({"global": {"requests": 9, "per": "1s"}});
     spec["tools"][0]["audit"] = json!({});
+    spec["tools"][0]["http"]["multipart"] = json!([{"name": "a", "value": "b"}]);
     document
 }
 
