@@ -94,7 +94,10 @@ async fn try_to_withdraw_a_call(stays: bool) -> Option<TestServer> {
     let mut writing = Connection::open(address).await.unwrap();
     writing.write(&note.bytes()).await.unwrap();
     server.log.at_least(21, "tool_call_start", PATIENCE).await.unwrap();
-    let writing = stays.then_some(writing);
+    let writing = match stays {
+        true => Some(writing),
+        false => writing.reset().map(|()| None).unwrap(),
+    };
     let connections = format!("portcullis_connections {}\n", 20 + usize::from(stays));
     until(PATIENCE, async || match server.admin("/metrics").await.unwrap().text() {
         metrics if metrics.contains(&connections) => Ok(()),
