@@ -47,9 +47,10 @@ pub fn tool_error(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}], "isError": true})
 }
 
-/// The result of a call whose arguments do not fit its tool.
+/// The result of a call whose arguments do not fit its tool. Several faults are a list below the first line.
 pub fn invalid_arguments(what: &str) -> Value {
-    response(200, rpc_result(tool_error(&format!("Invalid arguments: {what}"))))
+    let space = if what.starts_with('\n') { "" } else { " " };
+    response(200, rpc_result(tool_error(&format!("Invalid arguments:{space}{what}"))))
 }
 
 /// The status, and the JSON-RPC error code if there is one.
