@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The patterns of the schemas, and what a finding states instead of the pattern.
-const PATTERNS: [(&str, &str); 13] = [
+const PATTERNS: [(&str, &str); 16] = [
     (Duration::PATTERN, Duration::ALLOWED),
     (ToolName::PATTERN, ToolName::ALLOWED),
     (BackendName::PATTERN, BackendName::ALLOWED),
@@ -34,6 +34,12 @@ const PATTERNS: [(&str, &str); 13] = [
     ),
     ("^(/.*)?$", "must be a JSON pointer (RFC 6901) such as /items, or empty for the whole response"),
     ("^/.*$", "must be a JSON pointer (RFC 6901) such as /next"),
+    (
+        r"^(https://[^/\s]\S*|data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]+=*)$",
+        "must be an https:// URL, or an image as a data: URI in base64, such as data:image/png;base64,…; a client must load nothing else",
+    ),
+    (r"^image/[a-z0-9.+-]+$", "must be the media type of an image, such as image/png"),
+    (r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4}|any)$", "must be a width and a height such as 48x48, or any"),
 ];
 
 /// The sentence about an error, and the name of the field that is missing, if that is what is wrong. `schema` is the whole schema.
