@@ -1,48 +1,33 @@
-"""The Python client that supports both eras. It has the arguments and the output of the drivers beside it."""
+"""The Python client that supports both eras."""
 
-import asyncio
-import json
-import sys
+from contextlib import asynccontextmanager
 
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-URL, KEY, ERA, STEPS = sys.argv[1:5]
+from steps import plain, run
 
 
-def innermost(error):
-    """The first error in the exception groups of a task group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+class Steps:
+    def __init__(self, client):
+        self.client, self.version = client, client.protocol_version
+
+    async def list(self):
+        return plain(await self.client.list_tools())
+
+    async def call(self, name, arguments, timeout):
+        return plain(await self.client.call_tool(name, arguments, read_timeout_seconds=timeout))
+
+    async def ping(self):
+        return plain(await self.client.send_ping())
 
 
-def failed(error):
-    error = innermost(error)
-    return {"error": {"code": getattr(error, "code", None), "message": str(error) or type(error).__name__}}
+@asynccontextmanager
+async def connect(url, headers, era):
+    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+        async with Client(streamable_http_client(url, http_client=http), mode=era) as client:
+            yield Steps(client)
 
 
-def plain(result):
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-async def main():
-    results = []
-    try:
-        async with httpx2.AsyncClient(headers={"x-api-key": KEY}, timeout=30) as http:
-            async with Client(streamable_http_client(URL, http_client=http), mode=ERA) as client:
-                results.append({"ok": {"version": client.protocol_version}})
-                for kind, *rest in json.loads(STEPS):
-                    try:
-                        result = await (client.list_tools() if kind == "list" else client.call_tool(*rest))
-                        results.append({"ok": plain(result)})
-                    except Exception as error:  # noqa: BLE001: any failure is a result
-                        results.append(failed(error))
-        results.append({"ok": None})
-    except Exception as error:  # noqa: BLE001
-        results.append(failed(error))
-    print(json.dumps(results))
-
-
-asyncio.run(main())
+run(connect)

@@ -61,7 +61,7 @@ impl HttpRefusal {
             Self::NoPolicy => "No policy is loaded yet",
             Self::ForeignHost => "The Host header does not name this server",
             Self::ForeignOrigin => "Requests from web pages are not served",
-            Self::UnknownPath => "Not found; MCP is served at /mcp",
+            Self::UnknownPath => "Not found; MCP is served at /mcp with an API key and without OAuth",
             Self::MethodNotAllowed { allow } => {
                 return Cow::Owned(format!("Method not allowed; use {}", allow.replace(", ", " or ")));
             }

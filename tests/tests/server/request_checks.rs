@@ -110,7 +110,7 @@ async fn a_wrong_request_line_or_header_has_a_status_of_its_own() {
     let server = start(&document(NOWHERE)).await;
     let good = || request(AGENT);
     let not_allowed = || response_with(405, "allow", "POST", json!({"error": "Method not allowed; use POST"}));
-    let not_found = || plain_refusal(404, "Not found; MCP is served at /mcp");
+    let not_found = || plain_refusal(404, "Not found; MCP is served at /mcp with an API key and without OAuth");
     let misdirected = || plain_refusal(421, "The Host header does not name this server");
     let foreign = || plain_refusal(403, "Requests from web pages are not served");
     let not_acceptable = || plain_refusal(406, "The response is application/json; the Accept header must allow it");

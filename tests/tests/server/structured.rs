@@ -6,7 +6,7 @@ use portcullis_tests::backend::{Backend, Reply};
 use portcullis_tests::server::{TestServer, post, rpc};
 use serde_json::{Value, json};
 
-use crate::clients::{CLIENTS, drive};
+use crate::clients::official;
 use crate::expected::*;
 use crate::fixtures::*;
 use crate::revisions::{initialize, session_of};
@@ -165,12 +165,10 @@ async fn each_revision_shows_what_it_knows_of_a_tool() {
 #[tokio::test(flavor = "multi_thread")]
 async fn official_clients_accept_every_result_of_a_tool_with_an_output_schema() {
     let (server, _backend) = served().await;
-    for (driver, era, _) in CLIENTS {
-        let calls = ["good", "bad", "text", "nothing", "list", "broken", "refused"];
-        let steps = ["get", "put"].map(|tool| calls.map(|what| json!(["call", tool, {"what": what}])));
-        let steps: Value = [json!(["list"])].into_iter().chain(steps.into_iter().flatten()).collect();
-        let results = drive(driver, &server, AGENT, era, steps).await;
-        let at = format!("{driver} {era}: {results:#?}");
+    let calls = ["good", "bad", "text", "nothing", "list", "broken", "refused"];
+    let steps = ["get", "put"].map(|tool| calls.map(|what| json!(["call", tool, {"what": what}])));
+    let steps: Value = [json!(["list"])].into_iter().chain(steps.into_iter().flatten()).collect();
+    for (at, results) in official(&server, AGENT, &steps).await {
         let found: Vec<_> = results[2..results.len() - 1].iter().map(|it| it["ok"]["isError"].as_bool()).collect();
         let reads = [false, true, true, true, true, true, true].map(Some);
         let writes = [false, false, false, false, false, false, true].map(Some);
