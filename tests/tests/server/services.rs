@@ -228,6 +228,72 @@ fn responders() -> Vec<Service> {
     ]
 }
 
+/// Responses in the less usual forms that HTTP allows, and what they mean to a caller.
+fn unusual_responders() -> Vec<Service> {
+    let ok = || structured(&json!({"ok": true}));
+    let zipped = "200 OK\r\nContent-Type: application/json\r\nContent-Encoding: x-gzip";
+    [
+        ("hints before the response", "GET /hints", interim("103 Early Hints\r\nLink: </a>"), ok()),
+        ("permission to continue that nobody asked for", "GET /continue", interim("100 Continue"), ok()),
+        (
+            "a redirect, which is not followed",
+            "GET /moved",
+            with("302 Found\r\nLocation: /login\r\nContent-Type: text/html", "<p>Moved to /login</p>"),
+            tool_error("Backend 'api' responded with status 302: Moved to /login"),
+        ),
+        (
+            "a redirect without a text",
+            "GET /elsewhere",
+            with("307 Temporary Redirect\r\nLocation: /login", ""),
+            tool_error("Backend 'api' responded with status 307."),
+        ),
+        (
+            "a part",
+            "GET /part",
+            with("206 Partial Content\r\nContent-Type: application/json\r\nContent-Range: items 0-1/9", "[1,2]"),
+            structured(&json!([1, 2])),
+        ),
+        (
+            "chunks with extensions",
+            "GET /extended",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n{\"ok\r\n7;c\r\n\":true}\r\n0\r\n\r\n"
+                .to_vec(),
+            ok(),
+        ),
+        (
+            "a charset that does not exist",
+            "GET /charset",
+            with("200 OK\r\nContent-Type: text/plain; charset=utf-9", "caf\u{e9}!"),
+            text("caf\u{e9}!"),
+        ),
+        (
+            "a line of JSON for each record",
+            "GET /lines",
+            with("200 OK\r\nContent-Type: application/x-ndjson", "{\"a\":1}\n{\"a\":2}\n"),
+            text("{\"a\":1}\n{\"a\":2}\n"),
+        ),
+        ("a media type of a vendor", "GET /vendor", with("200 OK\r\nContent-Type: application/vnd.api+json; charset=\"UTF-8\"", r#"{"ok":true}"#), ok()),
+        ("gzip by its old name", "GET /packed", with(zipped, ZIPPED), structured(&json!({"zipped": true}))),
+        (
+            "an error within a success",
+            "GET /inside",
+            json_with(r#"{"error":{"code":17}}"#),
+            structured(&json!({"error": {"code": 17}})),
+        ),
+        ("accepted, and nothing yet", "GET /accepted", with("202 Accepted\r\nLocation: /jobs/7", ""), structured(&json!(null))),
+    ]
+    .map(|(name, line, response, answer)| {
+        let tool = http("GET", line.strip_prefix("GET ").unwrap());
+        Service { name, tool, arguments: json!({}), asked: (line, ""), response, answer }
+    })
+    .into()
+}
+
+/// A response that follows an interim one with this status and these headers.
+fn interim(head: &str) -> Vec<u8> {
+    [format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), &json_with(r#"{"ok":true}"#)].concat()
+}
+
 /// Services by the form of their requests. All of them answer with nothing.
 fn receivers() -> Vec<Service> {
     let send = |name, request: Value, arguments, line: &'static str, body: &'static str| Service {
@@ -339,7 +405,7 @@ fn asked(received: &Received) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_is_asked_as_it_wants_and_its_response_is_a_result() {
-    let services: Vec<Service> = responders().into_iter().chain(receivers()).collect();
+    let services: Vec<Service> = responders().into_iter().chain(unusual_responders()).chain(receivers()).collect();
     let gate = Gate::closed();
     let replies: Vec<_> = services.iter().map(|service| (service.asked.0, service.response.clone())).collect();
     let slow = gate.clone();
