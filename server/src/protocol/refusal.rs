@@ -71,9 +71,12 @@ impl Refusal {
     /// that JSON-RPC reserves, and equal the HTTP status of the same meaning.
     pub fn code(&self) -> i64 {
         match self {
-            Self::Json(strict::JsonError::NotUtf8 | strict::JsonError::Syntax | strict::JsonError::LoneSurrogate) => {
-                -32700
-            }
+            Self::Json(
+                strict::JsonError::NotUtf8
+                | strict::JsonError::Syntax
+                | strict::JsonError::NotFinite
+                | strict::JsonError::LoneSurrogate,
+            ) => -32700,
             Self::Json(_) | Self::Malformed(_) | Self::SessionNotFound | Self::NotOfSession { .. } => -32600,
             Self::UnknownMethod { .. } => -32601,
             Self::EnvelopeMissing(_) | Self::ToolDenied { .. } | Self::InvalidParams(_) | Self::InvalidArguments(_) => {
