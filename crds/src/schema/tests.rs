@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 
 mod costs;
+mod keywords;
 mod references;
 mod sentences;
 

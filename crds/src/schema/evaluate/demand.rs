@@ -154,13 +154,16 @@ impl<'a> Demand<'a> {
     fn contains(&mut self, contains: &Contains) -> String {
         let Contains { node, min, max } = contains;
         let number = match max {
-            Some(max) if max == min => format!("exactly {}", count(*min, "item")),
-            Some(max) => format!("from {min} to {max} items"),
             None => format!("at least {}", count(*min, "item")),
+            Some(0) => "no item".into(),
+            Some(max) if max == min => format!("exactly {}", count(*min, "item")),
+            Some(max) if *min == 0 => format!("at most {}", count(*max, "item")),
+            Some(max) => format!("from {min} to {max} items"),
         };
         match self.node(*node) {
             demand if demand.is_empty() => format!("have {number}"),
-            demand => format!("have {number} that must {demand}"),
+            demand if max.is_none() => format!("have {number} that must {demand}"),
+            demand => format!("have {number} that fits this: to {demand}"),
         }
     }
 
