@@ -15,6 +15,7 @@ pub mod json_object;
 pub mod manifest;
 pub mod name;
 pub mod nearest;
+pub mod program_log;
 pub mod quantity;
 pub mod reference;
 pub mod revision;

@@ -93,6 +93,9 @@ struct Run {
     /// portcullis-system, which is created if the cluster lacks it
     #[arg(long, value_name = "NAME", env = "PORTCULLIS_LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
+    /// The level of the program log: error, warn, info or debug
+    #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL", default_value = "info")]
+    log_level: tracing::Level,
 }
 
 #[derive(Args)]
@@ -156,8 +159,9 @@ pub fn main() -> ExitCode {
 /// What the command prints.
 fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
     let text = match command {
-        Command::Run(Run { settings, listen, lease_namespace }) => {
-            run::run(run::Options { settings: settings.into(), listen, namespace: lease_namespace })?;
+        Command::Run(Run { settings, listen, lease_namespace, log_level }) => {
+            let options = run::Options { settings: settings.into(), listen, namespace: lease_namespace };
+            run::run(options, log_level)?;
             String::new()
         }
         Command::Rbac => rbac::manifests(),

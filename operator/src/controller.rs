@@ -205,7 +205,7 @@ async fn reconcile(
             return (ReconcileResult::Success, exists.then_some((pause, Lane::Others)));
         }
         Ok(Err(error)) if error.is_conflict() => {
-            debug!(object = %key, %error, "changed by another party at the same time; reconciling again");
+            debug!(server = key.server(), client = key.client(), %error, "changed by another party at the same time; reconciling again");
             let text = error.to_string();
             (ReconcileResult::Conflict, failures.failed(key, context.failure(item, &text, false)).pause)
         }
@@ -214,14 +214,18 @@ async fn reconcile(
             let retry = failures.failed(key, context.failure(item, &error.to_string(), is_permanent));
             let pause = retry.pause;
             match retry.is_news {
-                true => warn!(object = %key, %error, retry_in = ?pause, "could not be reconciled"),
-                false => debug!(object = %key, %error, retry_in = ?pause, "could still not be reconciled"),
+                true => {
+                    warn!(server = key.server(), client = key.client(), %error, retryIn = ?pause, "could not be reconciled")
+                }
+                false => {
+                    debug!(server = key.server(), client = key.client(), %error, retryIn = ?pause, "could still not be reconciled")
+                }
             }
             (if is_permanent { ReconcileResult::Refused } else { ReconcileResult::Failed }, pause)
         }
         Err(_) => {
             let pause = failures.failed(key, context.failure(item, "timeout", false)).pause;
-            warn!(object = %key, retry_in = ?pause, "took longer than {RECONCILE:?}");
+            warn!(server = key.server(), client = key.client(), retryIn = ?pause, "took longer than {RECONCILE:?}");
             (ReconcileResult::Timeout, pause)
         }
     };

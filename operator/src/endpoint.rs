@@ -93,7 +93,7 @@ pub async fn serve(address: SocketAddr, pages: Arc<impl Pages>, metrics: Metrics
             Ok(listener) => break listener,
             Err(error) if !has_failed => {
                 has_failed = true;
-                error!(%address, %error, again_in = ?AGAIN, "no probes and metrics: cannot listen; see `--listen`");
+                error!(%address, %error, retryIn = ?AGAIN, "no probes and metrics: cannot listen; see `--listen`");
             }
             Err(error) => debug!(%address, %error, "still cannot listen"),
         }
@@ -118,7 +118,7 @@ async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics)
                 let (pages, metrics) = (Arc::clone(&pages), metrics.clone());
                 let task = tasks.spawn(async move {
                     if let Err(why) = caught(connection(stream, pages)).await {
-                        error!(why, "a request for probes or metrics failed by a mistake of the operator");
+                        error!(error = why, "a request for probes or metrics failed by a mistake of the operator");
                         metrics.restarted(Task::Connection);
                     }
                 });

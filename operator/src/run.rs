@@ -1,10 +1,19 @@
 //! `run` as a process: its log, its threads, and its end by SIGTERM or Ctrl-C.
 
-use std::{backtrace::Backtrace, io};
+use std::{
+    backtrace::Backtrace,
+    io::{self, Write},
+};
 
+use jiff::Timestamp;
+use portcullis_crds::program_log::{self, Threshold};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::error;
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Metadata, Subscriber, error, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    util::{SubscriberInitExt, TryInitError},
+};
 
 use crate::controller;
 pub use crate::controller::Options;
@@ -16,6 +25,8 @@ pub enum Error {
     Controller(#[from] controller::Error),
     #[error("the system refused threads or signals: {0}")]
     System(#[from] io::Error),
+    #[error("this process has a log already")]
+    Log(#[from] TryInitError),
 }
 
 impl Error {
@@ -25,12 +36,12 @@ impl Error {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. Messages from `level` on are logged.
 ///
 /// # Errors
 /// Returns an error if the system or the cluster's configuration does not let it start, or it cannot go on.
-pub fn run(options: Options) -> Result<(), Error> {
-    start_log();
+pub fn run(options: Options, level: Level) -> Result<(), Error> {
+    tracing_subscriber::registry().with(ProgramLog(Threshold::new(level))).try_init()?;
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -46,14 +57,22 @@ pub fn run(options: Options) -> Result<(), Error> {
     })
 }
 
-/// JSON lines on stderr, from `LOG_LEVEL` (info) on. Of the libraries warnings only, and of the API's client nothing: what the API
-/// server refuses is logged once, together with what was being done.
-fn start_log() {
-    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(format!("warn,kube_client=off,kube_runtime=off,portcullis_operator={level}"));
-    let filter =
-        filter.unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off,kube_runtime=off,portcullis_operator=info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(io::stderr).init();
+/// The lines of the program log, on stderr.
+struct ProgramLog(Threshold);
+
+impl<S: Subscriber> Layer<S> for ProgramLog {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.0.admits(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.0.most_verbose())
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Nobody is there to be told that a line cannot be written.
+        let _ = io::stderr().write_all(&program_log::line(Timestamp::now(), event));
+    }
 }
 
 /// A panic is a line of the log like all others. Who caught it says what follows.

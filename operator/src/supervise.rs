@@ -162,7 +162,7 @@ impl Supervisor {
         let pause = backoff.next_pause();
         lock(&self.tasks).iter().filter(|progress| progress.0.0 == *name).for_each(Progress::failed);
         self.metrics.restarted(name.task);
-        error!(task = %name, why, again_in = ?pause, "a task failed; it is started again");
+        error!(task = %name, error = why, retryIn = ?pause, "a task failed; it is started again");
         tokio::time::sleep(pause).await;
     }
 

@@ -48,7 +48,7 @@ impl Presence {
             match cluster.serves(resource).await {
                 Ok(is_served) => {
                     if self.0.send_replace(is_served) != is_served {
-                        info!(kind = resource.kind, is_served, "the cluster's kinds changed");
+                        info!(kind = resource.kind, isServed = is_served, "the cluster's kinds changed");
                         if is_served {
                             appeared();
                         }

@@ -167,9 +167,9 @@ impl Watch {
                 debug!(resource, "the cluster no longer has the kind");
                 store.replace(&self.scope, store.begin_list(), Vec::new()).into_iter().for_each(&changed);
             } else if lost.reason() == WatchRestart::Broken {
-                debug!(resource, %lost, "the watch broke; everything is listed again");
+                debug!(resource, error = %lost, "the watch broke; everything is listed again");
             } else {
-                warn!(resource, error = %lost, retry_in = ?pause, "cannot watch {resource}{}", hint(&lost));
+                warn!(resource, error = %lost, retryIn = ?pause, "cannot watch {resource}{}", hint(&lost));
             }
             tokio::time::sleep(pause).await;
         }
@@ -309,7 +309,13 @@ impl Watch {
             view(received)
         });
         let viewed = viewed.unwrap_or_else(|why| {
-            error!(resource = self.resource.plural, namespace, name, why, "an object cannot be read; it is left out");
+            error!(
+                resource = self.resource.plural,
+                namespace,
+                name,
+                error = why,
+                "an object cannot be read; it is left out"
+            );
             self.cluster.metrics().restarted(Task::Change);
             None
         });

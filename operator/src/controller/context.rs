@@ -8,7 +8,11 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::ApiResource;
 use portcullis_crds::{McpClient, McpServer, NamespacedName};
-use tracing::{error, warn};
+use tracing::{
+    error,
+    field::{DisplayValue, display},
+    warn,
+};
 
 use super::{
     health::LastPage,
@@ -54,6 +58,22 @@ impl ReconcileKey {
     pub fn name(&self) -> &NamespacedName {
         match self {
             Self::Client(name) | Self::Server(name) => name,
+        }
+    }
+
+    /// The field `server` of a message about it.
+    pub fn server(&self) -> Option<DisplayValue<&NamespacedName>> {
+        match self {
+            Self::Server(name) => Some(display(name)),
+            Self::Client(_) => None,
+        }
+    }
+
+    /// The field `client` of a message about it.
+    pub fn client(&self) -> Option<DisplayValue<&NamespacedName>> {
+        match self {
+            Self::Client(name) => Some(display(name)),
+            Self::Server(_) => None,
         }
     }
 
@@ -190,7 +210,7 @@ impl Context {
         let Err(why) = caught_call(|| changed(change)) else { return };
         let Some(object) = change.new.as_ref().or(change.old.as_ref()) else { return };
         let name = object.namespaced_name();
-        error!(object = %name, why, "a change could not be passed on; the object is reconciled itself");
+        error!(object = %name, error = why, "a change could not be passed on; the object is reconciled itself");
         self.supervisor.metrics().restarted(Task::Change);
         for key in [
             object.server().map(ReconcileKey::Server),

@@ -30,16 +30,20 @@ const WRITE: Duration = Duration::from_secs(5);
 
 /// Reports a panic. What is in the status besides its `Ready` stays.
 pub async fn report(context: &Context, key: &ReconcileKey, why: &str, retry: Retry) {
-    error!(object = %key, why, retry_in = ?retry.pause, "a reconcile failed by a mistake of the operator");
+    error!(server = key.server(), client = key.client(), error = why, retryIn = ?retry.pause, "a reconcile failed by a mistake of the operator");
     context.supervisor.metrics().restarted(Task::Reconcile);
     if retry.times < REPEATED {
         return;
     }
     match caught(tokio::time::timeout(WRITE, write(context, key, why))).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => debug!(object = %key, %error, "its status could not be written"),
-        Ok(Err(_)) => debug!(object = %key, "its status could not be written in time"),
-        Err(why) => debug!(object = %key, why, "its status could not be written"),
+        Ok(Ok(Err(error))) => {
+            debug!(server = key.server(), client = key.client(), %error, "its status could not be written")
+        }
+        Ok(Err(_)) => debug!(server = key.server(), client = key.client(), "its status could not be written in time"),
+        Err(why) => {
+            debug!(server = key.server(), client = key.client(), error = why, "its status could not be written")
+        }
     }
 }
 

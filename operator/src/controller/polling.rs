@@ -92,7 +92,12 @@ pub async fn poll_secrets(context: Arc<Context>, progress: Progress, is_again: b
         let context = Arc::clone(&context);
         polls.spawn(async move {
             if let Err(why) = caught(poll(&context, &item.key)).await {
-                error!(object = %item.key, why, "a poll of Secrets failed; it is tried again");
+                error!(
+                    server = item.key.server(),
+                    client = item.key.client(),
+                    error = why,
+                    "a poll of Secrets failed; it is tried again"
+                );
                 context.supervisor.metrics().restarted(Task::SecretPoll);
                 schedule(&context, item.key.clone());
             }
@@ -112,7 +117,7 @@ pub(super) async fn poll(context: &Context, key: &ReconcileKey) {
         let found = match context.cluster.read_metadata(&secret).await {
             Ok(found) => SeenSecret::new(&seen.name, found.as_ref()),
             Err(error) => {
-                debug!(object = %key, %error, "a Secret cannot be polled");
+                debug!(server = key.server(), client = key.client(), %error, "a Secret cannot be polled");
                 SeenSecret::unread(&seen.name, &error)
             }
         };

@@ -92,7 +92,7 @@ pub async fn serve<L: Listener, H: Handler>(
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if !std::mem::replace(&mut cannot_accept, true) {
-                        tracing::warn!(kind = ?error.kind(), "cannot accept connections");
+                        tracing::warn!(error = ?error.kind(), "cannot accept connections");
                     }
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -155,7 +155,7 @@ impl<H: Handler> Connection<H> {
         };
         match established.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok((stream, facts)) => self.serve(stream, facts).await,
-            Err(error) => tracing::debug!(kind = ?error.kind(), "a connection could not be established"),
+            Err(error) => tracing::debug!(error = ?error.kind(), "a connection could not be established"),
         }
     }
 

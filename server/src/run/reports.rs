@@ -35,7 +35,7 @@ impl Reloads {
             if let Some(refused) = &change.refused {
                 self.metrics.reloaded(ReloadOutcome::Refused);
                 record(&self.audit, &Record::PolicyRefused { document, field: &refused.field });
-                tracing::error!(document = ?document, reason = %refused.message, "{}", refusal(change));
+                tracing::error!(%document, error = %refused.message, "{}", refusal(change));
             }
         }
         if !reload.notes.is_empty() {

@@ -178,7 +178,7 @@ async fn write_alone(
     match &end {
         Ok(Written::InPlace { is_new }) => publication::remember(&context, &fetched, &plan, kind, *is_new),
         Ok(Written::Absent | Written::PutBackLater) => {}
-        Err(error) => debug!(object = %name, %error, "not written"),
+        Err(error) => debug!(server = %fetched.name, kind = kind.object.kind, name = name.name, %error, "not written"),
     }
     end
 }
