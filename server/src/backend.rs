@@ -19,6 +19,7 @@ mod fixed;
 mod health;
 mod http;
 mod kind;
+mod origin;
 mod output;
 mod places;
 mod sent;
@@ -32,6 +33,7 @@ pub use health::{Check, Status};
 #[cfg(test)]
 pub use http::RequestTemplate;
 pub use kind::{Exchange, Kind, Unsendable, Work};
+pub use origin::Origin;
 pub use output::{CompleteResult, Content, Form, JsonOutput, Output};
 #[cfg(test)]
 pub use sent::Sent;

@@ -12,3 +12,4 @@ pub mod refusal;
 pub mod request;
 pub mod result;
 pub mod strict;
+pub mod trace;

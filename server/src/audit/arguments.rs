@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::{hmac, rand};
 
+use super::fields::Field;
 use crate::protocol::{
     json::{push_number, push_string},
     strict::{Json, Node},
@@ -88,16 +89,19 @@ impl Declared {
         }
         fields.push(b'}');
         if !values.is_empty() {
-            fields.extend_from_slice(b",\"argsValues\":{");
+            push_name(&mut fields, Field::ArgsValues);
+            fields.push(b'{');
             fields.extend_from_slice(&values);
             fields.push(b'}');
         }
-        for (name, count) in [("argsUndeclared", undeclared), ("argsOmitted", omitted)] {
+        for (field, count) in [(Field::ArgsUndeclared, undeclared), (Field::ArgsOmitted, omitted)] {
             if count > 0 {
-                fields.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+                push_name(&mut fields, field);
+                push_number(&mut fields, count);
             }
         }
-        fields.extend_from_slice(b",\"argsDigest\":\"");
+        push_name(&mut fields, Field::ArgsDigest);
+        fields.push(b'"');
         let mut canonical = Vec::with_capacity(arguments.raw.len());
         write_canonical(&mut canonical, arguments);
         for byte in hmac::sign(&key.0, &canonical).as_ref() {
@@ -105,6 +109,13 @@ impl Declared {
         }
         fields.push(b'"');
         ArgumentShape { fields: String::from_utf8(fields).expect("JSON must be UTF-8") }
+    }
+}
+
+/// Begins a further field of the record.
+fn push_name(out: &mut Vec<u8>, field: Field) {
+    for part in [",\"", field.as_str(), "\":"] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

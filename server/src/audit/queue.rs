@@ -11,7 +11,7 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::{line::Body, record::Event, tally::Tally};
+use super::{fields::Field, line::Body, record::Event, tally::Tally};
 use crate::protocol::json::{push_fraction, push_number, push_string};
 
 /// Bytes of program logs that may wait, and of records of unauthenticated callers; beyond that they are only counted.
@@ -236,7 +236,7 @@ impl Queue {
                 continue;
             }
             let mut counted = Body(body.into_vec());
-            counted.number("count", count);
+            counted.number(Field::Count, count);
             let before = waiting.lines.len();
             self.push(waiting, event, &counted.0, 0);
             if event == Event::AuthFailed {
@@ -249,7 +249,7 @@ impl Queue {
     pub(super) fn report_dropped(&self, waiting: &mut Waiting) {
         if waiting.unreported > 0 {
             let mut body = Body::default();
-            body.number("count", std::mem::take(&mut waiting.unreported));
+            body.number(Field::Count, std::mem::take(&mut waiting.unreported));
             self.push(waiting, Event::RecordsDropped, &body.0, 0);
         }
     }

@@ -1,5 +1,5 @@
 //! What a record can contain: names from the policy, numbers, and the words of the vocabularies. None of it can carry a text
-//! that a caller or a backend wrote.
+//! that a caller or a backend wrote, but for the trace id of a call, which has no room for one.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -8,9 +8,10 @@ use std::{
 
 pub use portcullis_crds::contract::Effect;
 
-pub use super::vocabulary::{AuthFailure, CallFailure, ClientRefusal, Denial, Document, Event, LimitName};
+pub use super::vocabulary::{AuthFailure, CallFailure, ClientRefusal, Denial, Document, Event, LimitName, NoKeyword};
 
 use super::arguments::ArgumentShape;
+use crate::protocol::trace::TraceContext;
 
 /// Who sent a request, and under which policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct CallStart<'a> {
     /// The tool's name, from the policy.
     pub tool: &'a str,
     pub effect: Effect,
+    /// `None` if neither the caller nor this server named one.
+    pub trace: Option<&'a TraceContext>,
     /// `None` if the policy records no arguments.
     pub arguments: Option<&'a ArgumentShape>,
 }

@@ -5,10 +5,12 @@ use std::{mem, sync::Arc, time::Instant};
 use portcullis_crds::contract::{Effect, OnOverflow};
 
 use super::{
+    fields::Field,
     line::Body,
     queue::{Blocked, Queue},
     record::{CallEnd, CallError, CallStart, Event},
 };
+use crate::protocol::trace::TraceContext;
 
 /// The most bytes of a start record: the longest names that the policy's schema allows, and the shape of the arguments.
 const ROOM_OF_START: usize = 5 * 1024;
@@ -60,11 +62,13 @@ impl Reservation {
             return;
         }
         let mut body = Body::with_capacity(768);
-        body.text("executionId", &self.execution_id()).who(&call.who).text("toolName", call.tool);
+        body.text(Field::ExecutionId, &self.execution_id()).optional(Field::TraceId, call.trace.map(TraceContext::id));
+        body.who(&call.who).text(Field::ToolName, call.tool);
         let common = body.0.len();
-        body.text("effect", if call.effect == Effect::Write { "Write" } else { "Read" }).text("decision", "allowed");
+        body.text(Field::Effect, if call.effect == Effect::Write { "Write" } else { "Read" })
+            .text(Field::Decision, "allowed");
         if let Some(arguments) = call.arguments {
-            body.raw("args", &arguments.fields);
+            body.raw(Field::Args, &arguments.fields);
         }
         let seq = self.write(Event::ToolCallStart, &body, ROOM_OF_START, call.effect == Effect::Write);
         body.0.truncate(common);
@@ -103,7 +107,7 @@ impl Reservation {
                 return;
             }
         };
-        body.millis("durationMs", at.elapsed().as_micros());
+        body.millis(Field::DurationMs, at.elapsed().as_micros());
         let event = body.end(end);
         self.state = State::Concluded { event, body };
     }
@@ -119,7 +123,7 @@ impl Reservation {
             let mut body = mem::take(body);
             self.state = State::Ended;
             if !is_delivered {
-                body.raw("delivered", "false");
+                body.raw(Field::Delivered, "false");
             }
             self.write(event, &body, ROOM_OF_END, false);
         }

@@ -3,6 +3,8 @@
 
 use portcullis_crds::vocabulary;
 
+use super::fields::Field;
+
 vocabulary! {
     /// The events of the audit log.
     pub enum Event {
@@ -100,6 +102,20 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Why arguments were refused, if not by a keyword of the tool's schema.
+    pub enum NoKeyword {
+        /// They are larger than 64 KiB.
+        MaxBytes = "maxBytes",
+        /// To check them takes too many steps.
+        Complexity = "complexity",
+        /// They match the schema, but cannot be sent to the backend as plain data.
+        Unsendable = "unsendable",
+        /// The caller left while they were being checked, which took long.
+        Disconnected = "disconnected",
+    }
+}
+
+vocabulary! {
     /// Which document was refused.
     pub enum Document {
         /// `policy.yaml`.
@@ -170,18 +186,32 @@ pub struct Vocabulary {
     pub field: &'static str,
     /// Each word with the sentence that documents it.
     pub words: Vec<(&'static str, &'static str)>,
+    /// What a reader does about each of the words; empty if there is nothing to be done.
+    pub remedies: Vec<&'static str>,
 }
 
 /// Every vocabulary of the log.
 pub fn vocabularies() -> Vec<Vocabulary> {
+    /// The vocabulary of a field, with what to do about its words.
+    macro_rules! of {
+        ($event:ident, $field:ident, $words:ident) => {
+            Vocabulary {
+                event: Some(Event::$event),
+                field: Field::$field.as_str(),
+                words: $words::words(),
+                remedies: $words::ALL.iter().map(|word| word.remedy()).collect(),
+            }
+        };
+    }
     vec![
-        Vocabulary { event: None, field: "event", words: Event::words() },
-        Vocabulary { event: Some(Event::PolicyRefused), field: "document", words: Document::words() },
-        Vocabulary { event: Some(Event::AuthFailed), field: "reason", words: AuthFailure::words() },
-        Vocabulary { event: Some(Event::ClientRefused), field: "reason", words: ClientRefusal::words() },
-        Vocabulary { event: Some(Event::ToolAccessDenied), field: "reason", words: Denial::words() },
-        Vocabulary { event: Some(Event::RateLimitExceeded), field: "limit", words: LimitName::words() },
-        Vocabulary { event: Some(Event::ToolCallError), field: "error", words: CallFailure::words() },
+        Vocabulary { event: None, field: Field::Event.as_str(), words: Event::words(), remedies: Vec::new() },
+        of!(ToolCallError, Error, CallFailure),
+        of!(AuthFailed, Reason, AuthFailure),
+        of!(ClientRefused, Reason, ClientRefusal),
+        of!(ToolAccessDenied, Reason, Denial),
+        of!(ArgumentsRefused, Keyword, NoKeyword),
+        of!(RateLimitExceeded, Limit, LimitName),
+        of!(PolicyRefused, Document, Document),
     ]
 }
 
@@ -191,9 +221,9 @@ mod tests {
 
     #[test]
     fn every_word_is_documented_by_a_sentence() {
-        for Vocabulary { field, words, .. } in vocabularies() {
-            for (word, sentence) in words {
-                assert!(sentence.ends_with('.'), "{field} {word}: {sentence}");
+        for Vocabulary { field, words, remedies, .. } in vocabularies() {
+            for sentence in words.into_iter().map(|(_, sentence)| sentence).chain(remedies) {
+                assert!(sentence.ends_with('.'), "{field}: {sentence}");
             }
         }
     }

@@ -18,6 +18,7 @@ use super::{
     failure::Failure,
     health::{Check, HealthCache, Status},
     kind::{Exchange, Kind, Unsendable, Work},
+    origin::Origin,
     output::Output,
 };
 use crate::{cancellation::Cancellation, fingerprint::Fingerprint, protocol::strict::Node};
@@ -117,6 +118,18 @@ impl ToolWork {
 }
 
 impl PreparedCall<'_> {
+    /// Whether the backend is called, so that it has to be told whose call it is. Otherwise the tool contains its answer.
+    pub fn is_request(&self) -> bool {
+        matches!(self.exchange, Exchange::Pending(..))
+    }
+
+    /// Says whose call it is.
+    pub fn set_origin(&self, origin: Origin) {
+        if let Exchange::Pending(_, sent) = &self.exchange {
+            sent.set_origin(origin);
+        }
+    }
+
     /// Makes the call, once. A call that is cancelled or takes longer than `timeout` ends at the backend too. One that was not sent yet
     /// ends when `withdrawn` does.
     ///

@@ -1,5 +1,6 @@
 //! How far a call has come at its backend. Until its request was sent it can be withdrawn: then it is never sent. Once the backend
-//! has responded with a status, that says what became of the call, even if the rest of the response never comes.
+//! has responded with a status, that says what became of the call, even if the rest of the response never comes. It also tells
+//! the request whose call it is, because a request is prepared before its call has an id.
 
 use std::{
     pin::Pin,
@@ -14,6 +15,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+
+use super::origin::Origin;
 
 // Any other value is the status of the response, which is at least 100.
 const WAITS: u16 = 0;
@@ -22,7 +26,13 @@ const WITHDRAWN: u16 = 2;
 
 /// Whether a call waits, was sent or was withdrawn, or with which status the backend responded. Clones share it.
 #[derive(Clone, Default)]
-pub struct Sent(Arc<AtomicU16>);
+pub struct Sent(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    stage: AtomicU16,
+    origin: Mutex<Option<Origin>>,
+}
 
 /// The call was withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -30,24 +40,34 @@ pub struct Sent(Arc<AtomicU16>);
 pub struct Withdrawn;
 
 impl Sent {
+    /// Says whose call it is, before it is sent.
+    pub fn set_origin(&self, origin: Origin) {
+        *self.0.origin.lock() = Some(origin);
+    }
+
+    /// Takes what [`Sent::set_origin`] left for the request.
+    pub fn take_origin(&self) -> Option<Origin> {
+        self.0.origin.lock().take()
+    }
+
     /// Counts the call as sent, unless it was withdrawn; returns whether it may be sent.
     pub fn send(&self) -> bool {
-        self.0.compare_exchange(WAITS, SENT, SeqCst, SeqCst) != Err(WITHDRAWN)
+        self.0.stage.compare_exchange(WAITS, SENT, SeqCst, SeqCst) != Err(WITHDRAWN)
     }
 
     /// Withdraws the call, unless it was sent; returns whether it was not.
     pub fn withdraw(&self) -> bool {
-        self.0.compare_exchange(WAITS, WITHDRAWN, SeqCst, SeqCst).is_ok()
+        self.0.stage.compare_exchange(WAITS, WITHDRAWN, SeqCst, SeqCst).is_ok()
     }
 
     /// The backend responded with this status.
     pub fn responded(&self, status: StatusCode) {
-        self.0.store(status.as_u16(), SeqCst);
+        self.0.stage.store(status.as_u16(), SeqCst);
     }
 
     /// With which status the backend responded, if it did.
     pub fn status(&self) -> Option<StatusCode> {
-        StatusCode::from_u16(self.0.load(SeqCst)).ok()
+        StatusCode::from_u16(self.0.stage.load(SeqCst)).ok()
     }
 
     /// The body of the request.

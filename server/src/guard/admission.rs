@@ -7,7 +7,7 @@ use super::{
     limits,
 };
 use crate::{
-    audit::record::{LimitName, Record},
+    audit::record::{LimitName, NoKeyword, Record},
     config::Tool,
     limiter::{
         Admission, Dimension, Dimensions, InFlightGuard, LimitKey, LimitStore, OverLimit, Receipt, TooManyLimits,
@@ -129,7 +129,8 @@ struct Unjudged<'a> {
 impl Drop for Unjudged<'_> {
     fn drop(&mut self) {
         let (who, tool) = (self.caller.who(), self.tool);
-        let record = Record::ArgumentsRefused { who, tool, keyword: "disconnected", path: "" };
+        let keyword = NoKeyword::Disconnected.as_str();
+        let record = Record::ArgumentsRefused { who, tool, keyword, path: "" };
         // Nobody is there to be told if the log is blocked.
         let _ = self.guard.audit.record(&record, self.caller.snapshot.overflow);
     }

@@ -6,6 +6,7 @@ use portcullis_crds::schema::{Exhausted, Instance, Json, Number, Shape, Steps, V
 
 use super::checks::PendingCheck;
 use crate::{
+    audit::record::NoKeyword,
     backend::Unsendable,
     config::Tool,
     protocol::strict::{self, Node},
@@ -25,7 +26,7 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct InvalidArguments {
     /// For the caller.
     pub message: String,
-    /// For the audit log: the keyword of the schema, or `complexity`, `maxBytes`, `unsendable` or `disconnected`.
+    /// For the audit log: the keyword of the schema, or a [`NoKeyword`].
     pub keyword: &'static str,
     /// For the audit log: the place in the schema.
     pub path: String,
@@ -47,7 +48,7 @@ pub fn bounded(arguments: Option<Node<'_>>) -> Result<Node<'_>, InvalidArguments
             Err(InvalidArguments { is_malformed: true, ..invalid })
         }
         Some(node) if node.raw.len() > MAX_BYTES => {
-            Err(invalid("maxBytes", "Invalid arguments: they are larger than 64 KiB"))
+            Err(invalid(NoKeyword::MaxBytes.as_str(), "Invalid arguments: they are larger than 64 KiB"))
         }
         Some(node) => Ok(node),
     }
@@ -130,7 +131,7 @@ impl From<Violation> for InvalidArguments {
 impl From<Exhausted> for InvalidArguments {
     fn from(_: Exhausted) -> Self {
         let message = "Invalid arguments: checking them against the tool's schema takes too long; send fewer or less nested values";
-        invalid("complexity", message)
+        invalid(NoKeyword::Complexity.as_str(), message)
     }
 }
 
@@ -154,7 +155,7 @@ impl From<Unsendable> for InvalidArguments {
     fn from(unsendable: Unsendable) -> Self {
         Self {
             message: format!("Invalid arguments: `{}` {}", unsendable.argument, unsendable.why),
-            keyword: "unsendable",
+            keyword: NoKeyword::Unsendable.as_str(),
             path: format!("/properties/{}", unsendable.argument),
             is_malformed: false,
         }

@@ -20,12 +20,12 @@ use crate::{
         arguments::ArgumentShape,
         record::{CallEnd, CallError, CallStart, Record},
     },
-    backend::{Effected, Failure, Output, PreparedCall},
+    backend::{Effected, Failure, Origin, Output, PreparedCall},
     cancellation::Cancellation,
     config::Tool,
     limiter::{InFlightGuard, TooManyLimits},
     metrics::CallOutcome,
-    protocol::{refusal::Refusal, result::ToolResult, strict::Node},
+    protocol::{refusal::Refusal, result::ToolResult, strict::Node, trace::TraceContext},
 };
 
 /// A call that its caller may make and that fits the tool. It borrows nothing of the request: the bytes that were sent, and the
@@ -39,6 +39,15 @@ pub struct Prepared<'a> {
     call: PreparedCall<'a>,
     /// The limit of records that was put in for the caller.
     asked: Option<u64>,
+    /// The trace of which the caller says that the call belongs to it.
+    trace: Option<Box<TraceContext>>,
+}
+
+impl Prepared<'_> {
+    /// The same call, as a part of a trace.
+    pub fn within(self, trace: Option<TraceContext>) -> Self {
+        Self { trace: trace.map(Box::new), ..self }
+    }
 }
 
 impl Guard {
@@ -66,14 +75,14 @@ impl Guard {
         let asked = arguments::limited(&mut arguments, tool, identity.client.max_records, &mut limit);
         let call =
             tool.work.prepare(&arguments, identity.fingerprint).map_err(|unsendable| invalid(unsendable.into()))?;
-        Ok(Prepared { began, tool, shape, check, call, asked })
+        Ok(Prepared { began, tool, shape, check, call, asked, trace: None })
     }
 
     /// The second half: calls in flight, a check that takes long, audit room, limits, backend, records. Nothing is refused after
     /// the backend was called. If this future is dropped after the start of the call was recorded, the end is recorded as
     /// `disconnected`.
     pub async fn call(&self, caller: Caller<'_>, prepared: Prepared<'_>, cancellation: &Cancellation) -> Outcome {
-        let Prepared { began, tool, shape, check, call, asked } = prepared;
+        let Prepared { began, tool, shape, check, call, asked, trace } = prepared;
         let refused = |refusal: &Refusal| {
             tool.metrics.call(outcome_of(refusal), began.elapsed());
             self.count_refused_call(caller);
@@ -98,12 +107,26 @@ impl Guard {
         let started = match &again {
             Ok(again) => {
                 let caller = caller.renewed(again.as_ref());
-                self.start(caller, tool, shape.as_ref(), &mut room).await.inspect_err(refused).map(|()| caller)
+                let trace = trace
+                    .map(|trace| *trace)
+                    .or_else(|| call.is_request().then(|| TraceContext::of_call(&room.execution_id())));
+                let start = CallStart {
+                    who: caller.who(),
+                    tool: tool.name.as_str(),
+                    effect: tool.effect,
+                    trace: trace.as_ref(),
+                    arguments: shape.as_ref(),
+                };
+                let started = self.start(&start, &mut room).await.inspect_err(refused);
+                started.map(|()| (caller, trace))
             }
             Err(refusal) => Err(refusal.clone()),
         };
         match started {
-            Ok(caller) => {
+            Ok((caller, trace)) => {
+                if let Some(trace) = trace.filter(|_| call.is_request()) {
+                    call.set_origin(Origin { client: caller.identity.client.id.clone(), trace });
+                }
                 let output = call.run(tool.timeout, cancellation, self.withdrawn(caller, tool)).await;
                 if matches!(output, Err(Failure::Withdrawn)) {
                     store.take_back(receipt).await;
@@ -119,16 +142,9 @@ impl Guard {
     }
 
     /// Records the start of a call. That of one that writes is written out before its backend is called.
-    async fn start(
-        &self,
-        caller: Caller<'_>,
-        tool: &Tool,
-        shape: Option<&ArgumentShape>,
-        room: &mut Reservation,
-    ) -> Result<(), Refusal> {
-        let start = CallStart { who: caller.who(), tool: tool.name.as_str(), effect: tool.effect, arguments: shape };
-        room.start(&start);
-        match tool.effect {
+    async fn start(&self, start: &CallStart<'_>, room: &mut Reservation) -> Result<(), Refusal> {
+        room.start(start);
+        match start.effect {
             Effect::Write => room.written().await.map_err(|_| Refusal::AuditUnavailable),
             Effect::Read => Ok(()),
         }

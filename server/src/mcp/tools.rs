@@ -22,6 +22,7 @@ use crate::{
         request::Request,
         result::ToolResult,
         strict::Json,
+        trace::TraceContext,
     },
 };
 
@@ -108,7 +109,8 @@ fn prepare<'s>(guard: &Guard, caller: Caller<'s>, request: &mut Request<'_>) -> 
     {
         return Err(guard.refuse(caller, refusal));
     }
-    guard.prepare(caller, name, arguments)
+    let trace = TraceContext::of_request(message, carrier.headers());
+    Ok(guard.prepare(caller, name, arguments)?.within(trace))
 }
 
 fn list(guard: &Guard, caller: Caller<'_>, request: &Request<'_>, id: &str) -> Result<Answer, Refusal> {

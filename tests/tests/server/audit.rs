@@ -185,17 +185,17 @@ async fn a_record_has_every_documented_field() {
     let success = server.log.event("auth_success", PATIENCE).await.unwrap();
     let key_id = KeyDigest::of(AGENT.as_bytes()).key_id();
     assert_eq!(
-        without(&start, &["time", "seq", "instance", "executionId", "argsDigest"]),
+        without(&start, &["time", "seq", "instance", "executionId", "traceId", "argsDigest"]),
         json!({"level": "info", "event": "tool_call_start", "revision": policy.revision(), "clientId": "agent",
             "keyId": key_id, "decision": "allowed", "toolName": "find", "effect": "Read",
             "args": {"query": "string(5)", "limit": "integer"}})
     );
     assert_eq!(
-        without(&end, &["time", "seq", "instance", "executionId", "durationMs", "bytes"]),
+        without(&end, &["time", "seq", "instance", "executionId", "traceId", "durationMs", "bytes"]),
         json!({"level": "info", "event": "tool_call_success", "revision": policy.revision(), "clientId": "agent",
             "keyId": key_id, "toolName": "find", "recordsReturned": 1})
     );
-    assert_eq!(start["executionId"], end["executionId"]);
+    assert_eq!((&start["executionId"], &start["traceId"]), (&end["executionId"], &end["traceId"]));
     let found: Value = serde_json::from_slice(&found.body).unwrap();
     assert_eq!(found["result"]["_meta"]["portcullis.dev/executionId"], start["executionId"]);
     assert_eq!(start["argsDigest"].as_str().map(str::len), Some(64));

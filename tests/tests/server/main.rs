@@ -40,4 +40,5 @@ mod stop;
 mod stop_under_load;
 mod structured;
 mod sweep;
+mod traces;
 mod vocabulary;

@@ -67,7 +67,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn call(tool: &str, effect: Effect) -> CallStart<'_> {
-    CallStart { who: WHO, tool, effect, arguments: None }
+    CallStart { who: WHO, tool, effect, trace: None, arguments: None }
 }
 
 fn success() -> CallEnd<'static> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -21,6 +21,7 @@ use crate::backend::{
     dial::{DialError, Dialer},
     establish::{BoxedError, Establish},
     failure::Failure,
+    origin::Origin,
     output::Output,
     places::Places,
     sent::{Sent, SentBody},
@@ -32,6 +33,11 @@ use crate::{fingerprint::Fingerprint, net::Budget};
 const IDLE: Duration = Duration::from_secs(4);
 /// The most bytes of a response that a connection reads before they are taken, and of its head.
 const READ: usize = 64 * 1024;
+/// Whose call it is. The values are this server's own or were checked: no argument and no header of a caller gets there.
+const CLIENT_ID: HeaderName = HeaderName::from_static("x-portcullis-client-id");
+/// W3C Trace Context, sections 3.2 and 3.3.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const USER_AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 
 /// Makes clients. Clones share what all of them have in common.
@@ -116,6 +122,12 @@ impl HttpClient {
             .uri(rendered.uri)
             .header(header::ACCEPT, "application/json, */*;q=0.5")
             .header(header::ACCEPT_ENCODING, "gzip");
+        if let Some(Origin { client, trace }) = sent.take_origin() {
+            request = request.header(CLIENT_ID, client.as_str()).header(TRACEPARENT, trace.parent());
+            if let Some(state) = trace.state() {
+                request = request.header(TRACESTATE, state);
+            }
+        }
         if let Some(body) = &rendered.body {
             request = request.header(header::CONTENT_TYPE, &*body.media_type);
         }
@@ -126,7 +138,7 @@ impl HttpClient {
         }
         let request = request.body(sent.clone().body(body)).map_err(|_| Failure::Unreachable)?;
         let response = self.send(request).await.map_err(|error| {
-            tracing::warn!(backend, reason = reason(&error), "a backend could not be reached");
+            tracing::warn!(backend, error = reason(&error), "a backend could not be reached");
             match dial_error(&error) {
                 Some(DialError::NoPlace) => Failure::Busy,
                 _ if error.is_connect() => Failure::Unreachable,
@@ -139,7 +151,7 @@ impl HttpClient {
 
     /// Sends a request, and waits for the head of the response.
     pub(super) async fn send(&self, mut request: Request<SentBody>) -> Result<Response<Incoming>, Error> {
-        request.headers_mut().insert(header::USER_AGENT, header::HeaderValue::from_static(USER_AGENT));
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         self.client.request(request).await
     }
 }

@@ -19,6 +19,7 @@ pub async fn served() -> TestServer {
     let server = start(&document(NOWHERE)).await;
     let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     send_all(&server, [call(AGENT, "echo", json!({"text": "x"})), post(AGENT, &notification)]).await;
+    send_all(&server, [call(AGENT, "note", json!({"id": "7", "text": "x", "more": 1}))]).await;
     server
 }
 

@@ -59,6 +59,8 @@ pub async fn refused_calls() -> TestServer {
         call(READER, "note", json!({"id": "7", "text": "x"})),
         call(READER, "unknown", json!({})),
         call(AGENT, "echo", json!({"text": 5})),
+        call(AGENT, "echo", json!({"text": "x".repeat(65 * 1024)})),
+        call(AGENT, "note", json!({"id": "7/8", "text": "x"})),
     ];
     send_all(&server, calls).await;
     server

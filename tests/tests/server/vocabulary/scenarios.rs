@@ -79,6 +79,8 @@ pub const SCENARIOS: &[Scenario] = &[
             "tool_access_denied.reason=write_not_allowed",
             "tool_access_denied.reason=unknown",
             "event=arguments_refused",
+            "arguments_refused.keyword=maxBytes",
+            "arguments_refused.keyword=unsendable",
             "tool_calls.outcome=denied",
             "tool_calls.outcome=invalid",
         ],

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::audit::{
-    arguments::{Declared, DigestKey},
-    record::{CallError, ClientRefusal, Denial, Document, LimitName},
+use crate::{
+    audit::{
+        arguments::{Declared, DigestKey},
+        record::{CallError, ClientRefusal, Denial, Document, LimitName},
+    },
+    protocol::trace::TraceContext,
 };
 
 /// A record without the fields that differ from run to run, which must be there and be plausible.
@@ -30,7 +33,9 @@ fn a_call_is_recorded_at_its_start_and_at_its_end() {
     let arguments = Declared::new(["query"], []).shape_of(&arguments, &DigestKey::new(b"key"));
     let mut reservation = audit.reserve(OnOverflow::Refuse).unwrap();
     let id = reservation.execution_id();
-    reservation.start(&CallStart { arguments: Some(&arguments), ..call("search", Effect::Read) });
+    let trace = TraceContext::of_call(&id);
+    let trace = Some(&trace);
+    reservation.start(&CallStart { trace, arguments: Some(&arguments), ..call("search", Effect::Read) });
     reservation.end(&success());
     assert!(audit.stop(PATIENCE));
 
@@ -41,11 +46,11 @@ fn a_call_is_recorded_at_its_start_and_at_its_end() {
         lines,
         [
             json!({"level": "info", "event": "tool_call_start", "seq": 1, "instance": "pod-1", "revision": "r1",
-                "executionId": id, "clientId": "sales/bot", "keyId": "k1", "toolName": "search", "effect": "Read",
-                "decision": "allowed", "args": {"query": "string(1)"}, "argsDigest": digest}),
+                "executionId": id, "traceId": trace.map(TraceContext::id), "clientId": "sales/bot", "keyId": "k1",
+                "toolName": "search", "effect": "Read", "decision": "allowed", "args": {"query": "string(1)"}, "argsDigest": digest}),
             json!({"level": "info", "event": "tool_call_success", "seq": 2, "instance": "pod-1", "revision": "r1",
-                "executionId": id, "clientId": "sales/bot", "keyId": "k1", "toolName": "search",
-                "recordsReturned": 3, "bytes": 120}),
+                "executionId": id, "traceId": trace.map(TraceContext::id), "clientId": "sales/bot", "keyId": "k1",
+                "toolName": "search", "recordsReturned": 3, "bytes": 120}),
         ]
     );
 }
