@@ -20,7 +20,7 @@ pub use deployment::{KIND as DEPLOYMENT, PodSettings};
 pub use kind::{BuildInput, BuiltKind, BuiltObject};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
-pub use settings::{ADMIN_PORT, MCP_PORT, Settings};
+pub use settings::{ADMIN_PORT, CLUSTER_DOMAIN, MCP_PORT, Settings};
 
 use crate::{object::Object, validate::ServerPlan};
 

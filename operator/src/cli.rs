@@ -9,9 +9,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use k8s_openapi::jiff::Timestamp;
+use portcullis_crds::name::ObjectName;
 
 use crate::{
-    build::Settings,
+    build::{CLUSTER_DOMAIN, Settings},
     crds, local,
     manifests::Sources,
     rbac,
@@ -85,9 +86,9 @@ enum Command {
 #[derive(Args)]
 struct Run {
     #[command(flatten)]
-    settings: Image,
+    settings: BuildOptions,
     /// The address that serves /livez, /readyz and /metrics; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// The namespace of the Lease `portcullis-operator`, by which one operator runs at a time. Without it
     /// portcullis-system, which is created if the cluster lacks it
@@ -120,22 +121,26 @@ struct Render {
     #[command(flatten)]
     manifests: Manifests,
     #[command(flatten)]
-    settings: Image,
+    settings: BuildOptions,
 }
 
 #[derive(Args)]
-struct Image {
+struct BuildOptions {
     /// The image of the pods
     #[arg(long, value_name = "IMAGE", env = "PORTCULLIS_SERVER_IMAGE", default_value = concat!("portcullis-server:", env!("CARGO_PKG_VERSION")))]
     server_image: String,
     /// When kubelet pulls the image: Always, IfNotPresent or Never
     #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: String,
+    /// The domain of the cluster: callers may address a server as NAME.NAMESPACE.svc.DOMAIN
+    #[arg(long, value_name = "DOMAIN", env = "PORTCULLIS_CLUSTER_DOMAIN", default_value = CLUSTER_DOMAIN)]
+    cluster_domain: ObjectName,
 }
 
-impl From<Image> for Settings {
-    fn from(image: Image) -> Self {
-        Self { server_image: image.server_image, image_pull_policy: image.image_pull_policy }
+impl From<BuildOptions> for Settings {
+    fn from(options: BuildOptions) -> Self {
+        let BuildOptions { server_image, image_pull_policy, cluster_domain } = options;
+        Self { server_image, image_pull_policy, cluster_domain: cluster_domain.into() }
     }
 }
 

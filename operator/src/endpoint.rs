@@ -7,7 +7,8 @@
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -89,7 +90,7 @@ pub trait Pages: Send + Sync + 'static {
 pub async fn serve(address: SocketAddr, pages: Arc<impl Pages>, metrics: Metrics) {
     let mut has_failed = false;
     let listener = loop {
-        match TcpListener::bind(address).await {
+        match listen(address).await {
             Ok(listener) => break listener,
             Err(error) if !has_failed => {
                 has_failed = true;
@@ -103,6 +104,14 @@ pub async fn serve(address: SocketAddr, pages: Arc<impl Pages>, metrics: Metrics
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     accept(listener, pages, metrics).await;
+}
+
+/// At `[::]` connections may come by IPv6 and by IPv4, and by IPv4 alone where the kernel has no IPv6.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let without_ipv6 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let is_any = address.ip() == Ipv6Addr::UNSPECIFIED;
+    // The first one that can be had.
+    TcpListener::bind(&[address, without_ipv6][..if is_any { 2 } else { 1 }]).await
 }
 
 async fn accept(listener: TcpListener, pages: Arc<impl Pages>, metrics: Metrics) {

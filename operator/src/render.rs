@@ -41,7 +41,7 @@ pub struct Output {
 /// # Errors
 /// Returns everything that is wrong with them: if it is `strict`, also warnings.
 pub fn validate(sources: &Sources, strict: bool, now: Timestamp) -> Result<Output, Error> {
-    let (folder, mut review) = accepted(sources)?;
+    let (folder, mut review) = accepted(sources, &NoCluster::default())?;
     let advice = manifests::advice(&folder, &review, now);
     review.problems.extend(advice);
     review.problems.sort();
@@ -59,7 +59,7 @@ pub fn validate(sources: &Sources, strict: bool, now: Timestamp) -> Result<Outpu
 /// # Errors
 /// Returns everything that is wrong with them.
 pub fn render(sources: &Sources, settings: &Settings) -> Result<Output, Error> {
-    let (_, review) = accepted(sources)?;
+    let (_, review) = accepted(sources, &NoCluster { cluster_domain: &settings.cluster_domain })?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
         for object in build::objects(KINDS, server, plan, None, settings) {
@@ -74,9 +74,9 @@ pub fn render(sources: &Sources, settings: &Settings) -> Result<Output, Error> {
 }
 
 /// The manifests and their review, if nothing in them is worse than a warning.
-fn accepted(sources: &Sources) -> Result<(Folder, Review), Error> {
+fn accepted(sources: &Sources, cluster: &NoCluster<'_>) -> Result<(Folder, Review), Error> {
     let (folder, mut problems) = Folder::default().update(&sources.read()?);
-    let mut review = manifests::review(&folder, &NoCluster, |_| {});
+    let mut review = manifests::review(&folder, cluster, |_| {});
     problems.append(&mut review.problems);
     problems.sort();
     if problems.iter().any(|problem| problem.severity != Severity::Warning) {
@@ -135,13 +135,15 @@ mod tests {
     fn the_example_has_no_finding_and_renders_to_the_same_bytes_without_a_secret() {
         let expected = Output { text: "OK: 1 McpServer, 3 McpClients\n".into(), warnings: String::new() };
         assert_eq!(check(&[&example()], true).unwrap(), expected);
-        let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+        let cluster_domain = "k8s.example".into();
+        let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into(), cluster_domain };
         let sources = Sources::new(vec![example()]);
         let text = render(&sources, &settings).unwrap().text;
         assert_eq!(render(&sources, &settings).unwrap().text, text);
         let kinds: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
         let server = ["ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment"];
         assert_eq!(kinds, [&server[..], &["Secret"; 3]].concat());
+        assert!(text.contains("- crm.sales.svc.k8s.example\n") && !text.contains("cluster.local"), "{text}");
         assert!(!text.contains("credentials.yaml:") && !text.contains("api-key:"), "{text}");
     }
 

@@ -44,7 +44,7 @@ use narrowed::narrowed;
 
 /// Checks the server, and plans it.
 pub fn server(input: &ServerInput) -> ServerPlan {
-    plan(input, server_half(&input.server))
+    plan(input, server_half(&input.server, &input.cluster_domain))
 }
 
 /// Plans a server that was checked already: the documents of its pods, and a decision about each of its clients.

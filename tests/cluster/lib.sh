@@ -141,4 +141,8 @@ use_number() {
   CGROUP=portcullis-k8s-$NUMBER
 }
 
+# use_ipv6: Services have addresses of IPv6 only
+# shellcheck disable=SC2034
+use_ipv6() { SERVICE_NET=fd64:$NUMBER::/112 SERVICE_API=fd64:$NUMBER::1 SERVICE_DNS=fd64:$NUMBER::a; }
+
 cgroup_roots() { awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts; }

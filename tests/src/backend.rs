@@ -115,7 +115,18 @@ impl Backend {
     /// # Errors
     /// Returns an error if no port is free.
     pub async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Result<Self, Error> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("starting a backend"))?;
+        Self::start_at("127.0.0.1:0", script).await
+    }
+
+    /// The same at this address.
+    ///
+    /// # Errors
+    /// Returns an error if the address cannot be had.
+    pub async fn start_at(
+        address: &str,
+        script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let listener = TcpListener::bind(address).await.map_err(Error::io("starting a backend"))?;
         let address = listener.local_addr().map_err(Error::io("starting a backend"))?;
         let all = Arc::<Mutex<Log>>::default();
         let script = Arc::new(script);

@@ -44,6 +44,14 @@ impl ControlPlane {
         Self::up(&["--control-plane-only"]).await
     }
 
+    /// The same where there is no IPv4.
+    ///
+    /// # Errors
+    /// Returns an error if one of them does not start.
+    pub async fn start_with_ipv6_only() -> Result<Self, Error> {
+        Self::up(&["--control-plane-only", "--ipv6"]).await
+    }
+
     /// The same with a node: kubelet, containerd, kube-proxy, DNS. Needs root.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod binary;
 mod cluster;
 mod error;
 pub mod http;
+pub mod network;
 mod process;
 pub mod server;
 mod wait;

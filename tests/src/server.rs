@@ -82,7 +82,10 @@ impl TestServer {
 
     async fn spawn(mut command: Command, config: ConfigFolder, arguments: &[&str]) -> Result<Self, Error> {
         command.arg("--config").arg(config.path());
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments).env_remove("LOG_LEVEL");
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        }
+        command.args(arguments).env_remove("LOG_LEVEL");
         let process = Process::start_with_stdin(command)?;
         let log = Log::of(process.output());
         let started = log.event("server_started", PATIENCE).await?;

@@ -1,5 +1,7 @@
 //! The URL of a backend.
 
+use std::net::Ipv6Addr;
+
 use http::Uri;
 
 use crate::{Findings, contract::HttpBackend, template::PathTemplate};
@@ -45,13 +47,17 @@ pub(super) fn target(backend: &HttpBackend, at: &str, findings: &mut Findings) -
     }
 }
 
-/// The host of a URL at which a server is reached: in lower case, without a dot at its end, and in brackets if it is an address of IPv6.
+/// The host of a URL at which a server is reached: in lower case, without a dot at its end; an address of IPv6 in brackets and in its
+/// shortest form (RFC 5952), which most clients send.
 ///
 /// # Errors
 /// Returns what is wrong with the URL.
 pub fn host(url: &str) -> Result<String, String> {
     let base = base(url)?;
     let host = base.host().unwrap_or_default();
+    if let Some(address) = ipv6(host) {
+        return Ok(format!("[{address}]"));
+    }
     Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
@@ -86,10 +92,15 @@ fn base(url: &str) -> Result<Uri, String> {
     url.parse().map_err(|_| "is not a URL that HTTP clients accept".into())
 }
 
+/// The address of a host that is an address of IPv6 in brackets.
+fn ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
 /// Whether a host can be resolved, and a certificate can name it.
 fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    if host.starts_with('[') {
+        return ipv6(host).is_some();
     }
     let is_inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let is_label = |label: &str| {
@@ -118,6 +129,8 @@ mod tests {
             ("https://CRM.example.com./mcp", Some("crm.example.com")),
             ("http://10.0.0.1:30080", Some("10.0.0.1")),
             ("https://[fd12::1]:8443/mcp", Some("[fd12::1]")),
+            ("https://[FD12:0:0::0:1]", Some("[fd12::1]")),
+            ("https://[::ffff:10.0.0.1]/mcp", Some("[::ffff:10.0.0.1]")),
             ("https://crm.example.com/mcp?x", None),
             ("https://*.example.com", None),
             ("crm.example.com", None),

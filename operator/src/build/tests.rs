@@ -16,7 +16,11 @@ use crate::{
 };
 
 fn settings() -> Settings {
-    Settings { server_image: "registry.example/portcullis-server:1".into(), image_pull_policy: "IfNotPresent".into() }
+    Settings {
+        server_image: "registry.example/portcullis-server:1".into(),
+        image_pull_policy: "IfNotPresent".into(),
+        cluster_domain: CLUSTER_DOMAIN.into(),
+    }
 }
 
 /// The example as it is in a cluster: with UIDs, and a key for each client.
@@ -36,6 +40,7 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
     });
     ServerInput {
         server: server.into(),
+        cluster_domain: CLUSTER_DOMAIN.into(),
         clients: clients.collect(),
         published: Published::default(),
         is_credentials_document_stuck: false,

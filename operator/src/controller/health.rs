@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        build::{KINDS, Settings},
+        build::{CLUSTER_DOMAIN, KINDS, Settings},
         cluster::{
             Cluster,
             fence::Fence,
@@ -92,7 +92,11 @@ mod tests {
 
     async fn context() -> Arc<Context> {
         let api = FakeApi::in_turn(Vec::new()).await;
-        let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+        let settings = Settings {
+            server_image: "image".into(),
+            image_pull_policy: "Never".into(),
+            cluster_domain: CLUSTER_DOMAIN.into(),
+        };
         Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all())
     }
 
@@ -155,7 +159,11 @@ mod tests {
                 answer(request)
             });
             let cluster = Cluster::new(client, Fence::open());
-            let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+            let settings = Settings {
+                server_image: "image".into(),
+                image_pull_policy: "Never".into(),
+                cluster_domain: CLUSTER_DOMAIN.into(),
+            };
             let context = Context::new(cluster.clone(), settings, KINDS, Scopes::all());
             let lease = Lease::new(cluster, None, Holder::this_process(false), Term::default(), &context.supervisor);
             let mut tasks = Tasks::default();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::build::CLUSTER_DOMAIN;
 use crate::cluster::{
     object::ClientObject,
     testing::{FakeApi, Request, in_process, listing, refusal},
@@ -26,7 +27,11 @@ fn server(namespace: &str, name: &str) -> (&'static str, Value) {
 }
 
 fn context(api: &FakeApi) -> Arc<Context> {
-    let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+    let settings = Settings {
+        server_image: "image".into(),
+        image_pull_policy: "Never".into(),
+        cluster_domain: CLUSTER_DOMAIN.into(),
+    };
     Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all())
 }
 
@@ -129,7 +134,11 @@ async fn clients_whose_secrets_may_not_be_read_are_not_retried_again_and_again_a
             name.map(|name| (200, client(name, &request.body["status"]))).or_else(|| Some(refusal(404)))
         }
     };
-    let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into() };
+    let settings = Settings {
+        server_image: "image".into(),
+        image_pull_policy: "Never".into(),
+        cluster_domain: CLUSTER_DOMAIN.into(),
+    };
     let context = Context::new(Cluster::new(in_process(answer), Fence::open()), settings, KINDS, Scopes::all());
     for n in 0..CLIENTS {
         let name = format!("bot-{n}");

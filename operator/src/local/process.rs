@@ -7,7 +7,7 @@ use crate::supervise::caught;
 use std::{
     fs::{self, OpenOptions},
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     process::Stdio,
@@ -91,7 +91,8 @@ impl Process {
 /// Keeps the process running until it is stopped.
 async fn keep(program: &mut Program, events: &mpsc::UnboundedSender<Event>, stopped: &mut watch::Receiver<bool>) {
     let mut pause = FIRST_PAUSE;
-    let mut admin = SocketAddr::from(([127, 0, 0, 1], 0));
+    let loopback = if program.listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let mut admin = SocketAddr::new(loopback, 0);
     loop {
         let began = Instant::now();
         let from = fs::metadata(&program.log).map_or(0, |log| log.len());

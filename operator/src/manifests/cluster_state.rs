@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::object::ObjectId;
 use crate::{
+    build::CLUSTER_DOMAIN,
     credentials::{IssuedCredential, server_keys},
     validate::Published,
 };
@@ -21,13 +22,25 @@ pub trait ClusterState {
     fn published(&self, server: &NamespacedName) -> Published;
     /// A server's own keys.
     fn server_keys(&self, server: &NamespacedName) -> ServerKeys;
+    /// The domain of the names of Services.
+    fn cluster_domain(&self) -> &str {
+        CLUSTER_DOMAIN
+    }
 }
 
 /// Nothing was ever published and no client has a credential. UIDs are derived from the objects' names, so that the same folder gives
 /// the same bytes.
-pub struct NoCluster;
+pub struct NoCluster<'a> {
+    pub cluster_domain: &'a str,
+}
 
-impl ClusterState for NoCluster {
+impl Default for NoCluster<'_> {
+    fn default() -> Self {
+        Self { cluster_domain: CLUSTER_DOMAIN }
+    }
+}
+
+impl ClusterState for NoCluster<'_> {
     fn metadata(&self, id: &ObjectId) -> ObjectMeta {
         ObjectMeta { uid: Some(uuid(Sha256::digest(id.to_string()).as_slice())), ..ObjectMeta::default() }
     }
@@ -42,6 +55,10 @@ impl ClusterState for NoCluster {
 
     fn server_keys(&self, _: &NamespacedName) -> ServerKeys {
         server_keys([0; 64])
+    }
+
+    fn cluster_domain(&self) -> &str {
+        self.cluster_domain
     }
 }
 

@@ -41,13 +41,14 @@ pub fn review(folder: &Folder, cluster: &impl ClusterState, adapt: impl Fn(&mut 
             None => Ok(server.spec.clone()),
         };
         let object = Object { metadata: metadata(&id, cluster), spec };
-        let checked = validate::server_half(&object).and_then(|half| {
+        let checked = validate::server_half(&object, cluster.cluster_domain()).and_then(|half| {
             let mut adapted = ServerHalf::clone(&half);
             adapt(&mut adapted);
             if adapted == *half { Ok(half) } else { check::server_half(adapted).map(|checked| checked.half().clone()) }
         });
         let input = ServerInput {
             server: object,
+            cluster_domain: cluster.cluster_domain().to_owned(),
             clients: clients.iter().filter(|client| concerns(folder, client, name)).cloned().collect(),
             published: cluster.published(name),
             is_credentials_document_stuck: false,

@@ -89,16 +89,16 @@ fn published(before: &str, after: &str) -> (String, String) {
     struct After(Published);
     impl ClusterState for After {
         fn metadata(&self, id: &ObjectId) -> ObjectMeta {
-            NoCluster.metadata(id)
+            NoCluster::default().metadata(id)
         }
         fn credentials(&self, client: &NamespacedName) -> Vec<IssuedCredential> {
-            NoCluster.credentials(client)
+            NoCluster::default().credentials(client)
         }
         fn published(&self, _: &NamespacedName) -> Published {
             self.0.clone()
         }
         fn server_keys(&self, server: &NamespacedName) -> ServerKeys {
-            NoCluster.server_keys(server)
+            NoCluster::default().server_keys(server)
         }
     }
     let documents = |folder: &Folder, cluster: After| {
@@ -311,7 +311,7 @@ spec:
     let texts = [("a.yaml", broken_server.as_str()), ("b.yaml", &erp), ("c.yaml", &ok), ("d.yaml", clients)];
     let (folder, problems) = Folder::default().update(&files(&texts));
     assert_eq!(lines(&problems), "");
-    insta::assert_snapshot!(lines(&review(&folder, &NoCluster, |_| {}).problems));
+    insta::assert_snapshot!(lines(&review(&folder, &NoCluster::default(), |_| {}).problems));
 }
 
 /// The API server refuses these too, by schema and CEL: a test with a real one covers that.
@@ -357,7 +357,7 @@ fn a_folder_refuses_what_the_api_server_refuses_and_names_the_field() {
         (client("  credentials", "  expiresAt: tomorrow\n  credentials"), "spec.expiresAt"),
     ] {
         let (folder, mut problems) = Folder::default().update(&files(&[("x.yaml", &text)]));
-        problems.extend(review(&folder, &NoCluster, |_| {}).problems);
+        problems.extend(review(&folder, &NoCluster::default(), |_| {}).problems);
         let is_named = |problem: &Problem| problem.finding.path == field && problem.severity == Severity::Refused;
         assert!(problems.iter().any(is_named), "{field} is not in:\n{}", lines(&problems));
     }

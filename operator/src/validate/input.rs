@@ -12,6 +12,8 @@ use crate::{credentials::IssuedCredential, object::Object};
 #[derive(Clone, Debug)]
 pub struct ServerInput {
     pub server: Object<McpServerSpec>,
+    /// The domain of the names of Services.
+    pub cluster_domain: String,
     /// Each client that names the server, and each existing client that the published policy contains.
     pub clients: Vec<ClientInput>,
     /// What is published now, as far as it can be read.

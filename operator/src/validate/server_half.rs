@@ -13,14 +13,15 @@ use crate::object::Object;
 /// The longest name of an McpServer: the names of other objects are derived from it.
 const MAX_NAME: usize = 40;
 
-/// Checks an McpServer by itself, whatever clients exist, and returns the half that its spec describes.
+/// Checks an McpServer by itself, whatever clients exist, and returns the half that its spec describes. Services have names in
+/// `cluster_domain`.
 ///
 /// # Errors
 /// Returns everything that is wrong with it.
-pub fn server_half(server: &Object<McpServerSpec>) -> Result<Arc<ServerHalf>, Findings> {
+pub fn server_half(server: &Object<McpServerSpec>, cluster_domain: &str) -> Result<Arc<ServerHalf>, Findings> {
     let spec = server.spec.as_ref().map_err(|undecodable| undecodable.findings.clone())?;
     let (converted, mut findings) = server_spec(spec);
-    let hosts = hosts(server, spec, &mut findings);
+    let hosts = hosts(server, spec, cluster_domain, &mut findings);
     let identity = identity(server, spec.replicas(), hosts);
     let half = check::server_half(ServerHalf { server: identity, spec: converted });
     let half = half.map_err(|found| findings.0.extend(found.0)).ok();
@@ -59,13 +60,18 @@ fn identity(server: &Object<McpServerSpec>, replicas: u16, hosts: Vec<String>) -
 }
 
 /// The names of the Service, and the hosts of the URLs in the spec.
-fn hosts(server: &Object<McpServerSpec>, spec: &McpServerSpec, findings: &mut Findings) -> Vec<String> {
+fn hosts(
+    server: &Object<McpServerSpec>,
+    spec: &McpServerSpec,
+    cluster_domain: &str,
+    findings: &mut Findings,
+) -> Vec<String> {
     let (namespace, name) = (server.namespace(), server.name());
     let mut hosts = vec![
         name.to_owned(),
         format!("{name}.{namespace}"),
         format!("{name}.{namespace}.svc"),
-        format!("{name}.{namespace}.svc.cluster.local"),
+        format!("{name}.{namespace}.svc.{cluster_domain}"),
     ];
     for (index, url) in spec.urls.iter().enumerate() {
         match check::url::host(url) {

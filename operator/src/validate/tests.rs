@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    build::CLUSTER_DOMAIN,
     credentials::{IssuedCredential, server_keys},
     object::{Object, Undecodable},
 };
@@ -67,6 +68,7 @@ fn digest_of(name: &str) -> ApiKeyDigest {
 fn input(server: &str, clients: Vec<ClientInput>) -> ServerInput {
     ServerInput {
         server: server_with(server),
+        cluster_domain: CLUSTER_DOMAIN.into(),
         clients,
         published: Published::default(),
         is_credentials_document_stuck: false,

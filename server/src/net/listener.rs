@@ -132,10 +132,12 @@ mod tests {
 
     #[test]
     fn nobody_connects_any_more_and_those_that_are_connected_can_be_accepted() {
-        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        for (address, host) in
+            [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.1")]
+        {
             unprivileged(async {
                 let mut listener = TcpListener::bind(address).await.unwrap();
-                let address = listener.local_addr().unwrap();
+                let address = SocketAddr::new(host.parse().unwrap(), listener.local_addr().unwrap().port());
                 let mut connected = Vec::new();
                 for _ in 0..3 {
                     connected.push(TcpStream::connect(address).await.unwrap());

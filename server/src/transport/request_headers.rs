@@ -68,13 +68,17 @@ fn name(authority: &str) -> Option<&str> {
 }
 
 fn is_ours(name: &str, hosts: &HashSet<String>) -> bool {
-    hosts.contains(name) || is_loopback(name) || hosts.contains(&name.to_ascii_lowercase())
+    if hosts.contains(name) {
+        return true;
+    }
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // An address has several spellings, and `hosts` has the shortest one.
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok_and(|it| it.is_loopback() || hosts.contains(&format!("[{it}]"))),
+        None => is_loopback(name) || hosts.contains(&name.to_ascii_lowercase()),
+    }
 }
 
 fn is_loopback(name: &str) -> bool {
-    if let Some(bare) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return bare.parse() == Ok(Ipv6Addr::LOCALHOST);
-    }
     name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_server_is_addressed_by_its_own_names_and_by_loopback() {
-        let hosts = HashSet::from(["crm.sales.svc".to_owned()]);
+        let hosts = HashSet::from(["crm.sales.svc", "[fd12::1]", "[FD12:0::2]"].map(str::to_owned));
         let is_ours = |authority| name(authority).is_some_and(|name| is_ours(name, &hosts));
         for authority in [
             "crm.sales.svc",
@@ -146,6 +150,10 @@ mod tests {
             "127.1.2.3:80",
             "[::1]",
             "[::1]:3000",
+            "[0:0::1]",
+            "[fd12::1]:30080",
+            "[FD12:0:0::1]",
+            "[FD12:0::2]",
         ] {
             assert!(is_ours(authority), "{authority}");
         }
@@ -157,6 +165,8 @@ mod tests {
             "localhost.evil.example",
             "10.0.0.1",
             "[::2]",
+            "[::]",
+            "[fd12::1%25eth0]",
             "[::1",
             "localhost:80@evil.example",
             "user@localhost",

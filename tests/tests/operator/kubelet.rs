@@ -3,7 +3,7 @@
 //! several threads, so that they answer in time while the test waits for kubectl.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +31,14 @@ struct Served {
 
 impl Kubelet {
     /// Starts every pod of the server, on the addresses from 127.77.`n`.1 on. They start with what is published now.
-    pub async fn start(cluster: &TestCluster, namespace: &str, n: u8, count: usize) -> Self {
+    pub async fn start(cluster: &TestCluster, namespace: &str, n: u8, count: u8) -> Self {
+        let addresses: Vec<_> = (1..=count).map(|host| Ipv4Addr::new(127, 77, n, host).into()).collect();
+        Self::start_at(cluster, namespace, &addresses).await
+    }
+
+    /// The same on these addresses, one for each pod.
+    pub async fn start_at(cluster: &TestCluster, namespace: &str, addresses: &[IpAddr]) -> Self {
+        let count = addresses.len();
         let names = until(PATIENCE, async || {
             let pods =
                 cluster.api::<Pod>(namespace).list(&ListParams::default()).await.map_err(|error| error.to_string())?;
@@ -41,8 +48,7 @@ impl Kubelet {
         })
         .await;
         let mut kubelet = Self { pods: BTreeMap::new(), strangers: BTreeMap::new(), tasks: JoinSet::new() };
-        for ((name, uid), host) in names.into_iter().zip(1..) {
-            let address = Ipv4Addr::new(127, 77, n, host);
+        for ((name, uid), address) in names.into_iter().zip(addresses.iter().copied()) {
             let report = report(cluster, namespace, &uid).await;
             let served = Arc::new(Mutex::new(Served { report, is_stuck: false }));
             let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
@@ -71,7 +77,7 @@ impl Kubelet {
             self.tasks.spawn(serve(listener, Arc::clone(&served)));
             self.strangers.insert(uid, served);
         }
-        ready(cluster, namespace, &name, address).await;
+        ready(cluster, namespace, &name, address.into()).await;
     }
 
     pub fn pods(&self) -> Vec<String> {
@@ -112,7 +118,7 @@ async fn report(cluster: &TestCluster, namespace: &str, uid: &str) -> Value {
     json!({"policyRevision": policy.revision, "credentialsRevision": credentials.revision, "contract": 1, "podUid": uid})
 }
 
-async fn ready(cluster: &TestCluster, namespace: &str, pod: &str, address: Ipv4Addr) {
+async fn ready(cluster: &TestCluster, namespace: &str, pod: &str, address: IpAddr) {
     let status = json!({"status": {
         "phase": "Running",
         "podIP": address.to_string(),

@@ -21,6 +21,7 @@ mod hangup;
 mod health;
 mod hostile_texts;
 mod http2;
+mod ipv6;
 mod limits;
 mod malformed;
 mod memory;

@@ -5,7 +5,7 @@ mod api;
 mod crm;
 mod generate;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use clap::Parser;
@@ -30,7 +30,10 @@ async fn main() -> std::io::Result<()> {
     // The kernel does not end the first process of a container on a signal that it does not handle.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind(cli.listen).await?;
+    // `[::]` is also every address of IPv4; a kernel without IPv6 has only those.
+    let addresses = [cli.listen, (Ipv4Addr::UNSPECIFIED, cli.listen.port()).into()];
+    let is_any = cli.listen.ip() == Ipv6Addr::UNSPECIFIED;
+    let listener = TcpListener::bind(&addresses[..if is_any { 2 } else { 1 }]).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let app = api::router(Arc::new(Crm::new()));
     tokio::select! {

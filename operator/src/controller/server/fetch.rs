@@ -86,6 +86,7 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched,
     let live = LiveObjects(read.map(|read| ((SECRET.object.kind, secret.name), read)).into_iter().collect());
     let input = ServerInput {
         server: server.object.clone(),
+        cluster_domain: context.settings.cluster_domain.clone(),
         clients,
         published,
         is_credentials_document_stuck,

@@ -29,7 +29,7 @@ fn warnings(from: &str, to: &str) -> Vec<String> {
     let files = [("x.yaml".to_owned(), Ok(text.into_bytes()))].into();
     let (folder, problems) = Folder::default().update(&files);
     assert_eq!(problems, []);
-    let review = review(&folder, &NoCluster, |_| {});
+    let review = review(&folder, &NoCluster::default(), |_| {});
     let advice = advice(&folder, &review, "2026-06-01T00:00:00Z".parse().unwrap());
     let mut all: Vec<_> = review.problems.into_iter().chain(advice).collect();
     all.sort();

@@ -59,7 +59,7 @@ fn what_replaces_the_url_of_a_backend_is_checked_like_the_manifest() {
                 .into(),
         ),
     ] {
-        let review = review(&folder, &NoCluster, |half| {
+        let review = review(&folder, &NoCluster::default(), |half| {
             if let BackendKind::Http(http) = &mut half.spec.backends[0].kind {
                 http.url.clone_from(&url);
             }

@@ -70,12 +70,14 @@ fn a_policy_that_would_be_too_large_refuses_the_newest_clients() {
 #[test]
 fn requests_may_be_addressed_to_the_service_and_to_the_urls_of_the_spec() {
     let hosts = |urls: &str| {
-        let plan = server(&input(&format!("urls: [{urls}]"), Vec::new()));
+        let input = input(&format!("urls: [{urls}]"), Vec::new());
+        let plan = server(&ServerInput { cluster_domain: "k8s.example".into(), ..input });
         let hosts = plan.documents.map(|documents| documents.policy.server().server.hosts.clone());
         (hosts, lines(&plan.findings))
     };
-    let expected = ["10.0.0.7", "crm", "crm.example.com", "crm.sales", "crm.sales.svc", "crm.sales.svc.cluster.local"];
-    let urls = "'https://CRM.example.com/mcp', 'http://10.0.0.7:30080', 'https://crm.example.com:8443'";
+    let expected =
+        ["10.0.0.7", "[fd12::1]", "crm", "crm.example.com", "crm.sales", "crm.sales.svc", "crm.sales.svc.k8s.example"];
+    let urls = "'https://CRM.example.com/mcp', 'http://10.0.0.7:30080', 'http://[FD12:0::1]:30080', 'https://crm.example.com:8443'";
     assert_eq!(hosts(urls), (Some(expected.map(String::from).to_vec()), String::new()));
     let (none, findings) = hosts("'https://crm.example.com', 'https://crm.example.com?x=1'");
     assert_eq!(none, None);

@@ -97,7 +97,7 @@ fn every_field_of_a_server_that_is_wrong_is_named() {
          pod: {resources: {requests: {cpu: 2, memory: lots}, limits: {cpu: 1500m}}}",
     );
     broken.metadata.name = Some("C.rm".into());
-    insta::assert_snapshot!(lines(&server_half(&broken).unwrap_err()));
+    insta::assert_snapshot!(lines(&server_half(&broken, CLUSTER_DOMAIN).unwrap_err()));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_union_without_exactly_one_member_hides_no_other_finding() {
     ] {
         spec.tools.push(serde_yaml::from_str(tool).unwrap());
     }
-    insta::assert_snapshot!(lines(&server_half(&broken).unwrap_err()), @r"
+    insta::assert_snapshot!(lines(&server_half(&broken, CLUSTER_DOMAIN).unwrap_err()), @r"
     spec.backends[1]: exactly one of http and static must be set
     spec.tools[3]: exactly one of http and static must be set
     spec.tools[4]: exactly one of http and static must be set

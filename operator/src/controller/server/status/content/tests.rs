@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    build::CLUSTER_DOMAIN,
     controller::server::changes::Behind,
     object::Object,
     probe::Revisions,
@@ -37,6 +38,7 @@ fn plan() -> ServerPlan {
     let server = Object { metadata, spec: Ok(spec) };
     validate::server(&ServerInput {
         server,
+        cluster_domain: CLUSTER_DOMAIN.into(),
         clients: Vec::new(),
         published: Published::default(),
         is_credentials_document_stuck: false,
