@@ -14,7 +14,7 @@ mod words;
 mod yaml;
 
 pub use fields::unknown_field;
-pub use strict::{decode, decode_known, decode_published, stored};
+pub use strict::{decode, decode_known, decode_published, stored, unknown_fields};
 pub use structural::structural_schema;
 pub(crate) use tolerant::UNREADABLE;
 pub use tolerant::{Flaw, tolerant};

@@ -76,6 +76,15 @@ pub fn decode_known<T: JsonSchema + DeserializeOwned + 'static>(value: &Value) -
     T::deserialize(value).ok().filter(|_| findings.is_empty())
 }
 
+/// The fields of a value that its type does not have. Nothing else is looked at: the API server ignores what else is wrong in a status.
+pub fn unknown_fields<T: JsonSchema + 'static>(value: &Value, root: &str) -> Findings {
+    let mut findings = Findings::default();
+    if let Ok(schema) = CompiledSchema::of::<T>() {
+        fields::check(&schema.schema, value, Rules { unknown: true, types: false }, root, &mut findings);
+    }
+    findings
+}
+
 /// A value of a manifest as the API server stores it.
 pub fn stored<T: JsonSchema + 'static>(mut value: Value) -> Value {
     if let Ok(schema) = CompiledSchema::of::<T>() {

@@ -49,6 +49,9 @@ const MOST_BYTES: usize = 256 * 1024;
 /// How many times as large as its text the value of a document may be: aliases repeat what they refer to.
 const GROWTH: usize = 16;
 
+/// Documents, and the flaws that were named.
+pub(super) type Documents = (Vec<Value>, Vec<Flaw>);
+
 /// What is known of a document while it is read.
 struct Reading {
     on: OnFlaw,
@@ -77,7 +80,7 @@ impl Reading {
 ///
 /// # Errors
 /// Returns an error if the text is not YAML, or if flaws are refused and there is one.
-pub(super) fn documents(text: &str, on: OnFlaw) -> Result<(Vec<Value>, Vec<Flaw>), SyntaxError> {
+pub(super) fn documents(text: &str, on: OnFlaw) -> Result<Documents, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_steps(text)?;
     let (mut documents, mut reading) = (Vec::new(), Reading::new(text, on));
@@ -95,14 +98,23 @@ pub(super) fn documents(text: &str, on: OnFlaw) -> Result<(Vec<Value>, Vec<Flaw>
 }
 
 /// The same of a text that is JSON; `None` if it is not.
-pub(super) fn json(text: &str, on: OnFlaw) -> Option<(Vec<Value>, Vec<Flaw>)> {
+pub(super) fn json(text: &str, on: OnFlaw) -> Option<Result<Documents, SyntaxError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut documents, mut reading) = (Vec::new(), Reading::new(text, on));
     let mut deserializer = serde_json::Deserializer::from_str(text);
     while deserializer.end().is_err() {
-        documents.push(reading.read(&mut deserializer).ok()?);
+        match reading.read(&mut deserializer) {
+            Ok(document) => documents.push(document),
+            // Whatever is wrong with its values, it is no YAML then.
+            Err(error) => return is_json(text).then(|| Err(error.into())),
+        }
     }
-    (reading.bytes <= MOST_BYTES).then_some((documents, reading.flaws))
+    (reading.bytes <= MOST_BYTES).then_some(Ok((documents, reading.flaws)))
+}
+
+/// Whether the syntax of a text is that of JSON.
+fn is_json(text: &str) -> bool {
+    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().all(|document| document.is_ok())
 }
 
 /// Reads the only document of a text. A part that cannot be read is null in the value, or has the last of its values.
@@ -115,7 +127,7 @@ pub fn tolerant(text: &str) -> Result<(Value, Vec<Flaw>), Finding> {
     let read = read.and_then(|(documents, flaws)| Ok((only(documents)?, flaws)));
     // Some JSON is not YAML: characters that are escaped in two halves.
     read.or_else(|finding| {
-        let (documents, flaws) = json(text, OnFlaw::Name).ok_or_else(|| finding.clone())?;
+        let (documents, flaws) = json(text, OnFlaw::Name).and_then(Result::ok).ok_or_else(|| finding.clone())?;
         only(documents).map(|document| (document, flaws)).map_err(|_| finding)
     })
 }
@@ -167,7 +179,7 @@ impl Node<'_> {
                 let is_text = key != UNREADABLE || self.reading.on == OnFlaw::Refuse;
                 (key, is_text)
             }
-            other => (other.to_string(), !is_named && (other.is_i64() || other.is_u64() || other.is_boolean())),
+            other => (other.to_string(), !is_named && (other.is_i64() || other.is_boolean())),
         }
     }
 }

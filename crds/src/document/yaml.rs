@@ -52,6 +52,14 @@ impl From<serde_yaml::Error> for SyntaxError {
     }
 }
 
+impl From<serde_json::Error> for SyntaxError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let message = error.to_string().replacen(&format!(" at line {line} column {column}"), "", 1);
+        Self { line, column, message }
+    }
+}
+
 /// The documents of a YAML stream. Empty ones are left out.
 ///
 /// # Errors
@@ -69,16 +77,14 @@ pub fn split_each(bytes: &[u8]) -> Vec<Document> {
     let is_text = matches!(text, Cow::Borrowed(_));
     let (mut documents, parts) = (Vec::new(), parts(&text));
     for (n, (line, part)) in parts.iter().copied().enumerate() {
-        if n == 0
-            && is_text
-            && let Some((read, _)) = json(part, OnFlaw::Refuse)
-        {
-            documents.extend(read.into_iter().map(|value| Document::Whole(value, Findings::default())));
-            continue;
-        }
-        let read = if is_text { Ok(()) } else { check_text(part) };
-        match read.and_then(|()| one(part)) {
-            Ok(read) => documents.extend(read.map(|value| Document::Whole(value, misread(part)))),
+        let of_json = if n == 0 && is_text { json(part, OnFlaw::Refuse) } else { None };
+        let read = match of_json {
+            Some(read) => read.map(|(read, _)| read.into_iter().map(|value| (value, Findings::default())).collect()),
+            None if is_text => one(part),
+            None => check_text(part).and_then(|()| one(part)),
+        };
+        match read {
+            Ok(read) => documents.extend(read.into_iter().map(|(value, misread)| Document::Whole(value, misread))),
             Err(error) => {
                 let fields = salvage(part);
                 let path = fields.as_ref().and_then(first_unreadable).unwrap_or_default();
@@ -95,20 +101,20 @@ pub fn split_each(bytes: &[u8]) -> Vec<Document> {
     documents
 }
 
-/// The document between two lines `---`, if it is not empty.
-fn one(part: &str) -> Result<Option<Value>, SyntaxError> {
+/// The document between two lines `---`, if it is not empty, and what kubectl reads otherwise in it.
+fn one(part: &str) -> Result<Vec<(Value, Findings)>, SyntaxError> {
     let after = part.strip_prefix("---").and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
     if !after.is_empty() && !after.starts_with('#') {
         let message = "begin a new line after `---`; kubectl takes only a comment there".to_owned();
         return Err(SyntaxError { line: 1, column: 4, message });
     }
-    let mut documents = split(part)?;
+    let documents = split(part)?;
     if documents.len() > 1 {
         let message = "contains several documents without a line `---` between them, of which kubectl reads the first";
         return Err(SyntaxError { line: 1, column: 1, message: message.to_owned() });
     }
     check_escapes(part)?;
-    Ok(documents.pop())
+    Ok(documents.into_iter().map(|document| (document, misread(part))).collect())
 }
 
 /// Refuses a text that has the character which stands for bytes that are not UTF-8.
@@ -173,7 +179,10 @@ mod tests {
             ("a: 1\n...\n---\nb: 2", vec![Ok("{\"a\":1}"), Ok("{\"b\":2}")]),
             ("{1: a, true: b}", vec![Ok("{\"1\":\"a\",\"true\":\"b\"}")]),
             ("{\"a\":1,\"a\":1}", vec![Err("duplicate entry with key \"a\"")]),
+            ("{\"a\":1e400}", vec![Err("number out of range")]),
+            ("{\"a\":1e400} x", vec![Err("did not find expected")]),
             ("{1: a, '1': a}", vec![Err("duplicate entry with key \"1\"")]),
+            ("a: {9223372036854775808: b}", vec![Err("a: has a key that is not a string")]),
             ("a: {1.0: b}", vec![Err("a: has a key that is not a string")]),
             ("a: [.inf]", vec![Err("a[0]: is not a number that JSON has")]),
             ("a: 18446744073709551616", vec![Err("a: is a number that is too large")]),

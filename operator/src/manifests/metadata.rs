@@ -1,7 +1,7 @@
 //! What the API server refuses in the metadata of an object (k8s.io/apimachinery `ValidateObjectMeta`), beside its name and namespace.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_crds::{Findings, name::ObjectName};
+use portcullis_crds::Findings;
 
 use crate::qualified::{QUALIFIED, is_qualified, is_word};
 
@@ -30,12 +30,6 @@ pub(super) fn check(metadata: &ObjectMeta, findings: &mut Findings) {
     if ["orphan", "foregroundDeletion"].iter().all(|name| finalizers.iter().any(|it| it == name)) {
         findings.add("metadata.finalizers", "must not have both orphan and foregroundDeletion; remove one");
     }
-    if let Some(prefix) = metadata.generate_name.as_deref().filter(|prefix| !prefix.is_empty()) {
-        // A name is made of it by adding letters.
-        if let Err(error) = format!("{}x", prefix.strip_suffix('-').unwrap_or(prefix)).parse::<ObjectName>() {
-            findings.add("metadata.generateName", error.to_string());
-        }
-    }
     owners(metadata, findings);
 }
 
@@ -59,6 +53,13 @@ fn owners(metadata: &ObjectMeta, findings: &mut Findings) {
             [("apiVersion", &owner.api_version), ("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)];
         for (field, _) in fields.into_iter().filter(|(_, value)| value.is_empty()) {
             findings.add(format!("metadata.ownerReferences[{n}].{field}"), "must not be empty");
+        }
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        if !owner.api_version.is_empty() && (version.is_empty() || version.contains('/')) {
+            findings.add(format!("metadata.ownerReferences[{n}].apiVersion"), "must be group/version, or version");
+        }
+        if (group, version, owner.kind.as_str()) == ("", "v1", "Event") {
+            findings.add(format!("metadata.ownerReferences[{n}]"), "must not be an Event");
         }
     }
     if owners.iter().filter(|owner| owner.controller == Some(true)).count() > 1 {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{
     Finding, Findings, GROUP, McpClient, McpClientSpec, McpServer, McpServerSpec, NamespacedName, VERSION,
-    client::PartialClientSpec,
+    client::{McpClientStatus, PartialClientSpec},
     document,
     document::Document,
     name::{BackendName, NameError, ObjectName},
     nearest::suggestion,
-    server::PartialServerSpec,
+    server::{McpServerStatus, PartialServerSpec},
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -90,7 +90,8 @@ impl Parser<'_> {
         // What a list is called does not matter to kubectl.
         let is_list = known.is_none() && !kind.is_empty() && fields.get("items").is_some_and(Value::is_array);
         if is_list || version == "v1" && kind.ends_with("List") {
-            self.list(at, fields.remove("items").unwrap_or_default(), &misread);
+            let is_known = kind == "List" || version == format!("{GROUP}/{VERSION}");
+            self.list(at, fields.remove("items").unwrap_or_default(), is_known, &misread);
         } else {
             let is_of_group = version.split('/').next() == Some(GROUP);
             let has_no_kind =
@@ -135,7 +136,8 @@ impl Parser<'_> {
         self.parsed.objects.push((id, Reading::Mistaken(mistake, new_key)));
     }
 
-    fn list(&mut self, at: &str, items: Value, misread: &Findings) {
+    /// `is_known` says whether a cluster has a list of this kind.
+    fn list(&mut self, at: &str, items: Value, is_known: bool, misread: &Findings) {
         match items {
             Value::Array(items) => {
                 let objects = self.parsed.objects.len();
@@ -154,7 +156,13 @@ impl Parser<'_> {
                     }
                 }
                 let is_of_list = |finding: &&Finding| !finding.path.starts_with("items[");
-                for finding in misread.0.iter().filter(is_of_list).filter(|_| self.parsed.objects.len() > objects) {
+                if self.parsed.objects.len() == objects {
+                    return;
+                }
+                let unknown =
+                    Finding::new("kind", "is not a list that a cluster knows; write `apiVersion: v1` and `kind: List`");
+                let unknown = (!is_known).then_some(unknown);
+                for finding in misread.0.iter().filter(is_of_list).chain(&unknown) {
                     let problem = Problem::file(self.file, format!("{at}: {finding}"));
                     self.parsed.problems.push(Problem { severity: Severity::Finding, ..problem });
                 }
@@ -200,6 +208,9 @@ impl Parser<'_> {
             let allowed = ["apiVersion", "kind", "metadata", "spec", "status"];
             findings.add(name.clone(), document::unknown_field(name, allowed.into_iter()));
         }
+        if let Some(status) = fields.get("status") {
+            findings.0.extend(unknown_in_status(kind, status).0);
+        }
         let reading = match manifest.filter(|_| findings.is_empty()) {
             Some(manifest) => Reading::Valid(manifest),
             None => Reading::Mistaken(partial.with(findings.clone()), new_key),
@@ -211,6 +222,13 @@ impl Parser<'_> {
         let problems = found.map(|(finding, severity)| Problem::object(self.file, &id, finding, severity));
         self.parsed.problems.extend(problems);
         self.parsed.objects.push((id, reading));
+    }
+}
+
+fn unknown_in_status(kind: Kind, status: &Value) -> Findings {
+    match kind {
+        Kind::McpServer => document::unknown_fields::<McpServerStatus>(status, "status"),
+        Kind::McpClient => document::unknown_fields::<McpClientStatus>(status, "status"),
     }
 }
 
@@ -269,6 +287,8 @@ fn name(metadata: Value, findings: &mut Findings) -> Option<NamespacedName> {
     let (mut name, mut namespace) = (None, Some(DEFAULT_NAMESPACE.to_owned()));
     for (field, read) in [("name", &mut name), ("namespace", &mut namespace)] {
         match metadata.get(field) {
+            // As if there were none.
+            Some(Value::String(text)) if text.is_empty() && field == "namespace" => {}
             Some(Value::String(text)) => match valid_name(field, text) {
                 Ok(()) => *read = Some(text.clone()),
                 Err(error) => {

@@ -231,9 +231,17 @@ items:
 ---
 just: values
 ";
-    for text in [text, &text.replace("v1\nkind: List", "example.dev/v2\nkind: Whatever")] {
-        let (folder, problems) = Folder::default().update(&files(&[("all.yaml", text)]));
-        assert_eq!((lines(&problems).as_str(), names(&folder)), ("", vec!["McpClient default/a".to_owned()]));
+    let unknown = "all.yaml: document 1 (empty ones not counted): kind: is not a list that a cluster knows; write `apiVersion: v1` and \
+                   `kind: List`";
+    for (list, finding) in [
+        ("v1\nkind: List", ""),
+        ("portcullis.dev/v1alpha1\nkind: McpClientList", ""),
+        ("example.dev/v2\nkind: Whatever", unknown),
+        ("portcullis.dev/v9\nkind: McpClientList", unknown),
+    ] {
+        let text = text.replace("v1\nkind: List", list);
+        let (folder, problems) = Folder::default().update(&files(&[("all.yaml", &text)]));
+        assert_eq!((lines(&problems).as_str(), names(&folder)), (finding, vec!["McpClient default/a".to_owned()]));
     }
     for (text, finding) in [
         (

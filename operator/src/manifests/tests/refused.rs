@@ -25,15 +25,40 @@ fn metadata_that_the_api_server_refuses_is_named() {
         ("finalizers: [x.io/a, a b]", vec!["metadata.finalizers[1]"]),
         ("finalizers: [orphan, foregroundDeletion]", vec!["metadata.finalizers"]),
         ("generateName: crm-", vec![]),
-        ("generateName: Crm-", vec!["metadata.generateName"]),
+        // It has a name.
+        ("generateName: Crm-", vec![]),
         ("ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: ''}]", vec!["metadata.ownerReferences[0].uid"]),
+        (
+            "ownerReferences: [{apiVersion: a/b/c, kind: Pod, name: a, uid: a}, {apiVersion: a/, kind: Pod, name: a, uid: a}, \
+             {apiVersion: /v1, kind: Event, name: a, uid: a}, {apiVersion: a/v1, kind: Event, name: a, uid: a}]",
+            vec![
+                "metadata.ownerReferences[0].apiVersion",
+                "metadata.ownerReferences[1].apiVersion",
+                "metadata.ownerReferences[2]",
+            ],
+        ),
+        ("ownerReferences: [{apiVersion: v1, kind: Event, name: a, uid: a}]", vec!["metadata.ownerReferences[0]"]),
         ("namespace: la.b", vec!["McpServer: metadata.namespace"]),
         (&format!("namespace: {long}"), vec!["McpServer: metadata.namespace"]),
+        ("namespace: ''", vec![]),
         ("namespace: 'no'", vec![]),
         ("namespace: no", vec!["metadata.namespace"]),
         ("labels: {a: yes, 'on': b}", vec!["metadata.labels.a"]),
     ] {
         assert_eq!(refused(metadata), paths, "{metadata:.80}");
+    }
+}
+
+#[test]
+fn a_status_has_the_fields_of_its_type_and_is_ignored_otherwise() {
+    for (status, problems) in [
+        ("{}", ""),
+        ("5", ""),
+        ("{observedGeneration: many}", ""),
+        ("{colour: red}", "server.yaml: McpServer sales/crm: status.colour: unknown field"),
+    ] {
+        let (_, found) = Folder::default().update(&files(&[("server.yaml", &format!("{SERVER}status: {status}\n"))]));
+        assert_eq!(lines(&found).split("; allowed").next(), Some(problems), "{status}");
     }
 }
 
