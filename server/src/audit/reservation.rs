@@ -10,7 +10,10 @@ use super::{
     queue::{Blocked, Queue},
     record::{CallEnd, CallError, CallStart, Event},
 };
-use crate::protocol::trace::TraceContext;
+use crate::protocol::{
+    json::{Buffer, push_number},
+    trace::TraceContext,
+};
 
 /// The most bytes of a start record: the longest names that the policy's schema allows, and the shape of the arguments.
 const ROOM_OF_START: usize = 5 * 1024;
@@ -53,7 +56,12 @@ impl Reservation {
 
     /// The id of the call: the instance and a number. It is unique and not secret.
     pub fn execution_id(&self) -> String {
-        format!("{}-{}", self.queue.options.instance, self.call)
+        let instance = &self.queue.options.instance;
+        let mut id = String::with_capacity(instance.len() + 21);
+        id.push_text(instance);
+        id.push_text("-");
+        push_number(&mut id, self.call);
+        id
     }
 
     /// Records the start; the call's duration counts from here. Never blocks. A second start is ignored.

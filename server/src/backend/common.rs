@@ -2,11 +2,12 @@
 //! check that is cached.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::future::{BoxFuture, Either};
 use portcullis_crds::{
     check::CheckedToolKind,
     contract::{self, ToolKind},
@@ -20,6 +21,7 @@ use super::{
     kind::{Exchange, Kind, Unsendable, Work},
     origin::Origin,
     output::Output,
+    sent::Sent,
 };
 use crate::{cancellation::Cancellation, fingerprint::Fingerprint, protocol::strict::Node};
 
@@ -135,41 +137,59 @@ impl PreparedCall<'_> {
     ///
     /// # Errors
     /// Returns an error if the backend was not called or has no output.
-    pub async fn run(
+    pub fn run<'c, W: Future<Output = ()> + Send + 'c>(
         self,
+        timeout: Duration,
+        cancellation: &'c Cancellation,
+        withdrawn: impl FnOnce() -> W,
+    ) -> impl Future<Output = Result<Output, Failure>> + Send
+    where
+        Self: 'c,
+    {
+        let Self { backend, exchange } = self;
+        match exchange {
+            Exchange::Known(output) => Either::Left(ready(Ok(output))),
+            // In memory of its own, which a call without a backend does not need.
+            Exchange::Pending(exchange, sent) => {
+                let request = backend.request((exchange, sent), timeout, cancellation, withdrawn());
+                Either::Right(Box::pin(request))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Makes a request to the backend, as [`PreparedCall::run`] says.
+    async fn request(
+        &self,
+        (exchange, sent): (BoxFuture<'static, Result<Output, Failure>>, Sent),
         timeout: Duration,
         cancellation: &Cancellation,
         withdrawn: impl Future<Output = ()>,
     ) -> Result<Output, Failure> {
-        let Self { backend, exchange } = self;
-        match exchange {
-            Exchange::Known(output) => Ok(output),
-            Exchange::Pending(exchange, sent) => {
-                // The place comes first: a call without one must not be the one that tests whether the backend has recovered.
-                let _place = backend.room.try_acquire().map_err(|_| Failure::Busy)?;
-                if !backend.breaker.admits(Instant::now()) {
-                    return Err(Failure::Suspended);
-                }
-                let withdrawn = async {
-                    withdrawn.await;
-                    if !sent.withdraw() {
-                        pending().await
-                    }
-                };
-                let result = tokio::select! {
-                    biased;
-                    () = cancellation.cancelled() => Err(Failure::Cancelled.after(sent.status())),
-                    () = withdrawn => return Err(Failure::Withdrawn),
-                    result = tokio::time::timeout(timeout, exchange) => {
-                        result.unwrap_or_else(|_| Err(Failure::Timeout(timeout).after(sent.status())))
-                    }
-                };
-                if is_response(&result) {
-                    backend.breaker.succeeded();
-                }
-                result
-            }
+        // The place comes first: a call without one must not be the one that tests whether the backend has recovered.
+        let _place = self.room.try_acquire().map_err(|_| Failure::Busy)?;
+        if !self.breaker.admits(Instant::now()) {
+            return Err(Failure::Suspended);
         }
+        let withdrawn = async {
+            withdrawn.await;
+            if !sent.withdraw() {
+                pending().await
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            () = cancellation.cancelled() => Err(Failure::Cancelled.after(sent.status())),
+            () = withdrawn => return Err(Failure::Withdrawn),
+            result = tokio::time::timeout(timeout, exchange) => {
+                result.unwrap_or_else(|_| Err(Failure::Timeout(timeout).after(sent.status())))
+            }
+        };
+        if is_response(&result) {
+            self.breaker.succeeded();
+        }
+        result
     }
 }
 
@@ -214,7 +234,7 @@ mod tests {
 
     async fn run(work: &ToolWork, timeout: Duration, cancellation: &Cancellation) -> Result<(), Failure> {
         let prepared = work.prepare(&strict::parse(b"{}").unwrap(), Fingerprint::of(&[])).unwrap();
-        prepared.run(timeout, cancellation, pending()).await.map(|_| ())
+        prepared.run(timeout, cancellation, pending).await.map(|_| ())
     }
 
     fn unreachable() -> Exchange {

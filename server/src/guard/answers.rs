@@ -58,6 +58,21 @@ impl Answers {
         output: Output,
         max: MaxRecords,
     ) -> Result<(Bounded, Option<Share>), Failure> {
+        if tool.output.is_none() && output.largest_result() <= PIECE {
+            return Ok((records::bound(&output, tool.records.as_ref(), max)?, None));
+        }
+        // In memory of its own, which most calls do not need.
+        Box::pin(self.bound_within_budget(checks, identity, tool, output, max)).await
+    }
+
+    async fn bound_within_budget(
+        &self,
+        checks: &Checks,
+        identity: Fingerprint,
+        tool: &Tool,
+        output: Output,
+        max: MaxRecords,
+    ) -> Result<(Bounded, Option<Share>), Failure> {
         let most = output.largest_result();
         let is_large = most > LARGE && !output.is_shared();
         let (output, measured) = match &tool.output {
@@ -66,9 +81,6 @@ impl Answers {
             }
             None if !is_large => {
                 let bounded = records::bound(&output, tool.records.as_ref(), max)?;
-                if most <= PIECE {
-                    return Ok((bounded, None));
-                }
                 let Some(mut share) = self.share(identity, bounded.members.len()).await else {
                     return Ok((left_out(tool), None));
                 };

@@ -23,7 +23,7 @@ use crate::{
     backend::{Effected, Failure, Origin, Output, PreparedCall},
     cancellation::Cancellation,
     config::Tool,
-    limiter::{InFlightGuard, TooManyLimits},
+    limiter::InFlightGuard,
     metrics::CallOutcome,
     protocol::{refusal::Refusal, result::ToolResult, strict::Node, trace::TraceContext},
 };
@@ -89,11 +89,14 @@ impl Guard {
         };
 
         let in_flight = self.enter(caller, tool).await.inspect_err(refused)?;
-        let dimensions = limits::of_call(caller.identity, tool, caller.snapshot.replicas);
-        let dimensions = dimensions.map_err(|TooManyLimits| self.refuse_unchecked(caller, tool.name.as_str()));
-        let dimensions = dimensions.inspect_err(refused)?;
+        let Ok(dimensions) = limits::of_call(caller.identity, tool, caller.snapshot.replicas) else {
+            let refusal = self.refuse_unchecked(caller, tool.name.as_str());
+            refused(&refusal);
+            return Err(refusal);
+        };
         if let Some(check) = check {
-            let verdict = self.judge(caller, tool, &dimensions, check).await.inspect_err(refused)?;
+            // What few calls need has memory of its own, here and below.
+            let verdict = Box::pin(self.judge(caller, tool, &dimensions, check)).await.inspect_err(refused)?;
             verdict.map_err(|invalid| self.refuse_arguments(caller, tool, invalid, began))?;
         }
         let room = self.audit.reserve(caller.snapshot.overflow);
@@ -127,7 +130,7 @@ impl Guard {
                 if let Some(trace) = trace.filter(|_| call.is_request()) {
                     call.set_origin(Origin { client: caller.identity.client.id.clone(), trace });
                 }
-                let output = call.run(tool.timeout, cancellation, self.withdrawn(caller, tool)).await;
+                let output = call.run(tool.timeout, cancellation, || self.withdrawn(caller, tool)).await;
                 if matches!(output, Err(Failure::Withdrawn)) {
                     store.take_back(receipt).await;
                 }
@@ -145,7 +148,7 @@ impl Guard {
     async fn start(&self, start: &CallStart<'_>, room: &mut Reservation) -> Result<(), Refusal> {
         room.start(start);
         match start.effect {
-            Effect::Write => room.written().await.map_err(|_| Refusal::AuditUnavailable),
+            Effect::Write => Box::pin(room.written()).await.map_err(|_| Refusal::AuditUnavailable),
             Effect::Read => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     net::Held,
     protocol::{
         era::{Era, Version},
-        json,
+        json::{self, Buffer},
         refusal::Refusal,
         request::Request,
         result::ToolResult,
@@ -151,25 +151,25 @@ struct Meta<'a> {
 impl Meta<'_> {
     /// Appends `_meta`, if there is anything in it.
     fn push(self, server_info: Option<&str>, out: &mut Vec<u8>) {
-        let execution_id = self.execution_id.map(json::string);
-        let retry_after = self.retry_after.map(|seconds| seconds.to_string());
-        let members = [
-            (SERVER_INFO, server_info),
-            ("portcullis.dev/executionId", execution_id.as_deref()),
-            ("portcullis.dev/truncated", self.truncated.then_some("true")),
-            ("portcullis.dev/retryAfter", retry_after.as_deref()),
-        ];
-        let mut separator = r#","_meta":{"#;
-        for (name, value) in members {
-            let Some(value) = value else { continue };
-            for part in [separator, "\"", name, "\":", value] {
-                out.extend_from_slice(part.as_bytes());
-            }
-            separator = ",";
+        let Self { execution_id, truncated, retry_after } = self;
+        if server_info.is_none() && execution_id.is_none() && !truncated && retry_after.is_none() {
+            return;
         }
-        if separator == "," {
-            out.push(b'}');
+        out.push_text(r#","_meta":"#);
+        let mut meta = json::object(out);
+        if let Some(server_info) = server_info {
+            meta.member(SERVER_INFO).push_text(server_info);
         }
+        if let Some(id) = execution_id {
+            json::push_string(meta.member("portcullis.dev/executionId"), id);
+        }
+        if truncated {
+            meta.member("portcullis.dev/truncated").push_text("true");
+        }
+        if let Some(seconds) = retry_after {
+            json::push_number(meta.member("portcullis.dev/retryAfter"), seconds);
+        }
+        meta.close();
     }
 }
 

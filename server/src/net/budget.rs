@@ -91,9 +91,14 @@ impl Budget {
     /// # Errors
     /// Returns an error if that takes too long.
     pub async fn until_uncrowded(&self, identity: Fingerprint, within: Duration) -> Result<(), OverBudget> {
-        if self.shared.settled.load(Relaxed) == 0 {
+        if self.shared.settled.load(Relaxed) == 0 || self.crowd(identity).is_ok() {
             return Ok(());
         }
+        // In memory of its own, which few callers need.
+        Box::pin(self.wait_until_uncrowded(identity, within)).await
+    }
+
+    async fn wait_until_uncrowded(&self, identity: Fingerprint, within: Duration) -> Result<(), OverBudget> {
         let deadline = tokio::time::Instant::now() + within;
         loop {
             // Registered before the question, so that nothing that is given back after it is missed.

@@ -169,7 +169,7 @@ pub fn value(value: &Value) -> String {
 }
 
 /// Appends a number in decimal.
-pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
+pub fn push_number<B: Buffer>(out: &mut B, mut number: u64) {
     let mut digits = [0; 20];
     let mut from = digits.len();
     loop {
@@ -180,7 +180,7 @@ pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
             break;
         }
     }
-    out.extend_from_slice(&digits[from..]);
+    out.push_text(std::str::from_utf8(&digits[from..]).unwrap_or_default());
 }
 
 /// Appends the last `width` digits of a number (at most nine), with leading zeros: a fraction, not a JSON number by itself.

@@ -135,7 +135,10 @@ async fn answer_caller(
     let (current, again);
     let (caller, begun) = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
         Ok(body) => {
-            let _turn = turn_to_read(mcp, caller, body.len()).await;
+            let _turn = match body.len() {
+                ..=SMALL => None,
+                _ => Some(Box::pin(turn_to_read(mcp, caller)).await),
+            };
             // The caller decides how long its body takes. Its message is served by the policy that is in force now.
             current = mcp.guard.outdated(caller);
             again = match current.as_deref().map(|snapshot| mcp.guard.authenticate_again(snapshot, caller)).transpose()
@@ -210,14 +213,11 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
 }
 
 /// Reading a large request keeps a thread busy for a millisecond. Many of them must not be in front of a small one.
-async fn turn_to_read(mcp: &Mcp, caller: Caller<'_>, bytes: usize) -> Option<Turn> {
-    if bytes <= SMALL {
-        return None;
-    }
+async fn turn_to_read(mcp: &Mcp, caller: Caller<'_>) -> Turn {
     let turn = mcp.guard.readings.take(caller.identity.fingerprint).await;
     // What has become ready meanwhile comes first.
     tokio::task::yield_now().await;
-    Some(turn)
+    turn
 }
 
 /// About what a head takes in memory.
