@@ -102,7 +102,7 @@ async fn a_peer_has_at_most_256_connections_and_gets_another_when_one_ends() {
     assert_eq!(server.send(&request).await.unwrap().status, 200, "other peers are served");
     let mut probe = Connection::open_from(PEER, server.admin).await.unwrap();
     assert_eq!(probe.send(&Request::get("/livez")).await.unwrap().status, 200, "the admin port has a bound of its own");
-    held.pop();
+    held.pop().unwrap().reset().unwrap();
     until(PATIENCE, async || {
         let mut connection = Connection::open_from(PEER, server.listen).await.unwrap();
         connection.send(&request).await
