@@ -5,6 +5,7 @@
 
 mod config_map;
 mod deployment;
+mod document_names;
 mod guards;
 mod kind;
 mod metadata;
@@ -17,6 +18,7 @@ use portcullis_crds::McpServerSpec;
 
 pub use config_map::KIND as CONFIG_MAP;
 pub use deployment::{KIND as DEPLOYMENT, PodSettings};
+pub use document_names::{DocumentName, DocumentNames, FoundDocuments, FoundNames};
 pub use kind::{BuildInput, BuiltKind, BuiltObject};
 pub use metadata::{config_map_name, credentials_secret_name, labels, selector, selector_text, url};
 pub use secret::KIND as SECRET;
@@ -35,12 +37,14 @@ pub fn objects(
     server: &Object<McpServerSpec>,
     plan: &ServerPlan,
     last: Option<&PodSettings>,
+    names: &DocumentNames,
     settings: &Settings,
 ) -> Vec<BuiltObject> {
     let spec = valid_spec(server, plan);
     let pods = spec.map(PodSettings::of_spec).or_else(|| last.cloned());
     let was_valid = plan.documents.is_some() || pods.is_some();
-    let input = BuildInput { server, spec, pods, policy: plan.policy(), credentials: plan.credentials(), settings };
+    let input =
+        BuildInput { server, spec, pods, policy: plan.policy(), credentials: plan.credentials(), names, settings };
     let built =
         |kind: &'static BuiltKind| (kind.build)(&input).into_iter().map(move |value| BuiltObject { kind, value });
     kinds.iter().filter(|kind| was_valid || kind.is_document).flat_map(built).collect()

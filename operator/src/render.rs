@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    build::{self, KINDS, SECRET, Settings},
+    build::{self, DocumentNames, KINDS, SECRET, Settings},
     credentials::{self, SecretData},
     manifests::{self, ClientSecret, Folder, NoCluster, Problem, Review, Severity, SourceError, Sources},
 };
@@ -62,7 +62,7 @@ pub fn render(sources: &Sources, settings: &Settings) -> Result<Output, Error> {
     let (_, review) = accepted(sources, &NoCluster { cluster_domain: &settings.cluster_domain })?;
     let mut text = HEADER.to_owned();
     for (server, plan) in review.servers.values() {
-        for object in build::objects(KINDS, server, plan, None, settings) {
+        for object in build::objects(KINDS, server, plan, None, &DocumentNames::default(), settings) {
             document(&mut text, &without_data(object.value))?;
         }
     }

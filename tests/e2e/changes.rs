@@ -59,16 +59,14 @@ pub async fn edited_objects(cluster: &CrmCluster) {
     let before = cluster.pods().await;
     let edits = [
         ("configmap", "crm-policy-v1", json!({"data": {"policy.yaml": "contract: 1"}}), "{.data.policy\\.yaml}"),
-        ("configmap", "crm-policy-v1", json!({"immutable": true}), "{.immutable}"),
         ("deployment", "crm", json!({"spec": {"progressDeadlineSeconds": 7}}), "{.spec.progressDeadlineSeconds}"),
         ("service", "crm", json!({"metadata": {"labels": null}}), "{.metadata.labels}"),
         ("serviceaccount", "crm", json!({"automountServiceAccountToken": true}), "{.automountServiceAccountToken}"),
     ];
     let mut reverted = Vec::new();
     for (kind, name, patch, field) in edits {
-        // With the name: an immutable object is deleted and created, and in between there is none to read a field of.
-        let output = format!("jsonpath={{.metadata.name}}{field}");
-        let get = || cluster.kubectl(&["get", kind, name, "-n", "sales", "--ignore-not-found", "-o", &output]);
+        let output = format!("jsonpath={field}");
+        let get = || cluster.kubectl(&["get", kind, name, "-n", "sales", "-o", &output]);
         let original = get();
         let began = Instant::now();
         let edited = ["patch", kind, name, "-n", "sales", "--type=merge", "-p", &patch.to_string()];

@@ -123,6 +123,13 @@ impl CrmCluster {
         (server.metadata.generation.unwrap(), server.data["status"].take())
     }
 
+    /// The name of the ConfigMap or Secret that new pods mount.
+    pub fn document(&self, kind: &str) -> String {
+        let field = if kind == "secret" { "secret" } else { "configMap" };
+        let name = format!("jsonpath={{.spec.template.spec.volumes[0].projected.sources[*].{field}.name}}");
+        self.kubectl(&["get", "deployment", "crm", "-n", NAMESPACE, "-o", &name])
+    }
+
     /// Waits until the status says that both pods serve the current policy.
     pub async fn until_synced(&self) {
         until(PATIENCE, async || {

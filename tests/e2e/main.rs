@@ -12,6 +12,7 @@ mod agent;
 mod changes;
 mod faults;
 mod harness;
+mod immutable;
 mod pods;
 mod revocations;
 mod rights;
@@ -43,6 +44,7 @@ async fn the_example_is_served_changed_and_repaired_on_a_real_node() {
 
     faults::stopped_pod(&cluster).await;
     faults::killed_operator(&mut cluster).await;
+    immutable::documents(&mut cluster).await;
     changes::moved_key(&cluster).await;
     rights::are_those_needed(&cluster).await;
     revocations::take_effect(&mut cluster).await;

@@ -9,7 +9,8 @@ use portcullis_crds::{
 };
 
 use super::{
-    kind::{BuiltKind, value},
+    document_names::DocumentName,
+    kind::{BuiltKind, names, value},
     metadata::{config_map_name, of_server},
 };
 use crate::{cluster::kind::ObjectKind, object::Object};
@@ -21,14 +22,14 @@ pub const KIND: BuiltKind = BuiltKind {
     is_pruned: false,
     guards: &[],
     build: |input| {
-        let of = |policy| Version::WRITTEN.iter().map(move |version| value(config_map(input.server, policy, *version)));
-        input.policy.into_iter().flat_map(of).collect()
+        let Some(policy) = input.policy else { return Vec::new() };
+        names(input).map(|(version, name)| value(config_map(input.server, policy, version, name))).collect()
     },
 };
 
-fn config_map(server: &Object<McpServerSpec>, policy: &Policy, version: Version) -> ConfigMap {
+fn config_map(server: &Object<McpServerSpec>, policy: &Policy, version: Version, name: DocumentName) -> ConfigMap {
     ConfigMap {
-        metadata: of_server(server, config_map_name(server.name(), version)),
+        metadata: of_server(server, config_map_name(server.name(), version, name)),
         data: Some(BTreeMap::from([(POLICY_FILE.to_owned(), policy.text_in(version).to_owned())])),
         ..ConfigMap::default()
     }

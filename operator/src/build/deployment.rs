@@ -28,6 +28,7 @@ use portcullis_crds::{
 use serde_json::Value;
 
 use super::{
+    document_names::DocumentName,
     guards,
     kind::{BuiltKind, value},
     metadata::{self, config_map_name, credentials_secret_name, labels, of_server},
@@ -41,11 +42,16 @@ pub const KIND: BuiltKind = BuiltKind {
     needs: &["ServiceAccount", "ConfigMap", "Secret"],
     is_pruned: false,
     guards: guards::DEPLOYMENT,
-    build: |input| input.pods.iter().map(|pods| value(deployment(input.server, pods, input.settings))).collect(),
+    build: |input| {
+        let deployment = |pods| value(deployment(input.server, pods, input.names.mounted, input.settings));
+        input.pods.iter().map(deployment).collect()
+    },
 };
 
 /// The name of the one container.
 const CONTAINER: &str = "server";
+/// The name of the volume with the documents.
+pub(super) const VOLUME: &str = "config";
 /// Where the server finds its documents.
 const CONFIG: &str = "/etc/portcullis/config";
 /// The user `nonroot` of distroless images, which no usual node has.
@@ -86,7 +92,12 @@ impl PodSettings {
     }
 }
 
-fn deployment(server: &Object<McpServerSpec>, pods: &PodSettings, settings: &Settings) -> Deployment {
+fn deployment(
+    server: &Object<McpServerSpec>,
+    pods: &PodSettings,
+    documents: DocumentName,
+    settings: &Settings,
+) -> Deployment {
     let selector = LabelSelector { match_labels: Some(metadata::selector(server.name())), ..LabelSelector::default() };
     Deployment {
         metadata: of_server(server, server.name().to_owned()),
@@ -104,7 +115,7 @@ fn deployment(server: &Object<McpServerSpec>, pods: &PodSettings, settings: &Set
             progress_deadline_seconds: Some(600),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels(server.name())), ..ObjectMeta::default() }),
-                spec: Some(pod(server.name(), pods, settings, selector)),
+                spec: Some(pod(server.name(), pods, documents, settings, selector)),
             },
             ..DeploymentSpec::default()
         }),
@@ -112,7 +123,13 @@ fn deployment(server: &Object<McpServerSpec>, pods: &PodSettings, settings: &Set
     }
 }
 
-fn pod(name: &str, pods: &PodSettings, settings: &Settings, selector: LabelSelector) -> PodSpec {
+fn pod(
+    name: &str,
+    pods: &PodSettings,
+    documents: DocumentName,
+    settings: &Settings,
+    selector: LabelSelector,
+) -> PodSpec {
     PodSpec {
         service_account_name: Some(name.to_owned()),
         // The deprecated name of the same field, which the API server fills in.
@@ -128,7 +145,7 @@ fn pod(name: &str, pods: &PodSettings, settings: &Settings, selector: LabelSelec
             ..PodSecurityContext::default()
         }),
         containers: vec![container(pods, settings)],
-        volumes: Some(vec![config_volume(name)]),
+        volumes: Some(vec![config_volume(name, documents)]),
         termination_grace_period_seconds: Some(GRACE),
         // On different nodes if there are any, so that a node that fails does not take the server with it.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
@@ -173,7 +190,7 @@ fn container(pods: &PodSettings, settings: &Settings) -> Container {
         readiness_probe: Some(probe("/readyz", 5, 2)),
         liveness_probe: Some(probe("/livez", 10, 3)),
         volume_mounts: Some(vec![VolumeMount {
-            name: "config".into(),
+            name: VOLUME.into(),
             mount_path: CONFIG.into(),
             read_only: Some(true),
             ..VolumeMount::default()
@@ -185,16 +202,16 @@ fn container(pods: &PodSettings, settings: &Settings) -> Container {
 }
 
 /// Both documents in one directory. Neither is optional: a pod starts once both exist.
-fn config_volume(name: &str) -> Volume {
+fn config_volume(server: &str, documents: DocumentName) -> Volume {
     let file = |file: &str| Some(vec![KeyToPath { key: file.into(), path: file.into(), mode: None }]);
     Volume {
-        name: "config".into(),
+        name: VOLUME.into(),
         projected: Some(ProjectedVolumeSource {
             default_mode: Some(0o440),
             sources: Some(vec![
                 VolumeProjection {
                     config_map: Some(ConfigMapProjection {
-                        name: config_map_name(name, Version::CURRENT),
+                        name: config_map_name(server, Version::CURRENT, documents),
                         items: file(POLICY_FILE),
                         optional: None,
                     }),
@@ -202,7 +219,7 @@ fn config_volume(name: &str) -> Volume {
                 },
                 VolumeProjection {
                     secret: Some(SecretProjection {
-                        name: credentials_secret_name(name, Version::CURRENT),
+                        name: credentials_secret_name(server, Version::CURRENT, documents),
                         items: file(CREDENTIALS_FILE),
                         optional: None,
                     }),

@@ -5,12 +5,16 @@ use std::fmt;
 
 use portcullis_crds::{
     McpServerSpec,
-    contract::{Credentials, Policy},
+    contract::{Credentials, Policy, Version},
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{deployment::PodSettings, settings::Settings};
+use super::{
+    deployment::PodSettings,
+    document_names::{DocumentName, DocumentNames},
+    settings::Settings,
+};
 use crate::{
     cluster::{
         foreign::Guard,
@@ -47,6 +51,7 @@ pub struct BuildInput<'a> {
     /// `None` if none can be published.
     pub policy: Option<&'a Policy>,
     pub credentials: Option<&'a Credentials>,
+    pub names: &'a DocumentNames,
     pub settings: &'a Settings,
 }
 
@@ -90,6 +95,12 @@ impl fmt::Debug for BuiltObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.object.kind, self.name())
     }
+}
+
+/// What the names of a document's objects consist of: one for each version of the contract, under each name that is written.
+pub(super) fn names(input: &BuildInput<'_>) -> impl Iterator<Item = (Version, DocumentName)> {
+    let of = |version: &'static Version| input.names.written.iter().map(move |name| (*version, *name));
+    Version::WRITTEN.iter().flat_map(of)
 }
 
 /// The JSON form of a typed object.

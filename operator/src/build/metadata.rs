@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{McpServer, McpServerSpec, contract::Version};
 
-use super::settings::MCP_PORT;
+use super::{document_names::DocumentName, settings::MCP_PORT};
 use crate::{
     cluster::{labels, ownership::controller_reference},
     object::Object,
@@ -13,13 +13,13 @@ use crate::{
 
 /// The ConfigMap of a server's policy. Its name carries the version of the contract, so that the documents of two versions
 /// exist side by side while an upgrade replaces the pods.
-pub fn config_map_name(server: &str, version: Version) -> String {
-    format!("{server}-policy-{version}")
+pub fn config_map_name(server: &str, version: Version, name: DocumentName) -> String {
+    format!("{server}-policy-{version}{}", name.suffix())
 }
 
 /// The Secret of a server's credentials. Its name carries the version of the contract, as that of the policy does.
-pub fn credentials_secret_name(server: &str, version: Version) -> String {
-    format!("{server}-credentials-{version}")
+pub fn credentials_secret_name(server: &str, version: Version, name: DocumentName) -> String {
+    format!("{server}-credentials-{version}{}", name.suffix())
 }
 
 /// Where agents in the cluster reach a server.

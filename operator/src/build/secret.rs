@@ -9,7 +9,8 @@ use portcullis_crds::{
 };
 
 use super::{
-    kind::{BuiltKind, value},
+    document_names::DocumentName,
+    kind::{BuiltKind, names, value},
     metadata::{credentials_secret_name, of_server},
 };
 use crate::{cluster::kind::ObjectKind, object::Object};
@@ -21,17 +22,15 @@ pub const KIND: BuiltKind = BuiltKind {
     is_pruned: false,
     guards: &[],
     build: |input| {
-        let of = |credentials| {
-            Version::WRITTEN.iter().map(move |version| value(secret(input.server, credentials, *version)))
-        };
-        input.credentials.into_iter().flat_map(of).collect()
+        let Some(credentials) = input.credentials else { return Vec::new() };
+        names(input).map(|(version, name)| value(secret(input.server, credentials, version, name))).collect()
     },
 };
 
-fn secret(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version) -> Secret {
+fn secret(server: &Object<McpServerSpec>, credentials: &Credentials, version: Version, name: DocumentName) -> Secret {
     let text = credentials.text_in(version).as_bytes().to_vec();
     Secret {
-        metadata: of_server(server, credentials_secret_name(server.name(), version)),
+        metadata: of_server(server, credentials_secret_name(server.name(), version, name)),
         data: Some(BTreeMap::from([(CREDENTIALS_FILE.to_owned(), ByteString(text))])),
         type_: Some("Opaque".into()),
         ..Secret::default()

@@ -49,7 +49,7 @@ fn example(change: impl FnOnce(&mut McpServer)) -> ServerInput {
 }
 
 fn built(input: &ServerInput) -> Vec<BuiltObject> {
-    objects(KINDS, &input.server, &validate::server(input), None, &settings())
+    objects(KINDS, &input.server, &validate::server(input), None, &DocumentNames::default(), &settings())
 }
 
 /// The objects without those of one kind.
@@ -118,7 +118,7 @@ fn the_objects_of_an_invalid_server_are_those_of_its_last_valid_spec() {
     let last = PodSettings::of_spec(good.server.spec.as_ref().unwrap());
     assert_eq!(PodSettings::of_deployment(&deployment), last);
     let with = |bad: &ServerInput, last: &PodSettings| {
-        objects(KINDS, &bad.server, &validate::server(bad), Some(last), &settings())
+        objects(KINDS, &bad.server, &validate::server(bad), Some(last), &DocumentNames::default(), &settings())
     };
     assert_eq!(with(&bad, &last), without("Secret", &without("ConfigMap", &expected)), "the documents cannot be read");
     bad.published = Published::from(&documents);

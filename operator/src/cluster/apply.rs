@@ -21,7 +21,7 @@ use super::{
     kind::ObjectKind,
     managed_fields::{FIELD_MANAGER, as_applied, is_managed_by},
     named_fields::NamedFields,
-    ownership::{NotOwned, controller_uid},
+    ownership::{NotOwned, Owner, controller_uid, owner},
     received::{ReceivedObject, decodable},
 };
 
@@ -68,18 +68,11 @@ pub struct DesiredObject {
     lists: ListRules,
     value: Value,
     is_document: bool,
+    /// The annotation of one that takes the place of an immutable object.
+    mark: Option<&'static str>,
     is_fenced: bool,
     guards: &'static [Guard],
     known_uids: BTreeSet<String>,
-}
-
-/// Whose object has the name.
-#[derive(Debug, PartialEq)]
-enum Owner {
-    Us,
-    /// The operator wrote it, and another party took its owner away.
-    Lost,
-    Other,
 }
 
 impl DesiredObject {
@@ -93,6 +86,7 @@ impl DesiredObject {
             lists: kind.lists,
             value,
             is_document: false,
+            mark: None,
             is_fenced: false,
             guards: &[],
             known_uids: BTreeSet::new(),
@@ -100,9 +94,10 @@ impl DesiredObject {
     }
 
     /// Pods read the object by its name and nothing else is in it: what another party adds is removed, and if it cannot be changed
-    /// it is deleted and created again.
-    pub fn document(mut self) -> Self {
+    /// it is deleted and created again, with the annotation `mark` if it was immutable.
+    pub fn document(mut self, mark: &'static str) -> Self {
         self.is_document = true;
+        self.mark = Some(mark);
         self
     }
 
@@ -268,19 +263,9 @@ impl DesiredObject {
         cluster.merge("removing what was added to", &self.object, patch).await
     }
 
-    /// The owner of the live object. One that is of this operator's own kinds is another resource that wants the same name.
+    /// The owner of the live object.
     fn owner(&self, live: &Value) -> Owner {
-        let (desired, found) = (metadata(&self.value), metadata(live));
-        let owner = controller_uid(&desired);
-        if owner.is_some() && owner == controller_uid(&found) {
-            return Owner::Us;
-        }
-        let references = found.owner_references.iter().flatten();
-        let mut controllers = references.filter(|owner| owner.controller == Some(true));
-        let is_of_our_kinds = controllers.any(|owner| owner.api_version.starts_with("portcullis.dev/"));
-        let is_known = found.uid.is_some_and(|uid| self.known_uids.contains(&uid));
-        let was_ours = is_managed_by(live, FIELD_MANAGER) && (is_known || !is_of_our_kinds);
-        if was_ours && owner.is_some() { Owner::Lost } else { Owner::Other }
+        owner(controller_uid(&metadata(&self.value)), &self.known_uids, live)
     }
 
     /// Makes the owner the controller again. There can be one controller only, so that another one is removed.
@@ -302,7 +287,11 @@ impl DesiredObject {
     async fn replace(&self, cluster: &Cluster, live: &Value) -> Result<ReceivedObject, Error> {
         // If something refuses to create it, the old one is better than none: pods that start need it. A quota counts the old one, too,
         // but one that is exceeded already refuses the new one after the old one is gone.
-        match cluster.try_create(&self.object, self.value.clone()).await {
+        let mut value = self.value.clone();
+        if let Some(mark) = self.mark.filter(|_| live["immutable"] == true) {
+            value["metadata"]["annotations"][mark] = "true".into();
+        }
+        match cluster.try_create(&self.object, value.clone()).await {
             Err(error) if !error.is_conflict() && !error.is_full_quota() => return Err(error),
             _ => {}
         }
@@ -318,7 +307,7 @@ impl DesiredObject {
             Err(error) if !error.is_gone() => return Err(error),
             _ => {}
         }
-        cluster.create(&self.object, self.value.clone()).await
+        cluster.create(&self.object, value).await
     }
 }
 

@@ -1,10 +1,16 @@
 //! Which object made which: every object that the operator makes has one controller, the McpServer or McpClient that it was
 //! made for, and is garbage collected with it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
+use serde_json::Value;
+
+use super::{
+    managed_fields::{FIELD_MANAGER, is_managed_by},
+    received::decodable,
+};
 
 /// The reference that makes an object owned by `owner`.
 pub fn controller_reference<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -> OwnerReference {
@@ -56,4 +62,34 @@ impl fmt::Display for NotOwned {
              it is: delete or rename it, or choose another name"
         )
     }
+}
+
+/// Whose object has the name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Owner {
+    Us,
+    /// The operator wrote it, and another party took its owner away.
+    Lost,
+    Other,
+}
+
+/// Whether an object is one that the operator made for the resource of this UID, as far as it can be told from the object and the UIDs
+/// of those that are known.
+pub fn belongs_to(uid: &str, known_uids: &BTreeSet<String>, live: &Value) -> bool {
+    owner(Some(uid), known_uids, live) != Owner::Other
+}
+
+/// The owner of a live object, if it should be `wanted`. One that is of this operator's own kinds is another resource that wants the same
+/// name.
+pub fn owner(wanted: Option<&str>, known_uids: &BTreeSet<String>, live: &Value) -> Owner {
+    let found: ObjectMeta = live["metadata"].as_object().cloned().map(decodable).unwrap_or_default();
+    if wanted.is_some() && wanted == controller_uid(&found) {
+        return Owner::Us;
+    }
+    let references = found.owner_references.iter().flatten();
+    let mut controllers = references.filter(|owner| owner.controller == Some(true));
+    let is_of_our_kinds = controllers.any(|owner| owner.api_version.starts_with("portcullis.dev/"));
+    let is_known = found.uid.is_some_and(|uid| known_uids.contains(&uid));
+    let was_ours = is_managed_by(live, FIELD_MANAGER) && (is_known || !is_of_our_kinds);
+    if was_ours && wanted.is_some() { Owner::Lost } else { Owner::Other }
 }

@@ -6,16 +6,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{McpClientSpec, NamespacedName, client::McpClientStatus, server::McpServerStatus};
 use tokio::time::Instant;
 
 use super::{
     collect::Publications,
     polling::SeenSecret,
-    server::{Changes, Confirmation, Corrections, DocumentGate, Rest, Strangers},
+    server::{Changes, Child, Confirmation, Corrections, DocumentGate, Rest, Strangers},
 };
 use crate::{
-    build::PodSettings,
+    build::{DocumentName, PodSettings},
     cluster::events::EventDraft,
     credentials::{self, CredentialStatus, IssueRecord, IssuedCredential},
     object::Object,
@@ -69,21 +70,25 @@ pub struct ServerMemory {
     pub gates: HashMap<String, Arc<DocumentGate>>,
     /// What a reconcile does after the documents.
     pub rest: Rest,
-    /// The Secret with its credentials.
-    pub secret: Option<SeenSecret>,
+    /// The Secrets with its credentials.
+    pub secrets: Vec<SeenSecret>,
+    /// By which name its pods mount the documents.
+    pub document_name: DocumentName,
+    /// Whether there are no documents by the other name.
+    pub is_other_name_unused: bool,
     /// Whether its credentials could not be written when they were last to be.
     pub is_secret_stuck: bool,
     pub publications: Publications,
-    /// What the latest revisions of each document changed, by the kind of its object.
-    pub changes: HashMap<&'static str, Changes>,
+    /// What the latest revisions of each document changed, by its object.
+    pub changes: HashMap<Child, Changes>,
     /// The same with each revision that was sent since, and may be published whatever became of its answer.
-    pub sent_changes: HashMap<&'static str, Changes>,
+    pub sent_changes: HashMap<Child, Changes>,
     /// Whether the pods were not told yet of what was published last.
     pub is_untold: bool,
     /// What is to be reported of a publication whose reconcile did nothing else.
     pub events: Vec<EventDraft>,
     /// A hash of what each object, by kind and name, was last to be: a further change of the live object is drift.
-    pub desired: HashMap<(&'static str, String), u64>,
+    pub desired: HashMap<Child, u64>,
     /// The UIDs of the objects that were found to be the server's, so that they stay so if another party takes their owner away.
     pub uids: LatestUids,
     pub strangers: Strangers,
@@ -103,6 +108,19 @@ pub struct ServerMemory {
 }
 
 impl ServerMemory {
+    /// A document was deleted, because nothing reads it by this name any longer.
+    pub fn forget_document(&mut self, child: &Child) {
+        self.desired.remove(child);
+        self.changes.remove(child);
+        self.sent_changes.remove(child);
+    }
+
+    /// Remembers a Secret with its credentials as it was read or written; it has no metadata if it does not exist.
+    pub fn saw_secret(&mut self, name: &NamespacedName, metadata: Option<&ObjectMeta>) {
+        self.secrets.retain(|seen| !seen.is_of(name));
+        self.secrets.push(SeenSecret::new(name, metadata));
+    }
+
     /// What was sent and is not what was published last, as far as it is known.
     pub fn unanswered(&self) -> Published {
         let Published { policy, credentials } = &self.sent;

@@ -65,6 +65,10 @@ impl SeenSecret {
         Self { name: name.clone(), version }
     }
 
+    pub fn is_of(&self, name: &NamespacedName) -> bool {
+        self.name == *name
+    }
+
     fn is_as_before(&self, before: &Self) -> bool {
         self == before && self.version != Version::Unknown
     }
@@ -137,7 +141,7 @@ fn secrets(context: &Context, key: &ReconcileKey) -> Option<Vec<SeenSecret>> {
         }
         ReconcileKey::Server(name) => {
             context.servers.get(name)?;
-            Some(lock(&*context.of_servers.known(name)?).secret.iter().cloned().collect())
+            Some(lock(&*context.of_servers.known(name)?).secrets.clone())
         }
     }
 }

@@ -7,6 +7,7 @@ mod corrections;
 mod documents;
 mod fetch;
 mod grants;
+mod names;
 mod object_write;
 mod pods;
 mod publication;
@@ -33,7 +34,7 @@ use crate::{
 };
 pub use changes::Changes;
 pub use confirmation::Confirmation;
-pub use corrections::Corrections;
+pub use corrections::{Child, Corrections};
 pub use documents::DocumentGate;
 use fetch::Fetched;
 pub use grants::may_serve;
@@ -104,7 +105,8 @@ async fn take_steps(
         }
         let plan = Arc::new(validate::server(&fetched.input));
         let pods = pod_settings(context, &fetched, &plan);
-        let objects = build::objects(context.kinds, &fetched.input.server, &plan, pods.as_ref(), &context.settings);
+        let (server, names) = (&fetched.input.server, &fetched.names);
+        let objects = build::objects(context.kinds, server, &plan, pods.as_ref(), names, &context.settings);
         let fetched = Arc::new(fetched);
         let Some((applying, left_over)) = apply::documents(context, &fetched, live, &plan, objects, work).await else {
             continue;

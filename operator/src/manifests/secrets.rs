@@ -12,7 +12,7 @@ use super::{
     problem::{Problem, Severity},
 };
 use crate::{
-    build,
+    build::{self, DocumentName},
     credentials::{self, CredentialKind, Revocation},
 };
 
@@ -34,8 +34,8 @@ pub type Secrets = BTreeMap<NamespacedName, Vec<ClientSecret>>;
 pub fn secrets(folder: &Folder, cluster: &impl ClusterState) -> (Secrets, Vec<Problem>) {
     let mut owners: BTreeMap<NamespacedName, ObjectId> = BTreeMap::new();
     for (server, _) in folder.servers() {
-        for version in Version::WRITTEN {
-            let secret = build::credentials_secret_name(&server.name, *version);
+        for (version, name) in Version::WRITTEN.iter().flat_map(|it| DocumentName::ALL.map(|name| (*it, name))) {
+            let secret = build::credentials_secret_name(&server.name, version, name);
             let owner = ObjectId::server(server);
             owners.insert(NamespacedName::new(&server.namespace, secret), owner);
         }

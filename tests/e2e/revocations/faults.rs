@@ -101,11 +101,13 @@ impl Broken {
     pub async fn again(&mut self, cluster: &mut CrmCluster) {
         match self.fault {
             Fault::PolicyImmutable => {
-                cluster.kubectl(&["patch", "configmap", "crm-policy-v1", "-n", "sales", "-p", r#"{"immutable":true}"#]);
+                let policy = cluster.document("configmap");
+                cluster.kubectl(&["patch", "configmap", &policy, "-n", "sales", "-p", r#"{"immutable":true}"#]);
             }
             Fault::PolicyRelabelled => {
                 let label = "app.kubernetes.io/instance=another";
-                cluster.kubectl(&["label", "configmap", "crm-policy-v1", "-n", "sales", "--overwrite", label]);
+                let policy = cluster.document("configmap");
+                cluster.kubectl(&["label", "configmap", &policy, "-n", "sales", "--overwrite", label]);
             }
             Fault::OperatorRestarted | Fault::SecretsUnreadableAtStart => {
                 cluster.kill_operator().await;

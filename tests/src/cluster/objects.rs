@@ -4,7 +4,8 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, VolumeProjection};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -58,27 +59,50 @@ impl TestCluster {
         self.api::<K>(namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
-    /// The policy that is published for the example's server.
+    /// The policy that is published for the example's server, as new pods mount it.
     ///
     /// # Errors
     /// Returns an error if none is published.
     pub async fn policy(&self, namespace: &str) -> Result<PublishedPolicy, String> {
-        let config_map =
-            self.api::<ConfigMap>(namespace).get("crm-policy-v1").await.map_err(|error| error.to_string())?;
+        let name = self.document(namespace, |source| Some(source.config_map?.name)).await;
+        self.policy_in(namespace, name.as_deref().unwrap_or("crm-policy-v1")).await
+    }
+
+    /// The policy in a ConfigMap.
+    ///
+    /// # Errors
+    /// Returns an error if there is none.
+    pub async fn policy_in(&self, namespace: &str, name: &str) -> Result<PublishedPolicy, String> {
+        let config_map = self.api::<ConfigMap>(namespace).get(name).await.map_err(|error| error.to_string())?;
         let text = config_map.data.unwrap_or_default().remove(POLICY_FILE).unwrap_or_default();
         PolicyReading::parse(&text).map(Into::into).map_err(|error| error.to_string())
     }
 
-    /// The credentials that are published for the example's server.
+    /// The credentials that are published for the example's server, as new pods mount them.
     ///
     /// # Errors
     /// Returns an error if none are published.
     pub async fn credentials(&self, namespace: &str) -> Result<PublishedCredentials, String> {
-        let secret =
-            self.api::<Secret>(namespace).get("crm-credentials-v1").await.map_err(|error| error.to_string())?;
+        let name = self.document(namespace, |source| Some(source.secret?.name)).await;
+        self.credentials_in(namespace, name.as_deref().unwrap_or("crm-credentials-v1")).await
+    }
+
+    /// The credentials in a Secret.
+    ///
+    /// # Errors
+    /// Returns an error if there are none.
+    pub async fn credentials_in(&self, namespace: &str, name: &str) -> Result<PublishedCredentials, String> {
+        let secret = self.api::<Secret>(namespace).get(name).await.map_err(|error| error.to_string())?;
         let text = secret.data.unwrap_or_default().remove(CREDENTIALS_FILE).unwrap_or_default();
         let reading = CredentialsReading::parse(&String::from_utf8_lossy(&text.0));
         reading.map(Into::into).map_err(|error| error.to_string())
+    }
+
+    /// The name of a document that new pods of the example's server mount; `None` if it has no Deployment.
+    async fn document(&self, namespace: &str, name: impl Fn(VolumeProjection) -> Option<String>) -> Option<String> {
+        let deployment = self.api::<Deployment>(namespace).get_opt("crm").await.ok()??;
+        let volumes = deployment.spec?.template.spec?.volumes?;
+        volumes.into_iter().filter_map(|volume| volume.projected?.sources).flatten().find_map(name)
     }
 
     /// The clients in the policy whose keys are in the credentials and in their own Secrets.

@@ -58,7 +58,7 @@ async fn keys(cluster: &TestCluster, namespace: &str) -> BTreeMap<String, String
 const KILLED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Starts the operator and kills it after that many writes. Returns whether it made that many.
-async fn is_killed_after(
+pub async fn is_killed_after(
     cluster: &mut TestCluster,
     proxy: &FaultyProxy,
     writes: usize,

@@ -3,7 +3,7 @@
 //! several threads, so that they answer in time while the test waits for kubectl.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 /// The pods of server `crm` in one namespace.
 pub struct Kubelet {
+    /// The last address that a pod got.
+    last: IpAddr,
     pods: BTreeMap<String, Arc<Mutex<Served>>>,
     /// By UID.
     strangers: BTreeMap<String, Arc<Mutex<Served>>>,
@@ -47,16 +49,39 @@ impl Kubelet {
             if names.len() == count { Ok(names) } else { Err(format!("{} pods", names.len())) }
         })
         .await;
-        let mut kubelet = Self { pods: BTreeMap::new(), strangers: BTreeMap::new(), tasks: JoinSet::new() };
+        let mut kubelet = Self {
+            last: addresses[addresses.len() - 1],
+            pods: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
         for ((name, uid), address) in names.into_iter().zip(addresses.iter().copied()) {
-            let report = report(cluster, namespace, &uid).await;
-            let served = Arc::new(Mutex::new(Served { report, is_stuck: false }));
-            let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
-            kubelet.tasks.spawn(serve(listener, Arc::clone(&served)));
-            ready(cluster, namespace, &name, address).await;
-            kubelet.pods.insert(name, served);
+            kubelet.start_pod(cluster, namespace, name, &uid, address).await;
         }
         kubelet
+    }
+
+    /// Starts the pods that are new, and forgets those that are gone.
+    pub async fn replace(&mut self, cluster: &TestCluster, namespace: &str) {
+        let pods = cluster.api::<Pod>(namespace).list(&ListParams::default()).await.unwrap().items;
+        let pods: BTreeMap<String, String> =
+            pods.into_iter().filter_map(|pod| Some((pod.metadata.name?, pod.metadata.uid?))).collect();
+        self.pods.retain(|name, _| pods.contains_key(name));
+        for (name, uid) in pods {
+            if !self.pods.contains_key(&name) {
+                self.last = following(self.last);
+                self.start_pod(cluster, namespace, name, &uid, self.last).await;
+            }
+        }
+    }
+
+    async fn start_pod(&mut self, cluster: &TestCluster, namespace: &str, name: String, uid: &str, address: IpAddr) {
+        let report = report(cluster, namespace, uid).await;
+        let served = Arc::new(Mutex::new(Served { report, is_stuck: false }));
+        let listener = TcpListener::bind(SocketAddr::from((address, 9090))).await.unwrap();
+        self.tasks.spawn(serve(listener, Arc::clone(&served)));
+        ready(cluster, namespace, &name, address).await;
+        self.pods.insert(name, served);
     }
 
     /// Makes a pod ready that is not the server's own. It always reports to serve what is published if `answers`, and otherwise
@@ -101,7 +126,7 @@ impl Kubelet {
             served.lock().unwrap().report = new;
         }
         for (name, served) in &self.pods {
-            let pod = cluster.api::<Pod>(namespace).get(name).await.unwrap();
+            let Some(pod) = cluster.api::<Pod>(namespace).get_opt(name).await.unwrap() else { continue };
             let nudge = pod.metadata.annotations.unwrap_or_default().remove("portcullis.dev/sync");
             let new = report(cluster, namespace, pod.metadata.uid.as_deref().unwrap()).await;
             let mut served = served.lock().unwrap();
@@ -112,9 +137,18 @@ impl Kubelet {
     }
 }
 
+fn following(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() + 1).into(),
+    }
+}
+
 async fn report(cluster: &TestCluster, namespace: &str, uid: &str) -> Value {
-    let (policy, credentials) =
-        (cluster.policy(namespace).await.unwrap(), cluster.credentials(namespace).await.unwrap());
+    let published = until(PATIENCE, async || {
+        Ok::<_, String>((cluster.policy(namespace).await?, cluster.credentials(namespace).await?))
+    });
+    let (policy, credentials) = published.await;
     json!({"policyRevision": policy.revision, "credentialsRevision": credentials.revision, "contract": 1, "podUid": uid})
 }
 
@@ -130,7 +164,11 @@ async fn ready(cluster: &TestCluster, namespace: &str, pod: &str, address: IpAdd
         }],
     }});
     let pods = cluster.api::<Pod>(namespace);
-    pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    match pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await {
+        // It was replaced meanwhile.
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        patched => drop(patched.unwrap()),
+    }
 }
 
 async fn serve(listener: TcpListener, served: Arc<Mutex<Served>>) {

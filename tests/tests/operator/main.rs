@@ -9,6 +9,7 @@ mod clients;
 mod confirm;
 mod crowded;
 mod faulty_proxy;
+mod immutable;
 mod keys;
 mod killed;
 mod kubelet;

@@ -63,9 +63,9 @@ async fn labels_and_owners_are_put_back_together_with_what_was_changed_meanwhile
     until(PROMPTLY, async || expect_eq(cluster.policy("sales").await, Ok(policy.clone()))).await;
 }
 
-/// The clients that have access, of both documents.
+/// The clients that have access by the policy that the first pods mount, and mount to the end: no kubelet makes others ready.
 async fn admitted(cluster: &TestCluster) -> Result<Vec<String>, String> {
-    let policy = cluster.policy("sales").await?;
+    let policy = cluster.policy_in("sales", POLICY).await?;
     let admitted = policy.clients.iter().filter(|client| !client.suspended);
     Ok(admitted.map(|client| client.id.as_str().to_owned()).collect())
 }
@@ -89,7 +89,7 @@ const ANNOTATIONS: usize = 256 * 1024;
 async fn a_revocation_is_published_whatever_was_done_to_the_documents() {
     let cluster = TestCluster::start_with_crm().await;
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": "sales"},
-        "spec": {"hard": {"count/configmaps": "2", "count/secrets": "4"}}});
+        "spec": {"hard": {"count/configmaps": "3", "count/secrets": "5"}}});
     for (what, tampering) in [
         ("a finalizer", json!({"metadata": {"finalizers": ["example.com/hold"]}})),
         ("immutable, with a finalizer", json!({"immutable": true})),
@@ -138,7 +138,7 @@ async fn a_revocation_is_published_whatever_was_done_to_the_documents() {
         .await;
     cluster.api::<McpClient>("sales").delete("reporting-agent", &DeleteParams::default()).await.unwrap();
     until(PROMPTLY, async || {
-        let clients = cluster.credentials("sales").await?.clients;
+        let clients = cluster.credentials_in("sales", CREDENTIALS).await?.clients;
         expect_eq(clients.iter().any(|client| client.id.as_str() == "reporting-agent"), false)?;
         expect_eq(admitted(&cluster).await?.contains(&"reporting-agent".to_owned()), false)
     })

@@ -24,7 +24,7 @@ fn desired() -> DesiredObject {
     let metadata =
         json!({"name": "a", "namespace": "sales", "ownerReferences": [owner("portcullis.dev/v1alpha1", "crm")]});
     let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"policy.yaml": "new"}});
-    DesiredObject::new(&KIND, value).document()
+    DesiredObject::new(&KIND, value).document("example.com/mark")
 }
 
 /// As it is in the cluster, with this change.
@@ -80,6 +80,8 @@ async fn an_object_that_the_operator_wrote_is_taken_back_and_another_one_is_left
 async fn an_immutable_document_is_created_again_once_it_is_known_that_it_can_be() {
     let (applied, writes) = writes(desired(), live(|it| it["immutable"] = json!(true))).await;
     assert!(matches!(applied, Ok(Applied::Patched(it)) if it.fields == "immutable"));
+    let created = writes.last().map(|(_, object)| object["metadata"]["annotations"].clone());
+    assert_eq!(created, Some(json!({"example.com/mark": "true"})), "pods that read it have to leave its name");
     let methods: Vec<_> = writes.iter().map(|(method, _)| method.as_str()).collect();
     assert_eq!(methods, ["POST", "DELETE", "POST"]);
     assert_eq!(writes[1].1["preconditions"]["uid"], "uid");

@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use serde_json::Value;
 use tracing::info;
 
 use super::{
+    corrections::Child,
     documents::{self, Ends},
     fetch::{Fetched, LiveObjects, child_name},
-    object_write::{ObjectWrite, Written},
+    names,
+    object_write::{self, ObjectWrite, Written},
 };
 use crate::{
     build::{BuiltKind, BuiltObject, CONFIG_MAP, SECRET},
@@ -83,25 +86,49 @@ pub async fn documents(
     if plan.credentials().is_none() {
         return Some((applying, LeftOver { built, live }));
     }
-    let writes = built.iter().filter(|object| object.kind.is_document);
-    let writes: Vec<ObjectWrite> = writes.map(|object| applying.write_of(object, &mut live)).collect();
-    let Ends { ended, is_outdated } = documents::write(writes, work).await;
+    let writes =
+        built.iter().filter(|object| object.kind.is_document).map(|object| applying.write_of(object, &mut live));
+    // Those that pods may read come first: a quota may have no room for others.
+    let is_read = |write: &ObjectWrite| names::is_read(fetched, write.object.name());
+    let (read, prepared): (Vec<_>, Vec<_>) = writes.collect::<Vec<_>>().into_iter().partition(is_read);
+    let needed: Vec<Child> = read.iter().map(|write| object_write::child(&write.object)).collect();
+    let Ends { mut ended, mut is_outdated } = documents::write(read, work).await;
+    let is_there = |child: &Child| {
+        ended.iter().any(|(written, end)| written == child && matches!(end, Ok(Written::InPlace { .. })))
+    };
     let is_in_place = |kind: &BuiltKind| {
-        let is_there = |end: &Result<Written, Error>| matches!(end, Ok(Written::InPlace { .. }));
-        ended.iter().any(|(of, end)| of.object.kind == kind.object.kind && is_there(end))
+        let mut needed = needed.iter().filter(|child| child.0 == kind.object.kind).peekable();
+        needed.peek().is_some() && needed.all(is_there)
     };
     applying.outcome.is_policy_in_place = is_in_place(&CONFIG_MAP);
     applying.outcome.are_credentials_in_place = is_in_place(&SECRET);
     lock(&context.of_servers.of(&fetched.name)).is_secret_stuck = !applying.outcome.are_credentials_in_place;
-    ended.into_iter().for_each(|(kind, end)| applying.ended(kind, end));
+    let are_in_place = applying.outcome.is_policy_in_place && applying.outcome.are_credentials_in_place;
+    if !prepared.is_empty() && !is_outdated && (are_in_place || fetched.names.is_move()) {
+        let further = documents::write(prepared, work).await;
+        is_outdated = further.is_outdated;
+        let are_prepared = further.ended.iter().all(|(_, end)| matches!(end, Ok(Written::InPlace { .. })));
+        if fetched.names.is_move_prepared() && are_prepared && !is_outdated {
+            // Now the pods can be replaced.
+            context.queue.add(ReconcileKey::Server(fetched.name.clone()));
+        }
+        ended.extend(further.ended);
+    }
+    ended.into_iter().for_each(|((kind, _), end)| applying.ended(kind, end));
     (!is_outdated).then_some((applying, LeftOver { built, live }))
 }
 
 impl Applying {
     /// Writes all else, each object only if it differs, and deletes what is no longer built.
     pub async fn rest(mut self, LeftOver { built, mut live }: LeftOver) -> Outcome {
+        if self.fetched.names.is_move() {
+            names::moving(&self.context, &self.fetched);
+        }
         for object in built.iter().filter(|object| !object.kind.is_document) {
             self.put(object, &mut live).await;
+        }
+        if !self.fetched.server.is_terminating() {
+            self.delete_unused().await;
         }
         // It is unknown what an invalid spec no longer wants.
         if self.plan.findings.is_empty() && !self.fetched.server.is_terminating() {
@@ -136,17 +163,17 @@ impl Applying {
             return;
         }
         let end = self.write_of(object, live).run().await;
-        self.ended(kind, end);
+        self.ended(kind.object.kind, end);
     }
 
-    fn ended(&mut self, kind: &'static BuiltKind, end: Result<Written, Error>) {
+    fn ended(&mut self, kind: &'static str, end: Result<Written, Error>) {
         let written = end.unwrap_or_else(|error| {
             self.failed(error);
             Written::Absent
         });
         match written {
             Written::InPlace { .. } | Written::PutBackLater => {}
-            Written::Absent => drop(self.missing.insert(kind.object.kind)),
+            Written::Absent => drop(self.missing.insert(kind)),
         }
     }
 
@@ -155,6 +182,25 @@ impl Applying {
             info!(server = %self.fetched.name, %error, "changed by another party at the same time; reconciling again");
         }
         self.outcome.problem.get_or_insert(error);
+    }
+
+    /// Deletes the documents of the name that no pod mounts any longer.
+    async fn delete_unused(&mut self) {
+        let fetched = Arc::clone(&self.fetched);
+        for (kind, live) in &fetched.unused {
+            match prune(&self.context.cluster, &kind.object, live).await {
+                Ok(true) => {
+                    let name = child_name(&fetched.name, name_of(live));
+                    info!(server = %fetched.name, kind = kind.object.kind, name = %name.name, "deleted");
+                    let memory = self.context.of_servers.of(&fetched.name);
+                    lock(&memory).forget_document(&(kind.object.kind, name.name.clone()));
+                    self.context.look(&kind.object, &name).await;
+                }
+                Ok(false) => {}
+                Err(error) if error.is_gone() => {}
+                Err(error) => self.failed(error),
+            }
+        }
     }
 
     /// Deletes the server's objects that are no longer built.
@@ -179,4 +225,8 @@ impl Applying {
             }
         }
     }
+}
+
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }

@@ -21,11 +21,11 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    object_write::{ObjectWrite, Written},
+    corrections::Child,
+    object_write::{self, ObjectWrite, Written},
     pods, publication,
 };
 use crate::{
-    build::BuiltKind,
     cluster::Error,
     controller::{
         context::ReconcileKey,
@@ -100,7 +100,7 @@ impl DocumentGate {
 
 /// How the writes of the documents ended.
 pub struct Ends {
-    pub ended: Vec<(&'static BuiltKind, Result<Written, Error>)>,
+    pub ended: Vec<(Child, Result<Written, Error>)>,
     /// Whether an earlier write of a document had to be waited for: what was planned may rest on what it replaced. What was begun
     /// goes on.
     pub is_outdated: bool,
@@ -138,11 +138,8 @@ pub async fn write(writes: Vec<ObjectWrite>, work: &WorkItem<ReconcileKey>) -> E
 }
 
 /// Returns how the write ended; `None` if an earlier one had to be waited for, or it was given up.
-async fn write_one(
-    write: ObjectWrite,
-    work: &WorkItem<ReconcileKey>,
-) -> Option<(&'static BuiltKind, Result<Written, Error>)> {
-    let kind = write.object.kind;
+async fn write_one(write: ObjectWrite, work: &WorkItem<ReconcileKey>) -> Option<(Child, Result<Written, Error>)> {
+    let (kind, child) = (write.object.kind, object_write::child(&write.object));
     let memory = write.context.of_servers.of(&write.fetched.name);
     let gate = Arc::clone(lock(&memory).gates.entry(write.object.name().to_owned()).or_default());
     let Some(entered) = gate.enter() else {
@@ -155,7 +152,7 @@ async fn write_one(
     let task = tokio::spawn(write_alone(write, Arc::clone(&gate), entered, work.room()));
     gate.began(task.abort_handle());
     match task.await {
-        Ok(end) => Some((kind, end)),
+        Ok(end) => Some((child, end)),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
             // It was given up.

@@ -10,12 +10,14 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use portcullis_crds::NamespacedName;
 use portcullis_crds::contract::{
-    CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy, Version,
+    CREDENTIALS_FILE, CredentialsReading, POLICY_FILE, PolicyReading, PublishedCredentials, PublishedPolicy,
 };
+use serde_json::Value;
 use tokio::time::timeout;
 
+use super::names::{self, Naming, policy_name};
 use crate::{
-    build::{CONFIG_MAP, SECRET, config_map_name, credentials_secret_name},
+    build::{BuiltKind, CONFIG_MAP, DocumentNames, SECRET},
     cluster::{
         Error, ObjectRef,
         kind::ObjectKind,
@@ -25,7 +27,7 @@ use crate::{
     controller::{
         context::{Context, ReconcileKey},
         memory::ServerMemory,
-        polling::{self, SeenSecret},
+        polling,
     },
     credentials::server_keys,
     random,
@@ -33,8 +35,6 @@ use crate::{
     validate::{CheckedClient, ClientInput, Published, ServerInput},
 };
 
-/// How long the policy waits for the credentials to be read.
-const PROMPT: Duration = Duration::from_secs(1);
 /// How long they are waited for once the policy was written.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -44,6 +44,12 @@ pub struct Fetched {
     pub server: Arc<ServerObject>,
     pub input: ServerInput,
     pub pods: Vec<Arc<ObservedPod>>,
+    /// By which names the documents are written and mounted.
+    pub names: DocumentNames,
+    /// The documents that were immutable, and that pods have to leave.
+    pub left: BTreeSet<String>,
+    /// The documents of the name that is no longer used.
+    pub unused: Vec<(&'static BuiltKind, Value)>,
 }
 
 /// The objects that are not watched and were read for this reconcile; `None` for one that does not exist.
@@ -62,28 +68,32 @@ impl LiveObjects {
 /// Credentials that cannot be read hold up nothing but themselves: the policy is published without them.
 pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched, LiveObjects)> {
     let server = context.servers.get(name)?;
-    let secret = ObjectRef {
-        resource: SECRET.object.resource(),
-        name: child_name(name, credentials_secret_name(&name.name, Version::CURRENT)),
-    };
-    let read = timeout(PROMPT, context.cluster.read(&secret)).await.ok();
+    let pods = context.pods.of_server(name);
+    reset(context, &server);
+    let Naming { names, secrets, left, unused } = names::find(context, &server, &pods).await;
     polling::schedule(context, ReconcileKey::Server(name.clone()));
-    let found = read.as_ref().and_then(|read| read.as_ref().ok()?.as_ref());
+    // The first one is that which the pods mount; it may be gone while they move to the other one.
+    let mut read = secrets.iter().filter_map(|(_, read)| read.as_ref()?.as_ref().ok());
+    let found = read.find_map(Option::as_ref);
     let Published { policy, credentials } = remembered(context, &server, found);
-    if let Some(Ok(found)) = &read {
-        let memory = context.of_servers.of(name);
-        lock(&memory).secret = Some(SeenSecret::new(&secret.name, found.as_ref().map(|found| &found.metadata)));
-    }
-    let credentials = credentials.or_else(|| credentials_of(read.as_ref()?.as_ref().ok()?.as_ref()?));
+    let credentials = credentials.or_else(|| credentials_of(found?));
     let published = Published { policy: policy.or_else(|| published_policy(context, name)), credentials };
     let clients = clients(context, name, &published);
     let memory = context.of_servers.of(name);
-    let is_credentials_document_stuck = !matches!(read, Some(Ok(_))) || lock(&memory).is_secret_stuck;
-    let read = read.map(|read| match read {
-        Ok(_) if is_unknown(&published, &clients) => Err(Error::Unknown { object: secret.to_string() }),
-        read => read,
-    });
-    let live = LiveObjects(read.map(|read| ((SECRET.object.kind, secret.name), read)).into_iter().collect());
+    let is_read = secrets.iter().all(|(_, read)| matches!(read, Some(Ok(_))));
+    let is_credentials_document_stuck = !is_read || lock(&memory).is_secret_stuck;
+    let mut live = LiveObjects::default();
+    lock(&memory).secrets.retain(|seen| secrets.iter().any(|(name, _)| seen.is_of(name)));
+    for (secret, read) in secrets {
+        if let Some(Ok(found)) = &read {
+            lock(&memory).saw_secret(&secret, found.as_ref().map(|found| &found.metadata));
+        }
+        let read = read.map(|read| match read {
+            Ok(_) if is_unknown(&published, &clients) => Err(Error::Unknown { object: format!("Secret {secret}") }),
+            read => read,
+        });
+        live.0.extend(read.map(|read| ((SECRET.object.kind, secret), read)));
+    }
     let input = ServerInput {
         server: server.object.clone(),
         cluster_domain: context.settings.cluster_domain.clone(),
@@ -92,7 +102,7 @@ pub async fn fetch(context: &Context, name: &NamespacedName) -> Option<(Fetched,
         is_credentials_document_stuck,
         fresh_keys: server_keys(random::bytes()),
     };
-    Some((Fetched { name: name.clone(), server, input, pods: context.pods.of_server(name) }, live))
+    Some((Fetched { name: name.clone(), server, input, pods, names, left, unused }, live))
 }
 
 /// Reads the credentials after the policy was written, if the answer was late before. If they were unknown to this run they are
@@ -134,8 +144,20 @@ fn is_unknown(published: &Published, clients: &[ClientInput]) -> bool {
 fn remembered(context: &Context, server: &ServerObject, secret: Option<&ReceivedObject>) -> Published {
     let name = server.object.namespaced_name();
     let memory = context.of_servers.of(&name);
+    let Published { policy, credentials } = lock(&memory).unanswered();
+    let policy =
+        policy.filter(|sent| published_policy(context, &name).is_some_and(|found| found.revision == sent.revision));
+    let credentials =
+        credentials.filter(|sent| secret.and_then(credentials_of).is_some_and(|found| found.revision == sent.revision));
     let mut memory = lock(&memory);
-    // Another server of the same name starts with nothing.
+    memory.published.update(Published { policy, credentials });
+    memory.published.clone()
+}
+
+/// Another server of the same name starts with nothing.
+fn reset(context: &Context, server: &ServerObject) {
+    let memory = context.of_servers.of(&server.object.namespaced_name());
+    let mut memory = lock(&memory);
     if memory.uid != server.object.uid() {
         *memory = ServerMemory {
             awaited_by: mem::take(&mut memory.awaited_by),
@@ -145,13 +167,6 @@ fn remembered(context: &Context, server: &ServerObject, secret: Option<&Received
         };
         memory.uid = server.object.uid().to_owned();
     }
-    let Published { policy, credentials } = memory.unanswered();
-    let policy =
-        policy.filter(|sent| published_policy(context, &name).is_some_and(|found| found.revision == sent.revision));
-    let credentials =
-        credentials.filter(|sent| secret.and_then(credentials_of).is_some_and(|found| found.revision == sent.revision));
-    memory.published.update(Published { policy, credentials });
-    memory.published.clone()
 }
 
 /// The clients that name the server, and those that it serves and that still exist.
@@ -172,8 +187,9 @@ pub fn client_input(context: &Context, name: &NamespacedName) -> Option<ClientIn
 
 /// The policy that is in the cluster: what an earlier run published, or somebody else wrote in its place.
 pub fn published_policy(context: &Context, server: &NamespacedName) -> Option<PublishedPolicy> {
-    let name = child_name(server, config_map_name(&server.name, Version::CURRENT));
-    let config_map = context.owned.get(&CONFIG_MAP.object, &name)?.value();
+    let first = context.of_servers.known(server).map(|memory| lock(&memory).document_name).unwrap_or_default();
+    let find = |name| context.owned.get(&CONFIG_MAP.object, &policy_name(server, name));
+    let config_map = find(first).or_else(|| find(first.other()))?.value();
     PolicyReading::parse(config_map["data"][POLICY_FILE].as_str()?).ok().map(Into::into)
 }
 

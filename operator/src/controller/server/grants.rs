@@ -2,11 +2,14 @@
 //!
 //! A client that no rule of the server admits is a stranger to it. What becomes of strangers must not end the server's other work.
 
-use portcullis_crds::{ClientId, NamespacedName, contract::Version};
+use portcullis_crds::{ClientId, NamespacedName};
 
-use super::fetch::{Fetched, child_name, client_input};
+use super::{
+    fetch::{Fetched, client_input},
+    names::policy_name,
+};
 use crate::{
-    build::{CONFIG_MAP, config_map_name},
+    build::{CONFIG_MAP, DocumentName},
     controller::{context::Context, index::narrows},
     sync::lock,
     validate::{ClientInput, Published},
@@ -25,8 +28,8 @@ pub fn may_serve(context: &Context, server: &NamespacedName, client: &Namespaced
     if has_entry(&known, &id) || has_entry(&sent, &id) {
         return true;
     }
-    let config_map = child_name(server, config_map_name(&server.name, Version::CURRENT));
-    known.policy.is_none() && context.owned.get(&CONFIG_MAP.object, &config_map).is_some()
+    let is_there = |name| context.owned.get(&CONFIG_MAP.object, &policy_name(server, name)).is_some();
+    known.policy.is_none() && DocumentName::ALL.into_iter().any(is_there)
 }
 
 fn has_entry(published: &Published, id: &ClientId) -> bool {

@@ -15,7 +15,7 @@ use super::{
     changes::{self, Changes},
     corrections::{Child, InVain, changed_by},
     fetch::{Fetched, child_name, read_late},
-    publication,
+    names, publication,
 };
 use crate::{
     build::{BuiltObject, SECRET},
@@ -28,7 +28,6 @@ use crate::{
     },
     controller::{
         context::{Context, ReconcileKey},
-        polling::SeenSecret,
         queue::Lane,
     },
     sync::lock,
@@ -82,7 +81,9 @@ impl ObjectWrite {
         let memory = self.context.of_servers.of(&self.fetched.name);
         let (child, hash) = (self.child(), hash(&self.object.value));
         let desired_before = lock(&memory).desired.get(&child).copied();
-        let is_as_before = desired_before == Some(hash);
+        // That pods need not leave a document any longer is not somebody else's change.
+        let is_left = self.fetched.left.contains(self.object.name());
+        let is_as_before = desired_before == Some(hash) && (is_left || !live.as_ref().is_some_and(names::is_marked));
         let desired = self.desired(changes.as_ref());
         let difference = live.as_ref().filter(|_| is_as_before).and_then(|live| desired.difference(live));
         if let (Some(live), true, false) = (&live, difference.is_some(), self.object.kind.is_document) {
@@ -105,7 +106,7 @@ impl ObjectWrite {
         let (context, fetched) = (Arc::clone(&self.context), Arc::clone(&self.fetched));
         let before = changes
             .as_ref()
-            .and_then(|changes| publication::sending(&context, &fetched, &self.plan, self.object.kind, changes));
+            .and_then(|changes| publication::sending(&context, &fetched, &self.plan, &self.object, changes));
         let applied = self.write(desired.clone(), live).await.inspect_err(|error| {
             // What was refused had no effect.
             if error.is_refused() {
@@ -115,12 +116,12 @@ impl ObjectWrite {
                 drop(memory);
                 before
                     .into_iter()
-                    .for_each(|before| publication::refused(&context, &fetched, self.object.kind, before));
+                    .for_each(|before| publication::refused(&context, &fetched, &self.plan, &self.object, before));
             }
         })?;
         let kind = &self.object.kind.object;
         if let Some(changes) = changes {
-            lock(&memory).changes.insert(kind.kind, changes);
+            lock(&memory).changes.insert(child.clone(), changes);
         }
         let is_new = !matches!(applied, Applied::Unchanged);
         lock(&memory).desired.insert(child.clone(), hash);
@@ -129,7 +130,7 @@ impl ObjectWrite {
         if let Some(written) = applied.written() {
             uid.clone_from(&written.metadata.uid);
             if kind.kind == SECRET.object.kind {
-                lock(&memory).secret = Some(SeenSecret::new(&self.name(), Some(&written.metadata)));
+                lock(&memory).saw_secret(&self.name(), Some(&written.metadata));
             }
             self.context.written(kind, written);
         }
@@ -140,7 +141,7 @@ impl ObjectWrite {
     }
 
     fn child(&self) -> Child {
-        (self.object.kind.object.kind, self.object.name().to_owned())
+        child(&self.object)
     }
 
     fn desired(&self, changes: Option<&Changes>) -> DesiredObject {
@@ -148,10 +149,13 @@ impl ObjectWrite {
         if let Some(changes) = changes {
             value["metadata"]["annotations"][changes::ANNOTATION] = changes.text().into();
         }
+        if self.fetched.left.contains(self.object.name()) && self.object.kind.is_document {
+            value["metadata"]["annotations"][names::ANNOTATION] = "true".into();
+        }
         let memory = self.context.of_servers.of(&self.fetched.name);
         let desired = DesiredObject::new(&self.object.kind.object, value).known(lock(&memory).uids.all());
         let desired = desired.guarded(self.object.kind.guards);
-        if self.object.kind.is_document { desired.document() } else { desired }
+        if self.object.kind.is_document { desired.document(names::ANNOTATION) } else { desired }
     }
 
     async fn write(&self, desired: DesiredObject, mut live: Option<Value>) -> Result<Applied, Error> {
@@ -241,6 +245,10 @@ impl ObjectWrite {
         let is_lost = self.object.kind.is_document && is_content;
         is_lost.then(|| Error::Contested { object: format!("{kind} {name}"), fields: fields.clone() })
     }
+}
+
+pub fn child(object: &BuiltObject) -> Child {
+    (object.kind.object.kind, object.name().to_owned())
 }
 
 fn hash(value: &Value) -> u64 {

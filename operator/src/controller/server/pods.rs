@@ -11,6 +11,7 @@ use portcullis_crds::{
 use super::{
     changes::{Behind, Changes},
     fetch::Fetched,
+    names,
     standing::{self, Standing},
 };
 use crate::{
@@ -99,13 +100,17 @@ fn own(context: &Context, fetched: &Fetched) -> impl Iterator<Item = (Arc<Observ
 /// The server's own pods, with what they report.
 pub fn pods(context: &Context, fetched: &Fetched, published: &Published, now: Timestamp) -> Vec<Pod> {
     let memory = context.of_servers.of(&fetched.name);
-    let changes = {
+    let changes = |pod: &ObservedPod| {
+        let name = names::of_pod(pod, &fetched.name).first().copied().unwrap_or(fetched.names.mounted);
+        let (policy, credentials) =
+            (names::policy_name(&fetched.name, name).name, names::credentials_name(&fetched.name, name).name);
         let memory = lock(&memory);
-        let of = |kind| memory.changes.get(kind).cloned().unwrap_or_default();
-        DocumentChanges { policy: of(CONFIG_MAP.object.kind), credentials: of(SECRET.object.kind) }
+        let of = |kind, name| memory.changes.get(&(kind, name)).cloned().unwrap_or_default();
+        DocumentChanges { policy: of(CONFIG_MAP.object.kind, policy), credentials: of(SECRET.object.kind, credentials) }
     };
     let target = published.both().map(revisions);
     let pod = |(pod, is_leaving): (Arc<ObservedPod>, bool)| {
+        let changes = changes(&pod);
         let report = context.prober.report(&pod.uid);
         let is_awaited = report.as_ref().is_some_and(|report| {
             pod.admin.is_some() && !report.is_asked && report.followed_since.elapsed() < FIRST_ANSWER

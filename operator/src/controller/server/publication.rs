@@ -1,15 +1,19 @@
 //! What was published: what this run remembers of it, and whose access it changed.
 
+use std::collections::HashMap;
+
 use k8s_openapi::jiff::Timestamp;
-use portcullis_crds::condition::Reason;
+use portcullis_crds::{condition::Reason, revision::Revision};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::info;
 
 use super::{
     changes::{ANNOTATION, Changes, changed},
+    corrections::Child,
     fetch::Fetched,
     grants::were_narrowed,
+    object_write::child,
 };
 use crate::{
     build::{BuiltKind, BuiltObject, CONFIG_MAP, SECRET},
@@ -30,14 +34,14 @@ pub fn sending(
     context: &Context,
     fetched: &Fetched,
     plan: &ServerPlan,
-    kind: &BuiltKind,
+    object: &BuiltObject,
     changes: &Changes,
 ) -> Option<SentBefore> {
-    let document = document(plan, kind)?;
+    let document = document(plan, object.kind)?;
     let memory = context.of_servers.of(&fetched.name);
     let before = {
         let mut memory = lock(&memory);
-        let changes = memory.sent_changes.insert(kind.object.kind, changes.clone());
+        let changes = memory.sent_changes.insert(child(object), changes.clone());
         let before = SentBefore { document: memory.sent.clone(), changes };
         memory.sent.update(document.clone());
         before
@@ -50,15 +54,18 @@ pub fn sending(
 }
 
 /// What was being sent had no effect.
-pub fn refused(context: &Context, fetched: &Fetched, kind: &BuiltKind, before: SentBefore) {
+pub fn refused(context: &Context, fetched: &Fetched, plan: &ServerPlan, object: &BuiltObject, before: SentBefore) {
     let SentBefore { document: Published { policy, credentials }, changes } = before;
     let memory = context.of_servers.of(&fetched.name);
     let mut memory = lock(&memory);
     match changes {
-        Some(changes) => drop(memory.sent_changes.insert(kind.object.kind, changes)),
-        None => drop(memory.sent_changes.remove(kind.object.kind)),
+        Some(changes) => drop(memory.sent_changes.insert(child(object), changes)),
+        None => drop(memory.sent_changes.remove(&child(object))),
     }
-    match is_policy(kind) {
+    if by_other_name(&memory.sent_changes, plan, object).is_some() {
+        return;
+    }
+    match is_policy(object.kind) {
         true => memory.sent.policy = policy,
         false => memory.sent.credentials = credentials,
     }
@@ -132,24 +139,29 @@ pub fn changes(
     object: &BuiltObject,
     live: Option<&Value>,
 ) -> Option<Changes> {
-    let kind = object.kind.object.kind;
     let (policy, credentials) = (plan.policy(), plan.credentials()?);
     let is_policy = is_policy(object.kind);
-    if !is_policy && kind != SECRET.object.kind {
-        return None;
-    }
+    let revision = revision(plan, object.kind)?;
     let memory = context.of_servers.of(&fetched.name);
     let mut before = fetched.input.published.clone();
     let (published, known) = {
         let mut memory = lock(&memory);
         before.update(memory.sent.clone());
-        let published = memory.changes.entry(kind).or_insert_with(|| Changes::read(live.and_then(annotation))).clone();
-        let sent = memory.sent_changes.get(kind).cloned();
-        (published.clone(), sent.unwrap_or(published))
+        let read = || Changes::read(live.and_then(annotation));
+        let published = memory.changes.entry(child(object)).or_insert_with(read).clone();
+        let known = memory.sent_changes.get(&child(object)).unwrap_or(&published);
+        // What both names have was sent by the other one.
+        let same =
+            || by_other_name(&memory.sent_changes, plan, object).or(by_other_name(&memory.changes, plan, object));
+        if !known.is_current(revision)
+            && let Some(same) = same()
+        {
+            return Some(same.clone());
+        }
+        (published.clone(), known.clone())
     };
     let Published { policy: old_policy, credentials: old_credentials } = &before;
     let now = Timestamp::now();
-    let revision = if is_policy { policy?.revision() } else { credentials.revision() };
     if known.is_current(revision) {
         let is_there = live.map(|live| live["data"] == object.value["data"]);
         return Some(match (published.is_current(revision), is_there) {
@@ -174,6 +186,22 @@ pub fn changes(
         ),
     };
     Some(known.publish(before, revision, clients, now))
+}
+
+/// The revision of the planned document of this kind; `None` if it is not a document, or none is planned.
+fn revision<'a>(plan: &'a ServerPlan, kind: &BuiltKind) -> Option<&'a Revision> {
+    match kind.object.kind {
+        kind if kind == CONFIG_MAP.object.kind => Some(plan.policy()?.revision()),
+        kind if kind == SECRET.object.kind => Some(plan.credentials()?.revision()),
+        _ => None,
+    }
+}
+
+/// What is known of the same document by its other name, if it is there as it is planned.
+fn by_other_name<'a>(all: &'a HashMap<Child, Changes>, plan: &ServerPlan, object: &BuiltObject) -> Option<&'a Changes> {
+    let revision = revision(plan, object.kind)?;
+    let is_it = |(kind, name): &Child| *kind == object.kind.object.kind && name != object.name();
+    all.iter().find(|(child, changes)| is_it(child) && changes.is_current(revision)).map(|(_, changes)| changes)
 }
 
 fn annotation(object: &Value) -> Option<&str> {

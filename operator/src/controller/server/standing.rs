@@ -15,11 +15,11 @@ use k8s_openapi::{
     api::apps::v1::ReplicaSet,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use portcullis_crds::{NamespacedName, contract::Version};
+use portcullis_crds::NamespacedName;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    build::{DEPLOYMENT, config_map_name, selector},
+    build::{DEPLOYMENT, selector},
     cluster::{
         Error, ObjectRef,
         object::{ObservedPod, ReplicaSetRef},
@@ -29,7 +29,7 @@ use crate::{
     sync::lock,
 };
 
-use super::fetch::Fetched;
+use super::{fetch::Fetched, names};
 
 /// What a pod with the server's labels is to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ fn standing(
 }
 
 fn mounts_policy(pod: &ObservedPod, server: &NamespacedName) -> bool {
-    Version::WRITTEN.iter().any(|version| pod.config_maps.contains(&config_map_name(&server.name, *version)))
+    !names::of_pod(pod, server).is_empty()
 }
 
 impl Standing {

@@ -133,14 +133,19 @@ pub fn occasion(outcome: &Outcome) -> Occasion {
 fn unwritten(context: &Context, fetched: &Fetched, plan: &ServerPlan, outcome: &Outcome) -> BTreeSet<ClientId> {
     let (Some(documents), published) = (&plan.documents, &fetched.input.published) else { return BTreeSet::new() };
     let mut clients = BTreeSet::new();
+    // While pods mount the documents by either name, that of some of them may be written.
+    let has_both_names = fetched.names.written.len() > 1;
     if !outcome.is_policy_in_place {
         let live = published_policy(context, &fetched.name);
         let live = live.as_ref().map_or(&[][..], |policy| &policy.clients);
         clients.extend(changed(live, documents.policy.clients(), |client| &client.id));
+        clients.extend(documents.policy.clients().iter().filter(|_| has_both_names).map(|client| client.id.clone()));
     }
     if !outcome.are_credentials_in_place {
         let live = published.credentials.as_ref().map_or(&[][..], |credentials| &credentials.clients);
         clients.extend(changed(live, documents.credentials.clients(), |client| &client.id));
+        clients
+            .extend(documents.credentials.clients().iter().filter(|_| has_both_names).map(|client| client.id.clone()));
     }
     clients
 }

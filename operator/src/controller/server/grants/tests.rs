@@ -10,6 +10,7 @@ use super::super::{
 };
 use super::*;
 use crate::{
+    build::BuiltObject,
     cluster::testing::storing,
     controller::{context::ReconcileKey, queue::Lane},
     validate,
@@ -79,6 +80,7 @@ async fn what_is_taken_from_a_client_between_its_first_plan_and_the_write_of_it_
     lane_of_server(&context).await;
     context.client_changed(&change);
     assert_eq!(lane_of_server(&context).await, Some(Lane::Others), "nothing was sent yet");
-    let _ = publication::sending(&context, &fetched, &plan, &CONFIG_MAP, &Default::default());
+    let policy = BuiltObject { kind: &CONFIG_MAP, value: Value::Null };
+    let _ = publication::sending(&context, &fetched, &plan, &policy, &Default::default());
     assert_eq!(lane_of_server(&context).await, Some(Lane::Removals));
 }

@@ -91,7 +91,7 @@ async fn a_revision_that_is_published_again_is_written_again_if_others_were_give
     let memory = context.of_servers.of(&crm());
     let said: Vec<String> = lock(&memory).events.iter().map(|event| event.note.clone()).collect();
     assert!(!said.iter().any(|note| note.starts_with("Put back ConfigMap")), "nobody changed it: {said:?}");
-    let changes = lock(&memory).changes["ConfigMap"].clone();
+    let changes = lock(&memory).changes[&("ConfigMap", "crm-policy-v1".to_owned())].clone();
     let doubt = changes.doubt(None, k8s_openapi::jiff::Timestamp::now());
     assert!(
         matches!(&doubt, Some((Behind::Only(clients), _)) if clients.len() == 1),
@@ -116,7 +116,7 @@ async fn a_revision_is_not_written_again_because_of_others_that_were_refused() {
     let _ = reconciled(&context, Lane::Removals).await;
     assert_eq!(policies(&api.requests()).len(), 2, "what was refused had no effect");
     let memory = context.of_servers.of(&crm());
-    assert_eq!(lock(&memory).changes["ConfigMap"].doubtful_until(), None);
+    assert_eq!(lock(&memory).changes[&("ConfigMap", "crm-policy-v1".to_owned())].doubtful_until(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +155,7 @@ async fn a_plan_that_rests_on_what_an_earlier_write_replaced_is_made_again_altho
     edit_client(&context, 2, suspend);
     reconciled(&context, Lane::Removals).await.unwrap();
     let plan = Arc::new(validate::server(&fetched.input));
-    let objects = build::objects(context.kinds, &fetched.input.server, &plan, None, &context.settings);
+    let objects = build::objects(context.kinds, &fetched.input.server, &plan, None, &fetched.names, &context.settings);
     let queue: Arc<Queue<ReconcileKey>> = Arc::default();
     queue.add(ReconcileKey::Server(crm()));
     let work = queue.next().await;
