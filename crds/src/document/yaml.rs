@@ -16,6 +16,9 @@ use crate::finding::{Finding, Findings};
 const TOO_DEEP: &str = "is nested more than 128 levels deep, which cannot be read; make it flatter, such as by moving a part to the level \
                         above";
 
+/// What is wrong with an escape in JSON whose syntax is right.
+const HALF: &str = "has half of a surrogate pair, in place of which kubectl reads another character; write both halves, or the character itself";
+
 /// A text is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} column {column}: {message}")]
@@ -56,6 +59,7 @@ impl From<serde_json::Error> for SyntaxError {
     fn from(error: serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string().replacen(&format!(" at line {line} column {column}"), "", 1);
+        let message = if message.ends_with("hex escape") { HALF.to_owned() } else { message };
         Self { line, column, message }
     }
 }
@@ -180,6 +184,8 @@ mod tests {
             ("{1: a, true: b}", vec![Ok("{\"1\":\"a\",\"true\":\"b\"}")]),
             ("{\"a\":1,\"a\":1}", vec![Err("duplicate entry with key \"a\"")]),
             ("{\"a\":1e400}", vec![Err("number out of range")]),
+            ("{\"a\":\"\\ud83d\"}", vec![Err("has half of a surrogate pair")]),
+            ("{\"a\":\"\\ude00\\ud83d\"}", vec![Err("has half of a surrogate pair")]),
             ("{\"a\":1e400} x", vec![Err("did not find expected")]),
             ("{1: a, '1': a}", vec![Err("duplicate entry with key \"1\"")]),
             ("a: {9223372036854775808: b}", vec![Err("a: has a key that is not a string")]),

@@ -64,9 +64,10 @@ impl TestCluster {
         self.start_operator_with(&[]);
     }
 
-    /// Starts an operator with these arguments after `run`. Its port is free: tests have operators at the same time.
+    /// Starts an operator with these arguments after `run`. Its port is free unless they name it: tests have operators at the same time.
     pub fn start_operator_with(&mut self, arguments: &[&str]) {
-        let arguments = [&["run", "--listen", "127.0.0.1:0"], arguments].concat();
+        let listen = if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let arguments = [&["run"], listen, arguments].concat();
         let environment = [("KUBECONFIG", self.kubeconfig.to_str().unwrap())];
         self.operator = Some(Process::start(binary("portcullis-operator").unwrap(), arguments, &environment).unwrap());
     }
