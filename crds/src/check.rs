@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 use crate::{
     Duration, Findings,
     contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec, Tool},
-    nearest::suggestion,
+    nearest::{self, suggestion_within},
     schema::Budget,
 };
 
@@ -163,12 +163,13 @@ fn authentication(spec: &ServerSpec, findings: &mut Findings) {
 }
 
 fn client_rule(rule: &ClientRule, spec: &ServerSpec, replicas: u16, at: &str, findings: &mut Findings) {
+    let mut work = nearest::WORK;
     for (n, name) in rule.allow.tools.iter().enumerate() {
         if name != "*" && !spec.tools.iter().any(|tool| tool.name.as_str() == name) {
             let tools = || spec.tools.iter().map(|tool| tool.name.as_str());
             let message = format!(
                 "`{name}` is not a tool of this server{}; its tools: {}",
-                suggestion(name, tools()),
+                suggestion_within(name, tools(), &mut work),
                 listed(tools())
             );
             findings.add(format!("{at}.allow.tools[{n}]"), message);

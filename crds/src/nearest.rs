@@ -9,7 +9,9 @@ const MOST_CHANGES: usize = 3;
 /// How many characters one name must have of the other, at its beginning or end, to be suggested although it is far.
 const PART: usize = 4;
 /// The work of a look-up, at most: some hundreds of names. A unit is a pair of characters that are compared.
-const WORK: usize = 8 * 1024;
+///
+/// Many look-ups share it: how many unknown names a document has is its author's choice.
+pub const WORK: usize = 8 * 1024;
 /// The work of looking at a name.
 const LOOK: usize = 8;
 
@@ -46,7 +48,12 @@ pub fn nearest_within<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, 
 
 /// ` (did you mean X?)` for the nearest name, or nothing.
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
+    suggestion_within(name, known, &mut { WORK })
+}
+
+/// The same, as far as the work suffices, which is taken from what is left.
+pub fn suggestion_within<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, work: &mut usize) -> String {
+    nearest_within(name, known, work).map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 
 /// Its characters as small letters; `None` if there are too many.

@@ -5,7 +5,7 @@ use portcullis_crds::{
     client::Granted,
     condition::Reason,
     contract::{Effect, Rate},
-    nearest::suggestion,
+    nearest::{self, suggestion_within},
     server,
 };
 
@@ -120,12 +120,13 @@ fn narrowed(grant: &Grant) -> Vec<String> {
 fn resolved_refs(grant: &Grant) -> ConditionState {
     let unknown = grant.tools().filter(|(_, decision)| *decision == ToolDecision::NoSuchTool);
     // Whoever may not call a tool is not told its name.
-    let named = |name: &str| format!("`{name}`{}", suggestion(name, grant.allowed_tools()));
+    let allowed: Vec<_> = grant.allowed_tools().collect();
+    let mut work = nearest::WORK;
+    let mut named = |name: &str| format!("`{name}`{}", suggestion_within(name, allowed.iter().copied(), &mut work));
     let unknown: Vec<_> = unknown.map(|(name, _)| named(name)).collect();
     if unknown.is_empty() {
         return ConditionState::yes(Reason::Resolved, "everything that the access names exists");
     }
-    let allowed: Vec<_> = grant.allowed_tools().collect();
     let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
     let message =
         format!("not a tool of the McpServer: {}; the tools that its rule allows: {allowed}", unknown.join(", "));
