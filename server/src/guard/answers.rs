@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a call waits for room: before it is made, and for its answer.
-const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 /// Outputs whose results may be above this size are checked and written one at a time, beside the threads that serve.
 const LARGE: usize = 64 * 1024;
 
@@ -73,19 +73,18 @@ impl Answers {
         output: Output,
         max: MaxRecords,
     ) -> Result<(Bounded, Option<Share>), Failure> {
-        let most = output.largest_result();
-        let is_large = most > LARGE && !output.is_shared();
+        // That all of a constant output conforms was checked with the policy.
+        if let Some(bounded) = records::constant(&output, tool.records.as_ref(), max)? {
+            return Ok(self.taken(identity, tool, bounded).await);
+        }
+        let is_large = output.largest_result() > LARGE && (tool.output.is_some() || !output.is_shared());
         let (output, measured) = match &tool.output {
             Some(declared) => {
                 conformity::measured((tool, declared), (output, max, is_large), (checks, identity)).await?
             }
             None if !is_large => {
                 let bounded = records::bound(&output, tool.records.as_ref(), max)?;
-                let Some(mut share) = self.share(identity, bounded.members.len()).await else {
-                    return Ok((left_out(tool), None));
-                };
-                share.settle(bounded.members.len() + PIECE);
-                return Ok((bounded, Some(share)));
+                return Ok(self.taken(identity, tool, bounded).await);
             }
             None => {
                 let list = tool.records.clone();
@@ -101,6 +100,16 @@ impl Answers {
         let (mut share, bounded) = self.beside(move || (share, measured.write(&output))).await?;
         share.settle(bounded.members.len() + PIECE);
         Ok((bounded, Some(share)))
+    }
+
+    /// A result with its share of the budget if it is not small.
+    async fn taken(&self, identity: Fingerprint, tool: &Tool, bounded: Bounded) -> (Bounded, Option<Share>) {
+        if bounded.members.len() <= PIECE {
+            return (bounded, None);
+        }
+        let Some(mut share) = self.share(identity, bounded.members.len()).await else { return (left_out(tool), None) };
+        share.settle(bounded.members.len() + PIECE);
+        (bounded, Some(share))
     }
 
     /// The share of a result with so many bytes; `None` if there is no room for it in time.

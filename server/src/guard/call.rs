@@ -180,6 +180,7 @@ impl Guard {
             }
             Err(failure) => {
                 let (error, has_effect) = (failure.record(tool.work.backend()), has_effect(tool, &failure));
+                let cancelled = matches!(error, CallError::Cancelled);
                 let members = failed(tool, &failure);
                 if has_effect {
                     count(CallOutcome::Success);
@@ -192,6 +193,10 @@ impl Guard {
                         _ => CallOutcome::Error,
                     });
                     room.conclude(&CallEnd::Error(error));
+                }
+                if cancelled {
+                    // Nobody waits for its answer.
+                    room.delivered();
                 }
                 (members, false, None)
             }

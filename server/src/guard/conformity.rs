@@ -10,6 +10,7 @@ use portcullis_crds::{
 };
 
 use super::{
+    answers::WITHIN,
     arguments::{AT_MOST, AT_ONCE},
     checks::Checks,
     records::{self, MaxRecords, Measured},
@@ -41,14 +42,22 @@ pub(super) async fn measured(
         Some((measured, verdict)) => (output, measured, verdict),
         None => {
             let (declared, list) = (declared.clone(), tool.records.clone());
-            let turn = checks.turn(identity).await;
+            // The backend has answered already, and its answer holds room while it waits behind the checks of others.
+            let turn = tokio::time::timeout(WITHIN, checks.turn(identity)).await;
+            let is_in_time = turn.is_ok();
             let check = move || {
                 let measured = records::measure(&output, list.as_ref(), max)?;
-                let verdict = judge(&measured, &output, &declared, AT_MOST)?;
-                let verdict = verdict.unwrap_or_else(|Exhausted| Err("it takes too long to check.".to_owned()));
+                let verdict = match is_in_time {
+                    true => judge(&measured, &output, &declared, AT_MOST)?
+                        .unwrap_or_else(|Exhausted| Err("it takes too long to check.".to_owned())),
+                    false => Err("the server had no time to check it.".to_owned()),
+                };
                 Ok((output, measured, verdict))
             };
-            Checks::run(turn, check).await.unwrap_or(Err(Failure::Malformed))?
+            match turn {
+                Ok(turn) => Checks::run(turn, check).await.unwrap_or(Err(Failure::Malformed))?,
+                Err(_) => tokio::task::spawn_blocking(check).await.unwrap_or(Err(Failure::Malformed))?,
+            }
         }
     };
     match (verdict, tool.effect) {
@@ -77,7 +86,10 @@ fn judge(
     let Some(content) = measured.structured(output) else {
         return Ok(Ok(Err("it is a text, and not JSON.".to_owned())));
     };
-    let checked = strict::check_answer(content.as_bytes()).map_err(|_| Failure::Malformed)?;
+    // It was read before, and may now be one level deeper than what can be checked.
+    let Ok(checked) = strict::check_answer(content.as_bytes()) else {
+        return Ok(Ok(Err("it is nested too deep, or has too many values, to be checked.".to_owned())));
+    };
     let whole = checked.pointer("").ok_or(Failure::Malformed)?;
     let verdict = declared.check(&Instance::new(&whole), steps);
     Ok(verdict.map(|verdict| verdict.map_err(|violation| violation.message)))
@@ -85,10 +97,13 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use bytes::Bytes;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cancellation::Cancellation;
     use crate::guard::{Answers, fixtures::tool};
 
     const IDENTITY: Fingerprint = Fingerprint::from_bytes([1; 16]);
@@ -117,6 +132,23 @@ mod tests {
         assert_eq!(given["structuredContent"], json!({"items": [1, 2]}), "what is left out is not judged");
         let refused = result(&tool, r#"{"items":[1,2,"canary"]}"#, 3).await;
         assert_eq!(refused, Err(Failure::Nonconforming("`/items/2` must be an integer (`type`)".into())));
+    }
+
+    #[tokio::test]
+    async fn a_constant_was_checked_with_its_policy_and_is_not_checked_for_each_call() {
+        let mut tool = tool(&json!({
+            "static": {"structuredContent": {"items": [1, 2]}}, "records": {"path": "/items"},
+            "outputSchema": {"type": "object"},
+        }));
+        // Which the policy would not have been given with.
+        tool.output = declared(&json!({"type": "object", "required": ["canary"]}), "Read", &json!({})).output;
+        let call = tool.work.prepare(&crate::protocol::strict::parse(b"{}").unwrap(), IDENTITY).unwrap();
+        let output = call.run(WITHIN, &Cancellation::never(), pending).await.unwrap();
+        let bound = async |max: u32| {
+            Answers::default().bound(&Checks::default(), IDENTITY, &tool, output.clone(), max.into()).await
+        };
+        assert!(bound(2).await.is_ok());
+        assert!(matches!(bound(1).await, Err(Failure::Nonconforming(_))), "what is left of it is checked");
     }
 
     #[tokio::test]

@@ -82,13 +82,20 @@ struct Plan {
 /// Returns an error if the output is not valid or is too large, or if it lacks the list that the tool declares.
 pub fn bound(output: &Output, declared: Option<&Records>, max: impl Into<MaxRecords>) -> Result<Bounded, Failure> {
     let max = max.into();
-    if let Output::Json(json) = output
-        && let Some(complete) = &json.complete
-        && let Some(all) = complete_result(json, complete, declared, max.records)?
-    {
-        return Ok(all);
+    match constant(output, declared, max)? {
+        Some(all) => Ok(all),
+        None => Ok(measure(output, declared, max)?.write(output)),
     }
-    Ok(measure(output, declared, max)?.write(output))
+}
+
+/// The result of an output that all calls share, unless it has to be trimmed.
+///
+/// # Errors
+/// As [`bound`].
+pub fn constant(output: &Output, declared: Option<&Records>, max: MaxRecords) -> Result<Option<Bounded>, Failure> {
+    let Output::Json(json) = output else { return Ok(None) };
+    let Some(complete) = &json.complete else { return Ok(None) };
+    complete_result(json, complete, declared, max.records)
 }
 
 /// The result of an output that all calls share, unless it has to be trimmed: it is made once.

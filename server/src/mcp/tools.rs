@@ -14,7 +14,6 @@ use crate::{
     cancellation::{Cancellation, WaitingCalls},
     config::Definition,
     guard::{Caller, Delivery, Guard, Prepared, Reply, authorise},
-    net::Held,
     protocol::{
         era::{Era, Version},
         json::{self, Buffer},
@@ -69,11 +68,9 @@ pub(super) async fn finish(guard: &Guard, waiting: &WaitingCalls, caller: Caller
         .await
     };
     match outcome {
-        Ok(mut reply) if cancellation.is_cancelled() => {
-            // Whoever cancelled the call waits for no response to it: the clients of the official SDKs log one as an error.
-            reply.delivery.written();
-            Answer::Accepted
-        }
+        // Whoever cancelled the call waits for no response to it: the clients of the official SDKs log one as an error. If the call
+        // succeeded nevertheless, its record says that nobody was told.
+        Ok(_) if cancellation.is_cancelled() => Answer::Accepted,
         Ok(reply) => {
             let Reply { members, truncated, retry_after, execution_id, delivery } = reply;
             let meta = Meta { execution_id: Some(&execution_id), truncated, retry_after };

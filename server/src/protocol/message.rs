@@ -26,6 +26,9 @@ pub struct Malformed<'a> {
     pub why: &'static str,
 }
 
+/// The longest id, in bytes as it is written: it is kept while its request waits, beside every budget of bytes.
+const MOST_ID: usize = 256;
+
 impl<'a> Message<'a> {
     /// Reads a message.
     ///
@@ -47,6 +50,7 @@ impl<'a> Message<'a> {
             match &*name {
                 "jsonrpc" => is_2_0 = value.as_str() == Some("2.0"),
                 "id" => match value.value {
+                    _ if value.raw.len() > MOST_ID => why = Some("`id` must not be longer than 256 bytes"),
                     Json::String(_) => id = Some(value.raw),
                     Json::Number(digits) if is_integer(digits) => id = Some(digits),
                     _ => why = Some("`id` must be a string or an integer"),
@@ -133,6 +137,8 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":5e-1,"method":"ping"}"#, None, "`id`"),
             (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, None, "`id`"),
             (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, None, "`id`"),
+            (&format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "x".repeat(255)), None, "256 bytes"),
+            (&format!(r#"{{"jsonrpc":"2.0","id":{},"method":"ping"}}"#, "1".repeat(257)), None, "256 bytes"),
             (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, Some("1"), "`method`"),
             (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, Some("1"), "jsonrpc"),
             ("[]", None, "batches"),
