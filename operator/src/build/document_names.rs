@@ -85,6 +85,8 @@ pub struct DocumentNames {
     /// The one that is to be in the Deployment: the target once its documents exist.
     pub mounted: DocumentName,
     pub written: BTreeSet<DocumentName>,
+    /// Those that pods may read now.
+    pub read: BTreeSet<DocumentName>,
     /// Those that pods have to leave. The objects say so, because what was immutable may be so no longer.
     pub left: BTreeSet<DocumentName>,
 }
@@ -96,17 +98,19 @@ impl Default for DocumentNames {
 }
 
 impl DocumentNames {
-    /// Pods leave the name of documents that were immutable for the other one if no pod mounts that, unless they may not move now.
+    /// Pods leave the name of documents that were immutable for the other one, unless pods have to leave that too or may not move now.
     pub fn choose(current: DocumentName, found: &FoundNames, may_move: bool) -> Self {
         let is_left = |name: &DocumentName| found.of(*name).are_mounted && found.of(*name).were_immutable;
         let (other, others) = (current.other(), found.of(current.other()));
-        let moves = may_move && is_left(&current) && !others.are_mounted;
+        let moves = may_move && is_left(&current) && !is_left(&other);
         let is_written = |name: &DocumentName| *name == current || moves || others.are_mounted;
         let written: BTreeSet<_> = DocumentName::ALL.into_iter().filter(is_written).collect();
+        let is_read = |name: &DocumentName| *name == current || others.are_mounted;
         Self {
             current,
             target: if moves { other } else { current },
             mounted: if moves && others.exist { other } else { current },
+            read: written.iter().copied().filter(is_read).collect(),
             left: written.iter().copied().filter(is_left).collect(),
             written,
         }
@@ -124,7 +128,7 @@ impl DocumentNames {
 
     /// Whether pods may read the documents of this name now.
     pub fn is_read(&self, name: DocumentName) -> bool {
-        name == self.current || name != self.target
+        self.read.contains(&name)
     }
 }
 
@@ -145,10 +149,11 @@ mod tests {
 
     #[test]
     fn pods_leave_a_name_whose_documents_were_immutable_once_those_of_the_other_one_exist() {
-        let cases: [(&str, FoundDocuments, FoundDocuments, Chosen<'_>); 8] = [
+        let cases: [(&str, FoundDocuments, FoundDocuments, Chosen<'_>); 9] = [
             ("nothing is wrong", MOUNTED, ABSENT, (Base, Base, &[Base], &[])),
             ("it is to be left", IMMUTABLE, ABSENT, (Alternate, Base, &[Base, Alternate], &[Base])),
             ("the next one exists", IMMUTABLE, UNUSED, (Alternate, Alternate, &[Base, Alternate], &[Base])),
+            ("pods mount the next one", IMMUTABLE, MOUNTED, (Alternate, Alternate, &[Base, Alternate], &[Base])),
             ("what is left over is deleted", MOUNTED, UNUSED, (Base, Base, &[Base], &[])),
             ("older pods mount the other one", MOUNTED, MOUNTED, (Base, Base, &[Base, Alternate], &[])),
             ("older pods leave the other one", MOUNTED, IMMUTABLE, (Base, Base, &[Base, Alternate], &[Alternate])),
@@ -163,7 +168,9 @@ mod tests {
         for (what, base, alternate, (target, mounted, written, left)) in cases {
             let chosen = DocumentNames::choose(Base, &FoundNames { base, alternate }, true);
             let names = |all: &[DocumentName]| all.iter().copied().collect::<BTreeSet<_>>();
-            let expected = DocumentNames { current: Base, target, mounted, written: names(written), left: names(left) };
+            let (written, left) = (names(written), names(left));
+            let read = if alternate.are_mounted { written.clone() } else { names(&[Base]) };
+            let expected = DocumentNames { current: Base, target, mounted, written, read, left };
             assert_eq!(chosen, expected, "{what}");
             // The two names have no order.
             let swapped = DocumentNames::choose(Alternate, &FoundNames { base: alternate, alternate: base }, true);
@@ -173,6 +180,7 @@ mod tests {
                 target: target.other(),
                 mounted: mounted.other(),
                 written: other(&expected.written),
+                read: other(&expected.read),
                 left: other(&expected.left),
             };
             assert_eq!(swapped, expected, "{what}, the other way round");

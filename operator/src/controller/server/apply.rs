@@ -16,7 +16,7 @@ use super::{
     object_write::{self, ObjectWrite, Written},
 };
 use crate::{
-    build::{BuiltKind, BuiltObject, CONFIG_MAP, SECRET},
+    build::{BuiltKind, BuiltObject, CONFIG_MAP, DEPLOYMENT, SECRET},
     cluster::{Error, apply::prune, events::EventDraft, store::Stored},
     controller::{
         context::{Context, ReconcileKey},
@@ -121,11 +121,11 @@ pub async fn documents(
 impl Applying {
     /// Writes all else, each object only if it differs, and deletes what is no longer built.
     pub async fn rest(mut self, LeftOver { built, mut live }: LeftOver) -> Outcome {
-        if self.fetched.names.is_move() {
-            names::moving(&self.context, &self.fetched);
-        }
         for object in built.iter().filter(|object| !object.kind.is_document) {
-            self.put(object, &mut live).await;
+            let is_in_place = self.put(object, &mut live).await;
+            if is_in_place && object.kind.object.kind == DEPLOYMENT.object.kind && self.fetched.names.is_move() {
+                names::moved(&self.context, &self.fetched);
+            }
         }
         if !self.fetched.server.is_terminating() {
             self.delete_unused().await;
@@ -145,8 +145,8 @@ impl Applying {
     }
 
     /// Makes one object what it should be. It is created once all that it needs is in place; one that exists is put back whatever is
-    /// missing. While the server is being deleted nothing is created, and what was orphaned is left alone.
-    async fn put(&mut self, object: &BuiltObject, live: &mut LiveObjects) {
+    /// missing. While the server is being deleted nothing is created, and what was orphaned is left alone. Returns whether it is in place.
+    async fn put(&mut self, object: &BuiltObject, live: &mut LiveObjects) -> bool {
         let kind = object.kind;
         let name = child_name(&self.fetched.name, object.name().to_owned());
         let found = self.context.owned.get(&kind.object, &name);
@@ -160,10 +160,12 @@ impl Applying {
         };
         if !is_due {
             self.missing.insert(kind.object.kind);
-            return;
+            return false;
         }
         let end = self.write_of(object, live).run().await;
+        let is_in_place = matches!(end, Ok(Written::InPlace { .. }));
         self.ended(kind.object.kind, end);
+        is_in_place
     }
 
     fn ended(&mut self, kind: &'static str, end: Result<Written, Error>) {

@@ -283,8 +283,8 @@ fn count(corrections: &mut Corrections, server: &NamespacedName, now: Instant) -
     corrections.corrected(&child(server), "immutable", &BTreeSet::new(), None, now)
 }
 
-/// Takes note that the Deployment is about to mount the documents by their other name.
-pub fn moving(context: &Context, fetched: &Fetched) {
+/// Takes note that the Deployment mounts the documents by their other name from now on.
+pub fn moved(context: &Context, fetched: &Fetched) {
     let (server, now) = (&fetched.name, Instant::now());
     let why = format!(
         "{} or {} was immutable or deleted, and a kubelet may not notice what replaces it: the pods are replaced by ones that mount {} and {}",
