@@ -12,7 +12,7 @@ help: ## List these targets
 
 demo: ## Serve examples/crm on this machine, and print three calls to try (LISTEN=127.0.0.1:3000)
 	@scripts/needs demo
-	@scripts/demo $(LISTEN)
+	@set -m; scripts/demo $(LISTEN); exit $$?
 
 test: ## Lint, and every test that needs no root; a failure stops nothing, and the last lines name it
 	@scripts/needs test
