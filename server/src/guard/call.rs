@@ -180,7 +180,7 @@ impl Guard {
             }
             Err(failure) => {
                 let (error, has_effect) = (failure.record(tool.work.backend()), has_effect(tool, &failure));
-                let cancelled = matches!(error, CallError::Cancelled);
+                let is_cancelled = matches!(error, CallError::Cancelled);
                 let members = failed(tool, &failure);
                 if has_effect {
                     count(CallOutcome::Success);
@@ -194,7 +194,7 @@ impl Guard {
                     });
                     room.conclude(&CallEnd::Error(error));
                 }
-                if cancelled {
+                if is_cancelled {
                     // Nobody waits for its answer.
                     room.delivered();
                 }
