@@ -4,8 +4,10 @@
 SHELL := /bin/bash
 
 LISTEN ?= 127.0.0.1:3000
+IMAGE_REPOSITORY ?= localhost
+IMAGE_TAG ?=
 
-.PHONY: help demo test bench lint generate e2e
+.PHONY: help demo test bench lint generate images e2e
 
 help: ## List these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +32,10 @@ generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from 
 	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-operator --lib metrics::reference
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
+
+images: ## Build the images of both programs without a container engine (IMAGE_REPOSITORY=localhost IMAGE_TAG=version)
+	@scripts/needs images
+	@cargo run --quiet --locked --package portcullis-images -- --repository '$(IMAGE_REPOSITORY)' $(if $(IMAGE_TAG),--tag '$(IMAGE_TAG)')
 
 e2e: ## The whole system on a real node (needs root)
 	@scripts/needs e2e

@@ -55,6 +55,15 @@ Examples:
   portcullis-operator local manifests/
   portcullis-operator local server.yaml clients/ --backend crm-api=http://127.0.0.1:8080";
 
+const HEALTH: &str = "\
+Exit codes:
+  0  the operator is alive
+  1  the operator does not answer, or not as it should
+  2  the command line is wrong";
+
+/// Where `run` serves its pages if nothing else is said.
+const LISTEN: &str = "[::]:8080";
+
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -68,6 +77,13 @@ enum Command {
     /// Reconcile the McpServers and McpClients of a cluster: that of the kubeconfig, or that of this pod. One runs at a time
     #[command(after_help = EXIT_CODES)]
     Run(Run),
+    /// Ask the operator in this container whether it is alive, and print a line about its answer: for HEALTHCHECK
+    ///
+    /// Asks for /livez at the address of `--listen`, as a liveness probe of Kubernetes does. An operator that waits for the Lease or
+    /// the API server is alive: a restart would not help it. There is an answer within 3 s. Kubernetes asks by itself and needs no
+    /// command.
+    #[command(after_help = HEALTH)]
+    Health(Health),
     /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
     Rbac,
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
@@ -88,7 +104,7 @@ struct Run {
     #[command(flatten)]
     settings: BuildOptions,
     /// The address that serves /livez, /readyz and /metrics; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = "[::]:8080")]
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = LISTEN)]
     listen: SocketAddr,
     /// The namespace of the Lease `portcullis-operator`, by which one operator runs at a time. Without it
     /// portcullis-system, which is created if the cluster lacks it
@@ -97,6 +113,13 @@ struct Run {
     /// The level of the program log: error, warn, info or debug
     #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL", default_value = "info")]
     log_level: tracing::Level,
+}
+
+#[derive(Args)]
+struct Health {
+    /// The address that the operator was given as `--listen`; of one that stands for all addresses, loopback is asked
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", default_value = LISTEN)]
+    listen: SocketAddr,
 }
 
 #[derive(Args)]
@@ -169,6 +192,7 @@ fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
             run::run(options, log_level)?;
             String::new()
         }
+        Command::Health(Health { listen }) => portcullis_healthcheck::ask(listen, "/livez")? + "\n",
         Command::Rbac => rbac::manifests(),
         Command::Crds(options) => crds::crds(options)?,
         Command::Validate(Validate { manifests, strict }) => {

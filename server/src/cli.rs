@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::Parser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::audit::Sink;
 
@@ -12,6 +12,9 @@ pub const RECORDS_LOST: u8 = 3;
 /// The exit code of a server of which a part failed and could not be started again.
 pub const PART_FAILED: u8 = 4;
 
+/// Where probes are answered if nothing else is said.
+const ADMIN: &str = "127.0.0.1:9090";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped, and every audit record was written
@@ -19,6 +22,52 @@ Exit codes:
   2  the command line is wrong
   3  stopped, and at least one audit record was lost, also if a part failed
   4  a part of the server failed and could not be started again";
+
+const HEALTH: &str = "\
+Exit codes:
+  0  the server is alive
+  1  the server does not answer, or not as it should
+  2  the command line is wrong";
+
+/// What the process does.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Serve(Box<Arguments>),
+    Health(Health),
+}
+
+impl Command {
+    /// Reads the command line of this process. If it is wrong, or asks for help, the process ends.
+    pub fn parse() -> Self {
+        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_parse_from<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        // A derived subcommand would leave the arguments of the server required beside it.
+        let health = Health::augment_args(clap::Command::new("health"));
+        let command = Arguments::command().subcommand(health);
+        let command =
+            command.disable_help_subcommand(true).subcommand_negates_reqs(true).args_conflicts_with_subcommands(true);
+        let matches = command.try_get_matches_from(words)?;
+        match matches.subcommand() {
+            Some((_, matches)) => Health::from_arg_matches(matches).map(Self::Health),
+            None => Arguments::from_arg_matches(&matches).map(|arguments| Self::Serve(Box::new(arguments))),
+        }
+    }
+}
+
+/// Ask the server in this container whether it is alive, and print a line about its answer: for HEALTHCHECK
+///
+/// Asks for /livez at the address of `--admin`, as a liveness probe of Kubernetes does. A server that waits for its documents, or
+/// whose backends are down, is alive: a restart would not help it. There is an answer within 3 s. Kubernetes asks by itself and
+/// needs no command.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HEALTH)]
+pub struct Health {
+    /// The address that the server was given as `--admin`; of one that stands for all addresses, loopback is asked
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_ADMIN", default_value = ADMIN)]
+    pub admin: SocketAddr,
+}
 
 /// Serves MCP to agents, and guards every call by the policy.
 #[derive(Parser, Clone, Debug)]
@@ -31,7 +80,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
     /// The address that serves probes, metrics and revisions; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_ADMIN", default_value = ADMIN)]
     pub admin: SocketAddr,
     /// Allow backends on loopback addresses, for development
     #[arg(long)]
@@ -54,4 +103,38 @@ pub struct Arguments {
     /// The level of program logs: error, warn, info or debug. Overrides the policy's logLevel
     #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL")]
     pub log_level: Option<tracing::Level>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address that is asked, that of the server that is started, or the kind of the error.
+    fn parsed(words: &str) -> Result<(&'static str, String), clap::error::ErrorKind> {
+        let words = ["portcullis-server"].into_iter().chain(words.split_whitespace());
+        Command::try_parse_from(words).map_err(|error| error.kind()).map(|command| match command {
+            Command::Serve(arguments) => ("serve", arguments.admin.to_string()),
+            Command::Health(health) => ("health", health.admin.to_string()),
+        })
+    }
+
+    #[test]
+    fn health_is_a_command_of_its_own_and_the_server_has_none() {
+        use clap::error::ErrorKind::{
+            ArgumentConflict, DisplayHelp, InvalidSubcommand, MissingRequiredArgument, UnknownArgument,
+        };
+        for (words, expected) in [
+            ("--config /c", Ok(("serve", "127.0.0.1:9090"))),
+            ("--config /c --admin [::]:9090", Ok(("serve", "[::]:9090"))),
+            ("health", Ok(("health", "127.0.0.1:9090"))),
+            ("health --admin [::]:9191", Ok(("health", "[::]:9191"))),
+            ("health --help", Err(DisplayHelp)),
+            ("", Err(MissingRequiredArgument)),
+            ("health --config /c", Err(UnknownArgument)),
+            ("--config /c health", Err(ArgumentConflict)),
+            ("help", Err(InvalidSubcommand)),
+        ] {
+            assert_eq!(parsed(words), expected.map(|(command, admin)| (command, admin.to_owned())), "{words}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Reads the command line and runs the server.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
-use clap::Parser;
 use portcullis_server::{
-    cli::{Arguments, PART_FAILED, RECORDS_LOST},
+    cli::{Command, Health, PART_FAILED, RECORDS_LOST},
     run::{self, AuditLogEnd},
 };
 use rustix::thread::disable_transparent_huge_pages;
@@ -14,7 +16,10 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Command::parse() {
+        Command::Serve(arguments) => *arguments,
+        Command::Health(health) => return ask(health),
+    };
     // A huge page stays in memory as a whole for the sake of any byte in it, and the memory of a pod is limited. Where the system does
     // not know the setting, nothing depends on it.
     let _ = disable_transparent_huge_pages(true);
@@ -31,6 +36,20 @@ fn main() -> ExitCode {
         Err(run::RunError::Failed(_)) => PART_FAILED.into(),
         Err(error) => {
             eprintln!("portcullis-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether the server in this container is alive.
+fn ask(Health { admin }: Health) -> ExitCode {
+    match portcullis_healthcheck::ask(admin, "/livez") {
+        Ok(line) => {
+            let _ = writeln!(io::stdout(), "{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }

@@ -82,12 +82,17 @@ impl TestCluster {
     /// # Errors
     /// Returns an error if there is no answer.
     pub async fn page(&self, path: &str) -> Result<(u16, String), String> {
+        let url = format!("http://{}{path}", self.address().await);
+        let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+        Ok((answer.status().as_u16(), answer.text().await.map_err(|error| error.to_string())?))
+    }
+
+    /// Where the operator serves its pages.
+    pub async fn address(&self) -> String {
         let listening = "serving /livez, /readyz and /metrics";
         let line = self.operator.as_ref().unwrap().line(listening, PATIENCE).await.unwrap();
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let url = format!("http://{}{path}", line["address"].as_str().unwrap());
-        let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
-        Ok((answer.status().as_u16(), answer.text().await.map_err(|error| error.to_string())?))
+        line["address"].as_str().unwrap().to_owned()
     }
 
     /// Kills the operator with SIGKILL.

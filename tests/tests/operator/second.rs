@@ -69,6 +69,9 @@ async fn the_pages_say_what_works_and_an_operator_that_hangs_is_succeeded_and_en
     let mut cluster = TestCluster::start_with_crm().await;
     until(PATIENCE, async || expect_eq(cluster.page("/readyz").await?, (200, "ok\n".to_owned()))).await;
     assert_eq!(cluster.page("/livez").await.unwrap(), (200, "ok\n".to_owned()));
+    let address = cluster.address().await;
+    let health = Process::start(binary("portcullis-operator").unwrap(), ["health", "--listen", &address], &[]);
+    health.unwrap().line(&format!("http://{address}/livez: 200 OK: ok"), PATIENCE).await.unwrap();
     let (_, metrics) = cluster.page("/metrics").await.unwrap();
     for series in [
         "reconciles_total{kind=\"McpServer\",result=\"success\"}",

@@ -1,7 +1,11 @@
 //! `/health` reports everything that the server depends on, to anyone who addresses the server.
 
+use std::process::Command;
+
 use portcullis_tests::backend::{Backend, Reply};
 use portcullis_tests::http::Request;
+use portcullis_tests::{PATIENCE, binary};
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 use crate::expected::*;
@@ -53,4 +57,26 @@ async fn health_is_read_under_any_host_and_not_by_web_pages() {
     ] {
         assert_eq!(server.send(&request).await.unwrap().to_value(), expected, "{what}");
     }
+}
+
+#[tokio::test]
+async fn the_health_command_tells_a_live_server_from_one_that_is_gone_or_hangs() {
+    // Its backend is down, which no restart would mend.
+    let mut server = start(&document(NOWHERE)).await;
+    let admin = server.admin.to_string();
+    let health = async || {
+        let mut command = Command::new(binary("portcullis-server").unwrap());
+        command.arg("health").env("PORTCULLIS_ADMIN", &admin);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let line = |text: &str| format!("http://{admin}/livez: {text}\n");
+    let nothing = String::new();
+    assert_eq!(health().await, (Some(0), line("200 OK: ok"), nothing.clone()));
+    server.signal(Signal::STOP).unwrap();
+    assert_eq!(health().await, (Some(1), nothing.clone(), line("no answer within 3s")));
+    server.signal(Signal::KILL).unwrap();
+    server.ended(PATIENCE).await.unwrap();
+    assert_eq!(health().await, (Some(1), nothing, line("Connection refused (os error 111)")));
 }
