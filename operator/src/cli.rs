@@ -13,7 +13,7 @@ use portcullis_crds::name::ObjectName;
 
 use crate::{
     build::{CLUSTER_DOMAIN, Settings},
-    crds, local,
+    call, crds, local,
     manifests::Sources,
     rbac,
     render::{self, Output},
@@ -64,6 +64,16 @@ Exit codes:
 /// Where `run` serves its pages if nothing else is said.
 const LISTEN: &str = "[::]:8080";
 
+const CALL: &str = "\
+Examples:
+  portcullis-operator call http://crm.sales.svc:3000/mcp search_contacts --arguments '{\"query\": \"Ada\"}' --key-file key
+  portcullis-operator call http://crm.sales.svc:3000/mcp search_contacts --refused-with 401
+
+Exit codes:
+  0  the tool answered with a result, or the call was refused as expected
+  1  the answer is another one, or there is none
+  2  the command line is wrong";
+
 /// Turns McpServer and McpClient resources into guarded MCP servers.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -86,7 +96,7 @@ enum Command {
     Health(Health),
     /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
     Rbac,
-    /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`
+    /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`, or apply them
     Crds(crds::Options),
     /// Check manifests as the API server and the operator do, and print every finding
     #[command(after_help = VALIDATE)]
@@ -97,6 +107,9 @@ enum Command {
     /// Serve manifests on this machine, without a cluster
     #[command(after_help = LOCAL)]
     Local(local::Options),
+    /// Call one tool of a server as an agent does, and print the answer
+    #[command(after_help = CALL)]
+    Call(call::Options),
 }
 
 #[derive(Args)]
@@ -194,7 +207,11 @@ fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
         }
         Command::Health(Health { listen }) => portcullis_healthcheck::ask(listen, "/livez")? + "\n",
         Command::Rbac => rbac::manifests(),
-        Command::Crds(options) => crds::crds(options)?,
+        Command::Crds(crds::Options { command: Some(crds::Command::Apply), .. }) => {
+            runtime()?.block_on(crds::apply(io::stdout()))?;
+            String::new()
+        }
+        Command::Crds(crds::Options { command: None, files }) => crds::crds(files)?,
         Command::Validate(Validate { manifests, strict }) => {
             return Ok(render::validate(&Sources::new(manifests.paths), strict, Timestamp::now())?);
         }
@@ -205,6 +222,7 @@ fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
             runtime()?.block_on(local::run(options))?;
             String::new()
         }
+        Command::Call(options) => runtime()?.block_on(call::call(options))?,
     };
     Ok(Output { text, warnings: String::new() })
 }

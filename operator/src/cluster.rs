@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod client;
+mod definitions;
 pub mod drift;
 pub mod error;
 pub mod events;

@@ -1,11 +1,30 @@
-//! `crds`: prints the CustomResourceDefinitions, and writes the files that are generated from the types.
+//! `crds`: prints the CustomResourceDefinitions, applies them to a cluster, and writes the files that are generated from the types.
+
+mod apply;
 
 use std::{fs, path::PathBuf};
 
 use portcullis_crds::{manifest, reference};
 
+pub use apply::apply;
+
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Create or upgrade the definitions in the cluster of the kubeconfig, or of this pod, and wait until they are served
+    Apply,
+}
+
+#[derive(clap::Args)]
+pub struct Files {
     /// Write one file for each definition into this folder instead of printing them
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -21,12 +40,12 @@ pub struct Options {
 ///
 /// # Errors
 /// Returns an error if a file cannot be written.
-pub fn crds(options: Options) -> Result<String, String> {
+pub fn crds(files: Files) -> Result<String, String> {
     let mut definitions = Vec::new();
     for (name, definition) in manifest::all() {
         definitions.push((name, manifest::print(&definition).map_err(|error| error.to_string())?));
     }
-    let Options { dir, reference, contract } = options;
+    let Files { dir, reference, contract } = files;
     if dir.is_none() && reference.is_none() && contract.is_none() {
         return Ok(definitions.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("---\n"));
     }

@@ -2,10 +2,11 @@
 //!
 //! [`validate`], [`build`] and [`credentials`] are pure: values in, values out, without a clock or randomness of their own. I/O is
 //! left to the modules around them: [`controller`] and [`probe`] on a cluster, [`local`] on one machine, [`render`] and
-//! [`manifests`] on files.
+//! [`manifests`] on files, [`call`] at a server.
 
 pub mod backoff;
 pub mod build;
+pub mod call;
 pub mod cli;
 pub mod cluster;
 pub mod condition;

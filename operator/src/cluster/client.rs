@@ -354,7 +354,11 @@ impl Cluster {
     }
 
     /// Every write passes here.
-    async fn write<T>(&self, doing: String, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    pub(super) async fn write<T>(
+        &self,
+        doing: String,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
         let Some(remaining) = self.fence.remaining() else { return Err(Error::Fenced { doing }) };
         let answered = call(doing.clone(), CALL.min(remaining), request);
         self.fence.guard(answered).await.unwrap_or(Err(Error::Fenced { doing }))
@@ -384,7 +388,7 @@ fn is_missing(error: &kube::Error) -> bool {
 }
 
 /// One call, for no longer than `longest`: the client itself would wait for ever.
-async fn call<T>(
+pub(super) async fn call<T>(
     doing: String,
     longest: Duration,
     request: impl Future<Output = Result<T, kube::Error>>,
