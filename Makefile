@@ -27,9 +27,11 @@ bench: ## The cost of guarding a call, compared with servers that guard nothing
 lint: ## Formatting, clippy, the licences and sources of dependencies, and shell scripts
 	@scripts/check lint
 
-generate: ## Write crds/*.yaml, operator/rbac.yaml and the reference pages from the code
+generate: ## Write the CRDs, the RBAC rules and the reference pages from the code
 	cargo run --quiet --package portcullis-operator -- crds --dir crds --reference docs/resources.md --contract docs/contract.md
 	cargo run --quiet --package portcullis-operator -- rbac > operator/rbac.yaml
+	cargo run --quiet --package portcullis-operator -- crds --dir charts/portcullis/crds
+	cargo run --quiet --package portcullis-operator -- rbac --rules charts/portcullis/files/rules.yaml
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-operator --lib metrics::reference
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 

@@ -95,7 +95,7 @@ enum Command {
     #[command(after_help = HEALTH)]
     Health(Health),
     /// Print the service account of `run` and its permissions, for `kubectl apply --server-side -f -`
-    Rbac,
+    Rbac(rbac::Options),
     /// Print the two CustomResourceDefinitions, for `kubectl apply --server-side -f -`, or apply them
     Crds(crds::Options),
     /// Check manifests as the API server and the operator do, and print every finding
@@ -206,7 +206,7 @@ fn execute(command: Command) -> Result<Output, Box<dyn std::error::Error>> {
             String::new()
         }
         Command::Health(Health { listen }) => portcullis_healthcheck::ask(listen, "/livez")? + "\n",
-        Command::Rbac => rbac::manifests(),
+        Command::Rbac(options) => rbac::rbac(options)?,
         Command::Crds(crds::Options { command: Some(crds::Command::Apply), .. }) => {
             runtime()?.block_on(crds::apply(io::stdout()))?;
             String::new()

@@ -1,33 +1,105 @@
-//! The account of `run` and its rights, as `portcullis-operator rbac` prints them.
+//! The account of `run` and its rights, as `portcullis-operator rbac` prints them, and the rules that the Helm chart grants.
 //!
 //! The rights to the objects that are built follow from the table of their kinds. There is no wildcard, and the operator fails
 //! without any of the verbs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::PathBuf};
 
-use crate::build::{BuiltKind, KINDS, SECRET};
+use portcullis_crds::manifest;
 
-/// A rule of the ClusterRole, with the reason for it.
+use crate::{
+    build::{BuiltKind, KINDS, SECRET},
+    lease,
+};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Write only the rules, as the Helm chart reads them, into this file instead of printing the manifests
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+}
+
+/// A rule of a role, with the reason for it.
 struct Rule {
     reason: &'static [&'static str],
     group: &'static str,
     resources: Vec<&'static str>,
+    /// The objects to which it is limited, by name. Empty for all.
+    names: Vec<String>,
     verbs: Vec<&'static str>,
 }
 
+/// The manifests, if no file is requested.
+///
+/// # Errors
+/// Returns an error if the file cannot be written.
+pub fn rbac(options: Options) -> Result<String, String> {
+    let Some(path) = options.rules else { return Ok(manifests()) };
+    fs::write(&path, chart_rules()).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(String::new())
+}
+
 /// All manifests, for `kubectl apply`.
-pub fn manifests() -> String {
-    let mut text = HEADER.to_owned();
-    for rule in rules(KINDS) {
-        for line in rule.reason {
+fn manifests() -> String {
+    [HEADER, &print(&rules(KINDS)), LEASE_ROLE, &print(&lease_rules()), BINDINGS].concat()
+}
+
+/// The rules of each role of the Helm chart.
+fn chart_rules() -> String {
+    let roles = [
+        ("The ClusterRole of the operator.", "cluster", rules(KINDS)),
+        ("The Role of the operator in its own namespace.", "namespace", lease_rules()),
+        (
+            "The ClusterRole of `crds apply`, which the chart runs before an installation or an upgrade.",
+            "crds",
+            crds_rules(),
+        ),
+    ];
+    let mut text = "# Printed by `portcullis-operator rbac --rules`; edit operator/src/rbac.rs instead.\n".to_owned();
+    for (purpose, key, rules) in roles {
+        write!(text, "# {purpose}\n{key}:\n{}", print(&rules)).expect("a string must take text");
+    }
+    text
+}
+
+fn print(rules: &[Rule]) -> String {
+    let mut text = String::new();
+    for Rule { reason, group, resources, names, verbs } in rules {
+        for line in *reason {
             writeln!(text, "  # {line}").expect("a string must take text");
         }
-        let group = if rule.group.is_empty() { "\"\"" } else { rule.group };
-        let (resources, verbs) = (rule.resources.join(", "), rule.verbs.join(", "));
-        write!(text, "  - apiGroups: [{group}]\n    resources: [{resources}]\n    verbs: [{verbs}]\n")
+        let group = if group.is_empty() { "\"\"" } else { group };
+        write!(text, "  - apiGroups: [{group}]\n    resources: [{}]\n", resources.join(", "))
             .expect("a string must take text");
+        if !names.is_empty() {
+            writeln!(text, "    resourceNames: [{}]", names.join(", ")).expect("a string must take text");
+        }
+        writeln!(text, "    verbs: [{}]", verbs.join(", ")).expect("a string must take text");
     }
-    text + BINDING
+    text
+}
+
+fn lease_rules() -> Vec<Rule> {
+    let leases = ("coordination.k8s.io", &["leases"][..]);
+    vec![
+        rule(
+            &["The Lease by which one operator runs at a time. The right to create cannot be limited to a name."],
+            (leases.0, leases.1, &["create"]),
+        ),
+        Rule { names: vec![lease::NAME.to_owned()], ..rule(&[], (leases.0, leases.1, &["get", "patch"])) },
+    ]
+}
+
+fn crds_rules() -> Vec<Rule> {
+    let definitions = ("apiextensions.k8s.io", &["customresourcedefinitions"][..]);
+    let names = manifest::all().into_iter().filter_map(|(_, definition)| definition.metadata.name).collect();
+    vec![
+        rule(
+            &["The two CustomResourceDefinitions. The right to create cannot be limited to a name."],
+            (definitions.0, definitions.1, &["create"]),
+        ),
+        Rule { names, ..rule(&[], (definitions.0, definitions.1, &["get", "update"])) },
+    ]
 }
 
 fn rules(kinds: &[BuiltKind]) -> Vec<Rule> {
@@ -62,7 +134,10 @@ fn built(kinds: &[BuiltKind]) -> Vec<Rule> {
         let (group, verbs) = (kind.object.group, kind.verbs());
         match rules.iter_mut().find(|rule| rule.group == group && rule.verbs == verbs) {
             Some(rule) => rule.resources.push(kind.object.plural),
-            None => rules.push(Rule { reason: &[], group, resources: vec![kind.object.plural], verbs }),
+            None => {
+                let resources = vec![kind.object.plural];
+                rules.push(Rule { reason: &[], group, resources, names: Vec::new(), verbs });
+            }
         }
     }
     if let Some(first) = rules.first_mut() {
@@ -77,6 +152,7 @@ fn built(kinds: &[BuiltKind]) -> Vec<Rule> {
         ],
         group: "",
         resources: vec![SECRET.object.plural],
+        names: Vec::new(),
         verbs,
     });
     rules
@@ -86,7 +162,7 @@ fn rule(
     reason: &'static [&'static str],
     (group, resources, verbs): (&'static str, &[&'static str], &[&'static str]),
 ) -> Rule {
-    Rule { reason, group, resources: resources.to_vec(), verbs: verbs.to_vec() }
+    Rule { reason, group, resources: resources.to_vec(), names: Vec::new(), verbs: verbs.to_vec() }
 }
 
 const HEADER: &str = "\
@@ -110,7 +186,7 @@ metadata:
 rules:
 ";
 
-const BINDING: &str = "\
+const LEASE_ROLE: &str = "\
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -118,14 +194,9 @@ metadata:
   name: portcullis-operator
   namespace: portcullis-system
 rules:
-  # The Lease by which one operator runs at a time. The right to create cannot be limited to a name.
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    verbs: [create]
-  - apiGroups: [coordination.k8s.io]
-    resources: [leases]
-    resourceNames: [portcullis-operator]
-    verbs: [get, patch]
+";
+
+const BINDINGS: &str = "\
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -160,15 +231,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_what_is_printed() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rbac.yaml");
-        let file = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(file, manifests(), "run `make generate`: rbac.yaml differs from what is printed");
+    fn the_files_are_what_is_printed() {
+        for (name, printed) in [("rbac.yaml", manifests()), ("../charts/portcullis/files/rules.yaml", chart_rules())] {
+            let file = std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+            assert_eq!(file, printed, "run `make generate`: {name} differs from what is printed");
+        }
     }
 
     #[test]
     fn there_is_no_wildcard_and_secrets_are_not_listed() {
-        for rule in rules(KINDS) {
+        for rule in rules(KINDS).into_iter().chain(lease_rules()).chain(crds_rules()) {
             let all = rule.resources.iter().chain(&rule.verbs).chain([&rule.group]);
             assert!(all.into_iter().all(|word| !word.contains('*')));
             let lists = rule.verbs.contains(&"list") || rule.verbs.contains(&"watch");

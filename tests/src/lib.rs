@@ -10,10 +10,12 @@ pub mod http;
 pub mod network;
 mod process;
 pub mod server;
+mod tool;
 mod wait;
 
 pub use binary::binary;
 pub use cluster::{ControlPlane, Mark, Right, Rights, TestCluster, Write, condition, repository};
 pub use error::Error;
 pub use process::{Output, Process, Usage};
+pub use tool::tool;
 pub use wait::{PATIENCE, PROMPTLY, eventually, expect_eq, until};
