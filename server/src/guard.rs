@@ -90,8 +90,6 @@ pub struct Reply {
     pub truncated: bool,
     /// After how many seconds the backend says that it may be called again.
     pub retry_after: Option<u64>,
-    /// The id of the call, as its audit records have it.
-    pub execution_id: String,
     /// To be held until the answer was delivered or given up.
     pub delivery: Box<Delivery>,
 }

@@ -16,6 +16,7 @@ pub use client::{Client, ClientState, Clients};
 
 use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
 
+use http::HeaderName;
 use portcullis_crds::{
     ToolName,
     contract::{Authentication, CredentialClient, KeyDigest},
@@ -34,7 +35,7 @@ static KINDS: [&dyn CredentialKind; 1] = [&api_key::ApiKey];
 /// A kind of credential.
 trait CredentialKind: Sync {
     /// The headers that may carry it. A request that uses two headers that may carry a credential, or one of them twice, is ambiguous.
-    fn headers(&self) -> &'static [&'static str];
+    fn headers(&self) -> &'static [HeaderName];
 
     /// The challenge that says how to present it (RFC 9110, section 11.6.1).
     fn challenge(&self, sources: &Sources<'_>) -> String;

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod fingerprint;
 pub mod guard;
+mod hash;
 pub mod health;
 pub mod identity;
 pub mod limiter;

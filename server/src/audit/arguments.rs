@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::rand;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 use super::fields::Field;
 use crate::protocol::{
@@ -32,12 +34,12 @@ pub struct ArgumentShape {
 
 /// Computes digests of arguments that only the holder of the key can compare: equal arguments have equal digests.
 #[derive(Clone)]
-pub struct DigestKey(hmac::Key);
+pub struct DigestKey(Hmac<Sha256>);
 
 impl DigestKey {
     /// With the same key, the digests of all replicas of a server can be compared.
     pub fn new(key: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+        Self(Hmac::new_from_slice(key).expect("HMAC must take a key of any length"))
     }
 
     /// With a new key: digests can be compared within this process only.
@@ -45,6 +47,14 @@ impl DigestKey {
         let mut key = [0; 32];
         rand::fill(&mut key).expect("the system must have randomness");
         Self::new(&key)
+    }
+
+    /// Appends a digest, as hexadecimal digits.
+    fn push_digest(&self, text: &str, out: &mut String) {
+        let mut digits = [0; 64];
+        let digest = self.0.clone().chain_update(text).finalize().into_bytes();
+        hex::encode_to_slice(digest, &mut digits).expect("an HMAC-SHA-256 must have 32 bytes");
+        out.push_str(str::from_utf8(&digits).expect("hexadecimal digits must be ASCII"));
     }
 }
 
@@ -63,10 +73,10 @@ impl Declared {
 
     /// The shape of `arguments` as they were sent, before a limit is injected or clamped.
     pub fn shape_of(&self, arguments: &Node<'_>, key: &DigestKey) -> ArgumentShape {
-        let mut fields = Vec::with_capacity(256);
-        let mut values = Vec::new();
+        let mut fields = String::with_capacity(256);
+        let mut values = String::new();
         let (mut undeclared, mut omitted) = (0, 0);
-        fields.push(b'{');
+        fields.push('{');
         for (name, node) in arguments.as_object().unwrap_or_default() {
             let Some(is_recorded) = self.names.get(&**name) else {
                 undeclared += 1;
@@ -78,21 +88,21 @@ impl Declared {
             }
             separate(&mut fields);
             push_string(&mut fields, name);
-            fields.push(b':');
+            fields.push(':');
             write_shape(&mut fields, &node.value);
             if *is_recorded && is_short_scalar(node) {
                 separate(&mut values);
                 push_string(&mut values, name);
-                values.push(b':');
-                values.extend_from_slice(node.raw.as_bytes());
+                values.push(':');
+                values.push_str(node.raw);
             }
         }
-        fields.push(b'}');
+        fields.push('}');
         if !values.is_empty() {
             push_name(&mut fields, Field::ArgsValues);
-            fields.push(b'{');
-            fields.extend_from_slice(&values);
-            fields.push(b'}');
+            fields.push('{');
+            fields.push_str(&values);
+            fields.push('}');
         }
         for (field, count) in [(Field::ArgsUndeclared, undeclared), (Field::ArgsOmitted, omitted)] {
             if count > 0 {
@@ -101,32 +111,30 @@ impl Declared {
             }
         }
         push_name(&mut fields, Field::ArgsDigest);
-        fields.push(b'"');
-        let mut canonical = Vec::with_capacity(arguments.raw.len());
+        fields.push('"');
+        let mut canonical = String::with_capacity(arguments.raw.len());
         write_canonical(&mut canonical, arguments);
-        for byte in hmac::sign(&key.0, &canonical).as_ref() {
-            fields.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
-        }
-        fields.push(b'"');
-        ArgumentShape { fields: String::from_utf8(fields).expect("JSON must be UTF-8") }
+        key.push_digest(&canonical, &mut fields);
+        fields.push('"');
+        ArgumentShape { fields }
     }
 }
 
 /// Begins a further field of the record.
-fn push_name(out: &mut Vec<u8>, field: Field) {
+fn push_name(out: &mut String, field: Field) {
     for part in [",\"", field.as_str(), "\":"] {
-        out.extend_from_slice(part.as_bytes());
+        out.push_str(part);
     }
 }
 
-fn separate(out: &mut Vec<u8>) {
-    if !matches!(out.last(), None | Some(b'{' | b'[')) {
-        out.push(b',');
+fn separate(out: &mut String) {
+    if !matches!(out.as_bytes().last(), None | Some(b'{' | b'[')) {
+        out.push(',');
     }
 }
 
 /// A type, and its size if it has one: characters of a string, items of an array, members of an object.
-fn write_shape(out: &mut Vec<u8>, value: &Json<'_>) {
+fn write_shape(out: &mut String, value: &Json<'_>) {
     let (name, size) = match value {
         Json::Null => ("null", None),
         Json::Bool(_) => ("boolean", None),
@@ -136,14 +144,14 @@ fn write_shape(out: &mut Vec<u8>, value: &Json<'_>) {
         Json::Array(items) => ("array", Some(items.len())),
         Json::Object(members) => ("object", Some(members.len())),
     };
-    out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
+    out.push('"');
+    out.push_str(name);
     if let Some(size) = size {
-        out.push(b'(');
+        out.push('(');
         push_number(out, size as u64);
-        out.push(b')');
+        out.push(')');
     }
-    out.push(b'"');
+    out.push('"');
 }
 
 fn is_short_scalar(node: &Node<'_>) -> bool {
@@ -151,29 +159,29 @@ fn is_short_scalar(node: &Node<'_>) -> bool {
 }
 
 /// Without white space, members sorted by name, strings escaped in one way. Numbers keep their digits: `1` and `1.0` differ.
-fn write_canonical(out: &mut Vec<u8>, node: &Node<'_>) {
+fn write_canonical(out: &mut String, node: &Node<'_>) {
     match &node.value {
-        Json::Null | Json::Bool(_) | Json::Number(_) => out.extend_from_slice(node.raw.as_bytes()),
+        Json::Null | Json::Bool(_) | Json::Number(_) => out.push_str(node.raw),
         Json::String(text) => push_string(out, text),
         Json::Array(items) => {
-            out.push(b'[');
+            out.push('[');
             for item in items {
                 separate(out);
                 write_canonical(out, item);
             }
-            out.push(b']');
+            out.push(']');
         }
         Json::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            out.push(b'{');
+            out.push('{');
             for (name, value) in members {
                 separate(out);
                 push_string(out, name);
-                out.push(b':');
+                out.push(':');
                 write_canonical(out, value);
             }
-            out.push(b'}');
+            out.push('}');
         }
     }
 }

@@ -25,7 +25,7 @@ const ROOM_OF_END: usize = 2 * 1024;
 #[must_use = "the records are written through it"]
 pub struct Reservation {
     queue: Arc<Queue>,
-    call: u64,
+    execution_id: String,
     has_room: bool,
     overflow: OnOverflow,
     state: State,
@@ -50,18 +50,17 @@ impl Reservation {
     pub(super) const ROOM: usize = ROOM_OF_START + ROOM_OF_END;
 
     pub(super) fn new(queue: Arc<Queue>, has_room: bool, overflow: OnOverflow) -> Self {
-        let call = queue.next_call();
-        Self { queue, call, has_room, overflow, state: State::Reserved }
+        let instance = &queue.options.instance;
+        let mut execution_id = String::with_capacity(instance.len() + 21);
+        execution_id.push_text(instance);
+        execution_id.push_text("-");
+        push_number(&mut execution_id, queue.next_call());
+        Self { queue, execution_id, has_room, overflow, state: State::Reserved }
     }
 
     /// The id of the call: the instance and a number. It is unique and not secret.
-    pub fn execution_id(&self) -> String {
-        let instance = &self.queue.options.instance;
-        let mut id = String::with_capacity(instance.len() + 21);
-        id.push_text(instance);
-        id.push_text("-");
-        push_number(&mut id, self.call);
-        id
+    pub fn execution_id(&self) -> &str {
+        &self.execution_id
     }
 
     /// Records the start; the call's duration counts from here. Never blocks. A second start is ignored.
@@ -70,7 +69,7 @@ impl Reservation {
             return;
         }
         let mut body = Body::with_capacity(768);
-        body.text(Field::ExecutionId, &self.execution_id()).optional(Field::TraceId, call.trace.map(TraceContext::id));
+        body.text(Field::ExecutionId, &self.execution_id).optional(Field::TraceId, call.trace.map(TraceContext::id));
         body.who(&call.who).text(Field::ToolName, call.tool);
         let common = body.0.len();
         body.text(Field::Effect, if call.effect == Effect::Write { "Write" } else { "Read" })

@@ -1,10 +1,6 @@
 //! A policy with its credentials, ready to use. It is immutable; a reload makes another one.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use portcullis_crds::{
     BackendName, ToolName,
@@ -20,6 +16,7 @@ use super::{
 use crate::{
     audit::arguments::DigestKey,
     backend::{Backend, Factory},
+    hash::HashSet,
     identity::{Authenticators, Clients, Identity, Presented, Refusal, Sources},
     limiter::LimitStore,
     metrics::Metrics,

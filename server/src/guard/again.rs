@@ -33,10 +33,10 @@ impl Guard {
         &self,
         snapshot: &'s Snapshot,
         earlier: Caller<'_>,
-    ) -> Result<(&'s Snapshot, Identity<'s>), identity::Refusal<'s>> {
+    ) -> Result<Box<(&'s Snapshot, Identity<'s>)>, identity::Refusal<'s>> {
         let identified = snapshot.identify_again(earlier.identity, now());
         identified
-            .map(|identity| (snapshot, identity))
+            .map(|identity| Box::new((snapshot, identity)))
             .inspect_err(|refusal| self.turn_away(snapshot, refusal, earlier.via))
     }
 
@@ -47,7 +47,7 @@ impl Guard {
         earlier: Caller<'_>,
         tool: &Tool,
         began: Instant,
-    ) -> Result<(&'s Snapshot, Identity<'s>), Refusal> {
+    ) -> Result<Box<(&'s Snapshot, Identity<'s>)>, Refusal> {
         let again = self.authenticate_again(snapshot, earlier).map_err(|refusal| {
             tool.metrics.call(CallOutcome::Denied, began.elapsed());
             match refusal {

@@ -109,10 +109,10 @@ impl Guard {
         let again = current.as_deref().map(|snapshot| self.permit_again(snapshot, caller, tool, began)).transpose();
         let started = match &again {
             Ok(again) => {
-                let caller = caller.renewed(again.as_ref());
+                let caller = caller.renewed(again.as_deref());
                 let trace = trace
                     .map(|trace| *trace)
-                    .or_else(|| call.is_request().then(|| TraceContext::of_call(&room.execution_id())));
+                    .or_else(|| call.is_request().then(|| TraceContext::of_call(room.execution_id())));
                 let start = CallStart {
                     who: caller.who(),
                     tool: tool.name.as_str(),
@@ -162,7 +162,7 @@ impl Guard {
         (mut room, in_flight): (Reservation, InFlightGuard),
     ) -> Reply {
         let count = |outcome| tool.metrics.call(outcome, began.elapsed());
-        let (identity, execution_id) = (caller.identity.fingerprint, room.execution_id());
+        let identity = caller.identity.fingerprint;
         let max = MaxRecords { records: caller.identity.client.max_records, asked };
         let bounded = match output {
             Ok(output) => self.answers.bound(&self.checks, identity, tool, output, max).await,
@@ -202,7 +202,7 @@ impl Guard {
             }
         };
         let delivery = Box::new(Delivery { room, _in_flight: in_flight, _share: share });
-        Reply { members, truncated, retry_after, execution_id, delivery }
+        Reply { members, truncated, retry_after, delivery }
     }
 
     pub(super) fn deny(&self, caller: Caller<'_>, name: &str, denied: Denied<'_>, began: Instant) -> Refusal {

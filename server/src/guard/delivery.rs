@@ -15,6 +15,13 @@ pub struct Delivery {
     pub(super) _share: Option<Share>,
 }
 
+impl Delivery {
+    /// The id of the call, as its audit records have it.
+    pub fn execution_id(&self) -> &str {
+        self.room.execution_id()
+    }
+}
+
 impl Held for Delivery {
     fn written(&mut self) {
         self.room.delivered();

@@ -5,26 +5,25 @@
 //! the time depends on the digest, which cannot be steered towards a known one.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+use http::{HeaderName, header::AUTHORIZATION};
 use portcullis_crds::{
     ClientId,
     contract::{KEY_PREFIX, KeyDigest, KeyHeader, MethodMode},
 };
 
-use super::{
-    Authenticator, Client, Credential, CredentialKind, Identity, Presented, Refusal, Sources,
-    authenticators::AUTHORIZATION,
-};
+use super::{Authenticator, Client, Credential, CredentialKind, Identity, Presented, Refusal, Sources};
 use crate::{
     audit::record::{AuthFailure, ClientRefusal},
+    hash::HashMap,
     protocol::headers::{Header, RequestHeaders},
 };
 
-const HEADER: &str = "x-api-key";
+static HEADER: HeaderName = HeaderName::from_static("x-api-key");
+static HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), AUTHORIZATION];
 const SCHEME: &str = "Bearer";
 const INVALID: &str = "Invalid API key";
 
@@ -47,13 +46,13 @@ struct Entry {
 }
 
 impl CredentialKind for ApiKey {
-    fn headers(&self) -> &'static [&'static str] {
-        &[HEADER, AUTHORIZATION]
+    fn headers(&self) -> &'static [HeaderName] {
+        &HEADERS
     }
 
     /// A scheme of our own: a challenge for bearer tokens would make clients look for an authorization server.
     fn challenge(&self, Sources { realm, settings, .. }: &Sources<'_>) -> String {
-        let header = if settings.api_key.header == KeyHeader::Bearer { AUTHORIZATION } else { HEADER };
+        let header = if settings.api_key.header == KeyHeader::Bearer { &AUTHORIZATION } else { &HEADER };
         format!(r#"ApiKey realm="{realm}", header="{header}""#)
     }
 
@@ -69,7 +68,7 @@ impl CredentialKind for ApiKey {
         if sources.settings.api_key.mode == MethodMode::Off {
             return None;
         }
-        let mut keys = HashMap::new();
+        let mut keys = HashMap::default();
         for owner in sources.credentials {
             let client = sources.clients.get(&owner.id, &owner.uid);
             for key in &owner.api_keys {
@@ -99,11 +98,11 @@ impl Authenticator for ApiKeys {
 impl ApiKeys {
     /// The key in one of the headers that it is read from.
     fn presented<'p>(&self, headers: &'p dyn RequestHeaders) -> Option<&'p [u8]> {
-        let key = match (self.header, headers.get(HEADER)) {
+        let key = match (self.header, headers.get(&HEADER)) {
             (KeyHeader::Any | KeyHeader::XApiKey, Header::Once(key)) if !key.is_empty() => Some(key),
             _ => None,
         };
-        let bearer = || match (self.header, headers.get(AUTHORIZATION)) {
+        let bearer = || match (self.header, headers.get(&AUTHORIZATION)) {
             (KeyHeader::Any | KeyHeader::Bearer, Header::Once(value)) => bearer_key(value),
             _ => None,
         };

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, header::AUTHORIZATION};
+
 use super::{Authenticator, CredentialKind, Identity, KINDS, Presented, Refusal, Sources};
 use crate::{
     audit::record::AuthFailure,
     protocol::headers::{Header, RequestHeaders},
 };
 
-/// The header that carries credentials of some kind even if no kind reads it.
-pub(super) const AUTHORIZATION: &str = "authorization";
-
 /// The authenticators of a snapshot, in the order of their kinds.
 pub struct Authenticators {
     kinds: &'static [&'static dyn CredentialKind],
     /// The headers that may carry a credential of any kind, offered or not.
-    headers: Vec<&'static str>,
+    headers: Vec<HeaderName>,
     offered: Vec<(&'static dyn CredentialKind, Box<dyn Authenticator>)>,
     challenge: String,
 }
@@ -29,10 +28,13 @@ impl Authenticators {
     pub(super) fn of(kinds: &'static [&'static dyn CredentialKind], sources: &Sources<'_>) -> Self {
         let offered: Vec<_> = kinds.iter().filter_map(|kind| Some((*kind, kind.authenticator(sources)?))).collect();
         let challenges: Vec<_> = offered.iter().map(|(kind, _)| kind.challenge(sources)).collect();
-        let mut headers: Vec<_> =
-            kinds.iter().flat_map(|kind| kind.headers()).copied().chain([AUTHORIZATION]).collect();
-        headers.sort_unstable();
-        headers.dedup();
+        // It carries credentials of some kind even if no kind reads it.
+        let mut headers = vec![AUTHORIZATION];
+        for header in kinds.iter().flat_map(|kind| kind.headers()) {
+            if !headers.contains(header) {
+                headers.push(header.clone());
+            }
+        }
         Self { kinds, headers, offered, challenge: challenges.join(", ") }
     }
 

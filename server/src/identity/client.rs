@@ -1,17 +1,13 @@
 //! A client in a snapshot: what it may call, how often, and until when.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use portcullis_crds::{
     ClientId, ToolName,
     contract::{Limits, PolicyClient},
 };
 
-use crate::{fingerprint::Fingerprint, limiter::Rate};
+use crate::{fingerprint::Fingerprint, hash::HashSet, limiter::Rate};
 
 /// How many times more often a client may send requests that are not admitted calls: all that is refused, lists, pings.
 const ALLOWANCE: u32 = 10;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use portcullis_crds::contract::{CredentialClient, Limits, PolicyClient};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -130,8 +131,8 @@ static LAST_RECORDED: AtomicU64 = AtomicU64::new(0);
 struct Token;
 
 impl CredentialKind for Token {
-    fn headers(&self) -> &'static [&'static str] {
-        &["authorization"]
+    fn headers(&self) -> &'static [HeaderName] {
+        &[AUTHORIZATION]
     }
 
     fn challenge(&self, _: &Sources<'_>) -> String {
@@ -156,7 +157,7 @@ struct Tokens(Arc<Client>);
 
 impl Authenticator for Tokens {
     fn identify<'s>(&'s self, presented: &Presented<'_>, _: Duration) -> Option<Result<Identity<'s>, Refusal<'s>>> {
-        let mut words = presented.headers.get("authorization").text().ok()??.split(' ');
+        let mut words = presented.headers.get(&AUTHORIZATION).text().ok()??.split(' ');
         words.next().filter(|name| *name == self.0.id.as_str())?;
         let subject = Subject { issuer: "issuer".into(), name: words.next()?.into(), pseudonym: "p".into() };
         let mut identity =

@@ -1,13 +1,10 @@
 //! The number of calls that an identity has in flight.
 
-use std::{
-    collections::{HashMap, hash_map},
-    sync::Arc,
-};
+use std::{collections::hash_map, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::fingerprint::Fingerprint;
+use crate::{fingerprint::Fingerprint, hash::HashMap};
 
 const SHARDS: usize = 16;
 

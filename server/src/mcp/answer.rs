@@ -55,7 +55,7 @@ pub enum Begun<'s> {
 
 /// A request that has to wait for its answer, with everything that the answer needs.
 pub enum Pending<'s> {
-    ToolCall(PendingCall<'s>),
+    ToolCall(Box<PendingCall<'s>>),
 }
 
 /// A prepared call.

@@ -74,9 +74,9 @@ impl Mcp {
     }
 
     /// The second half: waits for the answer, unless the caller cancels the request.
-    pub async fn finish(&self, caller: Caller<'_>, pending: Pending<'_>) -> Answer {
+    pub fn finish<'a>(&'a self, caller: Caller<'a>, pending: Pending<'a>) -> impl Future<Output = Answer> + Send + 'a {
         match pending {
-            Pending::ToolCall(call) => tools::finish(&self.guard, &self.waiting, caller, call).await,
+            Pending::ToolCall(call) => tools::finish(&self.guard, &self.waiting, caller, call),
         }
     }
 

@@ -39,7 +39,8 @@ pub(super) fn begin<'s>(
         "tools/call" => Ok(match prepare(guard, caller, request) {
             Ok(prepared) => {
                 let (era, session) = (request.era, session::number(request));
-                Begun::Pending(Pending::ToolCall(PendingCall { id: id.to_owned(), era, session, prepared }))
+                let call = PendingCall { id: id.to_owned(), era, session, prepared };
+                Begun::Pending(Pending::ToolCall(Box::new(call)))
             }
             Err(refusal) => Begun::Answer(refused(id, refusal, request.era, &caller.snapshot.server_info)),
         }),
@@ -48,8 +49,13 @@ pub(super) fn begin<'s>(
 }
 
 /// Makes a call. It is registered when it first has to wait, so that one which does not costs nothing more.
-pub(super) async fn finish(guard: &Guard, waiting: &WaitingCalls, caller: Caller<'_>, call: PendingCall<'_>) -> Answer {
-    let PendingCall { id, era, session, prepared } = call;
+pub(super) async fn finish(
+    guard: &Guard,
+    waiting: &WaitingCalls,
+    caller: Caller<'_>,
+    call: Box<PendingCall<'_>>,
+) -> Answer {
+    let PendingCall { id, era, session, prepared } = *call;
     let cancellation = match era {
         Era::Handshake => Cancellation::once_registered(),
         Era::Stateless => Cancellation::never(),
@@ -72,8 +78,8 @@ pub(super) async fn finish(guard: &Guard, waiting: &WaitingCalls, caller: Caller
         // succeeded nevertheless, its record says that nobody was told.
         Ok(_) if cancellation.is_cancelled() => Answer::Accepted,
         Ok(reply) => {
-            let Reply { members, truncated, retry_after, execution_id, delivery } = reply;
-            let meta = Meta { execution_id: Some(&execution_id), truncated, retry_after };
+            let Reply { members, truncated, retry_after, delivery } = reply;
+            let meta = Meta { truncated, retry_after };
             result_of(&id, members, meta, (era, &caller.snapshot.server_info), Some(delivery))
         }
         Err(refusal) => refused(&id, refusal, era, &caller.snapshot.server_info),
@@ -138,17 +144,16 @@ fn version(caller: Caller<'_>, request: &Request<'_>) -> Version {
 
 /// What this server says beside a result.
 #[derive(Clone, Copy, Default)]
-struct Meta<'a> {
-    execution_id: Option<&'a str>,
+struct Meta {
     truncated: bool,
     /// After how many seconds the backend says that it may be called again.
     retry_after: Option<u64>,
 }
 
-impl Meta<'_> {
+impl Meta {
     /// Appends `_meta`, if there is anything in it.
-    fn push(self, server_info: Option<&str>, out: &mut Vec<u8>) {
-        let Self { execution_id, truncated, retry_after } = self;
+    fn push(self, server_info: Option<&str>, execution_id: Option<&str>, out: &mut Vec<u8>) {
+        let Self { truncated, retry_after } = self;
         if server_info.is_none() && execution_id.is_none() && !truncated && retry_after.is_none() {
             return;
         }
@@ -174,7 +179,7 @@ impl Meta<'_> {
 fn result_of(
     id: &str,
     members: Bytes,
-    meta: Meta<'_>,
+    meta: Meta,
     (era, server_info): (Era, &str),
     delivery: Option<Box<Delivery>>,
 ) -> Answer {
@@ -191,7 +196,8 @@ fn result_of(
     } else {
         pieces.extend([std::mem::take(&mut response).into(), members]);
     }
-    meta.push((era == Era::Stateless).then_some(server_info), &mut response);
+    let execution_id = delivery.as_deref().map(Delivery::execution_id);
+    meta.push((era == Era::Stateless).then_some(server_info), execution_id, &mut response);
     response.extend_from_slice(b"}}");
     pieces.push(response.into());
     Answer::Result { response: pieces, session: None, delivery }

@@ -34,7 +34,8 @@ pub struct ResponseBody {
 #[derive(Default)]
 pub(super) struct Account {
     held: Option<Box<dyn Held>>,
-    share: Option<Share>,
+    /// What few bodies have has memory of its own, because each body is moved several times on its way.
+    share: Option<Box<Share>>,
     /// On HTTP/2, whose peer may leave the last piece unread after the task of its stream has ended.
     _request: Option<RequestInFlight>,
 }
@@ -155,7 +156,7 @@ impl ResponseBody {
 
     /// The bytes of the body were taken from a budget; they are given back when the body was written or given up.
     pub fn taken_from(&mut self, share: Share) {
-        self.account.share = Some(share);
+        self.account.share = Some(Box::new(share));
     }
 
     /// The answer is for a caller that is identified: its connection is not a stranger's.

@@ -28,10 +28,13 @@ use crate::fingerprint::Fingerprint;
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request. The future is dropped if the caller disconnects before the answer: if its connection breaks or is reset, and
     /// on HTTP/1 as [`Handler::is_cancelled_by_closing`] says.
+    ///
+    /// A request is large, and each future that it is handed to is another copy of it. What needs no waiting is therefore done before
+    /// the future is returned.
     fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: &ConnectionFacts,
+        connection: Arc<ConnectionFacts>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 
     /// Whether a caller of HTTP/1 cancels a request with these headers by closing its direction of the connection, or is answered
@@ -177,12 +180,14 @@ impl<H: Handler> Connection<H> {
             if !in_flight.is_http2 {
                 activity.cancelled_by_closing(self.handler.is_cancelled_by_closing(request.headers()));
             }
-            let (handler, facts, unread) = (self.handler.clone(), facts.clone(), self.unread.clone());
+            let answering = self.handler.clone().handle(request, facts.clone());
+            let handler = self.handler.clone();
+            let unread = in_flight.is_http2.then(|| self.unread.clone());
             async move {
-                let mut response = handler.clone().handle(request, &facts).await;
+                let mut response = answering.await;
                 in_flight.activity.identified(response.body().identity().is_some());
                 let is_counted = response.body().is_counted();
-                if in_flight.is_http2 {
+                if let Some(unread) = unread {
                     response = unread.account(response, peer, || handler.overloaded());
                 } else if in_flight.activity.is_draining() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderName;
 
 use super::{
     headers::{Header, HeaderError, RequestHeaders},
@@ -15,9 +16,9 @@ use super::{
     refusal::Refusal,
 };
 
-const VERSION_HEADER: &str = "mcp-protocol-version";
-const METHOD_HEADER: &str = "mcp-method";
-const NAME_HEADER: &str = "mcp-name";
+static VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static METHOD_HEADER: HeaderName = HeaderName::from_static("mcp-method");
+static NAME_HEADER: HeaderName = HeaderName::from_static("mcp-name");
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const STATELESS: &str = "2026-07-28";
@@ -48,14 +49,14 @@ impl Version {
 
     /// The one that the header names.
     pub fn of_header(headers: &dyn RequestHeaders) -> Option<Self> {
-        Self::parse(header(headers, VERSION_HEADER).ok()??)
+        Self::parse(header(headers, &VERSION_HEADER).ok()??)
     }
 }
 
 /// Whether a caller cancels its request by closing its side of the connection: only in 2026-07-28 (Streamable HTTP, Cancellation),
 /// whose requests name it in their header.
 pub fn is_cancelled_by_closing(headers: &dyn RequestHeaders) -> bool {
-    matches!(headers.get(VERSION_HEADER), Header::Once(version) if version.trim_ascii() == STATELESS.as_bytes())
+    matches!(headers.get(&VERSION_HEADER), Header::Once(version) if version.trim_ascii() == STATELESS.as_bytes())
 }
 
 /// A group of revisions that are served alike.
@@ -73,7 +74,7 @@ pub enum Era {
 /// Returns an error if the headers contradict the body or the session, if the version is not served, or if a request of the stateless era
 /// lacks what its `_meta` must contain.
 pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders, agreed: Option<Version>) -> Result<Era, Refusal> {
-    let header = header(headers, VERSION_HEADER)?;
+    let header = header(headers, &VERSION_HEADER)?;
     let claimed = match message.meta(VERSION_KEY) {
         Some(node) => Some(node.as_str().ok_or(Refusal::EnvelopeMissing("the protocol version must be a string"))?),
         None => None,
@@ -110,7 +111,7 @@ pub fn of(message: &Message<'_>, headers: &dyn RequestHeaders, agreed: Option<Ve
 
 fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era, Refusal> {
     let is_request = message.id.is_some();
-    match header(headers, METHOD_HEADER)? {
+    match header(headers, &METHOD_HEADER)? {
         Some(method) if method != message.method => {
             return Err(mismatch("Mcp-Method is not the method in the body"));
         }
@@ -126,7 +127,7 @@ fn stateless(message: &Message<'_>, headers: &dyn RequestHeaders) -> Result<Era,
         _ => None,
     };
     if let Some(name) = name.and_then(|node| node.as_str()) {
-        let sent = header(headers, NAME_HEADER)?.ok_or(mismatch("Mcp-Name is missing"))?;
+        let sent = header(headers, &NAME_HEADER)?.ok_or(mismatch("Mcp-Name is missing"))?;
         if *decoded(sent)? != *name.as_bytes() {
             return Err(mismatch("Mcp-Name is not the name in the body"));
         }
@@ -142,7 +143,7 @@ fn mismatch(why: &'static str) -> Refusal {
 }
 
 /// The value of a header that may appear once.
-pub(super) fn header<'a>(headers: &'a dyn RequestHeaders, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn header<'a>(headers: &'a dyn RequestHeaders, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     match headers.get(name).text() {
         Ok(value) => Ok(value.map(str::trim)),
         Err(HeaderError::Repeated) => Err(mismatch("a header of MCP appears twice")),
@@ -168,6 +169,10 @@ mod tests {
     use super::*;
     use crate::protocol::{headers::Pairs, strict};
 
+    const VERSION: &str = "mcp-protocol-version";
+    const METHOD: &str = "mcp-method";
+    const NAME: &str = "mcp-name";
+
     const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
     fn era(method: &str, params: &str, id: &str, headers: &[(&str, &str)]) -> Result<Era, Refusal> {
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn older_revisions_are_served_with_and_without_a_header() {
-        for headers in [&[][..], &[(VERSION_HEADER, "2025-03-26")], &[(VERSION_HEADER, "2025-11-25")]] {
+        for headers in [&[][..], &[(VERSION, "2025-03-26")], &[(VERSION, "2025-11-25")]] {
             assert_eq!(request("tools/list", "", headers), Ok(Era::Handshake));
         }
         assert_eq!(request("initialize", r#""protocolVersion":"2024-11-05""#, &[]), Ok(Era::Handshake));
@@ -189,20 +194,20 @@ mod tests {
 
     #[test]
     fn the_headers_and_the_body_of_the_stateless_revision_must_agree() {
-        let v = (VERSION_HEADER, STATELESS);
-        let call = (METHOD_HEADER, "tools/call");
+        let v = (VERSION, STATELESS);
+        let call = (METHOD, "tools/call");
         let params = format!(r#""name":"é",{META}"#);
-        assert_eq!(request("tools/call", &params, &[v, call, (NAME_HEADER, "=?base64?w6k=?=")]), Ok(Era::Stateless));
-        assert_eq!(request("server/discover", META, &[v, (METHOD_HEADER, "server/discover")]), Ok(Era::Stateless));
+        assert_eq!(request("tools/call", &params, &[v, call, (NAME, "=?base64?w6k=?=")]), Ok(Era::Stateless));
+        assert_eq!(request("server/discover", META, &[v, (METHOD, "server/discover")]), Ok(Era::Stateless));
         for headers in [
-            &[call, (NAME_HEADER, "=?base64?w6k=?=")][..],
-            &[v, (NAME_HEADER, "=?base64?w6k=?=")],
+            &[call, (NAME, "=?base64?w6k=?=")][..],
+            &[v, (NAME, "=?base64?w6k=?=")],
             &[v, call],
-            &[v, call, (NAME_HEADER, "e")],
-            &[v, call, (NAME_HEADER, "=?base64?%?=")],
-            &[v, v, call, (NAME_HEADER, "=?base64?w6k=?=")],
-            &[(VERSION_HEADER, "2025-11-25"), call, (NAME_HEADER, "=?base64?w6k=?=")],
-            &[v, (METHOD_HEADER, "tools/list"), (NAME_HEADER, "=?base64?w6k=?=")],
+            &[v, call, (NAME, "e")],
+            &[v, call, (NAME, "=?base64?%?=")],
+            &[v, v, call, (NAME, "=?base64?w6k=?=")],
+            &[(VERSION, "2025-11-25"), call, (NAME, "=?base64?w6k=?=")],
+            &[v, (METHOD, "tools/list"), (NAME, "=?base64?w6k=?=")],
         ] {
             let refused = request("tools/call", &params, headers).unwrap_err();
             assert_eq!(refused.code(), -32020, "{headers:?}");
@@ -220,18 +225,18 @@ mod tests {
                 super::of(&message, &Pairs(headers), Some(agreed))
             };
             assert_eq!(of("tools/list", "", &[]), Ok(Era::Handshake));
-            assert_eq!(of("tools/list", "", &[(VERSION_HEADER, agreed.as_str())]), Ok(Era::Handshake));
+            assert_eq!(of("tools/list", "", &[(VERSION, agreed.as_str())]), Ok(Era::Handshake));
             assert_eq!(of("tools/list", &meta(agreed.as_str()), &[]), Ok(Era::Handshake));
             for named in ["2025-03-26", "2025-06-18", "2025-11-25", STATELESS, "1900-01-01", ""] {
                 if named == agreed.as_str() {
                     continue;
                 }
                 let expected = Err(Refusal::NotOfSession { agreed: agreed.as_str(), named: named.into() });
-                assert_eq!(of("tools/list", "", &[(VERSION_HEADER, named)]), expected);
+                assert_eq!(of("tools/list", "", &[(VERSION, named)]), expected);
                 assert_eq!(of("tools/list", &meta(named), &[]), expected);
-                assert_eq!(of("tools/list", &meta(agreed.as_str()), &[(VERSION_HEADER, named)]), expected);
+                assert_eq!(of("tools/list", &meta(agreed.as_str()), &[(VERSION, named)]), expected);
             }
-            assert_eq!(of("initialize", "", &[(VERSION_HEADER, "2025-03-26")]), Ok(Era::Handshake), "a new session");
+            assert_eq!(of("initialize", "", &[(VERSION, "2025-03-26")]), Ok(Era::Handshake), "a new session");
         }
     }
 
@@ -239,8 +244,8 @@ mod tests {
     fn a_version_that_is_not_served_is_refused_by_its_name() {
         let claim = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"1900-01-01","io.modelcontextprotocol/clientCapabilities":{}}"#;
         for refused in [
-            request("tools/list", claim, &[(VERSION_HEADER, "1900-01-01"), (METHOD_HEADER, "tools/list")]),
-            request("tools/list", "", &[(VERSION_HEADER, "1900-01-01")]),
+            request("tools/list", claim, &[(VERSION, "1900-01-01"), (METHOD, "tools/list")]),
+            request("tools/list", "", &[(VERSION, "1900-01-01")]),
         ] {
             assert_eq!(refused, Err(Refusal::UnsupportedVersion { requested: "1900-01-01".into() }));
         }
@@ -248,13 +253,13 @@ mod tests {
 
     #[test]
     fn a_stateless_request_without_its_envelope_is_refused() {
-        let headers = [(VERSION_HEADER, STATELESS), (METHOD_HEADER, "tools/list")];
+        let headers = [(VERSION, STATELESS), (METHOD, "tools/list")];
         let version = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
         let number = r#""_meta":{"io.modelcontextprotocol/protocolVersion":1}"#;
         for params in ["", version, number] {
             let refused = request("tools/list", params, &headers).unwrap_err();
             assert_eq!(refused.code(), -32602, "{params}");
         }
-        assert_eq!(era("notifications/cancelled", "", "", &[(VERSION_HEADER, STATELESS)]), Ok(Era::Stateless));
+        assert_eq!(era("notifications/cancelled", "", "", &[(VERSION, STATELESS)]), Ok(Era::Stateless));
     }
 }

@@ -1,12 +1,14 @@
 //! Named values that come beside a message, such as HTTP headers.
 //!
-//! The protocol and the credentials read them through [`RequestHeaders`], so that neither depends on HTTP. Every one of them
+//! The protocol and the credentials read them through [`RequestHeaders`], so that neither depends on a transport. Every one of them
 //! may appear at most once: where a value appears twice, two readers could choose differently.
+
+use http::HeaderName;
 
 /// The named values that came with a message.
 pub trait RequestHeaders: Sync {
-    /// Looks up a header. `name` is in lower case.
-    fn get(&self, name: &str) -> Header<'_>;
+    /// Looks up a header.
+    fn get(&self, name: &HeaderName) -> Header<'_>;
 }
 
 /// What was sent under one name.
@@ -53,8 +55,8 @@ pub struct Pairs<'a>(pub &'a [(&'a str, &'a str)]);
 
 #[cfg(test)]
 impl RequestHeaders for Pairs<'_> {
-    fn get(&self, name: &str) -> Header<'_> {
-        let mut values = self.0.iter().filter(|(found, _)| *found == name).map(|(_, value)| value.as_bytes());
+    fn get(&self, name: &HeaderName) -> Header<'_> {
+        let mut values = self.0.iter().filter(|(found, _)| *found == name.as_str()).map(|(_, value)| value.as_bytes());
         match (values.next(), values.next()) {
             (None, _) => Header::Missing,
             (Some(value), None) => Header::Once(value),
@@ -77,7 +79,7 @@ mod tests {
             ("accented", Err(HeaderError::NotText)),
             ("control", Err(HeaderError::NotText)),
         ] {
-            assert_eq!(headers.get(name).text(), expected, "{name}");
+            assert_eq!(headers.get(&HeaderName::from_static(name)).text(), expected, "{name}");
         }
     }
 }

@@ -55,16 +55,31 @@ pub fn plain(bytes: &[u8]) -> usize {
     // The highest bit of each byte that is less than `EACH * n` for n up to 128; above such a byte, bits mean nothing.
     let below = |word: u64, least: u8| word.wrapping_sub(EACH * u64::from(least)) & !word & (EACH << 7);
     let is = |word: u64, byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+    let special = |chunk: &[u8; 8]| {
+        let word = u64::from_le_bytes(*chunk);
+        below(word, 0x20) | is(word, b'"') | is(word, b'\\')
+    };
+    let first = |special: u64| (special.trailing_zeros() / 8) as usize;
     let mut at = 0;
     while let Some(chunk) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        let special = below(word, 0x20) | is(word, b'"') | is(word, b'\\');
-        if special != 0 {
-            return at + (special.trailing_zeros() / 8) as usize;
+        match special(chunk) {
+            0 => at += 8,
+            found => return at + first(found),
         }
-        at += 8;
     }
-    at + bytes[at..].iter().take_while(|byte| escape(**byte).is_none()).count()
+    // What is left is looked at together with some of what was before it, or with spaces behind it.
+    let (chunk, from) = match bytes.last_chunk() {
+        Some(chunk) => (*chunk, bytes.len() - 8),
+        None => {
+            let mut chunk = [b' '; 8];
+            chunk[..bytes.len()].copy_from_slice(bytes);
+            (chunk, 0)
+        }
+    };
+    match special(&chunk) {
+        0 => bytes.len(),
+        found => from + first(found),
+    }
 }
 
 /// Appends a JSON string, including its quotes (RFC 8259, section 7).
@@ -169,18 +184,8 @@ pub fn value(value: &Value) -> String {
 }
 
 /// Appends a number in decimal.
-pub fn push_number<B: Buffer>(out: &mut B, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.push_text(std::str::from_utf8(&digits[from..]).unwrap_or_default());
+pub fn push_number<B: Buffer>(out: &mut B, number: u64) {
+    out.push_text(itoa::Buffer::new().format(number));
 }
 
 /// Appends the last `width` digits of a number (at most nine), with leading zeros: a fraction, not a JSON number by itself.

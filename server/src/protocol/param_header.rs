@@ -4,6 +4,7 @@
 //! trusts the header and a server that trusts the body could disagree (specification 2026-07-28, Streamable HTTP, Custom
 //! Headers from Tool Parameters).
 
+use http::HeaderName;
 use serde_json::{Map, Value};
 
 use super::{
@@ -18,8 +19,7 @@ const PREFIX: &str = "mcp-param-";
 /// One argument that a header repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamHeader {
-    /// In lower case.
-    header: String,
+    header: HeaderName,
     /// The names that lead to the argument, from the root of the arguments.
     path: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl ParamHeader {
     }
 
     fn mismatch(&self, what: &str) -> Refusal {
-        let name = self.header.strip_prefix(PREFIX).unwrap_or(&self.header);
+        let name = self.header.as_str().strip_prefix(PREFIX).unwrap_or(self.header.as_str());
         Refusal::HeaderMismatch(format!("Mcp-Param-{name} {what} (x-mcp-header in the tool's schema)").into())
     }
 }
@@ -67,17 +67,13 @@ fn walk(schema: &Map<String, Value>, path: &mut Vec<String>, found: &mut Vec<Par
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let Some(property) = property.as_object() else { continue };
         path.push(name.clone());
-        if let Some(name) = property.get("x-mcp-header").and_then(Value::as_str).filter(|name| is_token(name)) {
-            found.push(ParamHeader { header: format!("{PREFIX}{}", name.to_ascii_lowercase()), path: path.clone() });
+        let name = property.get("x-mcp-header").and_then(Value::as_str).filter(|name| !name.is_empty());
+        if let Some(header) = name.and_then(|name| HeaderName::try_from(format!("{PREFIX}{name}")).ok()) {
+            found.push(ParamHeader { header, path: path.clone() });
         }
         walk(property, path, found);
         path.pop();
     }
-}
-
-/// Whether a name may be used in a header (a token of RFC 9110, section 5.6.2).
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// Whether both are numbers of JSON with the same value, such as `42.0` and `42`.
@@ -160,7 +156,7 @@ mod tests {
 
     #[test]
     fn values_are_compared_as_they_are_decoded_and_numbers_by_their_exact_value() {
-        let header = ParamHeader { header: "mcp-param-v".into(), path: vec!["v".into()] };
+        let header = ParamHeader { header: HeaderName::from_static("mcp-param-v"), path: vec!["v".into()] };
         for (argument, sent, agrees) in [
             (r#""us-west1""#, "us-west1", true),
             (r#""us-west1""#, "US-west1", false),
@@ -221,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_header() {
-        let header = ParamHeader { header: "mcp-param-region".into(), path: vec!["region".into()] };
+        let header = ParamHeader { header: HeaderName::from_static("mcp-param-region"), path: vec!["region".into()] };
         let node = strict::parse(br#"{"region":"secret"}"#).unwrap();
         let refused = header.agrees(Some(&node), &Pairs(&[("mcp-param-region", "other")])).unwrap_err();
         assert_eq!(refused.code(), -32020);

@@ -7,6 +7,7 @@
 
 use std::str;
 
+use http::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::{headers::RequestHeaders, message::Message};
@@ -17,8 +18,8 @@ const BYTES: usize = 55;
 const MOST_STATE: usize = 512;
 const MOST_MEMBERS: usize = 32;
 
-const PARENT: &str = "traceparent";
-const STATE: &str = "tracestate";
+static PARENT: HeaderName = HeaderName::from_static("traceparent");
+static STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A trace, and the span in it that a call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +32,11 @@ impl TraceContext {
     /// The trace that a caller names: in `_meta` (SEP-414), or else in the headers, which may be those of a proxy. `None` if neither
     /// has a valid `traceparent`, which is no error: the specification lets a trace begin anew.
     pub fn of_request(message: &Message<'_>, headers: &dyn RequestHeaders) -> Option<Self> {
-        let meta = |name| message.meta(name)?.as_str();
-        let header = |name| headers.get(name).text().ok()?;
-        let from_meta = meta(PARENT).and_then(parsed).map(|parent| (parent, meta(STATE)));
+        let meta = |name: &HeaderName| message.meta(name.as_str())?.as_str();
+        let header = |name: &HeaderName| headers.get(name).text().ok()?;
+        let from_meta = meta(&PARENT).and_then(parsed).map(|parent| (parent, meta(&STATE)));
         let (parent, state) =
-            from_meta.or_else(|| header(PARENT).and_then(parsed).map(|parent| (parent, header(STATE))))?;
+            from_meta.or_else(|| header(&PARENT).and_then(parsed).map(|parent| (parent, header(&STATE))))?;
         Some(Self { parent, state: state.filter(|state| is_state(state)).map(Into::into) })
     }
 
@@ -119,6 +120,9 @@ mod tests {
 
     use super::*;
     use crate::protocol::{headers::Pairs, strict};
+
+    const PARENT: &str = "traceparent";
+    const STATE: &str = "tracestate";
 
     const A: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const B: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";

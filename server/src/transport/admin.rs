@@ -41,7 +41,7 @@ pub struct AdminPort {
 }
 
 impl net::Handler for AdminPort {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: &ConnectionFacts) -> Response<ResponseBody> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: Arc<ConnectionFacts>) -> Response<ResponseBody> {
         if let Err(refusal) = health::check_method(request.method()) {
             return error::refuse(refusal);
         }

@@ -61,20 +61,20 @@ pub(super) fn outliving<T>(polled: Poll<T>) -> Poll<T> {
 }
 
 /// The answering of a request.
-pub(super) struct Answering<'a, F: Future<Output: Send> + Send + 'static> {
+pub struct Answering<F: Future<Output: Send> + Send + 'static> {
     /// `None` once it was answered.
     answering: Option<Pin<Box<F>>>,
     outlives: bool,
-    detached: &'a DetachedCalls,
+    detached: DetachedCalls,
 }
 
-impl<'a, F: Future<Output: Send> + Send + 'static> Answering<'a, F> {
-    pub fn new(answering: F, detached: &'a DetachedCalls) -> Self {
+impl<F: Future<Output: Send> + Send + 'static> Answering<F> {
+    pub(super) fn new(answering: F, detached: DetachedCalls) -> Self {
         Self { answering: Some(Box::pin(answering)), outlives: false, detached }
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for Answering<'_, F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for Answering<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -92,7 +92,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Answering<'_, F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for Answering<'_, F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for Answering<F> {
     fn drop(&mut self) {
         if let Some(answering) = self.answering.take_if(|_| self.outlives) {
             self.detached.run(answering);
@@ -117,7 +117,8 @@ mod tests {
     fn request(
         detached: &DetachedCalls,
         outlives: bool,
-    ) -> (Answering<'_, impl Future<Output = ()> + Send + 'static>, oneshot::Sender<()>, oneshot::Receiver<()>) {
+    ) -> (Answering<impl Future<Output = ()> + Send + 'static + use<>>, oneshot::Sender<()>, oneshot::Receiver<()>)
+    {
         let (go_on, waits) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let answering = async move {
@@ -130,10 +131,10 @@ mod tests {
             .await;
             let _ = ended.send(());
         };
-        (Answering::new(answering, detached), go_on, end)
+        (Answering::new(answering, detached.clone()), go_on, end)
     }
 
-    async fn begun<F: Future<Output = ()> + Send + 'static>(request: &mut Answering<'_, F>) {
+    async fn begun<F: Future<Output = ()> + Send + 'static>(request: &mut Answering<F>) {
         for _ in 0..2 {
             assert!(futures::poll!(&mut *request).is_pending());
         }

@@ -1,7 +1,11 @@
 //! The main port: one line for each path, one file for each endpoint.
 
-use std::sync::Arc;
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+};
 
+use futures::{FutureExt, future::Either};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -25,15 +29,15 @@ pub struct MainPort {
 }
 
 impl net::Handler for MainPort {
-    async fn handle(
+    fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: &ConnectionFacts,
-    ) -> Response<ResponseBody> {
+        connection: Arc<ConnectionFacts>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send {
         match request.uri().path() {
-            streamable::PATH | streamable::PATH_WITH_SLASH => streamable::respond(self, request, connection).await,
-            health::PATH => self.health(request).await,
-            _ => error::refuse(HttpRefusal::UnknownPath),
+            streamable::PATH | streamable::PATH_WITH_SLASH => streamable::respond(self, request, connection),
+            health::PATH => Either::Right(async move { self.health(&request).await }.boxed()),
+            _ => Either::Right(ready(error::refuse(HttpRefusal::UnknownPath)).boxed()),
         }
     }
 
@@ -52,7 +56,7 @@ impl net::Handler for MainPort {
 
 impl MainPort {
     /// Health is not reported to web pages. Load balancers address a pod by whatever they know it by.
-    async fn health(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn health(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
         match check_origin(request.headers()).and_then(|()| health::check_method(request.method())) {
             Err(refusal) => error::refuse(refusal),
             Ok(()) => health::respond(&self.health).await,

@@ -1,25 +1,26 @@
 //! The headers of an HTTP request: what they say about it before its sender is identified and its body is read.
 
-use std::{
-    collections::HashSet,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 
 use super::error::HttpRefusal;
 use crate::{
     config::Snapshot,
+    hash::HashSet,
     protocol::headers::{Header, RequestHeaders},
 };
 
 impl RequestHeaders for HeaderMap {
-    fn get(&self, name: &str) -> Header<'_> {
-        let mut values = self.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Header::Missing,
-            (Some(value), None) => Header::Once(value.as_bytes()),
-            (Some(_), Some(_)) => Header::Repeated,
+    fn get(&self, name: &HeaderName) -> Header<'_> {
+        // Of most requests no header is repeated at all.
+        let are_all_single = self.len() == self.keys_len();
+        match HeaderMap::get(self, name) {
+            None => Header::Missing,
+            Some(value) if are_all_single || self.get_all(name).iter().nth(1).is_none() => {
+                Header::Once(value.as_bytes())
+            }
+            Some(_) => Header::Repeated,
         }
     }
 }
@@ -37,15 +38,15 @@ pub fn check_origin(headers: &HeaderMap) -> Result<(), HttpRefusal> {
 ///
 /// # Errors
 /// Returns an error if one of the names is not, if there is none, or if there is more than one `Host`.
-pub fn check_host(parts: &Parts, snapshot: &Snapshot) -> Result<(), HttpRefusal> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
+pub fn check_host<B>(request: &Request<B>, snapshot: &Snapshot) -> Result<(), HttpRefusal> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
     let header = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
         (None, _) => None,
         (Some(Ok(host)), None) => Some(host),
         (Some(_), _) => return Err(HttpRefusal::ForeignHost),
     };
     // The target of a request is absolute when a proxy is addressed, and `:authority` in HTTP/2.
-    let target = parts.uri.authority().map(Authority::as_str);
+    let target = request.uri().authority().map(Authority::as_str);
     let is_ours = |authority: &str| name(authority).is_some_and(|name| is_ours(name, &snapshot.hosts));
     match (header, target) {
         (None, None) => Err(HttpRefusal::ForeignHost),
@@ -108,9 +109,16 @@ fn is_json(content_type: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
+/// What MCP clients send as `Accept`: both of what may be asked for (specification, Streamable HTTP, Sending Messages to the Server).
+const USUAL: &str = "application/json, text/event-stream";
+
 /// Whether `Accept` lists one of these media ranges, which are given from the most specific on, and the most specific of those that it
 /// lists is not refused by a quality of zero (RFC 9110, section 12.5.1).
 fn accepts<const N: usize>(headers: &HeaderMap, ranges: [&str; N]) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    if values.next().is_some_and(|value| value == USUAL) && values.next().is_none() {
+        return true;
+    }
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let listed = accepts.flat_map(|accept| accept.split(',')).filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_server_is_addressed_by_its_own_names_and_by_loopback() {
-        let hosts = HashSet::from(["crm.sales.svc", "[fd12::1]", "[FD12:0::2]"].map(str::to_owned));
+        let hosts = HashSet::from_iter(["crm.sales.svc", "[fd12::1]", "[FD12:0::2]"].map(str::to_owned));
         let is_ours = |authority| name(authority).is_some_and(|name| is_ours(name, &hosts));
         for authority in [
             "crm.sales.svc",
@@ -185,7 +193,7 @@ mod tests {
         }
         let headers: &dyn RequestHeaders = &headers;
         assert_eq!(
-            ["one", "two", "none"].map(|name| headers.get(name)),
+            ["one", "two", "none"].map(|name| headers.get(&HeaderName::from_static(name))),
             [Header::Once(b"a"), Header::Repeated, Header::Missing]
         );
     }

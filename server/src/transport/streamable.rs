@@ -4,14 +4,22 @@
 //! It passes host and origin, identity, headers, body and message, in that order, so that nothing is parsed for a caller
 //! that is not identified. No stream can be opened with GET: it is answered 405, as the specification allows.
 
-use std::{future::poll_fn, pin::pin, sync::Arc};
+use std::{
+    future::{Future, poll_fn, ready},
+    pin::pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{
-    detached::{self, outliving},
+    detached::{Answering, outliving},
     endpoints::Endpoints,
     error::{
         HttpRefusal, challenge, message_status, refuse, refuse_body, refuse_caller, refuse_message, refuse_stream,
@@ -37,73 +45,73 @@ use crate::{
 pub const PATH: &str = "/mcp";
 /// The same, as people configure it.
 pub const PATH_WITH_SLASH: &str = "/mcp/";
-const SESSION: &str = "mcp-session-id";
+static SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The size up to which a request is read at once, in bytes.
 const SMALL: usize = 8 * 1024;
 
 /// The headers of a POST to `/mcp`, which carry everything beside its message.
-struct Post<'a>(&'a HeaderMap);
+struct Post<'a> {
+    headers: &'a HeaderMap,
+    session: Header<'a>,
+}
 
 impl Carrier for Post<'_> {
     fn headers(&self) -> &dyn RequestHeaders {
-        self.0
+        self.headers
     }
 
     fn session(&self) -> Header<'_> {
-        RequestHeaders::get(self.0, SESSION)
+        self.session
     }
 
     fn accepts_stream(&self) -> bool {
-        accepts_events(self.0)
+        accepts_events(self.headers)
     }
 }
 
 /// Answers a request to `/mcp`. The answer is counted as it is sent.
-pub async fn respond(
+pub fn respond(
     port: Arc<MainPort>,
-    request: Request<Incoming>,
-    connection: &ConnectionFacts,
-) -> Response<ResponseBody> {
-    let mut response = answer(port, request, connection).await;
-    response.body_mut().counted();
-    response
-}
-
-async fn answer(
-    port: Arc<MainPort>,
-    request: Request<Incoming>,
-    connection: &ConnectionFacts,
-) -> Response<ResponseBody> {
-    let Some(snapshot) = port.endpoints.mcp.guard.store.current() else { return refuse(HttpRefusal::NoPolicy) };
-    let (parts, body) = request.into_parts();
-    let is_addressed = check_host(&parts, &snapshot).and_then(|()| check_origin(&parts.headers));
-    if let Err(refusal) = is_addressed.and_then(|()| check_method(&parts.method)) {
-        return refuse(refusal);
+    mut request: Request<Incoming>,
+    connection: Arc<ConnectionFacts>,
+) -> Either<
+    Answering<impl Future<Output = Response<ResponseBody>> + Send + 'static>,
+    BoxFuture<'static, Response<ResponseBody>>,
+> {
+    let Some(snapshot) = port.endpoints.mcp.guard.store.current() else { return refused(HttpRefusal::NoPolicy) };
+    let is_addressed = check_host(&request, &snapshot).and_then(|()| check_origin(request.headers()));
+    if let Err(refusal) = is_addressed.and_then(|()| check_method(request.method())) {
+        return refused(refusal);
     }
+    let detached = port.endpoints.detached.clone();
     // In memory of its own, which goes on without the connection if it has to, and which a stream whose answer is only waiting to be
     // read does not keep.
-    let answering = {
-        let (port, connection) = (port.clone(), connection.clone());
-        async move {
-            let request = (parts.headers, body);
-            let mut response = answer_addressed(&port.endpoints, &snapshot, request, &connection).await;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                challenge(&mut response, snapshot.challenge());
-            }
-            response
+    let answering = async move {
+        let mut response = answer_addressed(&port.endpoints, &snapshot, &mut request, &connection).await;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            challenge(&mut response, snapshot.challenge());
         }
+        response.body_mut().counted();
+        response
     };
-    detached::Answering::new(answering, &port.endpoints.detached).await
+    Either::Left(Answering::new(answering, detached))
+}
+
+/// A request is refused before anything of it is looked at.
+fn refused<F>(refusal: HttpRefusal) -> Either<F, BoxFuture<'static, Response<ResponseBody>>> {
+    let mut response = refuse(refusal);
+    response.body_mut().counted();
+    Either::Right(ready(response).boxed())
 }
 
 /// Answers a request that is for this server.
 async fn answer_addressed(
     endpoints: &Endpoints,
     snapshot: &Snapshot,
-    (headers, body): (HeaderMap, Incoming),
+    request: &mut Request<Incoming>,
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let presented = Presented { headers: &headers, connection };
+    let presented = Presented { headers: request.headers(), connection };
     let status = |refusal: &_| Some(message_status(refusal).as_u16());
     let via = Via { peer: connection.peer.ip(), route: PATH, status };
     let identity = match endpoints.mcp.guard.authenticate(snapshot, &presented, via) {
@@ -111,7 +119,7 @@ async fn answer_addressed(
         Err(refusal) => return refuse_caller(refusal),
     };
     let caller = Caller { snapshot, identity: &identity, via };
-    let mut response = answer_caller(endpoints, caller, headers, body).await;
+    let mut response = answer_caller(endpoints, caller, request).await;
     // Its access may have ended meanwhile.
     if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         response.body_mut().for_identified(identity.fingerprint);
@@ -123,17 +131,18 @@ async fn answer_addressed(
 async fn answer_caller(
     endpoints: &Endpoints,
     caller: Caller<'_>,
-    headers: HeaderMap,
-    body: Incoming,
+    request: &mut Request<Incoming>,
 ) -> Response<ResponseBody> {
     let Endpoints { mcp, body: bounds, bodies, .. } = endpoints;
-    if let Err(refusal) = check_media_types(&headers) {
+    if let Err(refusal) = check_media_types(request.headers()) {
         return refuse_unread(mcp, caller, refusal);
     }
     let mut share = bodies.share(caller.identity.fingerprint);
-    let post = Post(&headers);
+    // While a call waits, only what it needs is kept: heads and bodies are far larger than that.
+    let headers = std::mem::take(request.headers_mut());
     let (current, again);
-    let (caller, begun) = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
+    let (caller, begun) = match net::read_body(request.body_mut(), bounds, &mut share, || size_of_head(&headers)).await
+    {
         Ok(body) => {
             let _turn = match body.len() {
                 ..=SMALL => None,
@@ -146,15 +155,15 @@ async fn answer_caller(
                 Ok(again) => again,
                 Err(refusal) => return refuse_caller(refusal),
             };
-            let caller = caller.renewed(again.as_ref());
-            (caller, mcp.begin(caller, &body, &post))
+            let caller = caller.renewed(again.as_deref());
+            let session = RequestHeaders::get(&headers, &SESSION);
+            (caller, mcp.begin(caller, &body, &Post { headers: &headers, session }))
         }
         Err(refusal) => match refuse_body(refusal) {
             Ok(refusal) => (caller, Begun::Answer(mcp.refusal(caller, refusal, None))),
             Err(refusal) => return refuse_unread(mcp, caller, refusal),
         },
     };
-    // While a call waits, only what it needs is kept: bodies are far larger than that.
     drop((headers, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
@@ -196,7 +205,7 @@ fn encode(endpoints: &Endpoints, caller: Caller<'_>, answer: Answer) -> Response
             }
             // A sealed session id is base64, and so always a valid header.
             if let Some(session) = session.and_then(|session| HeaderValue::try_from(session).ok()) {
-                response.headers_mut().insert(SESSION, session);
+                response.headers_mut().insert(&SESSION, session);
             }
             response
         }

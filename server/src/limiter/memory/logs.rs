@@ -4,7 +4,6 @@
 //! publishes, without its lock, when it is next free, so that a flood of refused calls takes no lock at all.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,10 +14,13 @@ use std::{
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::log::Log;
-use crate::limiter::{
-    dimension::{Dimension, Dimensions, LimitKey, Rate},
-    moment::Moment,
-    store::OverLimit,
+use crate::{
+    hash::HashMap,
+    limiter::{
+        dimension::{Dimension, Dimensions, LimitKey, Rate},
+        moment::Moment,
+        store::OverLimit,
+    },
 };
 
 const SHARDS: usize = 16;

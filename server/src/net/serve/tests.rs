@@ -177,10 +177,10 @@ impl Handler for Answers {
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        connection: &ConnectionFacts,
+        connection: Arc<ConnectionFacts>,
     ) -> Response<ResponseBody> {
         let who = request.headers().get("who").map_or("", |who| who.to_str().unwrap()).to_owned();
-        let mut response = match self.body(request, connection).await {
+        let mut response = match self.body(request, &connection).await {
             Ok(body) => Response::new(body),
             Err(status) => Response::builder().status(status).body(ResponseBody::whole(Bytes::new())).unwrap(),
         };

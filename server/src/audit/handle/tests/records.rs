@@ -32,7 +32,7 @@ fn a_call_is_recorded_at_its_start_and_at_its_end() {
     let arguments = crate::protocol::strict::parse(br#"{"query":"x"}"#).unwrap();
     let arguments = Declared::new(["query"], []).shape_of(&arguments, &DigestKey::new(b"key"));
     let mut reservation = audit.reserve(OnOverflow::Refuse).unwrap();
-    let id = reservation.execution_id();
+    let id = reservation.execution_id().to_owned();
     let trace = TraceContext::of_call(&id);
     let trace = Some(&trace);
     reservation.start(&CallStart { trace, arguments: Some(&arguments), ..call("search", Effect::Read) });

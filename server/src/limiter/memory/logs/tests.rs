@@ -43,7 +43,7 @@ fn most_in_a_span(mut times: Vec<u64>, per: u64) -> usize {
 
 /// Asserts that no limit is exceeded by these admissions, each given with its dimensions and its time.
 fn assert_no_span_has_more(admitted: &[(Vec<Dimension>, u64)]) {
-    let mut by_dimension: HashMap<Dimension, Vec<u64>> = HashMap::new();
+    let mut by_dimension: HashMap<Dimension, Vec<u64>> = HashMap::default();
     for (dimensions, time) in admitted {
         for dimension in dimensions {
             by_dimension.entry(*dimension).or_default().push(*time);
