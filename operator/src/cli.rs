@@ -23,12 +23,16 @@ use crate::{
 /// The exit code of `run` if another operator runs against the cluster.
 const ANOTHER_RUNS: u8 = 3;
 
+/// The exit code of `run` if the cluster lacks something that it needs.
+const LACKING: u8 = 4;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped
   1  could not start, or could not go on
   2  the command line is wrong
-  3  another operator runs against the cluster, or took over";
+  3  another operator runs against the cluster, or took over
+  4  a CustomResourceDefinition is missing or older than the operator, or its account lacks a right";
 
 const VALIDATE: &str = "\
 A finding is printed to stderr as `FILE: KIND NAMESPACE/NAME: FIELD: SENTENCE`, after `warning: ` if it is one, and with \
@@ -189,9 +193,10 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
-            match error.downcast_ref::<run::Error>().is_some_and(run::Error::is_refused) {
-                true => ANOTHER_RUNS.into(),
-                false => ExitCode::FAILURE,
+            match error.downcast_ref::<run::Error>() {
+                Some(error) if error.is_refused() => ANOTHER_RUNS.into(),
+                Some(error) if error.is_lacking() => LACKING.into(),
+                _ => ExitCode::FAILURE,
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Promises: every write passes one place ([`client::Cluster`]), every call has a timeout, and an object that is not the
 //! operator's is never touched. What the objects mean is left to the rooms above.
 
+pub mod access;
 pub mod apply;
 pub mod client;
 mod definitions;

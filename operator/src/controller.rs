@@ -42,8 +42,10 @@ use crate::{
         scope::Scopes,
     },
     endpoint,
-    lease::{Holder, Lease, Refused, Term},
+    lease::{self, Holder, Lease, Refused, Term},
     metrics::{ReconcileResult, Task},
+    rbac,
+    requirements::{Lacking, Requirements},
     supervise::caught,
     sync::lock,
 };
@@ -77,6 +79,8 @@ pub enum Error {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    Lacking(#[from] Lacking),
     /// What it no longer sees it would no longer revoke.
     #[error("the operator cannot go on: {0}")]
     GaveUp(String),
@@ -85,12 +89,15 @@ pub enum Error {
 /// Runs until `stop` completes. Whatever fails meanwhile is tried again.
 ///
 /// # Errors
-/// Returns an error if no client of the API can be made, another operator runs, or a task ends again and again.
+/// Returns an error if no client of the API can be made, another operator runs, the cluster lacks what is needed, or a task ends again
+/// and again.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let Options { settings, listen, namespace } = options;
     let cluster = Cluster::connect(Fence::open()).await?;
     let term = Term::default();
     let context = Context::new(cluster.with_fence(term.fence()), settings, KINDS, Scopes::all());
+    let rights = rbac::rights(namespace.as_deref().unwrap_or(lease::NAMESPACE));
+    let reader = cluster.clone();
     let holder = Holder::this_process(cluster.is_of_pod());
     let lease = Arc::new(Lease::new(cluster, namespace, holder, term, &context.supervisor));
     let mut tasks = Tasks::default();
@@ -104,10 +111,18 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             endpoint::serve(listen, pages, metrics).await;
         }
     });
+    let requirements = Arc::new(Requirements::new(reader, rights, &context.supervisor));
+    let checked = Arc::clone(&requirements);
+    tasks.keep(&context.supervisor, Task::Requirements, move |_| Arc::clone(&checked).keep());
     let mut stop = pin!(stop);
+    let begins = async {
+        requirements.usable().await;
+        lease.acquire().await
+    };
     tokio::select! {
         () = &mut stop => return Ok(()),
-        acquired = lease.acquire() => acquired?,
+        acquired = begins => acquired?,
+        lacking = requirements.gave_up() => return Err(lacking.into()),
     }
     let kept = Arc::clone(&lease);
     tasks.keep(&context.supervisor, Task::Lease, move |_| Arc::clone(&kept).keep());
@@ -120,6 +135,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         }
         why = tasks.gave_up() => Err(Error::GaveUp(why)),
         refused = lease.lost() => return Err(refused.into()),
+        lacking = requirements.gave_up() => Err(lacking.into()),
     };
     drop(tasks);
     lease.release().await;

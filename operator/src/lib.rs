@@ -25,6 +25,7 @@ pub mod qualified;
 pub mod random;
 pub mod rbac;
 pub mod render;
+pub mod requirements;
 pub mod run;
 pub mod supervise;
 pub mod sync;

@@ -9,6 +9,7 @@ use portcullis_crds::manifest;
 
 use crate::{
     build::{BuiltKind, KINDS, SECRET},
+    cluster::access::Right,
     lease,
 };
 
@@ -102,6 +103,39 @@ fn crds_rules() -> Vec<Rule> {
     ]
 }
 
+/// Each right of `run`, whose Lease is in this namespace.
+pub fn rights(lease_namespace: &str) -> Vec<Right> {
+    let of_cluster = rules(KINDS).into_iter().map(|rule| (rule, None));
+    let of_namespace = lease_rules().into_iter().map(|rule| (rule, Some(lease_namespace)));
+    of_cluster.chain(of_namespace).flat_map(|(rule, namespace)| rule.rights(namespace)).collect()
+}
+
+impl Rule {
+    /// One for each resource, verb and name.
+    fn rights(self, namespace: Option<&str>) -> Vec<Right> {
+        let Self { reason: _, group, resources, names, verbs } = self;
+        let names = if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+        let mut rights = Vec::new();
+        for resource in resources {
+            let (resource, subresource) = match resource.split_once('/') {
+                Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+                None => (resource, None),
+            };
+            for (verb, name) in verbs.iter().flat_map(|verb| names.iter().map(move |name| (verb, name))) {
+                rights.push(Right {
+                    verb: (*verb).to_owned(),
+                    group: group.to_owned(),
+                    resource: resource.to_owned(),
+                    subresource: subresource.clone(),
+                    name: name.clone(),
+                    namespace: namespace.map(str::to_owned),
+                });
+            }
+        }
+        rights
+    }
+}
+
 fn rules(kinds: &[BuiltKind]) -> Vec<Rule> {
     let mut rules = vec![
         rule(
@@ -109,6 +143,13 @@ fn rules(kinds: &[BuiltKind]) -> Vec<Rule> {
             ("portcullis.dev", &["mcpservers", "mcpclients"], &["list", "watch"]),
         ),
         rule(&[], ("portcullis.dev", &["mcpservers/status", "mcpclients/status"], &["patch"])),
+        Rule {
+            names: manifest::all().into_iter().filter_map(|(_, definition)| definition.metadata.name).collect(),
+            ..rule(
+                &["Their definitions: an operator says if they are missing, or older than it is."],
+                ("apiextensions.k8s.io", &["customresourcedefinitions"], &["get"]),
+            )
+        },
     ];
     rules.extend(built(kinds));
     rules.extend([
@@ -228,6 +269,8 @@ subjects:
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[test]
@@ -236,6 +279,35 @@ mod tests {
             let file = std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
             assert_eq!(file, printed, "run `make generate`: {name} differs from what is printed");
         }
+    }
+
+    /// The right to read a definition, for example, is one for each name.
+    #[test]
+    fn the_rights_that_are_checked_are_those_that_are_printed() {
+        let mut printed = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&manifests()) {
+            let role = serde_json::Value::deserialize(document).unwrap();
+            let words = |value: &serde_json::Value| -> Vec<String> {
+                value.as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()).collect()
+            };
+            let namespace = role["metadata"]["namespace"].as_str();
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                let names = match words(&rule["resourceNames"]) {
+                    names if names.is_empty() => vec![String::new()],
+                    names => names.into_iter().map(|name| format!(" {name}")).collect(),
+                };
+                for resource in words(&rule["resources"]) {
+                    for verb in words(&rule["verbs"]) {
+                        let right = |name| format!("{verb} {resource}{name}");
+                        let namespace = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+                        printed.extend(names.iter().map(|name| right(name) + &namespace));
+                    }
+                }
+            }
+        }
+        let checked: Vec<String> = rights(lease::NAMESPACE).iter().map(ToString::to_string).collect();
+        assert_eq!(checked, printed);
+        assert!(checked.contains(&"create secrets".to_owned()));
     }
 
     #[test]

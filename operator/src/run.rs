@@ -34,6 +34,11 @@ impl Error {
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Controller(controller::Error::Refused(_)))
     }
+
+    /// Whether the cluster lacks something that the operator needs.
+    pub fn is_lacking(&self) -> bool {
+        matches!(self, Self::Controller(controller::Error::Lacking(_)))
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. Messages from `level` on are logged.

@@ -6,6 +6,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     fmt,
     future::Future,
     panic::AssertUnwindSafe,
@@ -71,7 +72,7 @@ struct State {
     /// When the task is stuck if nothing was heard of it; `None` while it waits for what may never happen.
     heard_by: Option<Instant>,
     /// Since when it cannot do its work, and why. Anybody may read that, so that it is in words of this program only.
-    unready: Option<(Instant, &'static str)>,
+    unready: Option<(Instant, Cow<'static, str>)>,
     /// What people should know although it does its work.
     note: Option<&'static str>,
     was_ready: bool,
@@ -232,7 +233,15 @@ impl Progress {
     pub fn is_unready(&self, why: &'static str) {
         let mut state = lock(&self.0.1);
         let since = state.unready.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-        state.unready = Some((since, why));
+        state.unready = Some((since, why.into()));
+    }
+
+    /// The task found that something is missing, which counts at once. Anybody may read `what`.
+    pub fn is_lacking(&self, what: String) {
+        let mut state = lock(&self.0.1);
+        let since = state.unready.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        state.unready = Some((since, what.into()));
+        state.was_ready = false;
     }
 }
 

@@ -17,6 +17,7 @@ use kube::{
 use portcullis_crds::NamespacedName;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
+use tokio::sync::Notify;
 
 use super::{error::Error, fence::Fence, managed_fields::FIELD_MANAGER, received::ReceivedObject, scope::Scope};
 use crate::metrics::{self, ApiVerb, Code, Metrics};
@@ -48,6 +49,7 @@ pub struct Cluster {
     fence: Fence,
     is_of_pod: bool,
     metrics: Metrics,
+    refused: Arc<Notify>,
 }
 
 /// A request that is counted once it ends, also if nobody waits for its answer any longer.
@@ -56,6 +58,7 @@ struct Counted<'a> {
     verb: ApiVerb,
     resource: metrics::ApiResource,
     code: Code,
+    refused: &'a Notify,
 }
 
 impl Counted<'_> {
@@ -67,6 +70,10 @@ impl Counted<'_> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
+        let is_of_kind = matches!(self.verb, ApiVerb::List | ApiVerb::Watch);
+        if self.code == Code::Forbidden || (is_of_kind && self.code == Code::NotFound) {
+            self.refused.notify_one();
+        }
         self.metrics.requested(self.verb, self.resource, self.code);
     }
 }
@@ -113,11 +120,17 @@ impl Cluster {
     }
 
     pub fn new(client: Client, fence: Fence) -> Self {
-        Self { client, fence, is_of_pod: false, metrics: Metrics::default() }
+        Self { client, fence, is_of_pod: false, metrics: Metrics::default(), refused: Arc::default() }
     }
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Returns once the API server has refused a request after the last call of this: an account lacks a right, a kind is not served,
+    /// or an admission refused.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
     }
 
     /// The same cluster for writes that another fence admits.
@@ -350,7 +363,7 @@ impl Cluster {
     /// Until it has ended, nobody has received an answer.
     fn counted(&self, verb: ApiVerb, plural: &str) -> Counted<'_> {
         let resource = metrics::ApiResource::of(plural);
-        Counted { metrics: &self.metrics, verb, resource, code: Code::Unanswered }
+        Counted { metrics: &self.metrics, verb, resource, code: Code::Unanswered, refused: &self.refused }
     }
 
     /// Every write passes here.

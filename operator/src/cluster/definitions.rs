@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions, as `crds apply` reads and writes them. The operator that runs has no right to do so.
+//! CustomResourceDefinitions, as `crds apply` reads and writes them. The operator that runs has the right to read them only.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{

@@ -117,6 +117,10 @@ vocabulary! {
         Events = "events",
         /// The Lease by which one operator writes at a time.
         Leases = "leases",
+        /// Whether the account has a right that it needs.
+        SelfSubjectAccessReviews = "selfsubjectaccessreviews",
+        /// The definitions of servers and clients.
+        CustomResourceDefinitions = "customresourcedefinitions",
         /// Any other resource.
         Other = "other",
     }
@@ -199,6 +203,8 @@ vocabulary! {
         Connection = "connection",
         /// Renews the Lease.
         Lease = "lease",
+        /// Checks whether the cluster has what the operator needs.
+        Requirements = "requirements",
     }
 }
 

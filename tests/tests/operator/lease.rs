@@ -16,7 +16,7 @@ use kube::{
     config::Kubeconfig,
 };
 use portcullis_crds::McpClient;
-use portcullis_tests::{PATIENCE, Process, TestCluster, binary, expect_eq, repository, until};
+use portcullis_tests::{PATIENCE, Process, TestCluster, binary, expect_eq, until};
 use serde_json::{Value, json};
 
 use crate::faulty_proxy::FaultyProxy;
@@ -141,16 +141,39 @@ async fn is_suspended(cluster: &TestCluster, id: &str) -> bool {
     policy.clients.iter().any(|client| client.id.as_str() == id && client.suspended)
 }
 
+/// A policy of the cluster that forbids every write of the Lease. The account keeps its rights.
+fn forbids_leases() -> String {
+    let (metadata, api_version) = (json!({"name": "no-leases"}), "admissionregistration.k8s.io/v1");
+    let rules = json!([{
+        "apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": ["leases"],
+    }]);
+    let namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}});
+    let policy = json!({
+        "apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": metadata,
+        "spec": {
+            "matchConstraints": {"resourceRules": rules, "namespaceSelector": namespace},
+            "validations": [{"expression": "false", "message": "no leases here", "reason": "Forbidden"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": api_version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata,
+        "spec": {"policyName": "no-leases", "validationActions": ["Deny"]},
+    });
+    format!("{policy}\n---\n{binding}")
+}
+
 #[tokio::test]
 async fn an_operator_that_may_not_have_the_lease_publishes_removals_and_says_so_until_it_may() {
     const NOTE: &str = "ok\nlease: the API server refuses it; this operator goes on without it\n";
     let mut cluster = TestCluster::start_with_crm().await;
     cluster.kill_operator().await;
-    cluster.control_plane.kubectl(["delete", "rolebinding", NAME, "-n", NAMESPACE]).unwrap();
-    let account = format!("--as=system:serviceaccount:{NAMESPACE}:{NAME}");
+    cluster.apply(&forbids_leases());
+    // It takes a moment until the API server knows it.
     until(PATIENCE, async || {
-        let may = cluster.control_plane.kubectl(["auth", "can-i", "get", "leases", "-n", NAMESPACE, &account]);
-        expect_eq(may.is_err(), true)
+        let patch =
+            ["patch", "lease", NAME, "-n", NAMESPACE, "--dry-run=server", "-p", r#"{"spec":{"leaseTransitions":7}}"#];
+        expect_eq(cluster.control_plane.kubectl(patch).is_err(), true)
     })
     .await;
     cluster.patch::<McpClient>("sales", "reporting-agent", json!({"spec": {"suspended": true}})).await;
@@ -168,7 +191,7 @@ async fn an_operator_that_may_not_have_the_lease_publishes_removals_and_says_so_
     until(PATIENCE, async || expect_eq(is_suspended(&cluster, "readonly-dashboard").await, true)).await;
 
     let before = holder(&cluster).await;
-    cluster.control_plane.kubectl(["apply", "--server-side", "-f", &repository("operator/rbac.yaml")]).unwrap();
+    cluster.control_plane.kubectl(["delete", "validatingadmissionpolicybinding", "no-leases"]).unwrap();
     until(PATIENCE, async || expect_eq(cluster.page("/readyz").await?, (200, "ok\n".to_owned()))).await;
     until(PATIENCE, async || is_without(false).await).await;
     assert_ne!(holder(&cluster).await, before);

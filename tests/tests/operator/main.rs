@@ -21,6 +21,7 @@ mod namespace;
 mod privileges;
 mod refused;
 mod refused_secrets;
+mod requirements;
 mod restored;
 mod scale;
 mod second;
