@@ -8,6 +8,7 @@ mod apply;
 mod clients;
 mod confirm;
 mod crowded;
+mod definitions;
 mod faulty_proxy;
 mod immutable;
 mod ipv6;
