@@ -6,6 +6,7 @@ SHELL := /bin/bash
 LISTEN ?= 127.0.0.1:3000
 IMAGE_REPOSITORY ?= localhost
 IMAGE_TAG ?=
+EXAMPLE ?=
 
 .PHONY: help demo test bench lint generate images e2e
 
@@ -35,9 +36,9 @@ generate: ## Write the CRDs, the RBAC rules and the reference pages from the cod
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-operator --lib metrics::reference
 	PORTCULLIS_GENERATE=1 cargo test --quiet --package portcullis-server --test reference
 
-images: ## Build the images of both programs without a container engine (IMAGE_REPOSITORY=localhost IMAGE_TAG=version)
+images: ## Build the images of both programs without a container engine (IMAGE_REPOSITORY=localhost IMAGE_TAG=version EXAMPLE=yes)
 	@scripts/needs images
-	@cargo run --quiet --locked --package portcullis-images -- --repository '$(IMAGE_REPOSITORY)' $(if $(IMAGE_TAG),--tag '$(IMAGE_TAG)')
+	@cargo run --quiet --locked --package portcullis-images -- --repository '$(IMAGE_REPOSITORY)' $(if $(IMAGE_TAG),--tag '$(IMAGE_TAG)') $(if $(EXAMPLE),--example)
 
 e2e: ## The whole system on a real node (needs root)
 	@scripts/needs e2e

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::{
     archive::archive,
     compile::{Compiled, compile},
-    image::{Image, PROGRAMS, Program},
+    image::{EXAMPLE, Image, PROGRAMS, Program},
     reference::{Reference, Repository, Tag},
     sbom,
     workspace::{Failed, Workspace},
@@ -35,6 +35,9 @@ struct Arguments {
     /// The folder of the archives; by default `images` in the target directory of cargo
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Build the image of the API of examples/crm too
+    #[arg(long)]
+    example: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let created = created(env::var("SOURCE_DATE_EPOCH").ok())?;
     let output = arguments.output.clone().unwrap_or_else(|| workspace.target_directory.join("images"));
     fs::create_dir_all(&output).map_err(|error| Error::File(output.clone(), error))?;
-    for program in &PROGRAMS {
+    for program in PROGRAMS.iter().chain(arguments.example.then_some(&EXAMPLE)) {
         write(&workspace, program, arguments, created, &output)?;
     }
     Ok(())

@@ -21,12 +21,17 @@ pub struct Program {
     pub name: &'static str,
     /// Where it listens in a pod.
     pub ports: &'static [u16],
+    /// Whether it can ask a running one of itself whether it is alive.
+    pub has_health: bool,
 }
 
 pub const PROGRAMS: [Program; 2] = [
-    Program { name: "portcullis-server", ports: &[3000, 9090] },
-    Program { name: "portcullis-operator", ports: &[8080] },
+    Program { name: "portcullis-server", ports: &[3000, 9090], has_health: true },
+    Program { name: "portcullis-operator", ports: &[8080], has_health: true },
 ];
+
+/// The API that `examples/crm` calls.
+pub const EXAMPLE: Program = Program { name: "crm-api", ports: &[8080], has_health: false };
 
 /// The user `nonroot` of distroless images, which no usual node has.
 const USER: &str = "65532:65532";
@@ -81,14 +86,16 @@ pub fn config(program: &Program, package: &Package) -> Result<Value, OciSpecErro
         .labels(labels)
         .build()?;
     let mut config = serde_json::to_value(config)?;
-    // Docker's, with times in nanoseconds. The specification of images reserves the key for it, and the crate does not have it.
-    config["Healthcheck"] = json!({
-        "Test": ["CMD", binary, "health"],
-        "Interval": 30 * SECOND,
-        "Timeout": 5 * SECOND,
-        "StartPeriod": 10 * SECOND,
-        "Retries": 3,
-    });
+    if program.has_health {
+        // Docker's, with times in nanoseconds. The specification of images reserves the key for it, and the crate does not have it.
+        config["Healthcheck"] = json!({
+            "Test": ["CMD", binary, "health"],
+            "Interval": 30 * SECOND,
+            "Timeout": 5 * SECOND,
+            "StartPeriod": 10 * SECOND,
+            "Retries": 3,
+        });
+    }
     // Of the crate, a field that is absent is null.
     if let Value::Object(fields) = &mut config {
         fields.retain(|_, value| !value.is_null());

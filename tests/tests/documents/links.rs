@@ -12,8 +12,8 @@ use std::{
 use super::root;
 
 /// The folders at the top of the repository that documents may name.
-const FOLDERS: [&str; 10] =
-    [".ci", "crds", "docs", "examples", "healthcheck", "images", "operator", "scripts", "server", "tests"];
+const FOLDERS: [&str; 11] =
+    [".ci", "charts", "crds", "docs", "examples", "healthcheck", "images", "operator", "scripts", "server", "tests"];
 /// Folders without documents of this repository.
 const SKIPPED: [&str; 5] = [".git", ".state", ".venv", "node_modules", "target"];
 
