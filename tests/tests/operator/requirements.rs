@@ -85,7 +85,11 @@ async fn take_away(cluster: &TestCluster, resource: &str, verb: &str) {
     let rules = role["rules"].as_array().unwrap();
     let rule = rules.iter().position(|rule| rule["resources"].as_array().unwrap().contains(&json!(resource))).unwrap();
     let verbs: Vec<_> = rules[rule]["verbs"].as_array().unwrap().iter().filter(|it| **it != verb).collect();
-    let patch = json!([{"op": "replace", "path": format!("/rules/{rule}/verbs"), "value": verbs}]).to_string();
+    // A rule has a verb at least.
+    let patch = match verbs.is_empty() {
+        true => json!([{"op": "remove", "path": format!("/rules/{rule}")}]).to_string(),
+        false => json!([{"op": "replace", "path": format!("/rules/{rule}/verbs"), "value": verbs}]).to_string(),
+    };
     let patch = ["patch", "clusterrole", "portcullis-operator", "--type=json", "-p", &patch];
     cluster.control_plane.kubectl(patch).unwrap();
     let account = "--as=system:serviceaccount:portcullis-system:portcullis-operator";
