@@ -209,7 +209,7 @@ async fn nothing_is_published_while_a_definition_is_missing() {
     cluster.control_plane.kubectl(["apply", "-f", &server]).unwrap();
     cluster.start_operator();
     let operator = cluster.operator.as_ref().unwrap();
-    operator.line("CustomResourceDefinition is missing", PATIENCE).await.unwrap();
+    operator.line("CustomResourceDefinition mcpclients.portcullis.dev is missing", PATIENCE).await.unwrap();
     cluster.until_quiet(Duration::from_secs(2)).await;
     assert!(
         cluster.policy("sales").await.is_err(),
@@ -218,6 +218,8 @@ async fn nothing_is_published_while_a_definition_is_missing() {
 
     let crds = repository("crds");
     cluster.control_plane.kubectl(["apply", "--server-side", "-f", &crds]).unwrap();
+    // The first one may have ended: it waits for its definitions for a few seconds.
+    cluster.start_operator();
     until(PATIENCE, async || cluster.policy("sales").await.map(drop)).await;
 }
 
