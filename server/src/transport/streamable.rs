@@ -15,7 +15,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Either},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -72,7 +72,7 @@ impl Carrier for Post<'_> {
 /// Answers a request to `/mcp`. The answer is counted as it is sent.
 pub fn respond(
     port: Arc<MainPort>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     connection: Arc<ConnectionFacts>,
 ) -> Either<
     Answering<impl Future<Output = Response<ResponseBody>> + Send + 'static>,
@@ -84,10 +84,12 @@ pub fn respond(
         return refused(refusal);
     }
     let detached = port.endpoints.detached.clone();
+    // The rest of the head shares the memory that it was received in, which is far more.
+    let (Parts { headers, .. }, body) = request.into_parts();
     // In memory of its own, which goes on without the connection if it has to, and which a stream whose answer is only waiting to be
     // read does not keep.
     let answering = async move {
-        let mut response = answer_addressed(&port.endpoints, &snapshot, &mut request, &connection).await;
+        let mut response = answer_addressed(&port.endpoints, &snapshot, (headers, body), &connection).await;
         if response.status() == StatusCode::UNAUTHORIZED {
             challenge(&mut response, snapshot.challenge());
         }
@@ -108,10 +110,10 @@ fn refused<F>(refusal: HttpRefusal) -> Either<F, BoxFuture<'static, Response<Res
 async fn answer_addressed(
     endpoints: &Endpoints,
     snapshot: &Snapshot,
-    request: &mut Request<Incoming>,
+    (headers, body): (HeaderMap, Incoming),
     connection: &ConnectionFacts,
 ) -> Response<ResponseBody> {
-    let presented = Presented { headers: request.headers(), connection };
+    let presented = Presented { headers: &headers, connection };
     let status = |refusal: &_| Some(message_status(refusal).as_u16());
     let via = Via { peer: connection.peer.ip(), route: PATH, status };
     let identity = match endpoints.mcp.guard.authenticate(snapshot, &presented, via) {
@@ -119,7 +121,7 @@ async fn answer_addressed(
         Err(refusal) => return refuse_caller(refusal),
     };
     let caller = Caller { snapshot, identity: &identity, via };
-    let mut response = answer_caller(endpoints, caller, request).await;
+    let mut response = answer_caller(endpoints, caller, headers, body).await;
     // Its access may have ended meanwhile.
     if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         response.body_mut().for_identified(identity.fingerprint);
@@ -131,18 +133,16 @@ async fn answer_addressed(
 async fn answer_caller(
     endpoints: &Endpoints,
     caller: Caller<'_>,
-    request: &mut Request<Incoming>,
+    headers: HeaderMap,
+    body: Incoming,
 ) -> Response<ResponseBody> {
     let Endpoints { mcp, body: bounds, bodies, .. } = endpoints;
-    if let Err(refusal) = check_media_types(request.headers()) {
+    if let Err(refusal) = check_media_types(&headers) {
         return refuse_unread(mcp, caller, refusal);
     }
     let mut share = bodies.share(caller.identity.fingerprint);
-    // While a call waits, only what it needs is kept: heads and bodies are far larger than that.
-    let headers = std::mem::take(request.headers_mut());
     let (current, again);
-    let (caller, begun) = match net::read_body(request.body_mut(), bounds, &mut share, || size_of_head(&headers)).await
-    {
+    let (caller, begun) = match net::read_body(body, bounds, &mut share, || size_of_head(&headers)).await {
         Ok(body) => {
             let _turn = match body.len() {
                 ..=SMALL => None,
@@ -164,6 +164,7 @@ async fn answer_caller(
             Err(refusal) => return refuse_unread(mcp, caller, refusal),
         },
     };
+    // While a call waits, only what it needs is kept: heads and bodies are far larger than that.
     drop((headers, share));
     let answer = match begun {
         Begun::Answer(answer) => answer,
