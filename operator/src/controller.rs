@@ -45,7 +45,7 @@ use crate::{
     lease::{self, Holder, Lease, Refused, Term},
     metrics::{ReconcileResult, Task},
     rbac,
-    requirements::{Lacking, Requirements},
+    requirements::{Gate, Lacking, Requirements},
     supervise::caught,
     sync::lock,
 };
@@ -94,8 +94,8 @@ pub enum Error {
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let Options { settings, listen, namespace } = options;
     let cluster = Cluster::connect(Fence::open()).await?;
-    let term = Term::default();
-    let context = Context::new(cluster.with_fence(term.fence()), settings, KINDS, Scopes::all());
+    let (term, gate) = (Term::default(), Gate::default());
+    let context = Context::new(cluster.with_fence(gate.fence(term.fence())), settings, KINDS, Scopes::all());
     let rights = rbac::rights(namespace.as_deref().unwrap_or(lease::NAMESPACE));
     let reader = cluster.clone();
     let holder = Holder::this_process(cluster.is_of_pod());
@@ -111,7 +111,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             endpoint::serve(listen, pages, metrics).await;
         }
     });
-    let requirements = Arc::new(Requirements::new(reader, rights, &context.supervisor));
+    let requirements = Arc::new(Requirements::new(reader, rights, gate, &context.supervisor));
     let checked = Arc::clone(&requirements);
     tasks.keep(&context.supervisor, Task::Requirements, move |_| Arc::clone(&checked).keep());
     let mut stop = pin!(stop);

@@ -28,6 +28,15 @@ pub struct Right {
     pub namespace: Option<String>,
 }
 
+/// What the API server says of a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Allowed,
+    Denied,
+    /// It is not allowed, but an authorizer failed, so that it may be allowed later.
+    Unsure,
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { verb, group: _, resource, subresource, name, namespace } = self;
@@ -42,18 +51,21 @@ impl fmt::Display for Right {
 }
 
 impl Cluster {
-    /// Whether the operator's account has a right.
+    /// Whether the operator's account has a right, as the API server says.
     ///
     /// # Errors
     /// Returns an error if the API server refuses to say or does not answer.
-    pub async fn may(&self, right: &Right) -> Result<bool, Error> {
+    pub async fn may(&self, right: &Right) -> Result<Answer, Error> {
         #[derive(Deserialize)]
         struct Review {
             status: Status,
         }
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Status {
             allowed: bool,
+            #[serde(default)]
+            evaluation_error: String,
         }
         let Right { verb, group, resource, subresource, name, namespace } = right;
         let attributes = json!({
@@ -70,6 +82,11 @@ impl Cluster {
             let text = self.text(ApiVerb::Create, &reviews.plural, request).await?;
             serde_json::from_str::<Review>(&text).map_err(kube::Error::SerdeError)
         };
-        Ok(call(format!("asking whether the account may {right}"), CALL, answer).await?.status.allowed)
+        let status = call(format!("asking whether the account may {right}"), CALL, answer).await?.status;
+        Ok(match (status.allowed, status.evaluation_error.is_empty()) {
+            (true, _) => Answer::Allowed,
+            (false, true) => Answer::Denied,
+            (false, false) => Answer::Unsure,
+        })
     }
 }

@@ -18,7 +18,7 @@ pub enum Error {
     Api { doing: String, source: Arc<kube::Error> },
     #[error("{doing}: the API server did not answer within {after:?}")]
     Timeout { doing: String, after: Duration },
-    #[error("{doing}: this operator may not write now, because another one may")]
+    #[error("{doing}: this operator may not write now, because another one may or its definitions are not right")]
     Fenced { doing: String },
     /// The spec has errors, so that it is unknown which Secret holds the client's key.
     #[error("the spec has errors, so no key was made")]

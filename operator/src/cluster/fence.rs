@@ -20,7 +20,7 @@ impl Fence {
         Self(Arc::new(remaining))
     }
 
-    pub(super) fn remaining(&self) -> Option<Duration> {
+    pub fn remaining(&self) -> Option<Duration> {
         (self.0)()
     }
 

@@ -21,7 +21,7 @@ impl Findings {
         let mut sentences = Vec::new();
         if !self.definitions.is_empty() {
             let problems: Vec<_> = self.definitions.iter().map(|(name, problem)| problem.sentence(name)).collect();
-            let mend = "`portcullis-operator crds | kubectl apply --server-side -f -` or `helm upgrade` installs it";
+            let mend = "`portcullis-operator crds | kubectl apply --server-side --force-conflicts -f -` or `helm upgrade` installs it";
             sentences.push(format!("{}; {mend}", problems.join("; ")));
         }
         if !self.rights.is_empty() {

@@ -22,6 +22,9 @@ struct Lacks {
     definitions: Vec<&'static str>,
     rights: Vec<String>,
     is_away: bool,
+    /// How a review of a right is refused.
+    review: Option<u16>,
+    is_unsure: bool,
 }
 
 fn answer(lacks: &Lacks, request: &Request) -> Answer {
@@ -29,6 +32,9 @@ fn answer(lacks: &Lacks, request: &Request) -> Answer {
         return Some(refusal(503));
     }
     if request.path.contains("selfsubjectaccessreviews") {
+        if let Some(code) = lacks.review {
+            return Some(refusal(code));
+        }
         let asked = &request.body["spec"]["resourceAttributes"];
         let text = |field: &str| asked[field].as_str().map(str::to_owned);
         let right = Right {
@@ -40,7 +46,10 @@ fn answer(lacks: &Lacks, request: &Request) -> Answer {
             namespace: text("namespace"),
         };
         let is_allowed = !lacks.rights.contains(&right.to_string());
-        return Some((201, json!({"status": {"allowed": is_allowed}})));
+        return Some((
+            201,
+            json!({"status": {"allowed": is_allowed, "evaluationError": if lacks.is_unsure { "failed" } else { "" }}}),
+        ));
     }
     let name = request.path.split('?').next()?.rsplit('/').next()?;
     if name == "forbidden" {
@@ -64,7 +73,8 @@ fn start(lacks: Lacks) -> (Arc<Requirements>, Arc<Mutex<Lacks>>, Supervisor, tok
     let of_cluster = Arc::clone(&lacks);
     let client = in_process(move |request| answer(&lock(&of_cluster), request));
     let (cluster, supervisor) = (Cluster::new(client, Fence::open()), Supervisor::default());
-    let requirements = Arc::new(Requirements::new(cluster, rbac::rights(lease::NAMESPACE), &supervisor));
+    let requirements =
+        Arc::new(Requirements::new(cluster, rbac::rights(lease::NAMESPACE), Gate::default(), &supervisor));
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(Arc::clone(&requirements).keep());
     (requirements, lacks, supervisor, tasks)
@@ -108,7 +118,7 @@ async fn nothing_begins_without_a_definition_and_it_begins_once_the_definition_i
     assert!(timeout(Duration::from_secs(600), requirements.gave_up()).await.is_err());
 
     lock(&lacks).definitions.push(missing);
-    let lacking = timeout(EVERY + Duration::from_secs(10), requirements.gave_up()).await.unwrap();
+    let lacking = timeout(LOOK + Duration::from_secs(10), requirements.gave_up()).await.unwrap();
     assert!(lacking.to_string().contains("mcpclients.portcullis.dev is missing"), "{lacking}");
 }
 
@@ -133,10 +143,42 @@ async fn a_right_that_is_taken_away_is_said_and_ends_nothing_and_a_refusal_leads
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_away_is_no_finding() {
     let (requirements, lacks, supervisor, _tasks) = start(Lacks { is_away: true, ..Lacks::default() });
-    requirements.usable().await;
-    assert!(timeout(Duration::from_secs(600), requirements.gave_up()).await.is_err());
+    assert!(timeout(Duration::from_secs(600), requirements.usable()).await.is_err());
+    assert_eq!(*requirements.state.borrow(), State::Unchecked);
     assert!(supervisor.unready()[0].contains("the API server failed"), "{:?}", supervisor.unready());
     lock(&lacks).is_away = false;
-    seconds(2).await;
+    seconds(31).await;
     assert_eq!(supervisor.unready(), [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_are_judged_whatever_becomes_of_the_reviews() {
+    for code in [403, 503] {
+        let (requirements, ..) =
+            &start(Lacks { definitions: vec!["mcpclients.portcullis.dev"], review: Some(code), ..Lacks::default() });
+        assert!(timeout(Duration::from_secs(5), requirements.usable()).await.is_err());
+        timeout(Duration::from_secs(5), requirements.gave_up()).await.unwrap();
+    }
+    let (requirements, _, supervisor, _tasks) = start(Lacks { review: Some(403), ..Lacks::default() });
+    requirements.usable().await;
+    assert_eq!(supervisor.unready(), [] as [&str; 0], "rights that cannot be asked for are no finding");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_of_an_authorizer_that_failed_ends_nothing() {
+    let lacks = Lacks { rights: vec!["create secrets".to_owned()], is_unsure: true, ..Lacks::default() };
+    let (requirements, _, supervisor, _tasks) = start(lacks);
+    assert!(timeout(Duration::from_secs(600), requirements.gave_up()).await.is_err());
+    assert!(supervisor.unready()[0].contains("create secrets"), "{:?}", supervisor.unready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_once_a_definition_is_missing() {
+    let (requirements, lacks, _, _tasks) = start(Lacks::default());
+    requirements.usable().await;
+    let fence = Gate(requirements.state.clone()).fence(Fence::open());
+    assert!(fence.remaining().is_some());
+    lock(&lacks).definitions.push("mcpclients.portcullis.dev");
+    seconds(6).await;
+    assert_eq!(fence.remaining(), None);
 }

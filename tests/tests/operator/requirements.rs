@@ -108,7 +108,7 @@ async fn a_right_that_is_missing_is_named_and_one_that_is_taken_away_holds_up_no
     // Nothing that happens here needs it, so that only a check finds out.
     take_away(&cluster, "replicasets", "get").await;
     const GET: &str = "the account of the operator lacks the rights to get replicasets; ";
-    cluster.operator.as_ref().unwrap().line(GET, PATIENCE).await.unwrap();
+    cluster.operator.as_ref().unwrap().line(GET, PATIENCE * 3).await.unwrap();
     let (status, text) = cluster.page("/readyz").await.unwrap();
     assert_eq!((status, text.contains(GET)), (503, true), "{text}");
     // Longer than it would take to end. The time itself is the condition: nothing else shows that it does not.
