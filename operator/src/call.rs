@@ -73,13 +73,14 @@ enum Verdict {
 /// # Errors
 /// Returns an error if the key cannot be read, or the answer is not the expected one.
 pub async fn call(options: Options) -> Result<String, Error> {
-    let key = options.key_file.as_ref().map(key).transpose()?;
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT));
     // On a connection of its own each time: one that was kept stays with one of the Service's pods.
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     let end = Instant::now() + options.within;
     loop {
+        // Each time: the file of a mounted Secret follows the key.
+        let key = options.key_file.as_ref().map(key).transpose()?;
         let why = match attempt(&client, &options, key.as_ref()).await {
             Verdict::AsExpected(answer) => return Ok(format!("{}: {answer}\n", described(&options))),
             Verdict::Final(why) => return Err(Error::Failed(format!("{}: {why}", described(&options)))),
