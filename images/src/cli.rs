@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::{
     archive::archive,
     compile::{Compiled, compile},
-    image::{EXAMPLE, Image, PROGRAMS, Program},
+    image::{AGENT, EXAMPLE, Image, PROGRAMS, Program},
     reference::{Reference, Repository, Tag},
     sbom,
     workspace::{Failed, Workspace},
@@ -38,6 +38,9 @@ struct Arguments {
     /// Build the image of the API of examples/crm too
     #[arg(long)]
     example: bool,
+    /// Build the image of the agent of the end-to-end tests too
+    #[arg(long)]
+    agent: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,8 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let created = created(env::var("SOURCE_DATE_EPOCH").ok())?;
     let output = arguments.output.clone().unwrap_or_else(|| workspace.target_directory.join("images"));
     fs::create_dir_all(&output).map_err(|error| Error::File(output.clone(), error))?;
-    for program in PROGRAMS.iter().chain(arguments.example.then_some(&EXAMPLE)) {
+    let others = arguments.example.then_some(&EXAMPLE).into_iter().chain(arguments.agent.then_some(&AGENT));
+    for program in PROGRAMS.iter().chain(others) {
         write(&workspace, program, arguments, created, &output)?;
     }
     Ok(())

@@ -33,6 +33,9 @@ pub const PROGRAMS: [Program; 2] = [
 /// The API that `examples/crm` calls.
 pub const EXAMPLE: Program = Program { name: "crm-api", ports: &[8080], has_health: false };
 
+/// The agent that calls tools from inside the cluster in `make e2e`.
+pub const AGENT: Program = Program { name: "e2e-agent", ports: &[], has_health: false };
+
 /// The user `nonroot` of distroless images, which no usual node has.
 const USER: &str = "65532:65532";
 

@@ -7,6 +7,8 @@ use portcullis_tests::{ControlPlane, PATIENCE, Process};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::release::VERSION;
+
 const URL: &str = "http://crm.sales.svc:3000/mcp";
 
 /// How long connections may still go to a killed pod: until the endpoints and kube-proxy's rules no longer have it. That is a second
@@ -57,7 +59,7 @@ fn pod(name: &str, arguments: &[&str], environment: Value) -> Value {
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "agent",
-                "image": "localhost/e2e-agent:e2e",
+                "image": format!("localhost/e2e-agent:{VERSION}"),
                 "imagePullPolicy": "Never",
                 "args": arguments,
                 "env": environment,
@@ -99,15 +101,16 @@ pub struct SteadyCaller {
 }
 
 impl SteadyCaller {
-    pub async fn start(cluster: &ControlPlane) -> Self {
+    /// Starts it as a pod of this name.
+    pub async fn start(cluster: &ControlPlane, name: &str) -> Self {
         let secret = json!({"name": "customer-service-agent-key", "key": "api-key"});
         let environment = json!([{"name": "API_KEY", "valueFrom": {"secretKeyRef": secret}}]);
         let arguments =
             ["--url", URL, "--tool", "search_contacts", "--arguments", r#"{"query": "energy"}"#, "--every", "50"];
-        run(cluster, &pod("steady", &arguments, environment));
+        run(cluster, &pod(name, &arguments, environment));
         let log = cluster.kubectl_command();
         let options =
-            [log.get_args().collect::<Vec<_>>(), ["logs", "-f", "-n", "sales", "steady"].map(AsRef::as_ref).into()]
+            [log.get_args().collect::<Vec<_>>(), ["logs", "-f", "-n", "sales", name].map(AsRef::as_ref).into()]
                 .concat();
         let log = Process::start(log.get_program(), options, &[]).unwrap();
         log.line("status", PATIENCE).await.unwrap();

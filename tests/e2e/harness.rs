@@ -1,7 +1,8 @@
-//! The cluster of the scenario: a node, the images, the CRM example, and an operator beside the cluster.
+//! The cluster of the scenario: a node, the images, the release of the chart, and the CRM example.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -10,49 +11,54 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::pods::ServedPod;
+use crate::release::{self, Release, UPGRADED_TAG};
 
-pub const SERVER_IMAGE: &str = "localhost/portcullis-server:e2e";
-/// The same server under another name, as after an upgrade.
-pub const UPGRADED_SERVER_IMAGE: &str = "localhost/portcullis-server:e2e-upgraded";
 const NAMESPACE: &str = "sales";
 
-/// The cluster, with the methods that concern the CRM example.
-pub struct CrmCluster(TestCluster);
+/// The cluster, with the methods that concern the CRM example and the operator's pod.
+pub struct CrmCluster {
+    /// It has no operator of its own beside the cluster.
+    cluster: TestCluster,
+    pub release: Release,
+}
 
 impl Deref for CrmCluster {
     type Target = TestCluster;
 
     fn deref(&self) -> &TestCluster {
-        &self.0
+        &self.cluster
     }
 }
 
-impl DerefMut for CrmCluster {
-    fn deref_mut(&mut self) -> &mut TestCluster {
-        &mut self.0
+impl Drop for CrmCluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = ["logs", "-n", release::NAMESPACE, "-lapp.kubernetes.io/name=portcullis-operator", "--tail=40"];
+            let log = self.control_plane.kubectl(log).unwrap_or_else(|error| error.to_string());
+            eprintln!("--- the last lines of the operator:\n{log}");
+        }
     }
 }
 
 impl CrmCluster {
+    /// A node with the images, and the release on it.
     pub async fn start() -> Self {
-        let cluster = ControlPlane::start_with_node().await.unwrap();
-        let binaries =
-            PathBuf::from(std::env::var_os("PORTCULLIS_STATIC_BINARIES").expect("`make e2e` must set the variable"));
-        for name in ["portcullis-server", "crm-api", "e2e-agent"] {
-            cluster.load_image(&format!("localhost/{name}:e2e"), &binaries.join(name)).unwrap();
+        let control_plane = ControlPlane::start_with_node().await.unwrap();
+        let archives = PathBuf::from(std::env::var_os("PORTCULLIS_IMAGES").expect("`make e2e` must set the variable"));
+        for name in ["portcullis-server", "portcullis-operator"] {
+            let upgraded = format!("localhost/{name}:{UPGRADED_TAG}");
+            control_plane.load_archive(&archives.join(format!("{name}.tar")), Some(&upgraded)).unwrap();
         }
-        cluster.load_image(UPGRADED_SERVER_IMAGE, &binaries.join("portcullis-server")).unwrap();
-        let mut cluster = Self(TestCluster::on(cluster).await);
-        cluster.kubectl(&["apply", "-f", &repository("examples/crm/cluster")]);
-        cluster.kubectl(&["rollout", "status", "deployment/crm-api", "-n", NAMESPACE, "--timeout=60s"]);
-        cluster.start_operator_with(&["--server-image", SERVER_IMAGE]);
+        for name in ["crm-api", "e2e-agent"] {
+            control_plane.load_archive(&archives.join(format!("{name}.tar")), None).unwrap();
+        }
+        let release = Release::package(&control_plane);
+        let kubeconfig = control_plane.kubeconfig();
+        let cluster = Self { cluster: TestCluster { operator: None, control_plane, kubeconfig }, release };
+        let began = Instant::now();
+        cluster.release.install();
+        println!("e2e: chart installed, and the operator ready, in {:.2} s", began.elapsed().as_secs_f64());
         cluster
-    }
-
-    /// Starts an operator after one was killed, and waits until it has read everything.
-    pub async fn restart_operator(&mut self) {
-        self.start_operator_with(&["--server-image", SERVER_IMAGE]);
-        self.until_operator_has_read_everything().await;
     }
 
     /// Runs kubectl as the administrator.
@@ -61,8 +67,7 @@ impl CrmCluster {
     }
 
     /// Ends everything, and checks that nothing is left.
-    pub async fn stop(mut self) {
-        assert!(self.operator.as_mut().unwrap().terminate(PATIENCE).await.unwrap().success());
+    pub fn stop(self) {
         let folder = self.control_plane.folder().to_path_buf();
         let number = std::fs::read_to_string(folder.join("run/number")).unwrap();
         drop(self);
@@ -186,7 +191,8 @@ impl CrmCluster {
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod takes calls, and goes on to.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let is_true = |name: &str| conditions.into_iter().flatten().any(|it| it.type_ == name && it.status == "True");
     pod.metadata.deletion_timestamp.is_none() && is_true("Ready")

@@ -16,11 +16,11 @@ const SYNC: Duration = Duration::from_millis(1100);
 
 /// While no operator runs a document is made immutable, and kubelet reads it: it has no clients any more, so that each pod shows when it
 /// does. The next operator brings every pod to what is published, and what it revokes then is in force on each.
-pub async fn documents(cluster: &mut CrmCluster) {
+pub async fn documents(cluster: &CrmCluster) {
     for (kind, file, data) in [("configmap", "policy.yaml", "data"), ("secret", "credentials.yaml", "stringData")] {
         let (key, pods, name) = (cluster.key_of(CLIENT).await, cluster.pods().await, cluster.document(kind));
         pods::until_status(&pods, &key, 200).await;
-        cluster.kill_operator().await;
+        cluster.stop_operator().await;
         let decode = if kind == "secret" { " | base64decode" } else { "" };
         let text = format!("go-template={{{{index .data \"{file}\"{decode}}}}}");
         let text = cluster.kubectl(&["get", kind, &name, "-n", "sales", "-o", &text]);
@@ -39,7 +39,7 @@ pub async fn documents(cluster: &mut CrmCluster) {
         .await;
 
         let began = Instant::now();
-        cluster.restart_operator().await;
+        cluster.start_operator().await;
         // The status says nothing here: it is that from before, or in doubt about pods that serve what was published before, too.
         until(PATIENCE, async || {
             let mounted = cluster.document(kind);

@@ -1,5 +1,5 @@
-//! From manifests to guarded calls on a real node: the example as a user applies it, the operator with the rights of its service
-//! account, and agents inside the cluster. It is one scenario, because each step needs the results of the one before.
+//! From the chart to guarded calls on a real node: the release and the example as a user installs them, the operator as a pod with the
+//! rights of its service account, and agents inside the cluster. It is one scenario, because each step needs the results of the one before.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +13,12 @@ mod changes;
 mod faults;
 mod harness;
 mod immutable;
+mod operator;
 mod pods;
+mod release;
 mod revocations;
 mod rights;
+mod upgrades;
 
 use std::time::Instant;
 
@@ -27,34 +30,38 @@ use crate::harness::CrmCluster;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_is_served_changed_and_repaired_on_a_real_node() {
-    let mut cluster = CrmCluster::start().await;
+    let cluster = CrmCluster::start().await;
     first_call(&cluster).await;
+    pages_of_the_operator(&cluster).await;
+    upgrades::tested(&cluster).await;
     refusals_and_limits(&cluster).await;
 
     cluster.raise_limits().await;
-    let steady = agent::SteadyCaller::start(&cluster.control_plane).await;
+    let steady = agent::SteadyCaller::start(&cluster.control_plane, "steady").await;
     changes::permissions(&cluster).await;
     steady.assert_none_failed();
     changes::deleted_client(&cluster).await;
     changes::edited_objects(&cluster).await;
     steady.assert_none_failed();
+    upgrades::of_images(&cluster, &steady).await;
     faults::ended_pod(&cluster, &steady).await;
     faults::killed_pod(&cluster, &steady).await;
     drop(steady);
 
     faults::stopped_pod(&cluster).await;
-    faults::killed_operator(&mut cluster).await;
-    immutable::documents(&mut cluster).await;
+    faults::killed_operator(&cluster).await;
+    immutable::documents(&cluster).await;
     changes::moved_key(&cluster).await;
     rights::are_those_needed(&cluster).await;
-    revocations::take_effect(&mut cluster).await;
-    cluster.stop().await;
+    revocations::take_effect(&cluster).await;
+    upgrades::of_chart(&cluster).await;
+    cluster.stop();
 }
 
 /// A call is served soon after the manifests are applied, and the status says so.
 async fn first_call(cluster: &CrmCluster) {
     let began = Instant::now();
-    cluster.kubectl(&["apply", "-f", &repository("examples/crm")]);
+    cluster.kubectl(&["apply", "-f", &repository("examples/crm/cluster"), "-f", &repository("examples/crm")]);
     let key = cluster.key_of("customer-service-agent").await;
     let service = cluster.service_client().await;
     let found = until(PATIENCE, async || {
@@ -65,6 +72,17 @@ async fn first_call(cluster: &CrmCluster) {
     println!("e2e: first call served {:.2} s after the start of kubectl apply", began.elapsed().as_secs_f64());
     cluster.until_synced().await;
     agent::start_idle(&cluster.control_plane);
+}
+
+/// The operator is ready, and its Service leads to its metrics.
+async fn pages_of_the_operator(cluster: &CrmCluster) {
+    let pod = cluster.operator_pod().await;
+    let ready = reqwest::get(format!("http://{}:8080/readyz", pod.status.unwrap().pod_ip.unwrap())).await.unwrap();
+    assert_eq!(ready.status(), 200);
+    let address = ["get", "service", "portcullis-operator-metrics", "-n", release::NAMESPACE];
+    let address = cluster.kubectl(&[&address[..], &["-o", "jsonpath={.spec.clusterIP}"]].concat());
+    let metrics = reqwest::get(format!("http://{address}:8080/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("portcullis_operator_without_lease 0"), "{metrics}");
 }
 
 /// From inside the cluster and through the Service: a call that is served, one that is refused, one over the limit.

@@ -105,12 +105,12 @@ impl ControlPlane {
         run(self.kubectl_command().args(arguments))
     }
 
-    /// Loads an image `name` (such as `localhost/thing:1`) of one static binary into the node.
+    /// Loads an archive that `make images` wrote into the node, and gives its image another name too.
     ///
     /// # Errors
     /// Returns an error if the node does not accept it.
-    pub fn load_image(&self, name: &str, binary: &Path) -> Result<(), Error> {
-        run(script("load-image").arg(self.folder.path()).arg(name).arg(binary)).map(drop)
+    pub fn load_archive(&self, archive: &Path, another_name: Option<&str>) -> Result<(), Error> {
+        run(script("load-image").arg(self.folder.path()).arg(archive).args(another_name)).map(drop)
     }
 
     /// A kubeconfig with the token of a service account, which must exist and has the rights that RBAC grants it. In the audit

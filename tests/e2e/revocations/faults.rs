@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use portcullis_tests::repository;
 use serde_json::{Value, json};
 
-use crate::harness::{CrmCluster, SERVER_IMAGE, UPGRADED_SERVER_IMAGE};
+use crate::harness::CrmCluster;
+use crate::release::{UPGRADED_TAG, VERSION};
 
 /// How many clients of another namespace wait for their Secrets.
 const WAITING: usize = 200;
@@ -46,7 +47,7 @@ impl fmt::Display for Fault {
 /// A fault that lasts.
 pub struct Broken {
     fault: Fault,
-    /// Whether the servers have the image of the upgrade.
+    /// Whether the images have another tag than before.
     is_upgraded: bool,
     /// What keeps the API server waiting for a webhook.
     _webhook: Option<TcpListener>,
@@ -67,7 +68,7 @@ impl Fault {
     ];
 
     /// Brings it about.
-    pub async fn begin(self, cluster: &mut CrmCluster) -> Broken {
+    pub async fn begin(self, cluster: &CrmCluster) -> Broken {
         let mut webhook = None;
         match self {
             Self::NamespaceHangs => webhook = Some(hang(cluster).await),
@@ -98,7 +99,7 @@ impl Fault {
 
 impl Broken {
     /// Brings about what has to be wrong anew at each revocation.
-    pub async fn again(&mut self, cluster: &mut CrmCluster) {
+    pub async fn again(&mut self, cluster: &CrmCluster) {
         match self.fault {
             Fault::PolicyImmutable => {
                 let policy = cluster.document("configmap");
@@ -109,22 +110,24 @@ impl Broken {
                 let policy = cluster.document("configmap");
                 cluster.kubectl(&["label", "configmap", &policy, "-n", "sales", "--overwrite", label]);
             }
-            Fault::OperatorRestarted | Fault::SecretsUnreadableAtStart => {
-                cluster.kill_operator().await;
-                cluster.start_operator_with(&["--server-image", SERVER_IMAGE]);
+            // Without the right it is not ready.
+            Fault::SecretsUnreadableAtStart => cluster.replace_operator(),
+            Fault::OperatorRestarted => {
+                cluster.operator_pod().await;
+                cluster.replace_operator();
             }
             Fault::OperatorUpgraded => {
                 self.is_upgraded = !self.is_upgraded;
-                cluster.kill_operator().await;
-                let image = if self.is_upgraded { UPGRADED_SERVER_IMAGE } else { SERVER_IMAGE };
-                cluster.start_operator_with(&["--server-image", image]);
+                let tag = if self.is_upgraded { VERSION } else { UPGRADED_TAG };
+                let (operator, server) = (format!("image.tag={tag}"), format!("server.image.tag={tag}"));
+                cluster.release.upgrade(&["--reset-then-reuse-values", "--set", &operator, "--set", &server]);
             }
             _ => {}
         }
     }
 
     /// Ends it.
-    pub async fn end(self, cluster: &mut CrmCluster) {
+    pub async fn end(self, cluster: &CrmCluster) {
         match self.fault {
             Fault::NamespaceHangs => {
                 cluster.kubectl(&["delete", "validatingwebhookconfiguration", "hang"]);
@@ -132,6 +135,11 @@ impl Broken {
             }
             Fault::ServerRefused => set_path(cluster, "/contacts"),
             Fault::ClientUndecodable => {
+                // While they are admitted: the status of what the schema refuses cannot be written.
+                let clients = cluster.kubectl(&["get", "mcpclients", "-n", "sales", "-o", "name"]);
+                for client in clients.lines().filter(|name| name.contains("/clientundecodable-")) {
+                    cluster.kubectl(&["delete", "-n", "sales", client]);
+                }
                 let schema = repository("crds/mcpclients.yaml");
                 cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &schema]);
             }
@@ -195,7 +203,8 @@ fn set_right(cluster: &CrmCluster, may_read: bool) {
     let secrets = rules.iter().position(|rule| rule["resources"] == json!(["secrets"])).unwrap();
     let verbs = rules[secrets]["verbs"].as_array().unwrap().iter().filter(|verb| *verb != "get");
     let get = json!("get");
-    let verbs: Vec<_> = verbs.chain(may_read.then_some(&get)).collect();
+    // In the order of the chart: an upgrade is refused if somebody has another list.
+    let verbs: Vec<_> = may_read.then_some(&get).into_iter().chain(verbs).collect();
     let patch = json!([{"op": "replace", "path": format!("/rules/{secrets}/verbs"), "value": verbs}]).to_string();
     cluster.kubectl(&["patch", "clusterrole", "portcullis-operator", "--type=json", "-p", &patch]);
 }
