@@ -34,6 +34,10 @@ pub fn compile(workspace: &Workspace, package: &str) -> Result<Compiled, Failed>
     command.args(["--message-format", "json-render-diagnostics"]).current_dir(&workspace.root);
     // One directory for all, whatever else is in the environment.
     command.arg("--target-dir").arg(&workspace.target_directory);
+    // The C compiler puts it in place of the time of the build, which mimalloc has in its texts.
+    if env::var_os("SOURCE_DATE_EPOCH").is_none() {
+        command.env("SOURCE_DATE_EPOCH", "0");
+    }
     let folders = folders(workspace)?;
     command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&folders)).env("CFLAGS", c_flags(&folders)?);
     let messages = output(&mut command)?;

@@ -103,7 +103,10 @@ fn each_dockerfile_makes_the_image_that_is_built_without_an_engine() {
         let has = |name: &str, part: &str| build.iter().any(|(found, rest)| found == name && rest.contains(part));
         for (name, part) in [
             ("WORKDIR", "/portcullis"),
-            ("ENV", &*format!("RUSTUP_TOOLCHAIN={version} RUSTFLAGS=\"-Ctarget-feature=+crt-static\"")),
+            (
+                "ENV",
+                &*format!("RUSTUP_TOOLCHAIN={version} RUSTFLAGS=\"-Ctarget-feature=+crt-static\" SOURCE_DATE_EPOCH=0"),
+            ),
             ("RUN", &format!("cargo build --locked --release --package {name} --target \"$host\"")),
         ] {
             assert!(has(name, part), "{}: no {name} with {part}", file.display());
