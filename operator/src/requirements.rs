@@ -109,6 +109,8 @@ pub struct Requirements {
 struct History {
     /// Whether there was a check that found nothing missing.
     was_met: bool,
+    /// Whether the operator may have begun its work, and so has read objects.
+    has_begun: bool,
     /// Since when something is missing that ends the process.
     since: Option<Instant>,
     said: Option<String>,
@@ -140,6 +142,7 @@ impl Requirements {
         progress.is_unready("not checked yet");
         let history = Mutex::new(History {
             was_met: false,
+            has_begun: false,
             since: None,
             said: None,
             rights: Denied::default(),
@@ -205,8 +208,7 @@ impl Requirements {
 
     fn met(&self) -> Duration {
         let mut history = lock(&self.history);
-        if history.was_met && matches!(*self.state.borrow(), State::Unusable) {
-            self.state.send_replace(State::GaveUp(Lacking(STALE.to_owned())));
+        if !self.open(&mut history) {
             return AGAIN;
         }
         if history.said.take().is_some() {
@@ -217,8 +219,19 @@ impl Requirements {
         history.is_unanswered_said = false;
         history.unanswered.reset();
         self.progress.is_ready();
-        self.state.send_replace(State::Usable);
         spread(LOOK)
+    }
+
+    /// The definitions are right: the work begins, or goes on. Returns whether it does: what was read while they were not may lack fields,
+    /// whatever else is missing.
+    fn open(&self, history: &mut History) -> bool {
+        let is_stale = history.has_begun && matches!(*self.state.borrow(), State::Unusable);
+        history.has_begun = true;
+        self.state.send_replace(match is_stale {
+            true => State::GaveUp(Lacking(STALE.to_owned())),
+            false => State::Usable,
+        });
+        !is_stale
     }
 
     fn found(&self, findings: &Findings) -> Duration {
@@ -238,8 +251,11 @@ impl Requirements {
             self.state.send_replace(State::GaveUp(Lacking(sentence)));
             return AGAIN;
         }
-        self.state.send_replace(if is_usable { State::Usable } else { State::Unusable });
-        if ends {
+        if !is_usable {
+            self.state.send_replace(State::Unusable);
+        }
+        // Without a right the work begins nevertheless.
+        if is_usable && !self.open(&mut history) || ends {
             return AGAIN;
         }
         history.since = None;
@@ -293,7 +309,7 @@ impl Requirements {
                     let pause = if history.was_met { RIGHTS_EVERY } else { Duration::ZERO };
                     history.rights_due = Instant::now() + spread(pause);
                     if findings.definitions.is_empty() {
-                        self.state.send_replace(State::Usable);
+                        self.open(&mut history);
                         return Err(error);
                     }
                 }

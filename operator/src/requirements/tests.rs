@@ -123,6 +123,26 @@ async fn nothing_begins_without_a_definition_and_it_begins_once_the_definition_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_under_other_definitions_is_not_written_also_if_a_right_is_missing_once_they_are_back() {
+    for right in [None, Some("get secrets")] {
+        let (requirements, lacks, _supervisor, _tasks) = start(Lacks::default());
+        requirements.usable().await;
+        lock(&lacks).definitions.push("mcpclients.portcullis.dev");
+        requirements.reached(|state| matches!(state, State::Unusable)).await;
+        {
+            let mut lacks = lock(&lacks);
+            lacks.definitions.clear();
+            lacks.rights.extend(right.map(str::to_owned));
+        }
+        lock(&requirements.history).rights_due = Instant::now();
+        let mut states = requirements.state.subscribe();
+        let next = states.wait_for(|state| !matches!(state, State::Unusable));
+        let next = timeout(Duration::from_secs(5), next).await.unwrap().unwrap().clone();
+        assert!(matches!(next, State::GaveUp(_)), "{right:?}: {next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_right_that_is_taken_away_is_said_and_ends_nothing_and_a_refusal_leads_to_a_check() {
     let (requirements, lacks, supervisor, _tasks) = start(Lacks::default());
     requirements.usable().await;
