@@ -5,6 +5,7 @@
 //! another release checks more. What is parsed or compiled on the way is kept in the result and never parsed again.
 
 mod arguments;
+mod headers;
 mod listing;
 mod load;
 mod output;
@@ -22,6 +23,7 @@ use crate::{
     schema::Budget,
 };
 
+pub use headers::{OutgoingHeader, OutgoingHeaders, OutgoingValue};
 pub use load::{LoadedServerHalf, load};
 pub use request::{BodyTemplate, Pair, PartTemplate, RequestTemplates};
 pub use tool::{CheckedTool, CheckedToolKind};
@@ -43,7 +45,7 @@ pub struct CheckedServerHalf {
 /// A backend that was checked.
 #[derive(Clone, Debug)]
 pub enum CheckedBackend {
-    Http(HttpTarget),
+    Http(Box<HttpTarget>, OutgoingHeaders),
     Static,
 }
 
@@ -126,11 +128,13 @@ fn backends(spec: &ServerSpec, at: impl IntoIterator<Item = usize>) -> Vec<Part<
             findings
                 .add(format!("{at}.name"), format!("`{name}` is reserved for a check of /health; choose another name"));
         }
+        let headers = headers::outgoing(backend, &at, &mut findings);
         let part = match &backend.kind {
             BackendKind::Http(http) => {
-                url::target(http, &format!("{at}.http"), &mut findings).map(CheckedBackend::Http)
+                let target = url::target(http, &format!("{at}.http"), &mut findings);
+                target.zip(headers).map(|(target, headers)| CheckedBackend::Http(target.into(), headers))
             }
-            BackendKind::Static => Some(CheckedBackend::Static),
+            BackendKind::Static => headers.map(|_| CheckedBackend::Static),
         };
         checked.push((part, findings));
     }

@@ -20,6 +20,7 @@ pub mod quantity;
 pub mod reference;
 pub mod revision;
 pub mod schema;
+pub mod secret_key_ref;
 pub mod server;
 pub mod template;
 pub mod time;
@@ -32,6 +33,7 @@ pub use finding::{Finding, Findings};
 pub use json_object::{JsonObject, JsonValue};
 pub use name::{BackendName, ClientId, NamespacedName, ToolName};
 pub use revision::Revision;
+pub use secret_key_ref::SecretKeyRef;
 pub use server::{McpServer, McpServerSpec};
 
 /// The API group of both resources.

@@ -90,6 +90,18 @@ name!(
 );
 
 name!(
+    /// The name of a header of HTTP: a token (RFC 9110 section 5.6.2) of characters that every program takes.
+    HeaderName, 64, "^[A-Za-z0-9_-]+$", is_header_name,
+    "must be 1 to 64 of the characters A-Z, a-z, 0-9, '_', '-'"
+);
+
+name!(
+    /// A key of a Secret. It is also the name of a file.
+    DataKey, 253, "^([-_a-zA-Z0-9]|[.][-_a-zA-Z0-9])[-._a-zA-Z0-9]*$", is_data_key,
+    "must be at most 253 of the characters A-Z, a-z, 0-9, '-', '_', '.', and not begin with two dots"
+);
+
+name!(
     /// The name of a Kubernetes object: a DNS subdomain.
     ObjectName, 253, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_subdomain,
     "must be a DNS subdomain: at most 253 of the characters a-z, 0-9, '-', '.', with a letter or digit at both ends"
@@ -139,6 +151,15 @@ impl fmt::Display for NamespacedName {
 
 fn is_tool_name(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn is_header_name(value: &str) -> bool {
+    is_tool_name(value) && !value.contains('.')
+}
+
+/// As the API server admits keys, so that each is the name of a file.
+fn is_data_key(value: &str) -> bool {
+    is_tool_name(value) && value != "." && !value.starts_with("..")
 }
 
 fn is_label(value: &str) -> bool {

@@ -9,6 +9,7 @@
 mod address;
 mod breaker;
 mod common;
+pub mod credentials;
 mod dial;
 mod establish;
 mod factory;

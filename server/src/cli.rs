@@ -76,6 +76,9 @@ pub struct Arguments {
     /// The directory of policy.yaml and credentials.yaml; changes take effect at once
     #[arg(long, value_name = "DIR")]
     pub config: PathBuf,
+    /// The directory with the values of the Secrets that the policy names: the files NAME/KEY; changes take effect at once
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// The address that serves MCP and /health; port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,

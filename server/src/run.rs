@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     audit::{self, Audit, Sink, record::Record},
-    backend::{self, AddressPolicy},
+    backend::{self, AddressPolicy, credentials},
     cli::Arguments,
     config::{self, SETTLED_AFTER, Store, StoreSettings},
     guard::{Answers, Checks, Guard, Turns},
@@ -74,7 +74,8 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     let metrics = Metrics::default();
     let addresses =
         if arguments.allow_loopback_backends { AddressPolicy::ServicesAndLoopback } else { AddressPolicy::Services };
-    let backends = backend::Factory::new(addresses, descriptors.backends)?;
+    let secrets = credentials::Secrets::new(arguments.secrets.clone());
+    let backends = backend::Factory::new(addresses, descriptors.backends)?.with_secrets(secrets.clone());
     let store = Arc::new(Store::new(StoreSettings {
         directory: arguments.config.clone(),
         metrics: metrics.clone(),
@@ -97,10 +98,17 @@ pub async fn run(arguments: Arguments) -> Result<AuditLogEnd, RunError> {
     record(&audit, &started);
 
     let directory = arguments.config.clone();
-    let reloading = tokio::spawn(supervise::keep(Part::Reloads, move || {
+    let reloading = supervise::keep(Part::Reloads, move || {
         let reloads = reloads.clone();
         config::watch(store.clone(), directory.clone(), move |reload| reloads.report(reload))
-    }));
+    });
+    let reading = supervise::keep(Part::Secrets, move || credentials::watch(secrets.clone()));
+    let reloading = tokio::spawn(async move {
+        tokio::select! {
+            part = reloading => part,
+            part = reading => part,
+        }
+    });
     let detached = main.endpoints.detached.clone();
     let (stop_main, main_stopped) = watch::channel(None);
     let (stop_admin, admin_stopped) = watch::channel(None);

@@ -22,6 +22,7 @@ pub const FAILURES: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Reloads,
+    Secrets,
     AuditLog,
     MainPort,
     AdminPort,
@@ -31,6 +32,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reloads => "the reload of the documents",
+            Self::Secrets => "the reading of Secrets",
             Self::AuditLog => "the writer of the audit log",
             Self::MainPort => "the MCP port",
             Self::AdminPort => "the admin port",

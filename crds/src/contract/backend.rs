@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backend_credentials::{BackendCredentials, BackendHeader};
 use crate::{
     name::BackendName,
     union::{NotExactlyOne, exactly_one},
@@ -17,6 +18,16 @@ pub struct Backend {
     /// Whether the server is unhealthy without it; otherwise it is degraded.
     pub critical: bool,
     pub kind: BackendKind,
+    /// Headers of each call.
+    pub headers: Vec<BackendHeader>,
+    pub credentials: Option<BackendCredentials>,
+}
+
+impl Backend {
+    /// A backend that is told nothing beside the requests of its tools.
+    pub fn plain(name: BackendName, critical: bool, kind: BackendKind) -> Self {
+        Self { name, critical, kind, headers: Vec::new(), credentials: None }
+    }
 }
 
 /// The kinds of backend.
@@ -66,6 +77,13 @@ struct Fields {
     /// No service, written as `{}`: each tool contains its own answer.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     fixed: Option<Nothing>,
+    /// Headers of each call to the backend, but not of checks of its health.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    headers: Vec<BackendHeader>,
+    /// The credential of the server at the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credentials: Option<BackendCredentials>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone)]
@@ -79,14 +97,15 @@ impl TryFrom<Fields> for Backend {
             ("http", fields.http.map(BackendKind::Http)),
             ("static", fields.fixed.map(|Nothing {}| BackendKind::Static)),
         ])?;
-        Ok(Self { name: fields.name, critical: fields.critical, kind })
+        let Fields { name, critical, headers, credentials, .. } = fields;
+        Ok(Self { name, critical, kind, headers, credentials })
     }
 }
 
 impl From<Backend> for Fields {
     fn from(backend: Backend) -> Self {
-        let Backend { name, critical, kind } = backend;
-        let mut fields = Self { name, critical, http: None, fixed: None };
+        let Backend { name, critical, kind, headers, credentials } = backend;
+        let mut fields = Self { name, critical, http: None, fixed: None, headers, credentials };
         match kind {
             BackendKind::Http(http) => fields.http = Some(http),
             BackendKind::Static => fields.fixed = Some(Nothing {}),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
     backend::{Backend, BackendKind, HttpBackend},
+    backend_credentials::{BackendCredentials, BackendHeader, HeaderValue, IdentityValue},
     limits::{GlobalLimit, Limits, Rate},
     listing::{Icon, Theme, ToolAnnotations},
     server_half::ServerSpec,
@@ -29,7 +30,8 @@ pub fn server_spec(spec: &McpServerSpec) -> (ServerSpec, Findings) {
     for (n, it) in spec.backends.iter().enumerate() {
         let kind = backend_kind(it).map_err(|error| Finding::new(format!("spec.backends[{n}]"), error.to_string()));
         let kind = findings.keep(kind).unwrap_or_else(|| substitute_backend(it, spec));
-        backends.push(Backend { name: it.name.clone(), critical: it.critical, kind });
+        let (headers, credentials) = outgoing(it, &format!("spec.backends[{n}]"), &mut findings);
+        backends.push(Backend { name: it.name.clone(), critical: it.critical, kind, headers, credentials });
     }
     let mut tools = Vec::with_capacity(spec.tools.len());
     for (n, it) in spec.tools.iter().enumerate() {
@@ -72,6 +74,39 @@ fn backend_kind(backend: &server::Backend) -> Result<BackendKind, NotExactlyOne>
         ("http", http.map(BackendKind::Http)),
         ("static", backend.fixed.map(|server::StaticBackend {}| BackendKind::Static)),
     ])
+}
+
+/// What the backend is told beside the requests of its tools, without what is not exactly one of its members.
+fn outgoing(
+    backend: &server::Backend,
+    at: &str,
+    findings: &mut Findings,
+) -> (Vec<BackendHeader>, Option<BackendCredentials>) {
+    let mut headers = Vec::with_capacity(backend.headers.len());
+    for (n, header) in backend.headers.iter().enumerate() {
+        let value = header_value(header).map_err(|error| Finding::new(format!("{at}.headers[{n}]"), error.to_string()));
+        headers.extend(findings.keep(value).map(|value| BackendHeader { name: header.name.clone(), value }));
+    }
+    let credentials = backend.credentials.as_ref().map(|it| {
+        let of_header = |it: &server::HeaderSecretRef| BackendCredentials::Header(it.header.clone(), it.secret());
+        let one = exactly_one([
+            ("bearerSecretRef", it.bearer_secret_ref.clone().map(BackendCredentials::Bearer)),
+            ("headerSecretRef", it.header_secret_ref.as_ref().map(of_header)),
+        ]);
+        one.map_err(|error| Finding::new(format!("{at}.credentials"), error.to_string()))
+    });
+    (headers, credentials.and_then(|credentials| findings.keep(credentials)))
+}
+
+fn header_value(header: &server::BackendHeader) -> Result<HeaderValue, NotExactlyOne> {
+    let from = header.value_from.as_ref().map(|from| {
+        let identity = from.identity.map(|server::IdentityValue::ClientId| IdentityValue::ClientId);
+        exactly_one([
+            ("valueFrom.secretKeyRef", from.secret_key_ref.clone().map(HeaderValue::Secret)),
+            ("valueFrom.identity", identity.map(HeaderValue::Identity)),
+        ])
+    });
+    exactly_one([("value", header.value.clone().map(HeaderValue::Literal)), ("valueFrom", from.transpose()?)])
 }
 
 /// The kind that the backend's tools have, without an error of its own.

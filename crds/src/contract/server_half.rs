@@ -78,6 +78,9 @@ impl ServerHalf {
         self.server.hosts.sort();
         self.server.hosts.dedup();
         self.spec.backends.sort_by(|a, b| a.name.cmp(&b.name));
+        for backend in &mut self.spec.backends {
+            backend.headers.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         self.spec.tools.sort_by(|a, b| a.name.cmp(&b.name));
     }
 }

@@ -5,18 +5,20 @@ use serde_json::Value;
 
 use crate::{
     duration::Duration,
-    name::{BackendName, ClientId, ObjectName, ToolName},
+    name::{BackendName, ClientId, DataKey, HeaderName, ObjectName, ToolName},
     nearest::suggestion,
     time,
 };
 
 /// The patterns of the schemas, and what a finding states instead of the pattern.
-const PATTERNS: [(&str, &str); 16] = [
+const PATTERNS: [(&str, &str); 18] = [
     (Duration::PATTERN, Duration::ALLOWED),
     (ToolName::PATTERN, ToolName::ALLOWED),
     (BackendName::PATTERN, BackendName::ALLOWED),
     (ObjectName::PATTERN, ObjectName::ALLOWED),
     (ClientId::PATTERN, ClientId::ALLOWED),
+    (HeaderName::PATTERN, HeaderName::ALLOWED),
+    (DataKey::PATTERN, DataKey::ALLOWED),
     (time::PATTERN, time::ALLOWED),
     (
         "^https?://[^/?#@]+(/[^?#]*)?$",

@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::credentials::{BackendCredentials, BackendHeader};
 use crate::name::BackendName;
 
 /// A backend: exactly one of `http` and `static`.
@@ -22,6 +23,13 @@ pub struct Backend {
     /// No service: each tool contains its own answer.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticBackend>,
+    /// Headers of each call to the backend. Checks of its health have none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<BackendHeader>,
+    /// How this server authenticates itself to the backend. Refused beside a header `Authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<BackendCredentials>,
 }
 
 /// A REST service.

@@ -2,7 +2,7 @@
 //!
 //! The policy's revision is not in the template: a change of policy never replaces a pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -21,8 +21,9 @@ use k8s_openapi::{
     },
 };
 use portcullis_crds::{
-    McpServerSpec,
+    McpServerSpec, SecretKeyRef,
     contract::{CREDENTIALS_FILE, LONGEST_TIMEOUT, POLICY_FILE, Version},
+    name::ObjectName,
     quantity,
 };
 use serde_json::Value;
@@ -54,6 +55,10 @@ const CONTAINER: &str = "server";
 pub(super) const VOLUME: &str = "config";
 /// Where the server finds its documents.
 const CONFIG: &str = "/etc/portcullis/config";
+/// The name of the volume with the values of the Secrets that the backends need.
+const SECRETS_VOLUME: &str = "secrets";
+/// Where the server finds them.
+const SECRETS: &str = "/etc/portcullis/secrets";
 /// The user `nonroot` of distroless images, which no usual node has.
 const USER: i64 = 65532;
 /// How long a pod that is being deleted still accepts calls, in seconds: until every node has stopped sending them.
@@ -69,12 +74,15 @@ const GRACE: i64 = DRAIN + LONGEST_TIMEOUT.to_std().as_secs().cast_signed() + FI
 pub struct PodSettings {
     replicas: i32,
     resources: ResourceRequirements,
+    /// The keys of Secrets that are mounted.
+    secrets: BTreeSet<SecretKeyRef>,
 }
 
 impl PodSettings {
     pub fn of_spec(spec: &McpServerSpec) -> Self {
         let resources = spec.pod.as_ref().and_then(|pod| pod.resources.clone()).map(canonical);
-        Self { replicas: i32::from(spec.replicas()), resources: resources.unwrap_or_else(modest_resources) }
+        let resources = resources.unwrap_or_else(modest_resources);
+        Self { replicas: i32::from(spec.replicas()), resources, secrets: spec.secrets() }
     }
 
     /// What the Deployment of an earlier run has of a spec that is no longer known. Anybody may have changed it since: nothing of it
@@ -88,8 +96,25 @@ impl PodSettings {
         Self {
             replicas: live["spec"]["replicas"].as_i64().and_then(|it| i32::try_from(it).ok()).unwrap_or(1),
             resources: ResourceRequirements { requests: amounts("requests"), limits: amounts("limits"), claims: None },
+            secrets: mounted_secrets(live),
         }
     }
+}
+
+/// The keys of Secrets that a Deployment mounts as [`secrets_volume`] does. The server sends none of them that its policy does not name.
+fn mounted_secrets(live: &Value) -> BTreeSet<SecretKeyRef> {
+    let volumes = live.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
+    let volume = volumes.and_then(|all| all.iter().find(|volume| volume["name"] == SECRETS_VOLUME));
+    let sources = volume.and_then(|volume| volume.pointer("/projected/sources")).and_then(Value::as_array);
+    let secrets = sources.into_iter().flatten().filter_map(|source| source.get("secret"));
+    let keys = secrets.flat_map(|secret| {
+        let name: Option<ObjectName> = secret["name"].as_str().and_then(|name| name.parse().ok());
+        let items = secret["items"].as_array().into_iter().flatten();
+        let keys = items.filter_map(|item| item["key"].as_str()?.parse().ok());
+        let reference = |key| name.clone().map(|name| SecretKeyRef { name, key });
+        keys.filter_map(reference).collect::<Vec<_>>()
+    });
+    keys.collect()
 }
 
 fn deployment(
@@ -145,7 +170,7 @@ fn pod(
             ..PodSecurityContext::default()
         }),
         containers: vec![container(pods, settings)],
-        volumes: Some(vec![config_volume(name, documents)]),
+        volumes: Some([config_volume(name, documents)].into_iter().chain(secrets_volume(&pods.secrets)).collect()),
         termination_grace_period_seconds: Some(GRACE),
         // On different nodes if there are any, so that a node that fails does not take the server with it.
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
@@ -167,16 +192,7 @@ fn container(pods: &PodSettings, settings: &Settings) -> Container {
         name: CONTAINER.into(),
         image: Some(settings.server_image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
-        args: Some(vec![
-            "--config".into(),
-            CONFIG.into(),
-            "--listen".into(),
-            format!("[::]:{MCP_PORT}"),
-            "--admin".into(),
-            format!("[::]:{ADMIN_PORT}"),
-            "--drain".into(),
-            DRAIN.to_string(),
-        ]),
+        args: Some(args(pods)),
         env: Some(vec![downward("POD_NAME", "metadata.name"), downward("POD_UID", "metadata.uid")]),
         ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
         resources: Some(pods.resources.clone()),
@@ -189,16 +205,58 @@ fn container(pods: &PodSettings, settings: &Settings) -> Container {
         startup_probe: Some(probe("/readyz", 1, 60)),
         readiness_probe: Some(probe("/readyz", 5, 2)),
         liveness_probe: Some(probe("/livez", 10, 3)),
-        volume_mounts: Some(vec![VolumeMount {
-            name: VOLUME.into(),
-            mount_path: CONFIG.into(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(
+            [mount(VOLUME, CONFIG)]
+                .into_iter()
+                .chain((!pods.secrets.is_empty()).then(|| mount(SECRETS_VOLUME, SECRETS)))
+                .collect(),
+        ),
         termination_message_path: Some("/dev/termination-log".into()),
         termination_message_policy: Some("File".into()),
         ..Container::default()
     }
+}
+
+fn args(pods: &PodSettings) -> Vec<String> {
+    let mut args = vec![
+        "--config".into(),
+        CONFIG.into(),
+        "--listen".into(),
+        format!("[::]:{MCP_PORT}"),
+        "--admin".into(),
+        format!("[::]:{ADMIN_PORT}"),
+        "--drain".into(),
+        DRAIN.to_string(),
+    ];
+    // Without any the template is what it was before servers had some, so that no pod is replaced.
+    if !pods.secrets.is_empty() {
+        args.extend(["--secrets".into(), SECRETS.into()]);
+    }
+    args
+}
+
+fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.into(), mount_path: path.into(), read_only: Some(true), ..VolumeMount::default() }
+}
+
+/// The values that the backends need, each as the file `<name of the Secret>/<key>`; `None` if there is none. In a volume of its own,
+/// and optional, so that a Secret that is missing holds up neither a pod nor a change of the policy.
+fn secrets_volume(secrets: &BTreeSet<SecretKeyRef>) -> Option<Volume> {
+    let mut by_secret: BTreeMap<&ObjectName, Vec<KeyToPath>> = BTreeMap::new();
+    for secret in secrets {
+        let path = secret.file().to_string_lossy().into_owned();
+        by_secret.entry(&secret.name).or_default().push(KeyToPath { key: secret.key.to_string(), path, mode: None });
+    }
+    let source = |(name, items): (&ObjectName, Vec<KeyToPath>)| VolumeProjection {
+        secret: Some(SecretProjection { name: name.to_string(), items: Some(items), optional: Some(true) }),
+        ..VolumeProjection::default()
+    };
+    let sources: Vec<_> = by_secret.into_iter().map(source).collect();
+    (!sources.is_empty()).then(|| Volume {
+        name: SECRETS_VOLUME.into(),
+        projected: Some(ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(sources) }),
+        ..Volume::default()
+    })
 }
 
 /// Both documents in one directory. Neither is optional: a pod starts once both exist.

@@ -52,6 +52,18 @@ fn built(input: &ServerInput) -> Vec<BuiltObject> {
     objects(KINDS, &input.server, &validate::server(input), None, &DocumentNames::default(), &settings())
 }
 
+/// Gives the first backend headers and a credential from Secrets.
+fn with_secrets(server: &mut McpServer) {
+    let headers = json!([
+        {"name": "X-Version", "value": "2"},
+        {"name": "X-Key", "valueFrom": {"secretKeyRef": {"name": "b", "key": "key"}}},
+    ]);
+    let credentials = json!({"headerSecretRef": {"header": "X-Token", "name": "a", "key": "token"}});
+    let backend = server.spec.backends.iter_mut().find(|backend| backend.http.is_some()).unwrap();
+    backend.headers = serde_json::from_value(headers).unwrap();
+    backend.credentials = serde_json::from_value(credentials).unwrap();
+}
+
 /// The objects without those of one kind.
 fn without(kind: &str, objects: &[BuiltObject]) -> Vec<BuiltObject> {
     objects.iter().filter(|object| object.kind.object.kind != kind).cloned().collect()
@@ -107,6 +119,7 @@ fn the_objects_of_an_invalid_server_are_those_of_its_last_valid_spec() {
     let pod = json!({"resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "1Gi"}}});
     let pod = |server: &mut McpServer| {
         server.spec.replicas = Some(3);
+        with_secrets(server);
         server.spec.pod = serde_json::from_value(pod.clone()).unwrap();
     };
     let good = example(pod);
@@ -138,6 +151,22 @@ fn the_objects_of_an_invalid_server_are_those_of_its_last_valid_spec() {
     put_back["spec"]["replicas"] = json!(1);
     put_back["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "2"}});
     assert_eq!(with(&bad, &PodSettings::of_deployment(&changed)).last().unwrap().value, put_back);
+}
+
+#[test]
+fn the_keys_of_secrets_are_mounted_one_by_one_and_none_of_them_holds_up_a_pod() {
+    let deployment = built(&example(with_secrets)).pop().unwrap().value;
+    let template = &deployment["spec"]["template"]["spec"];
+    let source = |name: &str, key: &str| json!({"secret": {"name": name, "optional": true, "items": [{"key": key, "path": format!("{name}/{key}")}]}});
+    let volume = json!({"name": "secrets", "projected": {
+        "defaultMode": 0o440, "sources": [source("a", "token"), source("b", "key")],
+    }});
+    assert_eq!(template["volumes"][1], volume);
+    let container = &template["containers"][0];
+    let mount = json!({"name": "secrets", "mountPath": "/etc/portcullis/secrets", "readOnly": true});
+    assert_eq!(container["volumeMounts"][1], mount);
+    let args = container["args"].as_array().unwrap();
+    assert_eq!(args[args.len() - 2..], ["--secrets", "/etc/portcullis/secrets"]);
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Body {
             CallError::BackendTimeout { backend, .. } => (CallFailure::BackendTimeout, Some(*backend)),
             CallError::BackendSuspended { backend } => (CallFailure::BackendSuspended, Some(*backend)),
             CallError::BackendBusy { backend } => (CallFailure::BackendBusy, Some(*backend)),
+            CallError::BackendCredentials { backend } => (CallFailure::BackendCredentials, Some(*backend)),
             CallError::AnswerMalformed { backend } => (CallFailure::AnswerMalformed, Some(*backend)),
             CallError::AnswerTooLarge { backend } => (CallFailure::AnswerTooLarge, Some(*backend)),
             CallError::RecordsMissing { backend } => (CallFailure::RecordsMissing, Some(*backend)),

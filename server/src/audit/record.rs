@@ -66,6 +66,8 @@ pub enum CallError<'a> {
     BackendSuspended { backend: &'a str },
     /// The backend has as many calls or connections as it may have: it was not called.
     BackendBusy { backend: &'a str },
+    /// A header of the call has no value: the backend was not called.
+    BackendCredentials { backend: &'a str },
     /// The backend's response is not JSON that this server accepts.
     AnswerMalformed { backend: &'a str },
     /// The backend's response is too large.

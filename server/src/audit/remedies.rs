@@ -20,6 +20,9 @@ impl CallFailure {
             Self::BackendBusy => {
                 "See in `durationMs` whether the backend is slow. Otherwise lower the limits of the clients, or add replicas."
             }
+            Self::BackendCredentials => {
+                "The caller's answer and the program log name the Secret and its key: create it in the namespace of the server. The call had no effect."
+            }
             Self::AnswerMalformed => {
                 "See what the backend responds with: a page, an image, half a document. A call that writes had its effect."
             }

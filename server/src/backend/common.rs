@@ -38,7 +38,7 @@ pub struct Backend {
 /// What outlives a policy, as long as the spec of the backend stays the same.
 struct State {
     name: String,
-    spec: contract::BackendKind,
+    spec: contract::Backend,
     kind: Box<dyn Kind>,
     breaker: Arc<Breaker>,
     room: Semaphore,
@@ -66,12 +66,12 @@ impl Backend {
         kind: impl FnOnce(&Arc<Breaker>) -> Box<dyn Kind>,
     ) -> Self {
         let state = match previous {
-            Some(previous) if previous.state.spec == spec.kind => previous.state.clone(),
+            Some(previous) if is_same(&previous.state.spec, spec) => previous.state.clone(),
             _ => {
                 let breaker = Arc::default();
                 Arc::new(State {
                     name: spec.name.to_string(),
-                    spec: spec.kind.clone(),
+                    spec: spec.clone(),
                     kind: kind(&breaker),
                     breaker,
                     room: Semaphore::new(CALLS),
@@ -97,10 +97,14 @@ impl Backend {
         if self.state.breaker.is_open(Instant::now()) {
             return Check::immediate(Status::Unhealthy);
         }
-        match self.state.kind.check() {
+        let mut check = match self.state.kind.check() {
             Some(check) => self.state.health.get_or_check(check).await,
             None => Check::immediate(Status::Healthy),
+        };
+        if self.state.kind.is_impaired() {
+            check.status = check.status.max(Status::Degraded);
         }
+        check
     }
 }
 
@@ -193,6 +197,12 @@ impl State {
     }
 }
 
+/// Whether a backend is called as before. Whether it is critical makes no difference to that.
+fn is_same(a: &contract::Backend, b: &contract::Backend) -> bool {
+    let of = |backend: &contract::Backend| contract::Backend { critical: false, ..backend.clone() };
+    of(a) == of(b)
+}
+
 /// Whether the backend responded, however it did.
 fn is_response(result: &Result<Output, Failure>) -> bool {
     match result {
@@ -207,6 +217,7 @@ fn is_response(result: &Result<Output, Failure>) -> bool {
             | Failure::Unread(_) => true,
             Failure::Suspended
             | Failure::Busy
+            | Failure::Credentials(_)
             | Failure::Unreachable
             | Failure::Broken
             | Failure::Timeout(_)

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use portcullis_crds::{check::CheckedBackend, contract};
+use portcullis_crds::{
+    check::{CheckedBackend, HttpTarget},
+    contract,
+};
 
 use super::{
     address::AddressPolicy,
     breaker::Breaker,
     common::Backend,
+    credentials::{Outgoing, Secrets},
     fixed,
     http::{self, HttpClients},
     kind::Kind,
@@ -19,6 +23,7 @@ use super::{
 pub struct Factory {
     http: HttpClients,
     places: Places,
+    secrets: Secrets,
 }
 
 impl Factory {
@@ -28,7 +33,13 @@ impl Factory {
     /// Returns an error if TLS is not available, which it is in every build of this crate.
     pub fn new(addresses: AddressPolicy, connections: usize) -> Result<Self, rustls::Error> {
         let places = Places::new(connections);
-        Ok(Self { http: HttpClients::new(addresses, places.clone())?, places })
+        Ok(Self { http: HttpClients::new(addresses, places.clone())?, places, secrets: Secrets::default() })
+    }
+
+    /// The same, with the values of Secrets.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// The connections to backends.
@@ -48,8 +59,14 @@ impl Factory {
 
     fn kind(&self, spec: &contract::Backend, checked: &CheckedBackend, breaker: &Arc<Breaker>) -> Box<dyn Kind> {
         match checked {
-            CheckedBackend::Http(target) => {
-                Box::new(http::Http::new(&spec.name, target.clone(), self.http.client(breaker.clone())))
+            CheckedBackend::Http(target, headers) => {
+                let outgoing = Outgoing::new(headers, &self.secrets);
+                Box::new(http::Http::new(
+                    &spec.name,
+                    HttpTarget::clone(target),
+                    self.http.client(breaker.clone()),
+                    outgoing,
+                ))
             }
             CheckedBackend::Static => Box::new(fixed::Fixed),
         }

@@ -13,6 +13,8 @@ pub enum Failure {
     Suspended,
     /// The backend has as many calls in flight as it may have: it was not called.
     Busy,
+    /// A header of the call has no value, and this says which: it was not called.
+    Credentials(String),
     /// There was no connection.
     Unreachable,
     /// The connection broke before the response was complete.
@@ -70,7 +72,12 @@ impl Failure {
             | Self::Unread(_) => Effected::Yes,
             Self::Broken | Self::Timeout(_) | Self::Cancelled => Effected::Unknown,
             Self::Status { status: 300..400 | 408 | 500.., .. } => Effected::Unknown,
-            Self::Suspended | Self::Busy | Self::Unreachable | Self::Withdrawn | Self::Status { .. } => Effected::No,
+            Self::Suspended
+            | Self::Busy
+            | Self::Credentials(_)
+            | Self::Unreachable
+            | Self::Withdrawn
+            | Self::Status { .. } => Effected::No,
         }
     }
 
@@ -87,6 +94,7 @@ impl Failure {
         match self {
             Self::Suspended => CallError::BackendSuspended { backend },
             Self::Busy => CallError::BackendBusy { backend },
+            Self::Credentials(_) => CallError::BackendCredentials { backend },
             Self::Unreachable | Self::Broken => CallError::BackendUnreachable { backend },
             Self::Timeout(timeout) => CallError::BackendTimeout { backend, timeout: *timeout },
             Self::Cancelled => CallError::Cancelled,
@@ -107,6 +115,7 @@ impl Failure {
                 format!("Backend '{backend}' failed repeatedly and is suspended for a moment. Try again.")
             }
             Self::Busy => format!("Backend '{backend}' is busy. Try again."),
+            Self::Credentials(what) => format!("Backend '{backend}' was not called: {what}."),
             Self::Unreachable => format!("Backend '{backend}' could not be reached."),
             Self::Broken => format!("Backend '{backend}' closed the connection before its response was complete."),
             Self::Timeout(timeout) => format!("Backend '{backend}' did not respond within {} ms.", timeout.as_millis()),

@@ -33,7 +33,7 @@ pub struct Calls(Arc<AtomicUsize>);
 /// The spec of a backend at a URL.
 pub fn spec(url: &str, critical: bool) -> contract::Backend {
     let http = HttpBackend { url: url.to_owned(), health_path: None };
-    contract::Backend { name: "fake".parse().unwrap(), critical, kind: BackendKind::Http(http) }
+    contract::Backend::plain("fake".parse().unwrap(), critical, BackendKind::Http(http))
 }
 
 /// The work of a tool of a backend `fake`.

@@ -23,6 +23,7 @@ use portcullis_crds::{
 
 use self::client::HttpClient;
 use super::{
+    credentials::Outgoing,
     kind::{Exchange, Kind, Unsendable, Work},
     sent::Sent,
 };
@@ -33,6 +34,7 @@ pub struct Http {
     name: BackendName,
     target: HttpTarget,
     client: HttpClient,
+    outgoing: Outgoing,
 }
 
 /// The request of a tool.
@@ -40,11 +42,12 @@ struct HttpWork {
     backend: BackendName,
     request: RequestTemplate,
     client: HttpClient,
+    outgoing: Outgoing,
 }
 
 impl Http {
-    pub fn new(name: &BackendName, target: HttpTarget, client: HttpClient) -> Self {
-        Self { name: name.clone(), target, client }
+    pub fn new(name: &BackendName, target: HttpTarget, client: HttpClient, outgoing: Outgoing) -> Self {
+        Self { name: name.clone(), target, client, outgoing }
     }
 }
 
@@ -52,11 +55,16 @@ impl Kind for Http {
     fn work(&self, tool: &ToolKind, checked: &CheckedToolKind) -> Option<Box<dyn Work>> {
         let (ToolKind::Http(tool), CheckedToolKind::Http(templates)) = (tool, checked) else { return None };
         let request = RequestTemplate::new(&self.target.base, tool.method, templates);
-        Some(Box::new(HttpWork { backend: self.name.clone(), request, client: self.client.clone() }))
+        let (backend, client, outgoing) = (self.name.clone(), self.client.clone(), self.outgoing.clone());
+        Some(Box::new(HttpWork { backend, request, client, outgoing }))
     }
 
     fn check(&self) -> Option<BoxFuture<'static, Option<bool>>> {
         Some(health::check(self.client.clone(), self.target.clone()).boxed())
+    }
+
+    fn is_impaired(&self) -> bool {
+        self.outgoing.is_impaired()
     }
 }
 
@@ -64,8 +72,8 @@ impl Work for HttpWork {
     fn prepare(&self, arguments: &Node<'_>, identity: Fingerprint) -> Result<Exchange, Unsendable> {
         let request = self.request.render(arguments)?;
         let (client, backend, sent) = (self.client.clone(), self.backend.clone(), Sent::default());
-        let by_call = sent.clone();
-        let call = async move { client.call(backend.as_str(), request, by_call, identity).await };
+        let (by_call, outgoing) = (sent.clone(), self.outgoing.clone());
+        let call = async move { client.call(backend.as_str(), (request, &outgoing), by_call, identity).await };
         Ok(Exchange::Pending(call.boxed(), sent))
     }
 }

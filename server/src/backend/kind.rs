@@ -15,6 +15,11 @@ pub trait Kind: Send + Sync {
     /// A check of its health: whether calls can be made; `None` of it if that could not be found out. It is not begun before it is
     /// polled. `None` if nothing can fail.
     fn check(&self) -> Option<BoxFuture<'static, Option<bool>>>;
+
+    /// Whether it lacks something without which calls fail, or will fail one day, although the backend is well.
+    fn is_impaired(&self) -> bool {
+        false
+    }
 }
 
 /// The work of a tool.

@@ -112,7 +112,7 @@ proptest! {
         let tools = Tools::new(&loaded, None, &factory(), &Metrics::default());
         prop_assert_eq!((tools.by_name.len(), tools.backends.len()), (1, 1));
 
-        let (_, CheckedBackend::Http(target)) = loaded.backends().next().unwrap() else { panic!("it is of kind http") };
+        let (_, CheckedBackend::Http(target, _)) = loaded.backends().next().unwrap() else { panic!("it is of kind http") };
         let (_, authority) = target.base.split_once("://").unwrap();
         let authority = authority.split('/').next().unwrap();
         let is_of_target = |uri: &http::Uri| {

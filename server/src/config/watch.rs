@@ -4,17 +4,16 @@
 //! behind that link would see only the first change. Polling covers what a watch can miss.
 
 use std::{
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{document::SETTLED_AFTER, loader::Reload, store::Store};
+use crate::directory::{DirectoryId, directory_id, start_watch};
 
 /// How long events are collected: one edit causes several, and an update of a volume changes two files.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -23,16 +22,9 @@ const POLL: Duration = Duration::from_secs(2);
 /// The same while there is no watch: the system may have no more of them, and a removal must not wait.
 const POLL_UNWATCHED: Duration = Duration::from_millis(500);
 
-/// What stays the same for a directory that is moved, and differs for one that replaces it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct DirectoryId {
-    device: u64,
-    inode: u64,
-}
-
 /// Reloads `store` whenever a file in `directory` changes, and reports each reload. Never returns.
 pub async fn watch(store: Arc<Store>, directory: PathBuf, report: impl Fn(Reload)) {
-    watch_with(start, store, directory, report).await;
+    watch_with(start_watch, store, directory, report).await;
 }
 
 /// The same, with a watch that `start` makes, if it can.
@@ -79,23 +71,6 @@ async fn watch_with<W: Send + 'static>(
             tokio::time::sleep(DEBOUNCE).await;
         }
     }
-}
-
-/// The directory at a path; `None` if there is none.
-fn directory_id(directory: &Path) -> Option<DirectoryId> {
-    std::fs::metadata(directory).ok().map(|found| DirectoryId { device: found.dev(), inode: found.ino() })
-}
-
-fn start(directory: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is not a change; otherwise each reload would cause the next.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            changed.notify_one();
-        }
-    })
-    .ok()?;
-    watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
-    Some(watcher)
 }
 
 #[cfg(test)]
@@ -157,7 +132,7 @@ mod tests {
         let (available, has_watch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (may_start, started) = (available.clone(), has_watch.clone());
         let start = move |directory: &Path, changed| {
-            let watch = may_start.load(SeqCst).then(|| start(directory, changed))?;
+            let watch = may_start.load(SeqCst).then(|| start_watch(directory, changed))?;
             started.store(watch.is_some(), SeqCst);
             watch
         };

@@ -98,7 +98,7 @@ impl Shutdown {
         let Self { mut signals, main, detached, admin, stopping, audit, mut reloading, settle } = self;
         let reason = tokio::select! {
             reason = signals.next() => Ok(reason),
-            _ = &mut reloading => Err(Part::Reloads),
+            part = &mut reloading => Err(part.unwrap_or(Part::Reloads)),
             () = audit.failed() => Err(Part::AuditLog),
             _ = main.serving.clone() => Err(Part::MainPort),
             _ = admin.serving.clone() => Err(Part::AdminPort),

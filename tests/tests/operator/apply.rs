@@ -43,6 +43,38 @@ async fn the_objects_of_the_example_are_created_once_and_their_drift_is_correcte
     drift_is_corrected(&cluster).await;
 }
 
+#[tokio::test]
+async fn pods_mount_the_secrets_of_backends_and_another_value_replaces_no_pod() {
+    let cluster = TestCluster::start().await;
+    cluster.crm("sales").await;
+    cluster.until_served("sales", &ALL).await;
+    let mut server = cluster.api::<McpServer>("sales").get("crm").await.unwrap();
+    let backend = server.spec.backends.iter_mut().find(|backend| backend.http.is_some()).unwrap();
+    let credentials = json!({"bearerSecretRef": {"name": "crm-token", "key": "token"}});
+    backend.credentials = serde_json::from_value(credentials).unwrap();
+    cluster.api::<McpServer>("sales").replace("crm", &PostParams::default(), &server).await.unwrap();
+    let volume = json!([{"secret": {"name": "crm-token", "optional": true, "items": [{"key": "token", "path": "crm-token/token"}]}}]);
+    until(PROMPTLY, async || {
+        let deployment = cluster.api::<Deployment>("sales").get("crm").await.unwrap();
+        let deployment = serde_json::to_value(deployment).unwrap();
+        let sources = deployment.pointer("/spec/template/spec/volumes/1/projected/sources");
+        expect_eq(sources, Some(&volume)).map_err(|error| error.to_string())
+    })
+    .await;
+    cluster.until_quiet(Duration::from_secs(3)).await;
+    let mark = cluster.control_plane.audit().mark().unwrap();
+    let secret = |value: &str| Secret {
+        metadata: ObjectMeta { name: Some("crm-token".into()), ..ObjectMeta::default() },
+        string_data: Some([("token".to_owned(), value.to_owned())].into()),
+        ..Secret::default()
+    };
+    cluster.api::<Secret>("sales").create(&PostParams::default(), &secret("one")).await.unwrap();
+    cluster.patch::<Secret>("sales", "crm-token", json!({"stringData": {"token": "two"}})).await;
+    cluster.until_quiet(Duration::from_secs(3)).await;
+    let writes: Vec<_> = cluster.writes(mark).into_iter().filter(|write| write.resource != "secrets").collect();
+    assert!(writes.is_empty(), "nothing has drifted, and the operator does not see the value: {writes:#?}");
+}
+
 async fn drift_is_corrected(cluster: &TestCluster) {
     let policy = cluster.policy("sales").await.unwrap();
     cluster.patch::<ConfigMap>("sales", "crm-policy-v1", json!({"data": {"policy.yaml": "contract: 1"}})).await;

@@ -13,6 +13,7 @@ mod checks;
 mod clients;
 mod conformance;
 mod connections;
+mod credentials;
 mod descriptors;
 mod expected;
 mod fixtures;

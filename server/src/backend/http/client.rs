@@ -18,6 +18,7 @@ use crate::backend::{
     address::AddressPolicy,
     breaker::Breaker,
     common::CALLS,
+    credentials::Outgoing,
     dial::{DialError, Dialer},
     establish::{BoxedError, Establish},
     failure::Failure,
@@ -112,17 +113,19 @@ impl HttpClient {
     pub(super) async fn call(
         &self,
         backend: &str,
-        rendered: Rendered,
+        (rendered, outgoing): (Rendered, &Outgoing),
         sent: Sent,
         identity: Fingerprint,
     ) -> Result<Output, Failure> {
+        let origin = sent.take_origin();
+        let headers = outgoing.of_call(origin.as_ref().map(|origin| &origin.client))?;
         let is_enclosing = matches!(rendered.method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::builder()
             .method(rendered.method)
             .uri(rendered.uri)
             .header(header::ACCEPT, "application/json, */*;q=0.5")
             .header(header::ACCEPT_ENCODING, "gzip");
-        if let Some(Origin { client, trace }) = sent.take_origin() {
+        if let Some(Origin { client, trace }) = origin {
             request = request.header(CLIENT_ID, client.as_str()).header(TRACEPARENT, trace.parent());
             if let Some(state) = trace.state() {
                 request = request.header(TRACESTATE, state);
@@ -136,7 +139,8 @@ impl HttpClient {
             // The library states no length of a body that is empty, and common servers want one (RFC 9110 section 8.6).
             request = request.header(header::CONTENT_LENGTH, 0);
         }
-        let request = request.body(sent.clone().body(body)).map_err(|_| Failure::Unreachable)?;
+        let mut request = request.body(sent.clone().body(body)).map_err(|_| Failure::Unreachable)?;
+        let redaction = headers.put(request.headers_mut());
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, error = reason(&error), "a backend could not be reached");
             match dial_error(&error) {
@@ -146,12 +150,12 @@ impl HttpClient {
             }
         })?;
         sent.responded(response.status());
-        response::read(response, self.received.share(identity)).await
+        response::read(response, self.received.share(identity), &redaction).await
     }
 
     /// Sends a request, and waits for the head of the response.
     pub(super) async fn send(&self, mut request: Request<SentBody>) -> Result<Response<Incoming>, Error> {
-        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        request.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         self.client.request(request).await
     }
 }

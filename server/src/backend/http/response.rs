@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     backend::{
+        credentials::Redaction,
         failure::Failure,
         output::{Form, JsonOutput, Output},
     },
@@ -25,7 +26,7 @@ const MAX_ERROR: usize = SMALL;
 ///
 /// # Errors
 /// Returns an error if the status is not a success, or if the body is too large or incomplete, or neither JSON nor text.
-pub async fn read(response: Response<Incoming>, mut share: Share) -> Result<Output, Failure> {
+pub async fn read(response: Response<Incoming>, mut share: Share, redaction: &Redaction) -> Result<Output, Failure> {
     let (head, body) = response.into_parts();
     let media = Media::of(&head.headers);
     if !head.status.is_success() {
@@ -38,7 +39,10 @@ pub async fn read(response: Response<Incoming>, mut share: Share) -> Result<Outp
             }
             Err(_) => Bytes::new(),
         };
-        let (status, text) = (head.status.as_u16(), readable(&text, media, MAX_ERROR_TEXT));
+        // Before a part of it is chosen, so that no value is cut in two; and after it, because a page is written in another way.
+        let text = redaction.apply(String::from_utf8_lossy(&text));
+        let text = redaction.apply(readable(text.as_bytes(), media, MAX_ERROR_TEXT).into()).into_owned();
+        let status = head.status.as_u16();
         return Err(Failure::Status { status, text, retry_after: retry_after(&head.headers) });
     }
     let unread = |why| Failure::Unread(Box::new(why));

@@ -11,7 +11,15 @@ pub fn complete(kind: &str) -> Value {
     let spec = match kind {
         "McpServer" => json!({
             "backends": [
-                {"name": "crm-api", "critical": true, "http": {"url": "http://crm.example/api", "healthPath": "/healthz"}},
+                {"name": "crm-api", "critical": true, "http": {"url": "http://crm.example/api", "healthPath": "/healthz"},
+                 "headers": [
+                     {"name": "X-Version", "value": "2"},
+                     {"name": "X-Key", "valueFrom": {"secretKeyRef": {"name": "crm", "key": "key"}}},
+                     {"name": "X-Client", "valueFrom": {"identity": "ClientId"}},
+                 ],
+                 "credentials": {"bearerSecretRef": {"name": "crm", "key": "token"}}},
+                {"name": "crm-header", "http": {"url": "http://crm.example"},
+                 "credentials": {"headerSecretRef": {"header": "X-Token", "name": "crm", "key": "token"}}},
                 {"name": "fixed", "static": {}},
             ],
             "tools": [
