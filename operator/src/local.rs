@@ -17,6 +17,7 @@ mod ports;
 mod problems;
 mod process;
 mod run;
+mod secrets;
 mod servers;
 mod signals;
 mod state;

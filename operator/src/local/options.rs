@@ -7,7 +7,7 @@ use std::{
 
 use portcullis_crds::{check::HttpTarget, contract::HttpBackend};
 
-use super::error::Error;
+use super::{error::Error, secrets};
 use crate::manifests::{Sources, is_stdin};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +24,9 @@ pub struct Options {
     /// Replace the URL of an http backend, so that the manifests need not differ from the cluster's; can be repeated
     #[arg(long = "backend", value_name = "NAME=URL", value_parser = backend)]
     pub backends: Vec<(String, String)>,
+    /// A Secret that backends need: a folder whose files are its keys, as in a mounted volume; changes take effect; can be repeated
+    #[arg(long = "secret", value_name = "NAME=FOLDER", value_parser = secrets::argument)]
+    pub secrets: Vec<(String, PathBuf)>,
     /// The server's program [default: portcullis-server in the folder of this program]
     #[arg(long, value_name = "PATH")]
     pub server_binary: Option<PathBuf>,

@@ -35,6 +35,7 @@ pub(super) struct Program {
     pub server: NamespacedName,
     pub binary: PathBuf,
     pub config: PathBuf,
+    pub secrets: PathBuf,
     /// The process appends to it directly, so that no record passes through this process.
     pub log: PathBuf,
     pub listen: SocketAddr,
@@ -146,6 +147,8 @@ fn spawn(program: &Program, admin: SocketAddr) -> io::Result<Child> {
     Command::new(&program.binary)
         .arg("--config")
         .arg(&program.config)
+        .arg("--secrets")
+        .arg(&program.secrets)
         .args(["--listen", &program.listen.to_string(), "--admin", &admin.to_string()])
         .args(["--instance", &program.server.name])
         // The server stops when the pipe is closed, which happens however this process ends.
@@ -190,6 +193,7 @@ mod tests {
             server: NamespacedName { namespace: "sales".into(), name: "crm".into() },
             binary,
             config: folder.join("config"),
+            secrets: folder.join("secrets"),
             log: folder.join("logs/crm.log"),
             listen: ([127, 0, 0, 1], 3000).into(),
         };

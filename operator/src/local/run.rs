@@ -21,6 +21,7 @@ use super::{
     policy_changes::policy_changes,
     problems::Problems,
     process::Event,
+    secrets::LocalSecrets,
     servers::Servers,
     state::{self, State},
     summary::{ClientSummary, Summary, SummaryFile},
@@ -46,6 +47,7 @@ pub(super) struct LocalRun {
     sources: Sources,
     state: State,
     backends: Backends,
+    secrets: LocalSecrets,
     servers: Servers,
     cluster: LocalClusterState,
     folder: Folder,
@@ -66,6 +68,7 @@ impl LocalRun {
         Ok(Self {
             sources,
             backends: Backends::new(options.backends),
+            secrets: LocalSecrets::new(options.secrets),
             servers: Servers::new(binary, options.listen, events),
             cluster: LocalClusterState::load(&state),
             folder: Folder::default(),
@@ -132,7 +135,8 @@ impl LocalRun {
         let before = std::mem::replace(&mut self.folder, folder);
         let mut result = self.cluster.update(&self.state, (!is_first).then_some(&before), &self.folder);
         let review = manifests::review(&self.folder, &self.cluster, |half| self.backends.adapt(half));
-        let problems: BTreeSet<_> = problems.into_iter().chain(review.problems.iter().cloned()).collect();
+        let mut problems: BTreeSet<_> = problems.into_iter().chain(review.problems.iter().cloned()).collect();
+        problems.extend(self.secrets.problems(&self.folder));
         self.problems.update(problems, &before);
         for server in self.servers.stop_unless(|server| review.servers.contains_key(server)) {
             print(&format!("{server}: stopped, because its McpServer was removed"));
@@ -153,6 +157,7 @@ impl LocalRun {
         volume::write(&self.state.volume(server), &files)?;
         let before = self.cluster.in_force.insert(server.clone(), documents.clone());
         if !self.servers.is_running(server) {
+            self.secrets.mount(&self.state.secrets(server))?;
             return self.servers.start(server, &self.state, is_first);
         }
         if let Some(changes) = before.and_then(|before| policy_changes(&before.policy, &documents.policy)) {

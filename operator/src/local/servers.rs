@@ -57,6 +57,7 @@ impl Servers {
             server: server.clone(),
             binary: self.binary.clone(),
             config: state.volume(server),
+            secrets: state.secrets(server),
             log: state.log(server),
             listen,
         };

@@ -63,6 +63,11 @@ impl State {
         self.servers().join(&server.namespace).join(&server.name).join("config")
     }
 
+    /// The values of Secrets that it would mount.
+    pub fn secrets(&self, server: &NamespacedName) -> PathBuf {
+        self.servers().join(&server.namespace).join(&server.name).join("secrets")
+    }
+
     pub fn log(&self, server: &NamespacedName) -> PathBuf {
         self.servers().join(&server.namespace).join(format!("{}.log", server.name))
     }
