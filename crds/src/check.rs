@@ -23,7 +23,7 @@ use crate::{
     schema::Budget,
 };
 
-pub use headers::{OutgoingHeader, OutgoingHeaders, OutgoingValue};
+pub use headers::{OutgoingHeader, OutgoingHeaders, OutgoingValue, TokenRequest};
 pub use load::{LoadedServerHalf, load};
 pub use request::{BodyTemplate, Pair, PartTemplate, RequestTemplates};
 pub use tool::{CheckedTool, CheckedToolKind};

@@ -32,7 +32,7 @@ mod version;
 
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom};
 pub use backend::{Backend, BackendKind, HttpBackend};
-pub use backend_credentials::{BackendCredentials, BackendHeader, HeaderValue, IdentityValue};
+pub use backend_credentials::{BackendCredentials, BackendHeader, ClientCredentials, HeaderValue, IdentityValue};
 pub use client::PolicyClient;
 pub use convert::{client_rules, rate, server_spec};
 pub use credentials::{

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom, default_client_rules};
 pub use backend::{Backend, HttpBackend, StaticBackend};
-pub use credentials::{BackendCredentials, BackendHeader, HeaderSecretRef, HeaderValueFrom, IdentityValue};
+pub use credentials::{
+    BackendCredentials, BackendHeader, ClientCredentials, HeaderSecretRef, HeaderValueFrom, IdentityValue,
+};
 pub use limits::{GlobalLimit, Limits, Rate};
 pub use listing::{Icon, Theme, ToolAnnotations};
 pub use partial::PartialServerSpec;

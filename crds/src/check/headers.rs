@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 
+use super::url;
 use crate::{
     Findings, SecretKeyRef,
-    contract::{Backend, BackendCredentials, BackendKind, HeaderValue as Value, IdentityValue},
+    contract::{Backend, BackendCredentials, BackendKind, ClientCredentials, HeaderValue as Value, IdentityValue},
 };
 
 /// The headers of each call to a backend, with its credential. No name appears twice.
@@ -27,8 +28,20 @@ pub enum OutgoingValue {
     Secret(SecretKeyRef),
     /// The same with `Bearer ` before it.
     Bearer(SecretKeyRef),
+    /// A token of OAuth 2.0, with `Bearer ` before it.
+    Token(TokenRequest),
     /// The id of the caller's client.
     ClientId,
+}
+
+/// How to ask for a token (RFC 6749 section 4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRequest {
+    pub url: Uri,
+    pub client_id: String,
+    pub secret: SecretKeyRef,
+    pub audience: Option<String>,
+    pub scopes: Vec<String>,
 }
 
 /// What the server sets itself, what belongs to a connection and not to a request (RFC 9110 section 7.6.1), and what says who sent a
@@ -103,6 +116,10 @@ pub(super) fn outgoing(backend: &Backend, at: &str, findings: &mut Findings) -> 
     let credential = match &backend.credentials {
         None => None,
         Some(BackendCredentials::Bearer(secret)) => Some((AUTHORIZATION, OutgoingValue::Bearer(secret.clone()))),
+        Some(BackendCredentials::ClientCredentials(client)) => {
+            token_request(client, &format!("{at}.credentials.clientCredentials"), findings)
+                .map(|request| (AUTHORIZATION, OutgoingValue::Token(request)))
+        }
         Some(BackendCredentials::Header(header, secret)) => {
             name(header.as_str(), &format!("{at}.credentials.headerSecretRef.header"), findings)
                 .map(|name| (name, OutgoingValue::Secret(secret.clone())))
@@ -117,6 +134,38 @@ pub(super) fn outgoing(backend: &Backend, at: &str, findings: &mut Findings) -> 
     }
     headers.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
     (findings.0.len() == found_before).then(|| OutgoingHeaders(headers.into()))
+}
+
+fn token_request(client: &ClientCredentials, at: &str, findings: &mut Findings) -> Option<TokenRequest> {
+    let ClientCredentials { token_url, client_id, client_secret_ref, audience, scopes } = client;
+    for (n, scope) in scopes.iter().enumerate() {
+        // RFC 6749 section 3.3.
+        if !scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+            findings.add(
+                format!("{at}.scopes[{n}]"),
+                "must have visible characters of ASCII only, without quotes and backslashes",
+            );
+        }
+    }
+    let texts = [("clientId", Some(client_id)), ("audience", audience.as_ref())];
+    for (field, text) in texts.into_iter().filter_map(|(field, text)| Some((field, text?))) {
+        if !text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            findings.add(format!("{at}.{field}"), "must have visible characters of ASCII and spaces only");
+        }
+    }
+    match url::token_endpoint(token_url) {
+        Ok(url) => Some(TokenRequest {
+            url,
+            client_id: client_id.clone(),
+            secret: client_secret_ref.clone(),
+            audience: audience.clone(),
+            scopes: scopes.clone(),
+        }),
+        Err(message) => {
+            findings.add(format!("{at}.tokenUrl"), message);
+            None
+        }
+    }
 }
 
 fn name(text: &str, at: &str, findings: &mut Findings) -> Option<HeaderName> {
@@ -171,6 +220,28 @@ mod tests {
             "credentials": {"bearerSecretRef": {"name": "a", "key": "token"}},
         });
         assert_eq!(checked(fields), Ok(OutgoingHeaders(expected.into())));
+    }
+
+    #[test]
+    fn what_a_token_is_asked_for_with_can_be_sent() {
+        let client = |change: Value| {
+            let mut client = json!({"tokenUrl": "https://id/token", "clientId": "crm", "scopes": ["crm.read"],
+                "clientSecretRef": {"name": "a", "key": "k"}});
+            client.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            checked(json!({"credentials": {"clientCredentials": client}}))
+        };
+        assert!(client(json!({})).is_ok());
+        for (change, field) in [
+            (json!({"tokenUrl": "ftp://id/token"}), "tokenUrl"),
+            (json!({"tokenUrl": "https://user@id/token"}), "tokenUrl"),
+            (json!({"tokenUrl": "https://id/token?a=b"}), "tokenUrl"),
+            (json!({"tokenUrl": "https://id/{tenant}"}), "tokenUrl"),
+            (json!({"clientId": "crm\n"}), "clientId"),
+            (json!({"audience": "ü"}), "audience"),
+            (json!({"scopes": ["a b"]}), "scopes[0]"),
+        ] {
+            assert_eq!(client(change), Err(vec![format!("b.credentials.clientCredentials.{field}")]));
+        }
     }
 
     #[test]

@@ -61,6 +61,17 @@ pub fn host(url: &str) -> Result<String, String> {
     Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
+/// The URL of a token endpoint.
+///
+/// # Errors
+/// Returns what is wrong with it.
+pub(super) fn token_endpoint(url: &str) -> Result<Uri, String> {
+    if url.contains(['{', '}']) {
+        return Err("must not have braces: nothing is put in their place".into());
+    }
+    base(url)
+}
+
 fn base(url: &str) -> Result<Uri, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let rest = rest.ok_or("must begin with http:// or https://")?;

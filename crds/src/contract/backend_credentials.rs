@@ -40,6 +40,29 @@ pub enum IdentityValue {
 pub enum BackendCredentials {
     Bearer(SecretKeyRef),
     Header(HeaderName, SecretKeyRef),
+    ClientCredentials(ClientCredentials),
+}
+
+/// How the server gets a token by the client credentials grant (RFC 6749 section 4.4).
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCredentials {
+    /// The URL of the token endpoint, without a query.
+    #[schemars(length(min = 8, max = 2048))]
+    pub token_url: String,
+    /// The client id of the server at the token endpoint.
+    #[schemars(length(min = 1, max = 512))]
+    pub client_id: String,
+    /// The client secret is the file `<name>/<key>` of the directory of secrets.
+    pub client_secret_ref: SecretKeyRef,
+    /// The parameter `audience`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub audience: Option<String>,
+    /// The scopes that are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
+    pub scopes: Vec<String>,
 }
 
 /// A header as it is written in the document: exactly one of `value`, `secretKeyRef` and `identity`.
@@ -70,6 +93,9 @@ struct CredentialsFields {
     /// A header whose value is the file `<name>/<key>` of the directory of secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header_secret_ref: Option<HeaderSecretFields>,
+    /// A token that the server gets with its own client id and secret, sent as `Authorization: Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_credentials: Option<ClientCredentials>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone)]
@@ -116,17 +142,24 @@ impl TryFrom<CredentialsFields> for BackendCredentials {
             let HeaderSecretFields { header, name, key } = it;
             Self::Header(header, SecretKeyRef { name, key })
         });
-        exactly_one([("bearerSecretRef", fields.bearer_secret_ref.map(Self::Bearer)), ("headerSecretRef", header)])
+        exactly_one([
+            ("bearerSecretRef", fields.bearer_secret_ref.map(Self::Bearer)),
+            ("headerSecretRef", header),
+            ("clientCredentials", fields.client_credentials.map(Self::ClientCredentials)),
+        ])
     }
 }
 
 impl From<BackendCredentials> for CredentialsFields {
     fn from(credentials: BackendCredentials) -> Self {
+        let mut fields = Self { bearer_secret_ref: None, header_secret_ref: None, client_credentials: None };
         match credentials {
-            BackendCredentials::Bearer(secret) => Self { bearer_secret_ref: Some(secret), header_secret_ref: None },
+            BackendCredentials::Bearer(secret) => fields.bearer_secret_ref = Some(secret),
             BackendCredentials::Header(header, SecretKeyRef { name, key }) => {
-                Self { bearer_secret_ref: None, header_secret_ref: Some(HeaderSecretFields { header, name, key }) }
+                fields.header_secret_ref = Some(HeaderSecretFields { header, name, key });
             }
+            BackendCredentials::ClientCredentials(client) => fields.client_credentials = Some(client),
         }
+        fields
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
     backend::{Backend, BackendKind, HttpBackend},
-    backend_credentials::{BackendCredentials, BackendHeader, HeaderValue, IdentityValue},
+    backend_credentials::{BackendCredentials, BackendHeader, ClientCredentials, HeaderValue, IdentityValue},
     limits::{GlobalLimit, Limits, Rate},
     listing::{Icon, Theme, ToolAnnotations},
     server_half::ServerSpec,
@@ -92,10 +92,24 @@ fn outgoing(
         let one = exactly_one([
             ("bearerSecretRef", it.bearer_secret_ref.clone().map(BackendCredentials::Bearer)),
             ("headerSecretRef", it.header_secret_ref.as_ref().map(of_header)),
+            ("clientCredentials", it.client_credentials.as_ref().map(client_credentials)),
         ]);
         one.map_err(|error| Finding::new(format!("{at}.credentials"), error.to_string()))
     });
     (headers, credentials.and_then(|credentials| findings.keep(credentials)))
+}
+
+fn client_credentials(client: &server::ClientCredentials) -> BackendCredentials {
+    let server::ClientCredentials { token_url, client_id, client_secret_ref, audience, scopes } = client.clone();
+    let mut scopes = scopes;
+    scopes.sort();
+    BackendCredentials::ClientCredentials(ClientCredentials {
+        token_url,
+        client_id,
+        client_secret_ref,
+        audience,
+        scopes,
+    })
 }
 
 fn header_value(header: &server::BackendHeader) -> Result<HeaderValue, NotExactlyOne> {

@@ -49,11 +49,11 @@ pub enum IdentityValue {
     ClientId,
 }
 
-/// The credential of this server at a backend: exactly one of `bearerSecretRef` and `headerSecretRef`.
+/// The credential of this server at a backend: exactly one of `bearerSecretRef`, `headerSecretRef` and `clientCredentials`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.bearerSecretRef) != has(self.headerSecretRef)")
-    .message("exactly one of bearerSecretRef and headerSecretRef must be set"))]
+#[x_kube(validation = Rule::new("[has(self.bearerSecretRef), has(self.headerSecretRef), has(self.clientCredentials)].exists_one(it, it)")
+    .message("exactly one of bearerSecretRef, headerSecretRef and clientCredentials must be set"))]
 pub struct BackendCredentials {
     /// A key of a Secret in the namespace of the server, with a token that is sent as `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +61,32 @@ pub struct BackendCredentials {
     /// A key of a Secret in the namespace of the server, whose value is sent in a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header_secret_ref: Option<HeaderSecretRef>,
+    /// A token of OAuth 2.0, sent as `Authorization: Bearer`, that the server gets with its own client id and secret (RFC 6749
+    /// section 4.4). It is replaced before it expires, and after the backend refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_credentials: Option<ClientCredentials>,
+}
+
+/// How the server gets a token for a backend.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCredentials {
+    /// The URL of the token endpoint, without a query.
+    #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"))]
+    pub token_url: String,
+    /// The client id of the server at the token endpoint.
+    #[schemars(length(min = 1, max = 512))]
+    pub client_id: String,
+    /// A key of a Secret in the namespace of the server, with the client secret.
+    pub client_secret_ref: SecretKeyRef,
+    /// The parameter `audience`, which some token endpoints want.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub audience: Option<String>,
+    /// The scopes that are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub scopes: Vec<String>,
 }
 
 /// A header, and the key of a Secret that has its value.
@@ -91,7 +117,9 @@ impl McpServerSpec {
             let credentials = backend.credentials.as_ref();
             let bearer = credentials.and_then(|it| it.bearer_secret_ref.clone());
             let header = credentials.and_then(|it| it.header_secret_ref.as_ref()).map(HeaderSecretRef::secret);
-            of_headers.chain(bearer).chain(header).collect::<Vec<_>>()
+            let client =
+                credentials.and_then(|it| it.client_credentials.as_ref()).map(|it| it.client_secret_ref.clone());
+            of_headers.chain(bearer).chain(header).chain(client).collect::<Vec<_>>()
         };
         self.backends.iter().flat_map(of_backend).collect()
     }

@@ -59,13 +59,18 @@ pub fn advice(folder: &Folder, review: &Review, now: Timestamp) -> Vec<Problem> 
 fn backends(spec: &McpServerSpec, namespaces: &BTreeSet<&str>, mut warn: impl FnMut(String, String)) {
     for (n, backend) in spec.backends.iter().enumerate() {
         let Some(http) = &backend.http else { continue };
-        let host = http.url.starts_with("http://").then(|| url::host(&http.url).ok()).flatten();
-        if let Some(host) = host.filter(|host| !is_inside(host, namespaces)) {
-            let message = format!(
-                "sends arguments and answers in plain text to {host}, which is outside the cluster; use https, or the full name of a \
-                 Service, such as crm.sales.svc"
-            );
-            warn(format!("spec.backends[{n}].http.url"), message);
+        let client = backend.credentials.as_ref().and_then(|credentials| credentials.client_credentials.as_ref());
+        let endpoint =
+            client.map(|it| ("credentials.clientCredentials.tokenUrl", "the client secret and tokens", &it.token_url));
+        for (field, what, url) in [("http.url", "arguments and answers", &http.url)].into_iter().chain(endpoint) {
+            let host = url.starts_with("http://").then(|| url::host(url).ok()).flatten();
+            if let Some(host) = host.filter(|host| !is_inside(host, namespaces)) {
+                let message = format!(
+                    "sends {what} in plain text to {host}, which is outside the cluster; use https, or the full name of a Service, \
+                     such as crm.sales.svc"
+                );
+                warn(format!("spec.backends[{n}].{field}"), message);
+            }
         }
     }
 }

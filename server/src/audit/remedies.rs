@@ -21,7 +21,7 @@ impl CallFailure {
                 "See in `durationMs` whether the backend is slow. Otherwise lower the limits of the clients, or add replicas."
             }
             Self::BackendCredentials => {
-                "The caller's answer and the program log name the Secret and its key: create it in the namespace of the server. The call had no effect."
+                "The caller's answer and the program log name the Secret and its key, or say what is wrong with the token endpoint. Create the Secret in the namespace of the server. The call had no effect."
             }
             Self::AnswerMalformed => {
                 "See what the backend responds with: a page, an image, half a document. A call that writes had its effect."

@@ -138,7 +138,7 @@ vocabulary! {
         BackendSuspended = "backend_suspended",
         /// The backend has as many calls or connections as it may have: it was not called.
         BackendBusy = "backend_busy",
-        /// A header of the call has no value, because its Secret or key is missing: the backend was not called.
+        /// A header of the call has no value, because its Secret or key is missing, or no token was granted: the backend was not called.
         BackendCredentials = "backend_credentials",
         /// The backend's response is not valid JSON.
         AnswerMalformed = "answer_malformed",

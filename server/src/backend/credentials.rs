@@ -6,6 +6,7 @@
 mod headers;
 mod redaction;
 mod secrets;
+mod token;
 mod watch;
 
 pub use headers::{CallHeaders, Outgoing};

@@ -60,7 +60,7 @@ impl Factory {
     fn kind(&self, spec: &contract::Backend, checked: &CheckedBackend, breaker: &Arc<Breaker>) -> Box<dyn Kind> {
         match checked {
             CheckedBackend::Http(target, headers) => {
-                let outgoing = Outgoing::new(headers, &self.secrets);
+                let outgoing = Outgoing::new(headers, &self.secrets, || self.http.client(Arc::default()));
                 Box::new(http::Http::new(
                     &spec.name,
                     HttpTarget::clone(target),

@@ -11,7 +11,7 @@ mod media;
 mod request;
 mod response;
 
-pub use client::HttpClients;
+pub use client::{HttpClient, HttpClients};
 pub use request::RequestTemplate;
 
 use futures::{FutureExt, future::BoxFuture};
@@ -21,7 +21,6 @@ use portcullis_crds::{
     contract::ToolKind,
 };
 
-use self::client::HttpClient;
 use super::{
     credentials::Outgoing,
     kind::{Exchange, Kind, Unsendable, Work},

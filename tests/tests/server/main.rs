@@ -42,5 +42,6 @@ mod stop;
 mod stop_under_load;
 mod structured;
 mod sweep;
+mod tokens;
 mod traces;
 mod vocabulary;

@@ -94,6 +94,16 @@ fn each_thing_that_may_not_be_meant_is_a_warning_with_object_and_field() {
             ],
         ),
         (
+            "http: {url: 'http://crm.sales.svc:80'}}",
+            "http: {url: 'http://crm.sales.svc:80'}, credentials: {clientCredentials: {tokenUrl: 'http://id.example.com', \
+             clientId: crm, clientSecretRef: {name: crm, key: secret}}}}",
+            vec![
+                "warning: x.yaml: McpServer sales/crm: spec.backends[0].credentials.clientCredentials.tokenUrl: sends the client \
+                 secret and tokens in plain text to id.example.com, which is outside the cluster; use https, or the full name of a \
+                 Service, such as crm.sales.svc",
+            ],
+        ),
+        (
             "serverRef: {name: crm}",
             "serverRef: {name: crn}",
             vec![

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -118,7 +118,7 @@ impl HttpClient {
         identity: Fingerprint,
     ) -> Result<Output, Failure> {
         let origin = sent.take_origin();
-        let headers = outgoing.of_call(origin.as_ref().map(|origin| &origin.client))?;
+        let headers = outgoing.of_call(origin.as_ref().map(|origin| &origin.client)).await?;
         let is_enclosing = matches!(rendered.method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::builder()
             .method(rendered.method)
@@ -140,7 +140,7 @@ impl HttpClient {
             request = request.header(header::CONTENT_LENGTH, 0);
         }
         let mut request = request.body(sent.clone().body(body)).map_err(|_| Failure::Unreachable)?;
-        let redaction = headers.put(request.headers_mut());
+        let (redaction, token) = headers.put(request.headers_mut());
         let response = self.send(request).await.map_err(|error| {
             tracing::warn!(backend, error = reason(&error), "a backend could not be reached");
             match dial_error(&error) {
@@ -149,12 +149,17 @@ impl HttpClient {
                 _ => Failure::Broken,
             }
         })?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(token) = token
+        {
+            token.refused();
+        }
         sent.responded(response.status());
         response::read(response, self.received.share(identity), &redaction).await
     }
 
     /// Sends a request, and waits for the head of the response.
-    pub(super) async fn send(&self, mut request: Request<SentBody>) -> Result<Response<Incoming>, Error> {
+    pub async fn send(&self, mut request: Request<SentBody>) -> Result<Response<Incoming>, Error> {
         request.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         self.client.request(request).await
     }

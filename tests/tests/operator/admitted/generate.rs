@@ -20,6 +20,10 @@ pub fn complete(kind: &str) -> Value {
                  "credentials": {"bearerSecretRef": {"name": "crm", "key": "token"}}},
                 {"name": "crm-header", "http": {"url": "http://crm.example"},
                  "credentials": {"headerSecretRef": {"header": "X-Token", "name": "crm", "key": "token"}}},
+                {"name": "crm-token", "http": {"url": "http://crm.example"}, "credentials": {"clientCredentials": {
+                    "tokenUrl": "https://id.example/token", "clientId": "crm", "clientSecretRef": {"name": "crm", "key": "secret"},
+                    "audience": "crm", "scopes": ["read"],
+                }}},
                 {"name": "fixed", "static": {}},
             ],
             "tools": [
