@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{client::McpClient, server::McpServer};
 
+/// The annotation of a definition that says of which release it is.
+pub const RELEASE: &str = "portcullis.dev/release";
+
 /// The name of each file in the folder of this crate, and its definition.
 pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
     [("mcpclients.yaml", finish(McpClient::crd())), ("mcpservers.yaml", finish(McpServer::crd()))]
@@ -40,6 +43,7 @@ fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
             status["default"] = json!({"observedGeneration": -1});
         }
     }
+    value["metadata"]["annotations"] = json!({RELEASE: env!("CARGO_PKG_VERSION")});
     serde_json::from_value(value).expect("a definition with other formats must stay one")
 }
 

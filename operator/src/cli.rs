@@ -172,6 +172,9 @@ struct BuildOptions {
     /// When kubelet pulls the image: Always, IfNotPresent or Never
     #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: String,
+    /// A Secret with which kubelet pulls the image, in the namespace of each McpServer; can be repeated
+    #[arg(long = "image-pull-secret", value_name = "NAME")]
+    image_pull_secrets: Vec<ObjectName>,
     /// The domain of the cluster: callers may address a server as NAME.NAMESPACE.svc.DOMAIN
     #[arg(long, value_name = "DOMAIN", env = "PORTCULLIS_CLUSTER_DOMAIN", default_value = CLUSTER_DOMAIN)]
     cluster_domain: ObjectName,
@@ -179,8 +182,9 @@ struct BuildOptions {
 
 impl From<BuildOptions> for Settings {
     fn from(options: BuildOptions) -> Self {
-        let BuildOptions { server_image, image_pull_policy, cluster_domain } = options;
-        Self { server_image, image_pull_policy, cluster_domain: cluster_domain.into() }
+        let BuildOptions { server_image, image_pull_policy, image_pull_secrets, cluster_domain } = options;
+        let image_pull_secrets = image_pull_secrets.into_iter().map(Into::into).collect();
+        Self { server_image, image_pull_policy, image_pull_secrets, cluster_domain: cluster_domain.into() }
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
         let expected = Output { text: "OK: 1 McpServer, 3 McpClients\n".into(), warnings: String::new() };
         assert_eq!(check(&[&example()], true).unwrap(), expected);
         let cluster_domain = "k8s.example".into();
-        let settings = Settings { server_image: "image".into(), image_pull_policy: "Never".into(), cluster_domain };
+        let settings = Settings { cluster_domain, ..Settings::of_tests() };
         let sources = Sources::new(vec![example()]);
         let text = render(&sources, &settings).unwrap().text;
         assert_eq!(render(&sources, &settings).unwrap().text, text);

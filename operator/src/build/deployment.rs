@@ -9,9 +9,9 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-            KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-            ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, TopologySpreadConstraint, Volume,
-            VolumeMount, VolumeProjection,
+            KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{
@@ -169,6 +169,7 @@ fn pod(
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
+        image_pull_secrets: pull_secrets(settings),
         containers: vec![container(pods, settings)],
         volumes: Some([config_volume(name, documents)].into_iter().chain(secrets_volume(&pods.secrets)).collect()),
         termination_grace_period_seconds: Some(GRACE),
@@ -185,6 +186,12 @@ fn pod(
         scheduler_name: Some("default-scheduler".into()),
         ..PodSpec::default()
     }
+}
+
+/// `None` if there are none: the API server leaves out an empty list.
+fn pull_secrets(settings: &Settings) -> Option<Vec<LocalObjectReference>> {
+    let names = || settings.image_pull_secrets.iter().cloned();
+    (!settings.image_pull_secrets.is_empty()).then(|| names().map(|name| LocalObjectReference { name }).collect())
 }
 
 fn container(pods: &PodSettings, settings: &Settings) -> Container {

@@ -19,6 +19,7 @@ fn settings() -> Settings {
     Settings {
         server_image: "registry.example/portcullis-server:1".into(),
         image_pull_policy: "IfNotPresent".into(),
+        image_pull_secrets: ["registry".into()].into(),
         cluster_domain: CLUSTER_DOMAIN.into(),
     }
 }

@@ -372,9 +372,9 @@ fn status_code(lost: &Lost) -> Option<u16> {
 fn hint(lost: &Lost) -> &'static str {
     match status_code(lost) {
         Some(404) => {
-            ": its CustomResourceDefinition is missing; install it with `portcullis-operator crds | kubectl apply --server-side -f -`"
+            ": its CustomResourceDefinition is missing; install it with `portcullis-operator crds | kubectl apply --server-side --force-conflicts -f -`"
         }
-        Some(403) => ": the operator's account lacks the right; see operator/rbac.yaml",
+        Some(403) => ": the operator's account lacks the right; `portcullis-operator rbac` prints what it needs",
         _ => "",
     }
 }

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        build::{CLUSTER_DOMAIN, KINDS, Settings},
+        build::{KINDS, Settings},
         cluster::{
             Cluster,
             fence::Fence,
@@ -92,11 +92,7 @@ mod tests {
 
     async fn context() -> Arc<Context> {
         let api = FakeApi::in_turn(Vec::new()).await;
-        let settings = Settings {
-            server_image: "image".into(),
-            image_pull_policy: "Never".into(),
-            cluster_domain: CLUSTER_DOMAIN.into(),
-        };
+        let settings = Settings::of_tests();
         Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all())
     }
 
@@ -159,11 +155,7 @@ mod tests {
                 answer(request)
             });
             let cluster = Cluster::new(client, Fence::open());
-            let settings = Settings {
-                server_image: "image".into(),
-                image_pull_policy: "Never".into(),
-                cluster_domain: CLUSTER_DOMAIN.into(),
-            };
+            let settings = Settings::of_tests();
             let context = Context::new(cluster.clone(), settings, KINDS, Scopes::all());
             let lease = Lease::new(cluster, None, Holder::this_process(false), Term::default(), &context.supervisor);
             let mut tasks = Tasks::default();

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::build::CLUSTER_DOMAIN;
 use crate::cluster::{
     object::ClientObject,
     testing::{FakeApi, Request, in_process, listing, refusal},
@@ -27,11 +26,7 @@ fn server(namespace: &str, name: &str) -> (&'static str, Value) {
 }
 
 fn context(api: &FakeApi) -> Arc<Context> {
-    let settings = Settings {
-        server_image: "image".into(),
-        image_pull_policy: "Never".into(),
-        cluster_domain: CLUSTER_DOMAIN.into(),
-    };
+    let settings = Settings::of_tests();
     Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all())
 }
 
@@ -134,11 +129,7 @@ async fn clients_whose_secrets_may_not_be_read_are_not_retried_again_and_again_a
             name.map(|name| (200, client(name, &request.body["status"]))).or_else(|| Some(refusal(404)))
         }
     };
-    let settings = Settings {
-        server_image: "image".into(),
-        image_pull_policy: "Never".into(),
-        cluster_domain: CLUSTER_DOMAIN.into(),
-    };
+    let settings = Settings::of_tests();
     let context = Context::new(Cluster::new(in_process(answer), Fence::open()), settings, KINDS, Scopes::all());
     for n in 0..CLIENTS {
         let name = format!("bot-{n}");

@@ -1,8 +1,9 @@
 //! `crds apply`: brings the CustomResourceDefinitions of a cluster to those of this release.
 //!
 //! A definition that is missing is created, and the spec of one that differs is replaced as a whole, whoever wrote it: Helm creates
-//! definitions and never changes them, and server-side apply would leave what others own. Metadata stays. A definition is refused if
-//! it is not Portcullis's, or if objects could be lost.
+//! definitions and never changes them, and server-side apply would leave what others own. Metadata stays, but for the annotation that
+//! says of which release a definition is. One of a newer release is left alone: an older operator works with it, and what only it has
+//! would be lost. A definition is refused if it is not Portcullis's, or if objects could be lost.
 
 use std::{
     io::{self, Write},
@@ -13,6 +14,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionSpec,
 };
 use portcullis_crds::manifest;
+use semver::Version;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Error as ClusterError, client::ConnectError, fence::Fence};
@@ -56,11 +58,13 @@ pub enum Error {
 }
 
 /// What was done about a definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Created,
     Replaced,
     Unchanged,
+    /// It is of this newer release, and was left alone.
+    Newer(Version),
 }
 
 /// Applies each definition to the cluster of the kubeconfig, or of this pod, and prints what was done.
@@ -75,9 +79,10 @@ pub async fn apply(mut out: impl Write) -> Result<(), Error> {
         let outcome = bring(&cluster, &name, &with_defaults(definition), end).await?;
         established(&cluster, &name, end).await?;
         let done = match outcome {
-            Outcome::Created => "created",
-            Outcome::Replaced => "replaced, because it was not that of this release",
-            Outcome::Unchanged => "is that of this release",
+            Outcome::Created => "created".to_owned(),
+            Outcome::Replaced => "replaced, because it was not that of this release".to_owned(),
+            Outcome::Unchanged => "is that of this release".to_owned(),
+            Outcome::Newer(release) => format!("stays as it is, because it is that of the newer release {release}"),
         };
         writeln!(out, "CustomResourceDefinition {name}: {done}")?;
     }
@@ -114,13 +119,28 @@ async fn attempt(cluster: &Cluster, name: &str, wanted: &CustomResourceDefinitio
     if live.metadata.deletion_timestamp.is_some() {
         return Err(Error::Terminating { name: name.to_owned() });
     }
-    if live.spec == wanted.spec {
+    let (found, ours) = (release(&live), release(wanted));
+    if live.spec == wanted.spec && found == ours {
         return Ok(Outcome::Unchanged);
     }
     check(name, &live, &wanted.spec)?;
-    let replaced = CustomResourceDefinition { metadata: live.metadata, ..wanted.clone() };
+    if let Some(newer) = found.filter(|found| Some(found) > ours.as_ref()) {
+        return Ok(Outcome::Newer(newer));
+    }
+    let mut replaced = CustomResourceDefinition { metadata: live.metadata, ..wanted.clone() };
+    replaced
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .extend(wanted.metadata.annotations.clone().unwrap_or_default());
     cluster.replace_definition(name, &replaced).await?;
     Ok(Outcome::Replaced)
+}
+
+/// The release that a definition is of, if it says so.
+fn release(definition: &CustomResourceDefinition) -> Option<Version> {
+    let stated = definition.metadata.annotations.as_ref()?.get(manifest::RELEASE)?;
+    Version::parse(stated).ok()
 }
 
 /// Whether a definition may be replaced.

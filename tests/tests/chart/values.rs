@@ -21,6 +21,8 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("image: {digest: 'sha256:12'}", &["'/image/digest'", "does not match pattern"]),
     ("server: {image: {pullPolicy: Sometimes}}", &["'/server/image/pullPolicy'", "value must be one of"]),
     ("imagePullSecrets: [registry]", &["'/imagePullSecrets/0'", "got string, want object"]),
+    ("server: {imagePullSecrets: [registry]}", &["'/server/imagePullSecrets/0'", "got string, want object"]),
+    ("server: {imagePullSecrets: [{name: a}, {name: a}]}", &["'/server/imagePullSecrets'", "are equal"]),
     ("imagePullSecrets: [{}]", &["'/imagePullSecrets/0'", "missing property 'name'"]),
     ("clusterDomain: Cluster.Local", &["'/clusterDomain'", "does not match pattern"]),
     ("logLevel: verbose", &["'/logLevel'", "value must be one of"]),

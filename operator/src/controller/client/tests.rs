@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    build::{CLUSTER_DOMAIN, KINDS, Settings},
+    build::{KINDS, Settings},
     cluster::{
         Cluster,
         fence::Fence,
@@ -47,11 +47,7 @@ fn object(kind: &str, name: &str, spec: Value, status: Value) -> ReceivedObject 
 
 /// What the operator has watched so far: one server, and one client of it with this status.
 fn context(api: &FakeApi, status: Value) -> Arc<Context> {
-    let settings = Settings {
-        server_image: "image".into(),
-        image_pull_policy: "Never".into(),
-        cluster_domain: CLUSTER_DOMAIN.into(),
-    };
+    let settings = Settings::of_tests();
     let context = Context::new(Cluster::new(api.client(), Fence::open()), settings, KINDS, Scopes::all());
     let server = json!({
         "backends": [{"name": "fixed", "static": {}}],

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::queue::Queue;
 use crate::{
-    build::{BuiltKind, CLUSTER_DOMAIN, CONFIG_MAP, KINDS, Settings},
+    build::{BuiltKind, CONFIG_MAP, KINDS, Settings},
     cluster::{
         Cluster, FIELD_MANAGER,
         drift::ListRules,
@@ -77,11 +77,7 @@ pub(super) fn context(api: &FakeApi, backend: &str) -> Arc<Context> {
 }
 
 pub(super) fn context_of(client: kube::Client, backend: &str) -> Arc<Context> {
-    let settings = Settings {
-        server_image: "image".into(),
-        image_pull_policy: "Never".into(),
-        cluster_domain: CLUSTER_DOMAIN.into(),
-    };
+    let settings = Settings::of_tests();
     let cluster = Cluster::new(client, Fence::open());
     let context = Context::new(cluster, settings, WITH_BOTH, Scopes::all());
     let _ = context.servers.event(object(server(backend, "1", "Answers.")).into());
