@@ -34,6 +34,7 @@ Exit codes:
 pub enum Command {
     Serve(Box<Arguments>),
     Health(Health),
+    Bridge(Bridge),
 }
 
 impl Command {
@@ -45,11 +46,13 @@ impl Command {
     fn try_parse_from<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         // A derived subcommand would leave the arguments of the server required beside it.
         let health = Health::augment_args(clap::Command::new("health"));
-        let command = Arguments::command().subcommand(health);
+        let bridge = Bridge::augment_args(clap::Command::new("bridge"));
+        let command = Arguments::command().subcommand(health).subcommand(bridge);
         let command =
             command.disable_help_subcommand(true).subcommand_negates_reqs(true).args_conflicts_with_subcommands(true);
         let matches = command.try_get_matches_from(words)?;
         match matches.subcommand() {
+            Some(("bridge", matches)) => Bridge::from_arg_matches(matches).map(Self::Bridge),
             Some((_, matches)) => Health::from_arg_matches(matches).map(Self::Health),
             None => Arguments::from_arg_matches(&matches).map(|arguments| Self::Serve(Box::new(arguments))),
         }
@@ -67,6 +70,26 @@ pub struct Health {
     /// The address that the server was given as `--admin`; of one that stands for all addresses, loopback is asked
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_ADMIN", default_value = ADMIN)]
     pub admin: SocketAddr,
+}
+
+/// Run an MCP server that speaks stdio, and connect its processes with a Unix socket: for the container beside a server
+///
+/// Each connection to the socket starts a process of COMMAND. Its input and output are the connection; either one ends with the other,
+/// and with it all that the process has started. What it writes to standard error is printed, up to 64 KiB in 10 s.
+#[derive(Args, Clone, Debug)]
+pub struct Bridge {
+    /// The path of the socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// How many processes may run at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max: u16,
+    /// Stop when standard input ends, so that the bridge does not outlive its parent
+    #[arg(long)]
+    pub stop_with_stdin: bool,
+    /// The command, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Serves MCP to agents, and guards every call by the policy.
@@ -118,13 +141,14 @@ mod tests {
         Command::try_parse_from(words).map_err(|error| error.kind()).map(|command| match command {
             Command::Serve(arguments) => ("serve", arguments.admin.to_string()),
             Command::Health(health) => ("health", health.admin.to_string()),
+            Command::Bridge(bridge) => ("bridge", format!("{} {:?}", bridge.max, bridge.command)),
         })
     }
 
     #[test]
     fn health_is_a_command_of_its_own_and_the_server_has_none() {
         use clap::error::ErrorKind::{
-            ArgumentConflict, DisplayHelp, InvalidSubcommand, MissingRequiredArgument, UnknownArgument,
+            ArgumentConflict, DisplayHelp, InvalidSubcommand, MissingRequiredArgument, UnknownArgument, ValueValidation,
         };
         for (words, expected) in [
             ("--config /c", Ok(("serve", "127.0.0.1:9090"))),
@@ -136,6 +160,11 @@ mod tests {
             ("health --config /c", Err(UnknownArgument)),
             ("--config /c health", Err(ArgumentConflict)),
             ("help", Err(InvalidSubcommand)),
+            ("bridge --socket /s -- a --b", Ok(("bridge", r#"16 ["a", "--b"]"#))),
+            ("bridge --socket /s --max 2 -- a", Ok(("bridge", r#"2 ["a"]"#))),
+            ("bridge --socket /s --max 0 -- a", Err(ValueValidation)),
+            ("bridge --socket /s", Err(MissingRequiredArgument)),
+            ("bridge --socket /s a", Err(UnknownArgument)),
         ] {
             assert_eq!(parsed(words), expected.map(|(command, admin)| (command, admin.to_owned())), "{words}");
         }

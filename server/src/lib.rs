@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod backend;
+pub mod bridge;
 pub mod cancellation;
 pub mod cli;
 pub mod config;

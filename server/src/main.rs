@@ -6,7 +6,8 @@ use std::{
 };
 
 use portcullis_server::{
-    cli::{Command, Health, PART_FAILED, RECORDS_LOST},
+    bridge,
+    cli::{Bridge, Command, Health, PART_FAILED, RECORDS_LOST},
     run::{self, AuditLogEnd},
 };
 use rustix::thread::disable_transparent_huge_pages;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let arguments = match Command::parse() {
         Command::Serve(arguments) => *arguments,
         Command::Health(health) => return ask(health),
+        Command::Bridge(bridge) => return connect(bridge),
     };
     // A huge page stays in memory as a whole for the sake of any byte in it, and the memory of a pod is limited. Where the system does
     // not know the setting, nothing depends on it.
@@ -36,6 +38,24 @@ fn main() -> ExitCode {
         Err(run::RunError::Failed(_)) => PART_FAILED.into(),
         Err(error) => {
             eprintln!("portcullis-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the processes of a server that speaks stdio.
+fn connect(arguments: Bridge) -> ExitCode {
+    // One thread: it only copies bytes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        let ended = runtime.block_on(bridge::run(arguments)).map_err(|error| error.to_string());
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "portcullis-server bridge: {error}");
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,7 @@ mod audit_blocked;
 mod audit_destination;
 mod authorisation;
 mod backends;
+mod bridge;
 mod cancellation;
 mod checks;
 mod clients;
