@@ -5,6 +5,7 @@
 //! another release checks more. What is parsed or compiled on the way is kept in the result and never parsed again.
 
 mod arguments;
+mod conditions;
 mod headers;
 mod listing;
 mod load;
@@ -17,12 +18,13 @@ pub mod url;
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use crate::{
-    Duration, Findings,
+    Duration, Finding, Findings,
     contract::{Backend, BackendKind, ClientRule, LONGEST_TIMEOUT, MethodMode, Rate, ServerHalf, ServerSpec, Tool},
     nearest::{self, suggestion_within},
     schema::Budget,
 };
 
+pub use conditions::never_met;
 pub use headers::{OutgoingHeader, OutgoingHeaders, OutgoingValue, TokenRequest};
 pub use load::{LoadedServerHalf, load};
 pub use request::{BodyTemplate, Pair, PartTemplate, RequestTemplates};
@@ -177,6 +179,20 @@ fn client_rule(rule: &ClientRule, spec: &ServerSpec, replicas: u16, at: &str, fi
                 listed(tools())
             );
             findings.add(format!("{at}.allow.tools[{n}]"), message);
+        }
+    }
+    for (n, condition) in rule.allow.conditions.iter().enumerate() {
+        let at = format!("{at}.allow.where[{n}]");
+        let name = condition.tool.as_str();
+        match spec.tools.iter().find(|tool| tool.name == condition.tool) {
+            None => {
+                let tools = || spec.tools.iter().map(|tool| tool.name.as_str());
+                let suggestion = suggestion_within(name, tools(), &mut work);
+                let message =
+                    format!("`{name}` is not a tool of this server{suggestion}; its tools: {}", listed(tools()));
+                findings.add(format!("{at}.tool"), message);
+            }
+            Some(tool) => findings.0.extend(never_met(condition, tool).map(|why| Finding::new(at, why))),
         }
     }
     if let Some(rate) = rule.allow.limits {

@@ -11,7 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{name::ObjectName, server::Rate, time};
+use crate::{argument_condition::ArgumentCondition, name::ObjectName, server::Rate, time};
 pub use partial::PartialClientSpec;
 pub use status::{ApiKeyStatus, ClientServerStatus, Granted, McpClientStatus, ServerRefStatus};
 
@@ -87,6 +87,10 @@ pub struct Access {
     /// Whether the client also requests tools that write.
     #[serde(default)]
     pub allow_write: bool,
+    /// Conditions on arguments, which all hold: a call that does not meet those of its tool is denied.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub conditions: Vec<ArgumentCondition>,
     /// How often the client may call. If this field is not set, the server's `limits.perClient` applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Rate>,

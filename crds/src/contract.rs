@@ -12,6 +12,7 @@
 //! it; what is refused of a client is denied.
 
 mod admission;
+mod argument_condition;
 mod backend;
 mod backend_credentials;
 mod client;
@@ -31,6 +32,7 @@ mod tool;
 mod version;
 
 pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom};
+pub use argument_condition::{ArgumentCondition, ArgumentPointer, ArgumentTest, is_resolved_elsewhere};
 pub use backend::{Backend, BackendKind, HttpBackend};
 pub use backend_credentials::{BackendCredentials, BackendHeader, ClientCredentials, HeaderValue, IdentityValue};
 pub use client::PolicyClient;

@@ -21,7 +21,7 @@ pub const MAX_DEPTH: usize = 64;
 pub struct JsonObject(pub Map<String, Value>);
 
 /// A JSON value of any kind that is kept unchanged, with at most [`MAX_DEPTH`] levels.
-#[derive(Serialize, Clone, Debug, PartialEq)]
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct JsonValue(pub Value);
 

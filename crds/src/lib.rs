@@ -3,6 +3,7 @@
 //! Everything here is a value: this crate does no I/O and reads no clock. Operator, command line and server check a server by the
 //! same functions, in [`check`].
 
+pub mod argument_condition;
 pub mod check;
 pub mod client;
 pub mod condition;
@@ -27,11 +28,12 @@ pub mod time;
 pub mod union;
 pub mod vocabulary;
 
+pub use argument_condition::ArgumentCondition;
 pub use client::{McpClient, McpClientSpec};
 pub use duration::Duration;
 pub use finding::{Finding, Findings};
 pub use json_object::{JsonObject, JsonValue};
-pub use name::{BackendName, ClientId, NamespacedName, ToolName};
+pub use name::{BackendName, ClientId, ConditionName, NamespacedName, ToolName};
 pub use revision::Revision;
 pub use secret_key_ref::SecretKeyRef;
 pub use server::{McpServer, McpServerSpec};

@@ -102,6 +102,12 @@ name!(
 );
 
 name!(
+    /// The name of a condition on arguments: a DNS label.
+    ConditionName, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", is_label,
+    "must be a DNS label: at most 63 of the characters a-z, 0-9, '-', with a letter or digit at both ends"
+);
+
+name!(
     /// The name of a Kubernetes object: a DNS subdomain.
     ObjectName, 253, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", is_subdomain,
     "must be a DNS subdomain: at most 253 of the characters a-z, 0-9, '-', '.', with a letter or digit at both ends"

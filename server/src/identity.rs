@@ -8,11 +8,13 @@
 mod api_key;
 mod authenticators;
 mod client;
+mod conditions;
 #[cfg(test)]
 pub mod fixtures;
 
 pub use authenticators::Authenticators;
 pub use client::{Client, ClientState, Clients};
+pub use conditions::Conditions;
 
 use std::{collections::HashSet, sync::atomic::AtomicU64, time::Duration};
 

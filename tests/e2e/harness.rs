@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -14,6 +14,9 @@ use crate::pods::ServedPod;
 use crate::release::{self, Release, UPGRADED_TAG};
 
 const NAMESPACE: &str = "sales";
+/// How long a policy may take to be confirmed. A pod that was not seen to serve what was published in between confirms a policy that is
+/// published once more after 91 s.
+const SYNCED: Duration = Duration::from_secs(150);
 
 /// The cluster, with the methods that concern the CRM example and the operator's pod.
 pub struct CrmCluster {
@@ -137,7 +140,7 @@ impl CrmCluster {
 
     /// Waits until the status says that both pods serve the current policy.
     pub async fn until_synced(&self) {
-        until(PATIENCE, async || {
+        until(SYNCED, async || {
             let (generation, status) = self.status().await;
             let is_true = |name: &str| condition(&status, name)["status"] == "True";
             let (observed, pods) = (&status["observedGeneration"], &status["pods"]);

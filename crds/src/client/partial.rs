@@ -56,6 +56,7 @@ impl PartialClientSpec {
 fn access_of(access: &Value) -> Option<Access> {
     let access = access.as_object()?;
     let server_ref: ServerRef = read(access, "serverRef")?;
+    let conditions = given(access, "where").and_then(Value::as_array);
     Some(Access {
         server_ref,
         tools: match given(access, "tools") {
@@ -65,6 +66,7 @@ fn access_of(access: &Value) -> Option<Access> {
         },
         max_records_per_query: read(access, "maxRecordsPerQuery").unwrap_or(u32::MAX),
         allow_write: given(access, "allowWrite").is_some_and(|value| value.as_bool().unwrap_or(true)),
+        conditions: conditions.map_or_else(Vec::new, |all| all.iter().filter_map(document::decode_known).collect()),
         limits: read(access, "limits"),
     })
 }
@@ -104,7 +106,7 @@ mod tests {
     fn access(tools: &[&str], max_records_per_query: u32, allow_write: bool) -> Access {
         let server_ref = ServerRef { name: "crm".parse().unwrap(), namespace: None };
         let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
-        Access { server_ref, tools, max_records_per_query, allow_write, limits: None }
+        Access { server_ref, tools, max_records_per_query, allow_write, conditions: Vec::new(), limits: None }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{defaults::is_default, limits::Rate, tool::Effect};
+use super::{argument_condition::ArgumentCondition, defaults::is_default, limits::Rate, tool::Effect};
 
 /// A rule of admission. The first rule whose namespaces match a client applies to it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,10 @@ pub struct Allowance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_records_per_query: Option<u32>,
+    /// Conditions on arguments that hold for the clients, beside those of their own accesses.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub conditions: Vec<ArgumentCondition>,
     /// The most calls that one client may make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Rate>,
@@ -80,7 +84,7 @@ pub struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { tools: every_tool(), effects: both(), max_records_per_query: None, limits: None }
+        Self { tools: every_tool(), effects: both(), max_records_per_query: None, conditions: Vec::new(), limits: None }
     }
 }
 

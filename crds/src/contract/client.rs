@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    argument_condition::ArgumentCondition,
     envelope::{Entry, decode_entry},
     limits::Rate,
 };
@@ -36,6 +37,10 @@ pub struct PolicyClient {
     /// Whether the client may call tools whose effect is `Write`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_write: bool,
+    /// Conditions on arguments, which all hold: a call that does not meet those of its tool is denied.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub conditions: Vec<ArgumentCondition>,
     /// How often the client may call. All of these limits apply.
     #[schemars(length(min = 1, max = 2))]
     pub limits: Vec<Rate>,
@@ -67,6 +72,7 @@ impl PolicyClient {
     /// Sorts what has no order of its own.
     pub(super) fn sort(&mut self) {
         self.tools.sort();
+        self.conditions.sort_by_cached_key(ArgumentCondition::order);
         self.limits.sort();
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom},
+    argument_condition::ArgumentCondition,
     backend::{Backend, BackendKind, HttpBackend},
     backend_credentials::{BackendCredentials, BackendHeader, ClientCredentials, HeaderValue, IdentityValue},
     limits::{GlobalLimit, Limits, Rate},
@@ -248,7 +249,7 @@ fn effect(effect: server::Effect) -> Effect {
 }
 
 fn client_rule(rule: &server::ClientRule, at: &str, findings: &mut Findings) -> ClientRule {
-    let server::Allowance { tools, effects, max_records_per_query, limits } = &rule.allow;
+    let server::Allowance { tools, effects, max_records_per_query, conditions, limits } = &rule.allow;
     ClientRule {
         namespaces: NamespaceSelection {
             from: match rule.namespaces.from {
@@ -260,6 +261,7 @@ fn client_rule(rule: &server::ClientRule, at: &str, findings: &mut Findings) -> 
             tools: tools.clone(),
             effects: effects.iter().copied().map(effect).collect(),
             max_records_per_query: *max_records_per_query,
+            conditions: ArgumentCondition::all_of(conditions, &format!("{at}.allow.where"), findings),
             limits: limits.and_then(|limits| findings.keep(rate(limits, &format!("{at}.allow.limits")))),
         },
         max_clients: rule.max_clients,

@@ -5,16 +5,17 @@ use serde_json::Value;
 
 use crate::{
     duration::Duration,
-    name::{BackendName, ClientId, DataKey, HeaderName, ObjectName, ToolName},
+    name::{BackendName, ClientId, ConditionName, DataKey, HeaderName, ObjectName, ToolName},
     nearest::suggestion,
     time,
 };
 
 /// The patterns of the schemas, and what a finding states instead of the pattern.
-const PATTERNS: [(&str, &str); 18] = [
+const PATTERNS: [(&str, &str); 20] = [
     (Duration::PATTERN, Duration::ALLOWED),
     (ToolName::PATTERN, ToolName::ALLOWED),
     (BackendName::PATTERN, BackendName::ALLOWED),
+    (ConditionName::PATTERN, ConditionName::ALLOWED),
     (ObjectName::PATTERN, ObjectName::ALLOWED),
     (ClientId::PATTERN, ClientId::ALLOWED),
     (HeaderName::PATTERN, HeaderName::ALLOWED),
@@ -35,6 +36,7 @@ const PATTERNS: [(&str, &str); 18] = [
         "must be a media type such as text/csv or text/plain; charset=utf-8",
     ),
     ("^(/.*)?$", "must be a JSON pointer (RFC 6901) such as /items, or empty for the whole response"),
+    ("^(/([^/~]|~[01])+)+$", "must be a JSON pointer (RFC 6901) to an argument, such as /region"),
     ("^/.*$", "must be a JSON pointer (RFC 6901) such as /next"),
     (
         r"^(https://[^/\s]\S*|data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]+=*)$",

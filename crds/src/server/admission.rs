@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{limits::Rate, tool::Effect};
+use crate::argument_condition::ArgumentCondition;
 
 /// A rule of admission. The first rule whose namespaces match a client applies to it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct Allowance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_records_per_query: Option<u32>,
+    /// Conditions on arguments that hold for the clients, beside those of their own accesses.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub conditions: Vec<ArgumentCondition>,
     /// The most calls that one client may make. If this field is not set, there is no ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Rate>,
@@ -75,7 +80,7 @@ pub struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { tools: every_tool(), effects: both(), max_records_per_query: None, limits: None }
+        Self { tools: every_tool(), effects: both(), max_records_per_query: None, conditions: Vec::new(), limits: None }
     }
 }
 

@@ -41,12 +41,14 @@ fn rule(rule: &Value) -> ClientRule {
     let everything = Allowance::default();
     let texts = |name: &str| allow.get(name).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str));
     let effects = texts("effects").map(|effects| effects.filter_map(effect).collect());
+    let conditions = allow.get("where").and_then(Value::as_array);
     ClientRule {
         namespaces,
         allow: Allowance {
             tools: texts("tools").map_or(everything.tools, |tools| tools.map(str::to_owned).collect()),
             effects: effects.unwrap_or(everything.effects),
             max_records_per_query: read(allow, "maxRecordsPerQuery"),
+            conditions: conditions.map_or_else(Vec::new, |all| all.iter().filter_map(document::decode_known).collect()),
             limits: read(allow, "limits"),
         },
         max_clients: match rule.get("maxClients") {

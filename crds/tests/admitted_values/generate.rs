@@ -87,6 +87,12 @@ fn any_of(schema: &Value) -> BoxedStrategy<Value> {
     match schema["type"].as_str() {
         Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
         Some("integer") => integer(schema),
+        Some("number") => prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            prop::num::f64::NORMAL.prop_map(Value::from)
+        ]
+        .boxed(),
         Some("string") => text(schema),
         Some("array") => {
             let length = |name: &str| schema[name].as_u64().and_then(|it| usize::try_from(it).ok());

@@ -111,6 +111,7 @@ fn contains(more: &Access, less: &Access) -> bool {
     tools
         && more.max_records_per_query >= less.max_records_per_query
         && more.allow_write >= less.allow_write
+        && more.conditions.iter().all(|condition| less.conditions.contains(condition))
         && more.limits == less.limits
 }
 
@@ -183,6 +184,7 @@ mod tests {
             spec(|it| it["access"][0]["tools"] = json!(["a", "c"])),
             spec(|it| it["access"][0]["allowWrite"] = json!(false)),
             spec(|it| it["access"][0]["maxRecordsPerQuery"] = json!(9)),
+            spec(|it| it["access"][0]["where"] = json!([{"name": "x", "tool": "a", "argument": "/b", "in": [1]}])),
             spec(|it| it["access"][0]["limits"] = json!({"requests": 1, "per": "1m"})),
             spec(|it| it["access"][0]["serverRef"]["name"] = json!("erp")),
             spec(|it| it["suspended"] = json!(true)),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use portcullis_crds::{
     Findings, McpClientSpec, NamespacedName,
     client::{Access, ServerRef},
-    contract::{self, Rate},
+    contract::{self, ArgumentCondition, Rate},
+    nearest::suggestion,
 };
 
 use crate::{
@@ -33,6 +34,8 @@ pub struct CheckedClient {
 struct CheckedAccess {
     access: Access,
     server: NamespacedName,
+    /// Without those that cannot be right, which are findings.
+    conditions: Vec<ArgumentCondition>,
     /// `None` also if the rate cannot be enforced, which is a finding.
     limits: Option<Rate>,
 }
@@ -42,6 +45,7 @@ pub(super) struct AccessTo<'a> {
     /// In `spec.access`.
     pub position: usize,
     pub access: &'a Access,
+    pub conditions: &'a [ArgumentCondition],
     /// `None` also if the rate cannot be enforced.
     pub limits: Option<Rate>,
 }
@@ -80,8 +84,12 @@ impl CheckedClient {
     /// Each access that names the server; `None` if it is unknown what the client asks for.
     pub(super) fn access_to(&self, server: &NamespacedName) -> Option<Vec<AccessTo<'_>>> {
         let named = self.access.as_ref()?.iter().enumerate().filter(|(_, checked)| checked.server == *server);
-        let named =
-            named.map(|(position, checked)| AccessTo { position, access: &checked.access, limits: checked.limits });
+        let named = named.map(|(position, CheckedAccess { access, conditions, limits, .. })| AccessTo {
+            position,
+            access,
+            conditions,
+            limits: *limits,
+        });
         Some(named.collect())
     }
 }
@@ -97,9 +105,25 @@ fn check_access(namespace: &str, all: &[Access], findings: &mut Findings) -> Vec
             findings.add(format!("{at}.serverRef"), message);
         }
         let limits = access.limits.and_then(|rate| findings.keep(contract::rate(rate, &format!("{at}.limits"))));
-        checked.push(CheckedAccess { access: access.clone(), server, limits });
+        let conditions = ArgumentCondition::all_of(&access.conditions, &format!("{at}.where"), findings);
+        check_tools(access, &at, findings);
+        checked.push(CheckedAccess { access: access.clone(), server, conditions, limits });
     }
     checked
+}
+
+/// A condition about a tool that the access does not request has no effect, which is not what it was written for.
+fn check_tools(access: &Access, at: &str, findings: &mut Findings) {
+    for (n, condition) in access.conditions.iter().enumerate() {
+        let tool = condition.tool.as_str();
+        if !access.tools.iter().any(|requested| requested == "*" || requested == tool) {
+            let suggestion = suggestion(tool, access.tools.iter().map(String::as_str));
+            findings.add(
+                format!("{at}.where[{n}].tool"),
+                format!("`{tool}` is not in the `tools` of this access{suggestion}"),
+            );
+        }
+    }
 }
 
 fn check_credentials(spec: &McpClientSpec, findings: &mut Findings) {

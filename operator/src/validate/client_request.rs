@@ -2,8 +2,8 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use portcullis_crds::{
-    ClientId, Findings, NamespacedName, check,
-    contract::{PolicyClient, Rate, ServerHalf},
+    ClientId, Finding, Findings, NamespacedName, check,
+    contract::{ArgumentCondition, PolicyClient, Rate, ServerHalf},
 };
 
 use super::{
@@ -31,6 +31,7 @@ pub struct RequestedAccess {
     pub tools: Vec<String>,
     pub max_records_per_query: u32,
     pub allow_write: bool,
+    pub conditions: Vec<ArgumentCondition>,
     /// Empty if the server's own limit is to apply.
     pub limits: Vec<Rate>,
     pub suspended: bool,
@@ -63,6 +64,7 @@ fn request<'a>(
         Some(named) => {
             if let Some(half) = half {
                 check_shares(&named, half.server.replicas, &mut findings);
+                check_conditions(&named, half, &mut findings);
             }
             RequestedAccess::of(&named, half)?
         }
@@ -82,6 +84,18 @@ fn check_shares(named: &[AccessTo<'_>], replicas: u16, findings: &mut Findings) 
     for AccessTo { position, limits, .. } in named {
         if let Some(rate) = limits {
             check::share(*rate, replicas, &format!("spec.access[{position}].limits"), findings);
+        }
+    }
+}
+
+/// A condition that no call can meet. One about a tool that the server does not have is a reference that cannot be resolved.
+fn check_conditions(named: &[AccessTo<'_>], half: &ServerHalf, findings: &mut Findings) {
+    for AccessTo { position, access, conditions, .. } in named {
+        for condition in *conditions {
+            let tool = half.spec.tools.iter().find(|tool| tool.name == condition.tool);
+            let never_met = tool.and_then(|tool| check::never_met(condition, tool));
+            let n = access.conditions.iter().position(|it| it.name == condition.name).unwrap_or_default();
+            findings.0.extend(never_met.map(|why| Finding::new(format!("spec.access[{position}].where[{n}]"), why)));
         }
     }
 }
@@ -127,6 +141,7 @@ impl RequestedAccess {
             tools: accesses().flat_map(|access| access.tools.iter().cloned()).collect(),
             max_records_per_query: accesses().map(|access| access.max_records_per_query).max().unwrap_or(1),
             allow_write: accesses().any(|access| access.allow_write),
+            conditions: ArgumentCondition::union(named.iter().flat_map(|named| named.conditions)),
             // A limit that the pods cannot share is a finding.
             limits: limits.filter(|rate| rate.requests >= replicas).into_iter().collect(),
             ..Self::nothing()
@@ -138,6 +153,7 @@ impl RequestedAccess {
             tools: Vec::new(),
             max_records_per_query: 1,
             allow_write: false,
+            conditions: Vec::new(),
             limits: Vec::new(),
             suspended: false,
             expires_at: None,
@@ -160,6 +176,7 @@ impl From<&PolicyClient> for RequestedAccess {
             tools: entry.tools.iter().map(|tool| tool.as_str().to_owned()).collect(),
             max_records_per_query: entry.max_records_per_query,
             allow_write: entry.allow_write,
+            conditions: entry.conditions.clone(),
             limits: entry.limits.clone(),
             suspended: entry.suspended,
             expires_at: entry.expires_at.clone(),

@@ -3,10 +3,10 @@
 //!
 //! Every decision is a value that names the bound it follows from; [`super::outcome`] puts it into words.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use portcullis_crds::contract::{ClientRule, Effect, PolicyClient, ServerHalf};
+use portcullis_crds::contract::{ArgumentCondition, ClientRule, Effect, PolicyClient, ServerHalf};
 
 use super::{
     bounds::{self, LimitDecision, RecordsDecision},
@@ -25,6 +25,8 @@ pub struct Grant {
     tools: Vec<ToolDecision>,
     records: RecordsDecision,
     allow_write: bool,
+    /// Of all tools that are granted.
+    conditions: Vec<ArgumentCondition>,
     limits: Vec<LimitDecision>,
     suspended: bool,
     expires_at: Option<Time>,
@@ -36,11 +38,18 @@ impl Grant {
         let (requested, before) = (&request.access, request.granted_before());
         let (spec, allow) = (&server.spec, &server.spec.clients[rule].allow);
         let expiries = [requested.expires_at.as_ref(), before.and_then(|before| before.expires_at.as_ref())];
+        let tools: Vec<_> =
+            spec.tools.iter().map(|tool| tool_decision::decide(tool, requested, allow, before)).collect();
+        let granted = spec.tools.iter().zip(&tools).filter(|(_, decision)| **decision == ToolDecision::Granted);
+        let granted: BTreeSet<_> = granted.map(|(tool, _)| &tool.name).collect();
+        let conditions = requested.conditions.iter().chain(&allow.conditions);
+        let conditions = conditions.chain(before.iter().flat_map(|before| &before.conditions));
         Self {
             server: server.clone(),
             rule,
             requested: requested.clone(),
-            tools: spec.tools.iter().map(|tool| tool_decision::decide(tool, requested, allow, before)).collect(),
+            conditions: ArgumentCondition::union(conditions.filter(|it| granted.contains(&it.tool))),
+            tools,
             records: bounds::records(requested.max_records_per_query, allow.max_records_per_query, before),
             allow_write: requested.allow_write
                 && allow.effects.contains(&Effect::Write)
@@ -66,7 +75,9 @@ impl Grant {
         let tools = &self.server.spec.tools;
         let known = tools.iter().zip(&self.tools).map(|(tool, decision)| (tool.name.as_str(), *decision));
         let is_known = |name: &&str| *name == "*" || tools.iter().any(|tool| tool.name.as_str() == *name);
-        let unknown = self.requested.tools.iter().map(String::as_str).filter(move |name| !is_known(name));
+        let of_conditions = self.requested.conditions.iter().map(|condition| condition.tool.as_str());
+        let requested: BTreeSet<_> = self.requested.tools.iter().map(String::as_str).chain(of_conditions).collect();
+        let unknown = requested.into_iter().filter(move |name| !is_known(name));
         known.chain(unknown.map(|name| (name, ToolDecision::NoSuchTool)))
     }
 
@@ -84,6 +95,11 @@ impl Grant {
     /// Whether the client may call tools that write.
     pub fn allow_write(&self) -> bool {
         self.allow_write
+    }
+
+    /// What its calls must meet: what the access says, what the rule says, and for a client with errors what it had to meet before.
+    pub fn conditions(&self) -> &[ArgumentCondition] {
+        &self.conditions
     }
 
     /// How often the client may call: one or two limits, which apply together.
@@ -107,6 +123,7 @@ impl Grant {
             tools: granted.map(|(tool, _)| tool.name.clone()).collect(),
             max_records_per_query: self.records.max,
             allow_write: self.allow_write,
+            conditions: self.conditions.clone(),
             limits: self.limits.iter().map(|limit| limit.rate).collect(),
             suspended: self.suspended,
             expires_at: self.expires_at.clone(),

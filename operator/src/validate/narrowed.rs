@@ -7,7 +7,8 @@ use std::sync::Arc;
 use portcullis_crds::{
     McpServerSpec,
     contract::{
-        self, Allowance, ClientRule, Limits, NamespaceSelection, NamespacesFrom, PublishedHalf, Rate, ServerHalf, Tool,
+        self, Allowance, ArgumentCondition, ClientRule, Limits, NamespaceSelection, NamespacesFrom, PublishedHalf,
+        Rate, ServerHalf, Tool,
     },
     server,
 };
@@ -76,6 +77,7 @@ fn both(before: &ClientRule, rule: &ClientRule, group: NamespacesFrom, tools: &[
             tools: allowed,
             effects: if effects.is_empty() { before.allow.effects.clone() } else { effects },
             max_records_per_query: records.into_iter().flatten().min(),
+            conditions: ArgumentCondition::union(before.allow.conditions.iter().chain(&rule.allow.conditions)),
             limits: match (before.allow.limits, limit) {
                 (Some(before), Some(limit)) if !is_within(limit, before) => Some(before),
                 (before, limit) => limit.or(before),
@@ -122,12 +124,13 @@ mod tests {
         let [published, spec]: [Vec<ClientRule>; 2] = [published, spec].map(|it| serde_yaml::from_str(it).unwrap());
         let rules = in_both(&published, &spec, &tools, 2);
         let line = |rule: &ClientRule| {
-            let Allowance { tools, effects, max_records_per_query, limits } = &rule.allow;
+            let Allowance { tools, effects, max_records_per_query, conditions, limits } = &rule.allow;
             let effects: String = effects.iter().map(|it| if *it == Effect::Read { 'R' } else { 'W' }).collect();
             let calls = limits.map(|limit| format!("{}/{}", limit.requests, limit.per)).unwrap_or_default();
             let records = max_records_per_query.map(|it| it.to_string()).unwrap_or_default();
             let from = rule.namespaces.from;
-            format!("{from:?} {} {effects} {records} {calls} {}", tools.join(","), rule.max_clients)
+            let names: String = conditions.iter().map(|it| format!(" {}", it.name)).collect();
+            format!("{from:?} {} {effects} {records} {calls} {}{names}", tools.join(","), rule.max_clients)
         };
         rules.iter().map(line).collect()
     }
@@ -163,6 +166,12 @@ mod tests {
                 vec!["Same * RW  2/1m 1000"],
             ),
             ("[{}]", "[{allow: {limits: {requests: 1, per: 1m}}}]", vec![ANY]),
+            (
+                "[{allow: {where: [{name: x, tool: a, argument: /b, in: [1]}]}}]",
+                "[{allow: {where: [{name: x, tool: a, argument: /b, in: [2]}, {name: y, tool: a, argument: /c, prefix: d}]}}]",
+                vec!["Same * RW   1000 x x y"],
+            ),
+            ("[{allow: {where: [{name: x, tool: a, argument: /b, in: [1]}]}}]", "[{}]", vec!["Same * RW   1000 x"]),
             (
                 "[{namespaces: {from: All}}]",
                 "[{allow: {tools: [a]}}, {namespaces: {from: All}, allow: {tools: []}}]",

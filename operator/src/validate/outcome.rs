@@ -4,7 +4,7 @@ use portcullis_crds::{
     Findings,
     client::Granted,
     condition::Reason,
-    contract::{Effect, Rate},
+    contract::{ArgumentCondition, Effect, Rate},
     nearest::{self, suggestion_within},
     server,
 };
@@ -106,6 +106,10 @@ fn narrowed(grant: &Grant) -> Vec<String> {
     }
     if let Some(max) = rule.allow.max_records_per_query.filter(|max| *max < requested.max_records_per_query) {
         sentences.push(format!("the rule allows {max} records a query"));
+    }
+    let added = grant.conditions().iter().filter(|condition| rule.allow.conditions.contains(condition));
+    for ArgumentCondition { name, tool, .. } in added.filter(|it| !requested.conditions.contains(it)) {
+        sentences.push(format!("the rule sets the condition `{name}` on the arguments of `{tool}`"));
     }
     let ceiling = rule.allow.limits;
     let is_above = |ceiling: &Rate| {

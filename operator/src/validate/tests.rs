@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod admission;
+mod conditions;
 mod documents;
 mod errors;
 mod grants;

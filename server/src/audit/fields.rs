@@ -69,6 +69,8 @@ vocabulary! {
         Delivered = "delivered",
         /// Why it was refused.
         Reason = "reason",
+        /// The condition on arguments that was not met, by its name in the policy.
+        Condition = "condition",
         /// The limit that was exceeded.
         Limit = "limit",
         /// After how many seconds the caller was told to try again.
@@ -132,7 +134,7 @@ impl Event {
             Self::AuthFailed => (vec![&[F::Route, F::Reason]], vec![&[F::Ip]]),
             Self::ClientRefused => (vec![&[F::ClientId, F::Reason]], vec![&[F::KeyId]]),
             Self::ToolAccessDenied => {
-                (vec![&WHO, &[F::Decision, F::Reason]], vec![&WHO_ELSE, &[F::ToolName, F::Unknown]])
+                (vec![&WHO, &[F::Decision, F::Reason]], vec![&WHO_ELSE, &[F::ToolName, F::Unknown, F::Condition]])
             }
             Self::RateLimitExceeded => {
                 (vec![&WHO, &[F::Decision, F::Limit, F::RetryAfter]], vec![&WHO_ELSE, &[F::ToolName]])

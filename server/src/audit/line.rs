@@ -139,10 +139,11 @@ impl Body {
                     .text(Field::Reason, refusal.as_str());
                 Event::ClientRefused
             }
-            Record::ToolAccessDenied { who, tool, denial, enforced } => {
+            Record::ToolAccessDenied { who, tool, denial, condition, enforced } => {
                 self.who(who).tool(*tool);
                 self.text(Field::Decision, if *enforced { "denied" } else { "would_deny" })
-                    .text(Field::Reason, denial.as_str());
+                    .text(Field::Reason, denial.as_str())
+                    .optional(Field::Condition, *condition);
                 Event::ToolAccessDenied
             }
             Record::RateLimitExceeded { who, tool, limit, retry_after_seconds } => {

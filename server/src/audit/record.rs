@@ -124,11 +124,13 @@ pub enum Record<'a> {
         key_id: Option<&'a str>,
         refusal: ClientRefusal,
     },
-    /// `tool` is `None` if the server has no such tool. `enforced` is false if the policy only audits permissions.
+    /// `tool` is `None` if the server has no such tool. `condition` is the name of the condition that was not met. `enforced` is false
+    /// if the policy only audits permissions.
     ToolAccessDenied {
         who: Who<'a>,
         tool: Option<&'a str>,
         denial: Denial,
+        condition: Option<&'a str>,
         enforced: bool,
     },
     RateLimitExceeded {

@@ -80,6 +80,9 @@ impl Denial {
             Self::WriteNotAllowed => {
                 "If the client may write: `spec.access[].allowWrite` of the McpClient, within `spec.clients[].allow.effects` of the McpServer."
             }
+            Self::ConditionNotMet => {
+                "`condition` names it: in `spec.access[].where` of the McpClient, or `spec.clients[].allow.where` of the McpServer."
+            }
             Self::Unknown => "Let the client list the tools again. Otherwise its model invents names.",
         }
     }

@@ -54,6 +54,8 @@ vocabulary! {
         NotAdmitted = "not_admitted",
         /// The tool writes, and the client may only read.
         WriteNotAllowed = "write_not_allowed",
+        /// The arguments do not meet a condition of the client.
+        ConditionNotMet = "condition_not_met",
         /// The server has no such tool; its name is not recorded.
         Unknown = "unknown",
     }

@@ -106,14 +106,8 @@ async fn connect(
     let ended = {
         // A process that reads nothing any more may still answer: its output decides.
         let input = async {
-            loop {
-                match copy(&mut from_peer, &mut stdin).await {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                        let _ = copy(&mut from_peer, &mut sink()).await;
-                        return;
-                    }
-                    _ => return,
-                }
+            if copy(&mut from_peer, &mut stdin).await.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+                let _ = copy(&mut from_peer, &mut sink()).await;
             }
         };
         let output = copy(&mut stdout, &mut to_peer);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use portcullis_crds::{
     ToolName,
-    contract::{PolicyClient, Rate},
+    contract::{ArgumentCondition, PolicyClient, Rate},
 };
 
 /// The most limits of a client: two of each of two policies, which the limiter has room for.
@@ -29,7 +29,9 @@ pub fn bound_kept(now: &mut [PolicyClient], kept: &[KeptTool<'_>]) {
         let mut lost: BTreeSet<&ToolName> = BTreeSet::new();
         for tool in named {
             match entry_before(tool.clients, client).and_then(|before| bounded(client, before, tool)) {
-                Some((records, limits)) => (client.max_records_per_query, client.limits) = (records, limits),
+                Some(Bounds { records, conditions, limits }) => {
+                    (client.max_records_per_query, client.conditions, client.limits) = (records, conditions, limits);
+                }
                 None => drop(lost.insert(tool.name)),
             }
         }
@@ -37,8 +39,15 @@ pub fn bound_kept(now: &mut [PolicyClient], kept: &[KeptTool<'_>]) {
     }
 }
 
-/// The records and limits with which a client keeps a tool; `None` if it does not keep it.
-fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Option<(u32, Vec<Rate>)> {
+/// With what a client keeps a tool.
+struct Bounds {
+    records: u32,
+    conditions: Vec<ArgumentCondition>,
+    limits: Vec<Rate>,
+}
+
+/// With what a client keeps a tool; `None` if it does not keep it.
+fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Option<Bounds> {
     let expires_later = match (&before.expires_at, &now.expires_at) {
         (Some(before), Some(now)) => before < now,
         (before, _) => before.is_some(),
@@ -46,7 +55,11 @@ fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Op
     let had_it = before.tools.binary_search(tool.name).is_ok() && (before.allow_write || !tool.is_write);
     let limits = all_limits(before, now);
     let keeps_it = had_it && !before.suspended && !expires_later && limits.len() <= MOST_LIMITS;
-    keeps_it.then(|| (before.max_records_per_query.min(now.max_records_per_query), limits))
+    keeps_it.then(|| Bounds {
+        records: before.max_records_per_query.min(now.max_records_per_query),
+        conditions: ArgumentCondition::union(before.conditions.iter().chain(&now.conditions)),
+        limits,
+    })
 }
 
 /// What both policies grant. `before` is sorted by id, and so is the result if `now` is. A client with more limits than there is room
@@ -76,13 +89,24 @@ fn all_limits(before: &PolicyClient, now: &PolicyClient) -> Vec<Rate> {
 /// What both entries of a client grant.
 fn stricter(before: &PolicyClient, now: &PolicyClient) -> PolicyClient {
     // All fields are named, so that a new one cannot be overlooked here.
-    let PolicyClient { id, uid, tools, max_records_per_query, allow_write, limits: _, suspended, expires_at } = now;
+    let PolicyClient {
+        id,
+        uid,
+        tools,
+        max_records_per_query,
+        allow_write,
+        conditions,
+        limits: _,
+        suspended,
+        expires_at,
+    } = now;
     PolicyClient {
         id: id.clone(),
         uid: uid.clone(),
         tools: tools.iter().filter(|tool| before.tools.contains(tool)).cloned().collect(),
         max_records_per_query: before.max_records_per_query.min(*max_records_per_query),
         allow_write: before.allow_write && *allow_write,
+        conditions: ArgumentCondition::union(before.conditions.iter().chain(conditions)),
         limits: all_limits(before, now),
         suspended: before.suspended || *suspended,
         expires_at: before.expires_at.iter().chain(expires_at).min().cloned(),
@@ -121,6 +145,20 @@ mod tests {
         }
         let both = in_both(&[entry(&json!({"limits": [often]}))], &[entry(&json!({"limits": [seldom]}))]);
         assert_eq!(both, [entry(&json!({"limits": [seldom, often]}))]);
+    }
+
+    #[test]
+    fn the_conditions_of_both_hold() {
+        let condition = |name: &str| json!({"name": name, "tool": "x", "argument": "/a", "in": [1]});
+        let with = |names: &[&str]| {
+            let conditions: Vec<_> = names.iter().map(|name| condition(name)).collect();
+            entry(&json!({"tools": ["x"], "where": conditions}))
+        };
+        let expected = [with(&["a", "b", "c"])];
+        assert_eq!(in_both(&[with(&["a", "b"])], &[with(&["b", "c"])]), expected);
+        let (name, before, mut now) = ("x".parse().unwrap(), [with(&["c", "a"])], [with(&["b"])]);
+        bound_kept(&mut now, &[KeptTool { name: &name, is_write: false, clients: &before }]);
+        assert_eq!(now, expected);
     }
 
     /// The tools, the records and the limits that are left.

@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Caller, Guard, authenticate::now, authorise};
+use super::{
+    Caller, Guard,
+    authenticate::now,
+    authorise::{Denied, authorise, still_meets},
+};
 use crate::{
     config::{Snapshot, Tool},
     identity::{self, Identity},
@@ -56,7 +60,7 @@ impl Guard {
             }
         })?;
         let name = tool.name.as_str();
-        match authorise(snapshot.tools.by_name.get(name), &again.1).err() {
+        match permit(snapshot, &again.1, earlier, tool).err() {
             None => Ok(again),
             Some(denied) => Err(self.deny(earlier.renewed(Some(&again)), name, denied, began)),
         }
@@ -86,8 +90,19 @@ impl Guard {
 /// The identity of a caller under another snapshot, if it may call a tool.
 fn permitted<'s>(snapshot: &'s Snapshot, caller: Caller<'_>, tool: &Tool) -> Option<Identity<'s>> {
     let identity = snapshot.identify_again(caller.identity, now()).ok()?;
-    authorise(snapshot.tools.by_name.get(tool.name.as_str()), &identity).ok()?;
+    permit(snapshot, &identity, caller, tool).ok()?;
     Some(identity)
+}
+
+/// Whether a call that was permitted to an earlier identity is permitted to the one that it is now.
+fn permit<'s>(
+    snapshot: &'s Snapshot,
+    identity: &Identity<'s>,
+    earlier: Caller<'_>,
+    tool: &Tool,
+) -> Result<(), Denied<'s>> {
+    let tool = authorise(snapshot.tools.by_name.get(tool.name.as_str()), identity)?;
+    still_meets(tool, identity, earlier.identity)
 }
 
 #[cfg(test)]

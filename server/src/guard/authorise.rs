@@ -2,7 +2,7 @@
 
 use portcullis_crds::contract::Effect;
 
-use crate::{audit::record::Denial, config::Tool, identity::Identity};
+use crate::{audit::record::Denial, config::Tool, identity::Identity, protocol::strict::Node};
 
 /// A tool that is denied. Callers get the same words for every reason, so that nobody learns which tools exist.
 #[derive(Clone, Copy)]
@@ -10,6 +10,8 @@ pub struct Denied<'a> {
     pub denial: Denial,
     /// `None` if the server has no such tool.
     pub tool: Option<&'a Tool>,
+    /// The name of the condition on arguments that is not met.
+    pub condition: Option<&'a str>,
 }
 
 /// The tool, if its caller may call it.
@@ -18,7 +20,7 @@ pub struct Denied<'a> {
 /// Returns an error unless the client was granted the tool, its credential admits the tool, and the client may write if the
 /// tool does.
 pub fn authorise<'a>(tool: Option<&'a Tool>, identity: &Identity<'_>) -> Result<&'a Tool, Denied<'a>> {
-    let denied = |denial| Err(Denied { denial, tool });
+    let denied = |denial| Err(Denied { denial, tool, condition: None });
     let client = identity.client;
     match tool {
         None => denied(Denial::Unknown),
@@ -29,6 +31,30 @@ pub fn authorise<'a>(tool: Option<&'a Tool>, identity: &Identity<'_>) -> Result<
             Effect::Write if client.allow_write => Ok(tool),
             Effect::Write => denied(Denial::WriteNotAllowed),
         },
+    }
+}
+
+/// Whether the arguments of a call meet the conditions of its client. They are those that are sent to the backend.
+///
+/// # Errors
+/// Returns an error if they do not.
+pub fn meet<'a>(tool: &'a Tool, identity: &Identity<'a>, arguments: &Node<'_>) -> Result<(), Denied<'a>> {
+    unmet(tool, identity.client.conditions.unmet(&tool.name, arguments))
+}
+
+/// Whether a call that was judged for this client by an earlier policy meets the conditions of this one. Its arguments are not looked at
+/// again: one of which it is not known is not met.
+///
+/// # Errors
+/// Returns an error if it may not.
+pub fn still_meets<'a>(tool: &'a Tool, identity: &Identity<'a>, earlier: &Identity<'_>) -> Result<(), Denied<'a>> {
+    unmet(tool, identity.client.conditions.added(&tool.name, &earlier.client.conditions))
+}
+
+fn unmet<'a>(tool: &'a Tool, condition: Option<&'a str>) -> Result<(), Denied<'a>> {
+    match condition {
+        None => Ok(()),
+        Some(_) => Err(Denied { denial: Denial::ConditionNotMet, tool: Some(tool), condition }),
     }
 }
 

@@ -9,7 +9,7 @@ use portcullis_crds::{contract::Effect, nearest::nearest};
 use super::{
     Caller, Delivery, Guard, Outcome, Reply, answers,
     arguments::{self, InvalidArguments},
-    authorise::{Denied, authorise},
+    authorise::{Denied, authorise, meet},
     checks::PendingCheck,
     limits,
     records::MaxRecords,
@@ -73,6 +73,7 @@ impl Guard {
         let check = arguments::validate(&arguments, tool).map_err(invalid)?;
         let mut limit = String::new();
         let asked = arguments::limited(&mut arguments, tool, identity.client.max_records, &mut limit);
+        meet(tool, identity, &arguments).map_err(|denied| self.deny(caller, name, denied, began))?;
         let call =
             tool.work.prepare(&arguments, identity.fingerprint).map_err(|unsendable| invalid(unsendable.into()))?;
         Ok(Prepared { began, tool, shape, check, call, asked, trace: None })
@@ -210,7 +211,16 @@ impl Guard {
             tool.metrics.call(CallOutcome::Denied, began.elapsed());
         }
         let tool = denied.tool.map(|tool| tool.name.as_str());
-        let record = Record::ToolAccessDenied { who: caller.who(), tool, denial: denied.denial, enforced: true };
+        let Denied { denial, condition, .. } = denied;
+        let record = Record::ToolAccessDenied { who: caller.who(), tool, denial, condition, enforced: true };
+        if condition.is_some() {
+            // The client knows the tool.
+            return self.refuse_within_allowance(
+                caller,
+                &record,
+                Refusal::ToolDenied { name: name.to_owned(), near: None },
+            );
+        }
         // Of the tools that the client sees only: what is said of a tool that it may not call is what is said of one that does not exist.
         let Caller { snapshot, identity, .. } = caller;
         let seen = snapshot.tools.by_name.iter().filter(|(_, tool)| authorise(Some(tool), identity).is_ok());

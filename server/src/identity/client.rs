@@ -7,6 +7,7 @@ use portcullis_crds::{
     contract::{Limits, PolicyClient},
 };
 
+use super::conditions::Conditions;
 use crate::{fingerprint::Fingerprint, hash::HashSet, limiter::Rate};
 
 /// How many times more often a client may send requests that are not admitted calls: all that is refused, lists, pings.
@@ -23,6 +24,8 @@ pub struct Client {
     pub tools: HashSet<ToolName>,
     pub max_records: u32,
     pub allow_write: bool,
+    /// What its calls must meet.
+    pub conditions: Conditions,
     pub limits: ClientLimits,
     suspended: bool,
     /// Seconds since 1970.
@@ -69,6 +72,7 @@ impl Client {
             tools: client.tools.iter().cloned().collect(),
             max_records: client.max_records_per_query,
             allow_write: client.allow_write,
+            conditions: Conditions::new(&client.conditions),
             limits: ClientLimits::new(client, limits),
             suspended: client.suspended,
             expires_at: client.expires_at.as_ref().map(|time| time.0.as_second()),

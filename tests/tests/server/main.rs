@@ -12,6 +12,7 @@ mod bridge;
 mod cancellation;
 mod checks;
 mod clients;
+mod conditions;
 mod conformance;
 mod connections;
 mod credentials;

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 /// An object with every field, so that each place of the schema is a place of it.
 pub fn complete(kind: &str) -> Value {
     let rate = json!({"requests": 100, "per": "1m"});
+    let conditions = json!([
+        {"name": "a", "tool": "find", "argument": "/kind", "in": ["a"]}, {"name": "b", "tool": "find", "argument": "/id", "prefix": "x"},
+        {"name": "c", "tool": "find", "argument": "/limit", "minimum": 1, "maximum": 2.5},
+    ]);
     let spec = match kind {
         "McpServer" => json!({
             "backends": [
@@ -53,7 +57,7 @@ pub fn complete(kind: &str) -> Value {
             "authentication": {"apiKey": {"mode": "Optional", "header": "Bearer"}},
             "clients": [{
                 "namespaces": {"from": "Same"}, "maxClients": 900,
-                "allow": {"tools": ["*"], "effects": ["Read", "Write"], "maxRecordsPerQuery": 50, "limits": rate},
+                "allow": {"tools": ["*"], "effects": ["Read", "Write"], "maxRecordsPerQuery": 50, "limits": rate, "where": conditions},
             }],
             "limits": {"perClient": rate, "expensiveTools": rate, "global": {"requests": 500, "per": "1m", "maxShare": 50}},
             "audit": {"arguments": "Shape", "onOverflow": "Refuse"},
@@ -64,8 +68,8 @@ pub fn complete(kind: &str) -> Value {
         }),
         _ => json!({
             "access": [{
-                "serverRef": {"name": "crm", "namespace": "default"}, "tools": ["ping"], "maxRecordsPerQuery": 1,
-                "allowWrite": false, "limits": rate,
+                "serverRef": {"name": "crm", "namespace": "default"}, "tools": ["ping", "find"], "maxRecordsPerQuery": 1,
+                "allowWrite": false, "limits": rate, "where": conditions,
             }],
             "credentials": {"apiKey": {"secretName": "key", "revokeBefore": "2026-01-01T00:00:00Z"}},
             "expiresAt": "2030-01-01T00:00:00Z", "suspended": false,
