@@ -15,6 +15,15 @@ use crate::connections::stalled;
 use crate::fixtures::*;
 use crate::revisions::stateless;
 
+pub async fn secret_missing() -> TestServer {
+    let mut document = document(NOWHERE);
+    let credentials = json!({"bearerSecretRef": {"name": "crm-token", "key": "token"}});
+    document["spec"]["backends"][0]["credentials"] = credentials;
+    let server = start(&document).await;
+    send_all(&server, [call(AGENT, "find", json!({"query": "x"}))]).await;
+    server
+}
+
 pub async fn served() -> TestServer {
     let server = start(&document(NOWHERE)).await;
     let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});

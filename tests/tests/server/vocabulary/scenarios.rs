@@ -126,6 +126,11 @@ pub const SCENARIOS: &[Scenario] = &[
         run: || outcomes::backend_down().boxed_local(),
     },
     Scenario {
+        what: "a backend whose credential is in a Secret that is missing",
+        words: &["tool_call_error.error=backend_credentials"],
+        run: || outcomes::secret_missing().boxed_local(),
+    },
+    Scenario {
         what: "a backend with all the calls that it may have",
         words: &["tool_call_error.error=backend_busy"],
         run: || server_with_busy_backend().boxed_local(),
