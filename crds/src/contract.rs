@@ -35,7 +35,7 @@ pub use admission::{Allowance, ClientRule, NamespaceSelection, NamespacesFrom};
 pub use argument_condition::{ArgumentCondition, ArgumentPointer, ArgumentTest, is_resolved_elsewhere};
 pub use backend::{Backend, BackendKind, HttpBackend};
 pub use backend_credentials::{BackendCredentials, BackendHeader, ClientCredentials, HeaderValue, IdentityValue};
-pub use client::PolicyClient;
+pub use client::{MOST_CONDITIONS, PolicyClient};
 pub use convert::{client_rules, rate, server_spec};
 pub use credentials::{
     ApiKeyDigest, CREDENTIALS_FILE, CredentialClient, Credentials, CredentialsReading, PublishedCredentials, ServerKeys,

@@ -13,6 +13,8 @@ use crate::{
     schema,
 };
 
+/// The most bytes of all conditions of an access or of a rule: one client must not take the room of others in the policy.
+const MOST_BYTES: usize = 16 * 1024;
 /// The most values of a condition, and the most bytes of a text among them.
 const MOST_VALUES: usize = 256;
 const LONGEST_TEXT: usize = 1024;
@@ -110,7 +112,13 @@ impl ArgumentCondition {
             }
         }
         let conditions = conditions.iter().enumerate();
-        conditions.filter_map(|(n, condition)| findings.keep(Self::of(condition, &format!("{at}[{n}]")))).collect()
+        let all: Vec<Self> =
+            conditions.filter_map(|(n, condition)| findings.keep(Self::of(condition, &format!("{at}[{n}]")))).collect();
+        let bytes: usize = all.iter().map(|condition| condition.order().2.len()).sum();
+        if bytes > MOST_BYTES {
+            findings.add(at, format!("has {bytes} bytes as JSON; at most {MOST_BYTES} are allowed"));
+        }
+        all
     }
 
     /// All of these conditions together, sorted, each once.
@@ -229,11 +237,13 @@ impl From<ArgumentCondition> for Fields {
     }
 }
 
-/// Whether a text means something else once it is resolved as a path, or decoded.
+/// Whether a text means something else once it is resolved as a path, or decoded. Some servers take `..;a` for `..`, and some end a text
+/// at a control character.
 pub fn is_resolved_elsewhere(text: &str) -> bool {
-    let has_dots = text.split(['/', '\\']).any(|segment| segment == "." || segment == "..");
+    let segments = text.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
+    let has_dots = segments.into_iter().any(|segment| segment == "." || segment == "..");
     let is_encoded = |part: &[u8]| matches!(part, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
-    has_dots || text.as_bytes().windows(3).any(is_encoded)
+    has_dots || text.chars().any(char::is_control) || text.as_bytes().windows(3).any(is_encoded)
 }
 
 #[cfg(test)]
@@ -293,6 +303,27 @@ mod tests {
                 _ => false,
             };
             assert!(is_as_expected, "{more}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_bounded_together_and_a_name_is_there_once() {
+        let condition = |name: &str, length: usize| -> argument_condition::ArgumentCondition {
+            let values = vec!["x".repeat(length); 16];
+            serde_json::from_value(json!({"name": name, "tool": "t", "argument": "/a", "in": values})).unwrap()
+        };
+        for (conditions, expected) in [
+            (vec![condition("a", 500), condition("b", 400)], vec![]),
+            (vec![condition("a", 900), condition("b", 900)], vec!["spec.where: has"]),
+            (vec![condition("a", 5), condition("a", 6)], vec!["spec.where[1].name: `a` appears twice"]),
+        ] {
+            let mut findings = Findings::default();
+            assert_eq!(ArgumentCondition::all_of(&conditions, "spec.where", &mut findings).len(), 2);
+            let found: Vec<String> = findings.0.iter().map(ToString::to_string).collect();
+            assert!(
+                found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| a.starts_with(b)),
+                "{found:?}"
+            );
         }
     }
 

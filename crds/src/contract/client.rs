@@ -15,6 +15,9 @@ use crate::{
     name::{ClientId, ToolName},
 };
 
+/// The most conditions of one client: twice those of an access with those of a rule.
+pub const MOST_CONDITIONS: usize = 128;
+
 /// The most limits of one client, which servers have room for.
 const MOST_LIMITS: usize = 2;
 
@@ -62,6 +65,10 @@ impl Entry for PolicyClient {
         // Without a limit it could call as often as it likes.
         if !(1..=MOST_LIMITS).contains(&client.limits.len()) {
             findings.add(format!("{at}.limits"), format!("must be 1 to {MOST_LIMITS} limits"));
+            return Err(findings);
+        }
+        if client.conditions.len() > MOST_CONDITIONS {
+            findings.add(format!("{at}.where"), format!("must be at most {MOST_CONDITIONS} conditions"));
             return Err(findings);
         }
         Ok((client, findings))

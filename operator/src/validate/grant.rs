@@ -6,7 +6,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use portcullis_crds::contract::{ArgumentCondition, ClientRule, Effect, PolicyClient, ServerHalf};
+use portcullis_crds::contract::{
+    ArgumentCondition, ClientRule, Effect, MOST_CONDITIONS, PolicyClient, ServerHalf, Tool,
+};
 
 use super::{
     bounds::{self, LimitDecision, RecordsDecision},
@@ -38,18 +40,17 @@ impl Grant {
         let (requested, before) = (&request.access, request.granted_before());
         let (spec, allow) = (&server.spec, &server.spec.clients[rule].allow);
         let expiries = [requested.expires_at.as_ref(), before.and_then(|before| before.expires_at.as_ref())];
-        let tools: Vec<_> =
+        let mut tools: Vec<_> =
             spec.tools.iter().map(|tool| tool_decision::decide(tool, requested, allow, before)).collect();
-        let granted = spec.tools.iter().zip(&tools).filter(|(_, decision)| **decision == ToolDecision::Granted);
-        let granted: BTreeSet<_> = granted.map(|(tool, _)| &tool.name).collect();
         let conditions = requested.conditions.iter().chain(&allow.conditions);
         let conditions = conditions.chain(before.iter().flat_map(|before| &before.conditions));
+        let conditions = of_granted(conditions, &spec.tools, &mut tools);
         Self {
             server: server.clone(),
             rule,
             requested: requested.clone(),
-            conditions: ArgumentCondition::union(conditions.filter(|it| granted.contains(&it.tool))),
             tools,
+            conditions,
             records: bounds::records(requested.max_records_per_query, allow.max_records_per_query, before),
             allow_write: requested.allow_write
                 && allow.effects.contains(&Effect::Write)
@@ -129,4 +130,25 @@ impl Grant {
             expires_at: self.expires_at.clone(),
         }
     }
+}
+
+/// The conditions of the tools that are granted. A client that has errors again and again collects those that it had; if they become
+/// too many, none of them is left out: their tools are not granted.
+fn of_granted<'a>(
+    conditions: impl Iterator<Item = &'a ArgumentCondition>,
+    tools: &[Tool],
+    decisions: &mut [ToolDecision],
+) -> Vec<ArgumentCondition> {
+    let granted = tools.iter().zip(&*decisions).filter(|(_, decision)| **decision == ToolDecision::Granted);
+    let granted: BTreeSet<_> = granted.map(|(tool, _)| &tool.name).collect();
+    let conditions = ArgumentCondition::union(conditions.filter(|condition| granted.contains(&condition.tool)));
+    if conditions.len() <= MOST_CONDITIONS {
+        return conditions;
+    }
+    for (tool, decision) in tools.iter().zip(decisions) {
+        if *decision == ToolDecision::Granted && conditions.iter().any(|condition| condition.tool == tool.name) {
+            *decision = ToolDecision::NotGrantedBefore;
+        }
+    }
+    Vec::new()
 }

@@ -57,7 +57,10 @@ fn bounded(now: &PolicyClient, before: &PolicyClient, tool: &KeptTool<'_>) -> Op
     let keeps_it = had_it && !before.suspended && !expires_later && limits.len() <= MOST_LIMITS;
     keeps_it.then(|| Bounds {
         records: before.max_records_per_query.min(now.max_records_per_query),
-        conditions: ArgumentCondition::union(before.conditions.iter().chain(&now.conditions)),
+        conditions: {
+            let of_tool = before.conditions.iter().filter(|condition| condition.tool == *tool.name);
+            ArgumentCondition::union(of_tool.chain(&now.conditions))
+        },
         limits,
     })
 }
@@ -156,7 +159,10 @@ mod tests {
         };
         let expected = [with(&["a", "b", "c"])];
         assert_eq!(in_both(&[with(&["a", "b"])], &[with(&["b", "c"])]), expected);
-        let (name, before, mut now) = ("x".parse().unwrap(), [with(&["c", "a"])], [with(&["b"])]);
+        let (name, mut before, mut now) = ("x".parse().unwrap(), [with(&["c", "a", "other"])], [with(&["b"])]);
+        // That of a tool which is not kept from before is not.
+        let other = before[0].conditions.iter_mut().find(|it| it.name.as_str() == "other").unwrap();
+        other.tool = "y".parse().unwrap();
         bound_kept(&mut now, &[KeptTool { name: &name, is_write: false, clients: &before }]);
         assert_eq!(now, expected);
     }

@@ -198,6 +198,8 @@ mod tests {
                     r#""Acme/a""#,
                     r#""acme/../b""#,
                     r#""acme/.""#,
+                    r#""acme/..;x/b""#,
+                    r#""acme/\u0000b""#,
                     r#""acme/a\\..\\b""#,
                     r#""acme/%2e%2e/b""#,
                     r#""acme/a%2F""#,

@@ -117,3 +117,20 @@ fn a_condition_counts_although_the_client_has_errors() {
     let (found, _) = conditions(&after(&before, input_with("", &twice)));
     assert_eq!(found, ["find:few", "find:own-region"]);
 }
+
+/// However often a client with errors is edited: no condition is lost, and the policy does not grow.
+#[test]
+fn a_tool_with_too_many_conditions_is_not_granted() {
+    let mut plan = server(&input_with("", &access("find, read", "")));
+    for round in 0..5 {
+        let many: Vec<String> = (0..31)
+            .map(|n| format!("{{name: c-{round}-{n}, tool: find, argument: /region, prefix: p{n}}}"))
+            .chain([EU.replace("find, argument", "fnd, argument")])
+            .collect();
+        plan = after(&plan, input_with("", &access("find, read", &many.join(", "))));
+        let policy = plan.documents.as_ref().unwrap().policy.clients();
+        let (tools, conditions) = (policy[0].tools.len(), policy[0].conditions.len());
+        let expected = if round < 4 { (2, 31 * (round + 1)) } else { (1, 0) };
+        assert_eq!((tools, conditions), expected, "{round}");
+    }
+}
