@@ -119,3 +119,17 @@ fn the_printed_definitions_are_those_of_the_repository() {
     let printed = String::from_utf8(operator(&["crds"]).stdout).unwrap();
     assert_eq!(printed, format!("{}---\n{}", read("mcpclients.yaml"), read("mcpservers.yaml")));
 }
+
+#[test]
+fn each_example_is_valid_and_can_be_rendered() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let folders: Vec<_> = fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(folders.len() >= 3, "{folders:?}");
+    for folder in folders {
+        for command in ["validate", "render"] {
+            let output = operator(&[command, folder.to_str().unwrap()]);
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{command} {}: {printed}", folder.display());
+        }
+    }
+}

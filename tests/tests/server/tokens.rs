@@ -2,15 +2,20 @@
 
 use std::{
     fs,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
 use portcullis_tests::{
     PATIENCE,
-    backend::{Backend, Received, Reply},
+    backend::{Backend, Gate, Received, Reply},
     http::{self, Request},
     server::{LOOPBACK, TestServer},
+    until,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,21 +30,26 @@ const CANARY: &str = "canary-of-the-endpoint";
 
 struct Fixture {
     server: TestServer,
-    _secrets: TempDir,
+    secrets: TempDir,
 }
 
 async fn start_with(api: &Backend, endpoint: &Backend) -> Fixture {
+    start_with_timeout(api, endpoint, "30s").await
+}
+
+async fn start_with_timeout(api: &Backend, endpoint: &Backend, timeout: &str) -> Fixture {
     let secrets = tempfile::tempdir().unwrap();
     fs::create_dir(secrets.path().join("crm-oauth")).unwrap();
     fs::write(secrets.path().join("crm-oauth/secret"), format!("{SECRET}\n")).unwrap();
     let mut document = document(&api.url());
+    tool_of(&mut document, "find")["timeout"] = json!(timeout);
     document["spec"]["backends"][0]["credentials"] = json!({"clientCredentials": {
         "tokenUrl": format!("{}/oauth/token", endpoint.url()), "clientId": "crm guard",
         "clientSecretRef": {"name": "crm-oauth", "key": "secret"}, "audience": "crm", "scopes": ["a:read", "b"],
     }});
     let arguments = [LOOPBACK, "--secrets", secrets.path().to_str().unwrap()];
     let server = TestServer::start_with(&parsed(&document), &keys(), &arguments).await.unwrap();
-    Fixture { server, _secrets: secrets }
+    Fixture { server, secrets }
 }
 
 async fn find(server: &TestServer) -> Value {
@@ -121,7 +131,7 @@ async fn whatever_an_endpoint_answers_calls_fail_without_a_word_of_it_and_it_is_
     ] {
         let api = Backend::start(|_| Reply::Json(200, json!({"items": []}))).await.unwrap();
         let endpoint = Backend::start(move |_| reply.clone()).await.unwrap();
-        let Fixture { server, _secrets } = start_with(&api, &endpoint).await;
+        let Fixture { server, secrets: _secrets } = start_with(&api, &endpoint).await;
         let message = format!("Backend 'api' was not called: {why}.");
         let began = std::time::Instant::now();
         for answer in [find(&server).await, find(&server).await] {
@@ -142,4 +152,89 @@ async fn whatever_an_endpoint_answers_calls_fail_without_a_word_of_it_and_it_is_
         assert!(authorizations(&api).is_empty(), "no call is sent without its token");
     }
     assert_eq!(other.received(), [], "no redirect is followed");
+}
+
+/// An endpoint whose tokens are valid for so many seconds, and that fails from the second request on until it is told to recover.
+async fn failing_once_granted(seconds: u64, is_down: Arc<AtomicBool>) -> Backend {
+    let granted = AtomicUsize::new(0);
+    let grant = move |_: &Received| {
+        if granted.load(SeqCst) > 0 && is_down.load(SeqCst) {
+            return Reply::response(503, CANARY);
+        }
+        let token = format!("token-{}", granted.fetch_add(1, SeqCst) + 1);
+        Reply::Json(200, json!({"access_token": token, "token_type": "Bearer", "expires_in": seconds}))
+    };
+    Backend::start(grant).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_token_serves_until_it_expires_while_the_endpoint_is_down_and_calls_go_on_once_it_is_back() {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let api = Backend::start(|_| Reply::Json(200, json!({"items": []}))).await.unwrap();
+    let endpoint = failing_once_granted(10, is_down.clone()).await;
+    let Fixture { server, secrets: _secrets } = start_with(&api, &endpoint).await;
+    let is_served = async || find(&server).await["body"]["result"]["isError"] == false;
+    let began = Instant::now();
+    assert!(is_served().await);
+    // Another one is asked for after 8 s, which fails.
+    until(PATIENCE, async || {
+        let served = is_served().await;
+        match endpoint.received().len() {
+            1 if served => Err("no other token was asked for"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    if began.elapsed() < Duration::from_secs(9) {
+        assert!(is_served().await, "the token is valid");
+    }
+    until(PATIENCE, async || if is_served().await { Err("it is still served") } else { Ok(()) }).await;
+    assert!(began.elapsed() >= Duration::from_secs(10));
+    is_down.store(false, SeqCst);
+    until(PATIENCE, async || if is_served().await { Ok(()) } else { Err("it is not served again") }).await;
+    let sent = authorizations(&api);
+    assert_eq!(
+        (sent.first().map(String::as_str), sent.last().map(String::as_str)),
+        (Some("Bearer token-1"), Some("Bearer token-2"))
+    );
+}
+
+#[tokio::test]
+async fn a_slow_endpoint_costs_a_call_no_more_than_its_timeout_and_a_caller_that_leaves_takes_no_token_from_others() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let api = Backend::start(|_| Reply::Json(200, json!({"items": []}))).await.unwrap();
+    let endpoint =
+        Backend::start(move |_| Reply::Json(200, json!({"access_token": "late", "token_type": "bearer"})).held(&held));
+    let endpoint = endpoint.await.unwrap();
+    let fixture = start_with_timeout(&api, &endpoint, "500ms").await;
+    let began = Instant::now();
+    let answer = find(&fixture.server).await;
+    assert_eq!(answer["body"]["result"]["isError"], true, "{answer}");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    gate.open();
+    until(PATIENCE, async || {
+        if find(&fixture.server).await["body"]["result"]["isError"] == false { Ok(()) } else { Err("no token") }
+    })
+    .await;
+    assert_eq!(endpoint.take().len(), 1, "the request that the first call began gave the token");
+}
+
+#[tokio::test]
+async fn the_secret_of_the_client_is_replaced_without_a_restart() {
+    // The Base64 of `crm+guard:new`.
+    let refuse = |request: &Received| match request.header("authorization") == Some("Basic Y3JtK2d1YXJkOm5ldw==") {
+        true => Reply::Json(200, json!({"access_token": "granted", "token_type": "bearer"})),
+        false => Reply::response(401, CANARY),
+    };
+    let api = Backend::start(|_| Reply::Json(200, json!({"items": []}))).await.unwrap();
+    let endpoint = Backend::start(refuse).await.unwrap();
+    let Fixture { server, secrets } = start_with(&api, &endpoint).await;
+    assert_eq!(find(&server).await["body"]["result"]["isError"], true);
+    fs::write(secrets.path().join("crm-oauth/secret"), "new").unwrap();
+    until(PATIENCE, async || {
+        if find(&server).await["body"]["result"]["isError"] == false { Ok(()) } else { Err("it is not served") }
+    })
+    .await;
+    assert_eq!(authorizations(&api).last().map(String::as_str), Some("Bearer granted"));
 }

@@ -56,9 +56,17 @@ pub struct TokenSource {
 
 #[derive(Default)]
 struct State {
-    token: Option<(Arc<SecretString>, Instant)>,
+    token: Option<Held>,
     failure: Option<Failed>,
     replaced: Option<Instant>,
+}
+
+/// A token that was granted.
+struct Held {
+    token: Arc<SecretString>,
+    /// When another one is asked for.
+    renewed: Instant,
+    expires: Instant,
 }
 
 struct Failed {
@@ -67,7 +75,7 @@ struct Failed {
     until: Instant,
 }
 
-/// A token, and for how long it is used.
+/// A token, and for how long it is valid.
 struct Fetched {
     token: SecretString,
     lifetime: Duration,
@@ -90,15 +98,15 @@ impl TokenSource {
     pub async fn token(self: &Arc<Self>) -> Result<Arc<SecretString>, String> {
         let mut state = self.state.clone().lock_owned().await;
         let now = Instant::now();
-        if let Some((token, until)) = &state.token
-            && now < *until
+        if let Some(held) = &state.token
+            && now < held.renewed
         {
-            return Ok(token.clone());
+            return Ok(held.token.clone());
         }
         if let Some(failed) = &state.failure
             && now < failed.until
         {
-            return Err(failed.why.clone());
+            return state.valid(now).ok_or_else(|| failed.why.clone());
         }
         let source = self.clone();
         // In a task of its own: a call that leaves must not take the token from those that wait.
@@ -117,7 +125,7 @@ impl TokenSource {
     pub fn refused(&self, token: &Arc<SecretString>) {
         // While another one is asked for there is nothing to do.
         let Ok(mut state) = self.state.try_lock() else { return };
-        let is_held = state.token.as_ref().is_some_and(|(held, _)| Arc::ptr_eq(held, token));
+        let is_held = state.token.as_ref().is_some_and(|held| Arc::ptr_eq(&held.token, token));
         let is_due = state.replaced.is_none_or(|replaced| replaced.elapsed() >= REPLACED_AT_MOST);
         if is_held && is_due {
             state.token = None;
@@ -160,20 +168,26 @@ impl TokenSource {
 }
 
 impl State {
+    /// The token, if it has not expired.
+    fn valid(&self, now: Instant) -> Option<Arc<SecretString>> {
+        self.token.as_ref().filter(|held| now < held.expires).map(|held| held.token.clone())
+    }
+
+    /// Takes what the endpoint granted, or that it granted nothing: then the token that there is serves until it expires.
     fn take(&mut self, fetched: Result<Fetched, String>, now: Instant) -> Result<Arc<SecretString>, String> {
         match fetched {
             Ok(Fetched { token, lifetime }) => {
                 let token = Arc::new(token);
-                self.token = Some((token.clone(), now + lifetime));
+                let renewed = now + lifetime.saturating_sub(MARGIN.min(lifetime / 5));
+                self.token = Some(Held { token: token.clone(), renewed, expires: now + lifetime });
                 self.failure = None;
                 Ok(token)
             }
             Err(why) => {
                 tracing::warn!(why, "a token for a backend was not granted");
                 let pause = self.failure.as_ref().map_or(FIRST_PAUSE, |last| LONGEST_PAUSE.min(last.pause * 2));
-                self.token = None;
                 self.failure = Some(Failed { why: why.clone(), pause, until: now + pause });
-                Err(why)
+                self.valid(now).ok_or(why)
             }
         }
     }
@@ -194,12 +208,11 @@ fn granted(body: &[u8]) -> Result<Fetched, &'static str> {
         Value::String(text) => Some(text.parse::<f64>().ok()),
         number => Some(number.as_f64()),
     };
-    let stated = match seconds {
+    let lifetime = match seconds {
         None => DEFAULT_LIFETIME,
         Some(Some(seconds)) if seconds >= 0.0 => Duration::from_secs_f64(seconds.min(LONGEST_LIFETIME.as_secs_f64())),
         Some(_) => return Err("has an expires_in that is no number of seconds"),
     };
-    let lifetime = stated.saturating_sub(MARGIN.min(stated / 5));
     Ok(Fetched { token: SecretString::from(token), lifetime })
 }
 
@@ -221,16 +234,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_grants_a_bearer_token_for_less_than_its_lifetime() {
+    fn a_response_grants_a_bearer_token_for_a_time() {
         let read = |body: &str| {
             granted(body.as_bytes()).map(|it| (it.token.expose_secret().to_owned(), it.lifetime.as_secs()))
         };
         let token = |lifetime| Ok(("t".to_owned(), lifetime));
         for (body, expected) in [
-            (r#"{"access_token":"t","token_type":"Bearer","expires_in":600}"#, token(570)),
-            (r#"{"access_token":"t","token_type":"bearer","expires_in":"100"}"#, token(80)),
-            (r#"{"access_token":"t","token_type":"bearer"}"#, token(270)),
-            (r#"{"access_token":"t","token_type":"bearer","expires_in":1e300}"#, token(3570)),
+            (r#"{"access_token":"t","token_type":"Bearer","expires_in":600}"#, token(600)),
+            (r#"{"access_token":"t","token_type":"bearer","expires_in":"100"}"#, token(100)),
+            (r#"{"access_token":"t","token_type":"bearer"}"#, token(300)),
+            (r#"{"access_token":"t","token_type":"bearer","expires_in":1e300}"#, token(3600)),
             (r#"{"access_token":"t","token_type":"bearer","expires_in":0}"#, token(0)),
             (
                 r#"{"access_token":"t","token_type":"bearer","expires_in":-1}"#,
@@ -262,6 +275,21 @@ mod tests {
         let token = SecretString::from("t");
         assert!(state.take(Ok(Fetched { token, lifetime: Duration::ZERO }), now).is_ok());
         assert!(state.failure.is_none());
+    }
+
+    #[test]
+    fn a_token_is_replaced_before_it_expires_and_serves_until_then_if_there_is_no_other() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let granted = |token: &str, seconds| Fetched { token: token.into(), lifetime: Duration::from_secs(seconds) };
+        let name = |token: Result<Arc<SecretString>, String>| token.map(|it| it.expose_secret().to_owned());
+        assert_eq!(name(state.take(Ok(granted("a", 100)), start)), Ok("a".to_owned()));
+        assert_eq!(state.token.as_ref().map(|held| held.renewed), Some(after(80)));
+        assert_eq!(name(state.take(Err("down".into()), after(80))), Ok("a".to_owned()));
+        assert_eq!(name(state.take(Err("down".into()), after(99))), Ok("a".to_owned()));
+        assert_eq!(name(state.take(Err("down".into()), after(100))), Err("down".to_owned()));
+        assert_eq!(name(state.take(Ok(granted("b", 3600)), after(101))), Ok("b".to_owned()));
+        assert_eq!(state.token.as_ref().map(|held| held.renewed), Some(after(101 + 3570)));
     }
 
     #[test]
