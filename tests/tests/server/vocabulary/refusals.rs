@@ -53,9 +53,12 @@ pub async fn malformed_requests() -> TestServer {
 pub async fn refused_calls() -> TestServer {
     let mut document = document(NOWHERE);
     client_of(&mut document, "reader")["tools"] = json!(["note"]);
+    client_of(&mut document, "agent")["where"] =
+        json!([{"name": "short", "tool": "find", "argument": "/query", "in": ["x"]}]);
     let server = start(&document).await;
     let calls = [
         call(READER, "echo", json!({"text": "x"})),
+        call(AGENT, "find", json!({"query": "y"})),
         call(READER, "note", json!({"id": "7", "text": "x"})),
         call(READER, "unknown", json!({})),
         call(AGENT, "echo", json!({"text": 5})),

@@ -77,6 +77,7 @@ pub const SCENARIOS: &[Scenario] = &[
             "event=tool_access_denied",
             "tool_access_denied.reason=not_granted",
             "tool_access_denied.reason=write_not_allowed",
+            "tool_access_denied.reason=condition_not_met",
             "tool_access_denied.reason=unknown",
             "event=arguments_refused",
             "arguments_refused.keyword=maxBytes",
